@@ -1,0 +1,33 @@
+# The doors of the project. `make help` lists them; each sets up what it needs.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+# The Lambda runtime is Python 3.13: use it where it is found, else the newest of 3.11 to 3.14.
+# (A version manager's stub answers `command -v` and then fails, so each candidate is run.)
+PYTHON ?= $(shell for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13.*/bin/python python3.14 python3.12 python3.11 python3; do \
+	"$$p" -c 'import sys, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && { echo "$$p"; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(READY): requirements/bootstrap.txt requirements/dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "kontext-drop needs Python 3.11 to 3.14 with venv; none was found on the PATH."; exit 1; }
+	@echo "setting up $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: lock
+lock: $(READY) ## resolve the locked dependencies anew
+	cd layers/dependencies && ../../$(BIN)/uv pip compile $(COMPILE) requirements.in -o requirements.txt
+	cd requirements && ../$(BIN)/uv pip compile $(COMPILE) bootstrap.in -o bootstrap.txt
+	cd requirements && ../$(BIN)/uv pip compile $(COMPILE) dev.in -o dev.txt
+COMPILE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--upgrade --quiet --custom-compile-command "make lock"
