@@ -1,0 +1,146 @@
+"""The project's own template, built and deployed into an embedded cloud by the real `sam`."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from kontext_local import cloud
+from kontext_local.errors import LocalCloudError
+from kontext_local.project import BUILD_FOLDER, ROOT, TEMPLATE
+
+STACK = "kontext-drop"
+ARTIFACTS_BUCKET = "kontext-drop-artifacts"
+BUILT_FROM = ("template.yaml", "workflow.asl.json", "functions", "layers", "schemas")
+BIN = Path(sys.executable).parent
+
+
+def build(log: Path, template: Path = TEMPLATE, folder: Path = BUILD_FOLDER) -> Path:
+    """Run `sam build` unless `folder` holds the build of exactly these sources; returns the built template.
+
+    Raises LocalCloudError with the end of sam's output; all of it goes to `log`.
+    """
+    built, mark = folder / "build" / "template.yaml", folder / "built-from"
+    if not template.exists():
+        raise LocalCloudError(f"There is no {template}: is this a complete checkout of the project?")
+    with _locked(folder / "lock"):
+        fingerprint = _fingerprint(template.parent)
+        if not (built.exists() and mark.exists() and mark.read_text() == fingerprint):
+            mark.unlink(missing_ok=True)
+            places = ("--build-dir", built.parent, "--cache-dir", folder / "cache")
+            _sam("build", log, template, *places, "--cached", needs=("make",))
+            mark.write_text(fingerprint)
+    return built
+
+
+def deploy(
+    endpoint: str, template: Path, parameters: Mapping[str, str], log: Path, *, stack: str = STACK
+) -> dict[str, str]:
+    """Run `sam deploy` of a built template into the cloud at `endpoint`; returns the stack's outputs.
+
+    Deploying again changes the stack in place. Raises LocalCloudError like `build`.
+    """
+    cloud.client("s3", endpoint).create_bucket(Bucket=ARTIFACTS_BUCKET)
+    with _parameter_file(parameters) as file:
+        settings = (
+            "--stack-name",
+            stack,
+            "--s3-bucket",
+            ARTIFACTS_BUCKET,
+            "--capabilities",
+            "CAPABILITY_IAM",
+        )
+        quiet = ("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar")
+        overrides = ("--parameter-overrides", f"file://{file}") if parameters else ()
+        _sam("deploy", log, template, *settings, *quiet, *overrides, environment=cloud.environment(endpoint))
+    return outputs(cloud.client("cloudformation", endpoint), stack)
+
+
+def outputs(cloudformation: cloud.Client, stack: str = STACK) -> dict[str, str]:
+    """The outputs of a deployed stack, by name."""
+    (description,) = cloudformation.describe_stacks(StackName=stack)["Stacks"]
+    return {output["OutputKey"]: output["OutputValue"] for output in description.get("Outputs", ())}
+
+
+def _sam(
+    command: str,
+    log: Path,
+    template: Path,
+    *arguments: str | Path,
+    needs: tuple[str, ...] = (),
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    path = os.pathsep.join((str(BIN), os.environ.get("PATH", os.defpath)))
+    for tool in ("sam", *needs):
+        if not shutil.which(tool, path=path):
+            raise LocalCloudError(
+                f"`{tool}` was not found on the PATH: install it, or run `make demo`, which does."
+            )
+    log.parent.mkdir(parents=True, exist_ok=True)
+    settings = {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "0.3", "PATH": path}
+    with log.open("ab") as output, _settings_folder() as app_folder:
+        process = subprocess.Popen(
+            ["sam", command, "--template-file", template, *arguments],
+            cwd=ROOT,
+            env=os.environ | settings | {"__SAM_CLI_APP_DIR": app_folder} | dict(environment or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            code = process.wait()
+        finally:
+            cloud.end(process)
+    if code:
+        raise LocalCloudError(f"`sam {command}` failed. The end of {log}:\n{cloud.tail(log)}")
+
+
+@contextmanager
+def _settings_folder() -> Iterator[str]:
+    """A settings folder for sam in which the weekly look for a newer version has just been done."""
+    with tempfile.TemporaryDirectory(prefix="kontext-sam-") as folder:
+        settings = {"telemetryEnabled": False, "lastVersionCheck": time.time()}
+        (Path(folder) / "metadata.json").write_text(json.dumps(settings))
+        yield folder
+
+
+@contextmanager
+def _parameter_file(parameters: Mapping[str, str]) -> Iterator[Path]:
+    """The parameters as a private file: on the command line everybody could read the API key."""
+    with tempfile.TemporaryDirectory(prefix="kontext-parameters-") as folder:
+        file = Path(folder) / "parameters.yaml"
+        file.write_text(json.dumps(dict(parameters)))
+        yield file
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _fingerprint(root: Path) -> str:
+    """A hash over the names and bytes of everything that `sam build` reads."""
+    digest = hashlib.sha256()
+    for path in sorted(_sources(root)):
+        digest.update(f"{path.relative_to(root)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\0".encode())
+    return digest.hexdigest()
+
+
+def _sources(root: Path) -> Iterator[Path]:
+    for path in (root / name for name in BUILT_FROM):
+        files = path.rglob("*") if path.is_dir() else [path]
+        yield from (file for file in files if file.is_file() and "__pycache__" not in file.parts)

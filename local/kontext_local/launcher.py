@@ -1,0 +1,81 @@
+"""Run MiniStack in this process: `python -m kontext_local.launcher [RECORD]`, started by `cloud.start`.
+
+It ends when its standard input does. The parent holds the other end and never writes, so the
+embedded cloud and its Lambda workers go even when the parent is killed without warning.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ministack import app  # type: ignore[import-untyped]
+from ministack.core import iam_evaluator  # type: ignore[import-untyped]
+from ministack.core.responses import get_account_id  # type: ignore[import-untyped]
+
+SWEEP = "import shutil, sys; sys.stdin.read(); shutil.rmtree(sys.argv[1], ignore_errors=True)"
+
+
+def main() -> None:
+    """Start the cloud; returns when it is stopped by SIGTERM."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    for record in sys.argv[1:]:
+        record_decisions(Path(record))
+    del sys.argv[1:]  # MiniStack reads them too
+    app.main()
+
+
+def _end_with_parent() -> None:
+    # Not through sys.stdin's buffer: its lock would be held while the interpreter shuts down.
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    _sweep_after_us(Path(os.environ["TMPDIR"]))
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+def _sweep_after_us(folder: Path) -> None:
+    """Leave a process behind that removes `folder` as soon as this one is gone."""
+    subprocess.Popen([sys.executable, "-c", SWEEP, folder], stdin=subprocess.PIPE, start_new_session=True)
+
+
+def record_decisions(path: Path) -> None:
+    """Append one JSON line to `path` for each IAM decision about a call that a role made.
+
+    Each line has `principal` (ARN), `action`, `resource` (ARN or `*`) and `allowed`.
+    Calls by the root credentials are left out: everything is allowed to them.
+    """
+    lock = threading.Lock()
+    enforce: Callable[..., Any] = iam_evaluator.enforce
+
+    def recording(access_key_id: str, iam_action: str, *rest: Any, **named: Any) -> Any:
+        denied = enforce(access_key_id, iam_action, *rest, **named)
+        principal = _role_of(access_key_id)
+        if principal:
+            resource = named.get("resource_arn") or (rest[2] if len(rest) > 2 else "*")
+            _append(
+                path, lock, principal=principal, action=iam_action, resource=resource, allowed=denied is None
+            )
+        return denied
+
+    iam_evaluator.enforce = recording
+
+
+def _role_of(access_key_id: str) -> str | None:
+    principal = iam_evaluator.resolve_principal(access_key_id or "", get_account_id())
+    return principal.arn if getattr(principal, "policies", None) is not None else None
+
+
+def _append(path: Path, lock: threading.Lock, **decision: object) -> None:
+    with lock, path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(decision) + "\n")
+
+
+if __name__ == "__main__":
+    main()
