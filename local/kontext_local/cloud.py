@@ -44,6 +44,10 @@ class Cloud:
         """A boto3 client with root credentials."""
         return client(service, self.endpoint)
 
+    def is_running(self) -> bool:
+        """Whether its process is still there."""
+        return self.process.poll() is None
+
     def stop(self) -> None:
         """End the cloud and every Lambda worker, and remove its temporary files."""
         with contextlib.suppress(httpx.HTTPError):

@@ -83,9 +83,7 @@ def _sam(
     path = os.pathsep.join((str(BIN), os.environ.get("PATH", os.defpath)))
     for tool in ("sam", *needs):
         if not shutil.which(tool, path=path):
-            raise LocalCloudError(
-                f"`{tool}` was not found on the PATH: install it, or run `make demo`, which does."
-            )
+            raise LocalCloudError(f"`{tool}` was not found on the PATH: install it, or run `make demo`, which does.")
     log.parent.mkdir(parents=True, exist_ok=True)
     settings = {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "0.3", "PATH": path}
     with log.open("ab") as output, _settings_folder() as app_folder:

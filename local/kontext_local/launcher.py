@@ -59,9 +59,7 @@ def record_decisions(path: Path) -> None:
         principal = _role_of(access_key_id)
         if principal:
             resource = named.get("resource_arn") or (rest[2] if len(rest) > 2 else "*")
-            _append(
-                path, lock, principal=principal, action=iam_action, resource=resource, allowed=denied is None
-            )
+            _append(path, lock, principal=principal, action=iam_action, resource=resource, allowed=denied is None)
         return denied
 
     iam_evaluator.enforce = recording

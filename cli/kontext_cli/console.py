@@ -1,0 +1,61 @@
+"""What a person sees while a command works: lines on standard error, a spinner where there is a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+
+
+class Progress:
+    """Lines that stay and one line that changes; without a terminal each change is a line of its own.
+
+    `started` is when the clock of `step` began (seconds of `time.monotonic`).
+    """
+
+    def __init__(self, console: Console, spinner: Status | None) -> None:
+        self.console = console
+        self.started = time.monotonic()
+        self._spinner = spinner
+        self._waiting = ""
+
+    def line(self, text: str = "", style: str | None = None) -> None:
+        """Print a line that stays. `text` may hold rich markup."""
+        self.console.print(text, style=style, soft_wrap=True, highlight=False)
+
+    def step(self, text: str) -> None:
+        """Print a line with the seconds since the start."""
+        self.line(f"[dim]{time.monotonic() - self.started:6.1f} s[/]  {escape(text)}")
+
+    def waiting(self, text: str) -> None:
+        """Say what is waited for just now."""
+        if text == self._waiting:
+            return
+        self._waiting = text
+        if self._spinner:
+            self._spinner.update(escape(text))
+        else:
+            self.line(escape(text))
+
+
+@contextmanager
+def progress(*, stderr: bool = True) -> Iterator[Progress]:
+    """Progress for the length of a `with` block; off standard error only where it is the command's output."""
+    console = Console(stderr=stderr)
+    if not console.is_terminal or os.environ.get("CI"):
+        yield Progress(console, None)
+        return
+    with console.status("") as spinner:
+        yield Progress(console, spinner)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output, for scripts."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))

@@ -1,0 +1,176 @@
+"""`kontext demo`: two pairs of photographs go through the whole stack while you watch."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from kontext_local import project, stack
+from PIL import Image
+from rich.markup import escape
+
+from kontext_cli import sheet
+from kontext_cli.console import Progress, progress
+from kontext_cli.dropping import Desk, Drop, prepare
+from kontext_cli.errors import RENDER_FAILED, CommandError
+from kontext_cli.journey import Journey, Step
+from kontext_cli.records import Render
+from kontext_cli.subscriber import Subscriber
+from kontext_cli.target import LOCAL, Target
+
+SAMPLES = project.ROOT / "samples"
+PAIRS = (
+    ("astronaut.png", "grace_hopper.jpg", "The two women take a selfie in front of the Taj Mahal."),
+    ("chelsea.png", "coffee.png", "The cat sits behind the cup of coffee on a café table."),
+)
+LOOK_SECONDS = 0.2
+PATIENCE_SECONDS = 120.0
+COLOURS = ("cyan", "magenta")
+
+
+@dataclass
+class Travelling:
+    """One of the demo's pairs on its way."""
+
+    drop: Drop
+    journey: Journey
+    colour: str
+    dropped_at: datetime
+    event: dict[str, Any] | None = None
+    shown: set[Step] = field(default_factory=set)
+
+    @property
+    def render(self) -> Render | None:
+        """Its render as last seen."""
+        return self.journey.render
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether its end is on the record and a subscriber has heard of it."""
+        ended = self.render is not None and self.render.status in ("DELIVERED", "FAILED", "UNCERTAIN")
+        return ended and self.event is not None
+
+
+def run(inference: float, picture: Path) -> int:
+    """Show the whole way of each pair, and leave a contact sheet at `picture`; returns the exit code."""
+    with progress(stderr=False) as shown:
+        shown.line("[bold]kontext-drop[/]: two pairs of photographs through the whole stack, on this machine\n")
+        with stack.using(
+            project.home(), stack.Options(emulator={"inference": inference}, keep=False), shown.step
+        ) as running:
+            code = _show(shown, _target(running), picture, inference)
+            shown.waiting("stopping the local cloud")
+    return code
+
+
+def _target(running: stack.LocalStack) -> Target:
+    if running.emulator_key is None:
+        raise CommandError(
+            f"The local cloud that runs uses {running.segmind_url}, which may charge: `kontext down` first."
+        )
+    return Target(LOCAL, running.outputs, running.client)
+
+
+def _show(shown: Progress, target: Target, picture: Path, inference: float) -> int:
+    desk = Desk(target)
+    shown.step("the stack is up; a queue subscribes to its topic, as an app's backend would")
+    with Subscriber(target) as subscriber:
+        shown.line()
+        pairs = [_drop(shown, target, desk, *pair) for pair in zip(PAIRS, COLOURS, strict=True)]
+        _watch(shown, pairs, subscriber, inference + PATIENCE_SECONDS)
+    _show_event(shown, pairs[0])
+    if all(pair.render and pair.render.status == "DELIVERED" for pair in pairs):
+        _draw(desk, pairs, picture)
+        shown.line(f"\n[bold]{escape(str(picture.absolute()))}[/] shows each pair beside its result.")
+        return 0
+    return RENDER_FAILED
+
+
+def _drop(shown: Progress, target: Target, desk: Desk, pair: tuple[str, str, str], colour: str) -> Travelling:
+    first, second, prompt = pair
+    drop = prepare(SAMPLES / first, SAMPLES / second, None, {"prompt": prompt})
+    started = datetime.now().astimezone()
+    desk.put(drop)
+    travelling = Travelling(drop, Journey(target, drop.prefix), colour, started)
+    _show_step(shown, travelling, Step(datetime.now().astimezone(), f"dropped: {first}, {second} and “{prompt}”"))
+    return travelling
+
+
+def _watch(shown: Progress, pairs: list[Travelling], subscriber: Subscriber, seconds: float) -> None:
+    """Print every step as it happens, until all pairs have arrived."""
+    deadline = time.monotonic() + seconds
+    while not all(pair.has_arrived for pair in pairs):
+        if time.monotonic() > deadline:
+            raise CommandError(
+                f"Not all pairs arrived within {seconds:.0f} s: `kontext status` after `kontext up` may tell."
+            )
+        _look(shown, pairs)
+        for event in subscriber.receive():
+            _hear(shown, pairs, event)
+        time.sleep(LOOK_SECONDS)
+    _look(shown, pairs)
+
+
+def _look(shown: Progress, pairs: list[Travelling]) -> None:
+    steps = [(step, pair) for pair in pairs for step in pair.journey.steps() if step not in pair.shown]
+    for step, pair in sorted(steps, key=lambda found: found[0].at):
+        pair.shown.add(step)
+        _show_step(shown, pair, step)
+    shown.waiting(", ".join(f"{_label(pair)}: {pair.render.status if pair.render else '…'}" for pair in pairs))
+
+
+def _hear(shown: Progress, pairs: list[Travelling], event: dict[str, Any]) -> None:
+    for pair in pairs:
+        if event.get("subject") == pair.drop.prefix and pair.event is None:
+            pair.event = event
+            _show_step(shown, pair, Step(datetime.now().astimezone(), f"event received: {event.get('type')}"))
+
+
+def _show_step(shown: Progress, pair: Travelling, step: Step) -> None:
+    seconds = (step.at - pair.dropped_at).total_seconds()
+    shown.line(f"[dim]{seconds:6.2f} s[/]  [{pair.colour}]{_label(pair):<10}[/] {escape(step.what)}")
+
+
+def _label(pair: Travelling) -> str:
+    return pair.drop.first.stem
+
+
+def _show_event(shown: Progress, pair: Travelling) -> None:
+    shown.line("\nThe event of the first pair, as a queue that subscribes to the topic received it:")
+    shown.console.print_json(json.dumps(pair.event), indent=2)
+
+
+def _draw(desk: Desk, pairs: list[Travelling], picture: Path) -> None:
+    with _folder() as folder:
+        rows = [_row(desk, pair, folder) for pair in pairs]
+        sheet.draw(rows, picture, "kontext-drop", "made by the emulator of the Segmind API, on this machine")
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="kontext-demo-") as folder:
+        yield Path(folder)
+
+
+def _row(desk: Desk, pair: Travelling, folder: Path) -> sheet.Row:
+    result = pair.render.result if pair.render else None
+    key = str((result or {})["key"])
+    file = folder / key.replace("/", "-")
+    desk.fetch(key, file)
+    return sheet.Row(pair.drop.first, pair.drop.second, file, pair.drop.parameters["prompt"], _facts(pair, file))
+
+
+def _facts(pair: Travelling, file: Path) -> str:
+    with Image.open(file) as opened:
+        size = f"{opened.width} x {opened.height}"
+    cost = pair.render.cost if pair.render else None
+    took = max(step.at for step in pair.shown) - pair.dropped_at
+    facts = (f"result{file.suffix}", size, f"{file.stat().st_size / 1e6:.1f} MB", f"{took.total_seconds():.1f} s")
+    return " · ".join((*facts, *([f"USD {cost:.2f}"] if cost else [])))

@@ -1,0 +1,85 @@
+"""What happened to a pair, step by step: from its record and from its workflow's execution history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from kontext.renders import execution_name
+
+from kontext_cli.records import Records, Render, moment
+from kontext_cli.target import Target
+
+# What the workflow's task that looks is called, and where its outcome says what it saw.
+LOOK = "Poll"
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something that happened, at an aware time."""
+
+    at: datetime
+    what: str
+
+
+class Journey:
+    """The way of the pair under one prefix. `render`: as last seen."""
+
+    def __init__(self, target: Target, prefix: str) -> None:
+        self.render: Render | None = None
+        self._prefix = prefix
+        self._records = Records(target)
+        self._states = target.client("stepfunctions")
+        self._workflow = target.output("RenderWorkflowArn")
+
+    def steps(self) -> list[Step]:
+        """Everything that has happened so far, in order."""
+        pair = self._records.pair(self._prefix)
+        self.render = pair.renders[0] if pair and pair.renders else None
+        if self.render is None:
+            return []
+        noted = [Step(moment(entry["at"]), told(entry)) for entry in self.render.history]
+        return sorted((*noted, *self._looks(self.render)), key=lambda step: step.at)
+
+    def _looks(self, render: Render) -> Iterator[Step]:
+        """Each look at Segmind that the workflow took."""
+        name = execution_name({"prefix": render.prefix, "render_id": render.render_id, "attempt": render.attempt})
+        execution = f"{self._workflow.replace(':stateMachine:', ':execution:')}:{name}"
+        try:
+            pages = self._states.get_paginator("get_execution_history").paginate(executionArn=execution)
+            events = [event for page in pages for event in page["events"]]
+        except self._states.exceptions.ExecutionDoesNotExist:
+            return
+        exits = (event for event in events if event.get("stateExitedEventDetails", {}).get("name") == LOOK)
+        for number, event in enumerate(exits, 1):
+            yield Step(event["timestamp"], f"look {number}: {_seen(event['stateExitedEventDetails'])}")
+
+
+def _seen(exited: dict[str, Any]) -> str:
+    output = json.loads(exited.get("output") or "{}")
+    status = output.get("status") if isinstance(output, dict) else None
+    return str(status or "seen")
+
+
+def told(entry: dict[str, Any]) -> str:
+    """One entry of a render's history in words."""
+    match entry:
+        case {"what": "claimed"}:
+            return "claimed: a render of ours, to be paid at most once"
+        case {"what": "submitting"}:
+            return "submitting to Segmind"
+        case {"what": "accepted", "request_id": request_id}:
+            return f"QUEUED at Segmind as {request_id}"
+        case {"what": "processing"}:
+            return "PROCESSING: a worker has it"
+        case {"what": "completed"}:
+            return f"COMPLETED and paid (USD {entry.get('cost', 0):.2f}); the output's URL is on the record"
+        case {"what": "delivered"}:
+            return f"DELIVERED: {entry.get('key')} is in the output bucket, the event is published"
+        case {"what": "failed"}:
+            return f"FAILED ({entry.get('code')}): {entry.get('message')}"
+    rest = (f"{name}={value}" for name, value in entry.items() if name not in ("at", "what", "last_at"))
+    return " ".join((str(entry.get("what", "?")), *rest))

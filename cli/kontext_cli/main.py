@@ -1,0 +1,161 @@
+"""`kontext`: the command line. Each command's work is in the module of its name, imported when it runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from kontext_cli.errors import CANNOT, explain
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Drop two photographs and a prompt; get one picture back.",
+    epilog="Exit codes: 0 done, 1 the render failed, 2 it could not be tried, 130 interrupted.",
+)
+
+Stack = Annotated[
+    str | None,
+    typer.Option(
+        "--stack",
+        help="`local` or a CloudFormation stack. Default: the local one if it runs, else kontext-drop.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+Inference = Annotated[
+    float | None,
+    typer.Option("--inference", min=0, metavar="SECONDS", help="How long the emulator works on a picture."),
+]
+
+
+def main() -> NoReturn:
+    """Run the command of `sys.argv` and exit."""
+    try:
+        app()
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise
+        print(f"kontext: {message}", file=sys.stderr)
+        sys.exit(CANNOT)
+    sys.exit(0)
+
+
+@app.command()
+def up(
+    segmind_url: Annotated[
+        str | None,
+        typer.Option("--segmind-url", metavar="URL", help="Use this server in place of the emulator."),
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option("--api-key", metavar="KEY", envvar="SEGMIND_API_KEY", help="The API key for it."),
+    ] = None,
+    result_host: Annotated[
+        list[str] | None,
+        typer.Option("--result-host", metavar="HOST[:PORT]", help="Fetch results from this host, too. Repeatable."),
+    ] = None,
+    inference: Inference = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option("--param", metavar="NAME=VALUE", help="Set a parameter of the template. Repeatable."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Start the whole stack on this machine and leave it running."""
+    from kontext_cli import up as command
+
+    options = command.options(segmind_url, api_key, result_host or [], inference, param or [])
+    raise typer.Exit(command.run(options, as_json=json))
+
+
+@app.command()
+def demo(
+    inference: Inference = 6.0,
+    picture: Annotated[Path, typer.Option("--picture", help="Where the contact sheet goes.")] = Path(
+        "kontext-demo.png"
+    ),
+) -> None:
+    """Watch two pairs of photographs go through the whole stack."""
+    from kontext_cli import demo as command
+
+    raise typer.Exit(command.run(inference or 0, picture))
+
+
+@app.command()
+def drop(
+    first: Annotated[Path, typer.Argument(metavar="A", help="The first photograph.", show_default=False)],
+    second: Annotated[Path, typer.Argument(metavar="B", help="The second photograph.", show_default=False)],
+    prompt: Annotated[str | None, typer.Option(help="What the picture should show. Default: the stack's.")] = None,
+    name: Annotated[str | None, typer.Option(help="The pair's name in the buckets. Default: a new one.")] = None,
+    aspect_ratio: Annotated[str | None, typer.Option(help="For example 16:9.")] = None,
+    output_format: Annotated[str | None, typer.Option(help="png or jpg.")] = None,
+    safety_tolerance: Annotated[int | None, typer.Option(help="0 (strict) to 2 (lenient).")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same picture.")] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the result and save it.")] = True,
+    timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="How long to wait.")] = 3900.0,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where the result is saved.")] = None,
+    stack: Stack = None,
+    json: Json = False,
+) -> None:
+    """Drop a pair of photographs and fetch the picture that becomes of them."""
+    from kontext_cli import drop as command
+
+    parameters = {
+        "prompt": prompt,
+        "aspect_ratio": aspect_ratio,
+        "output_format": output_format,
+        "safety_tolerance": safety_tolerance,
+        "seed": seed,
+    }
+    code = command.run(
+        (first, second),
+        name,
+        parameters,
+        stack=stack,
+        wait=wait,
+        seconds=timeout,
+        save_as=output,
+        as_json=json,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def status(
+    prefix: Annotated[str, typer.Argument(help="Only pairs whose prefix begins so.", show_default=False)] = "",
+    limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = 30,
+    stack: Stack = None,
+    json: Json = False,
+) -> None:
+    """Show what became of the pairs that were dropped."""
+    from kontext_cli import status as command
+
+    raise typer.Exit(command.run(prefix, stack=stack, limit=limit, as_json=json))
+
+
+@app.command()
+def down() -> None:
+    """Stop the stack on this machine; everything in it is gone."""
+    from kontext_cli import up as command
+
+    raise typer.Exit(command.stop())
+
+
+@app.command()
+def segmind(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The loopback port; 0 takes a free one.")] = 0,
+    inference: Inference = None,
+    api_key: Annotated[str | None, typer.Option("--api-key", metavar="KEY", help="The API key it accepts.")] = None,
+) -> None:
+    """Run the emulator of the Segmind API alone, until interrupted."""
+    from kontext_cli import segmind as command
+
+    raise typer.Exit(command.run(port, inference, api_key))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""What the Renders table knows, read for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from kontext import drops
+from kontext.errors import BadDrop
+from kontext.table import Table
+
+from kontext_cli.target import Target
+
+SEPARATORS = ("", "/", "_", "-")
+# The stack's own defaults cannot be seen from here: what a pair lacks is judged as if there were none.
+NO_DEFAULTS = drops.Defaults(parameters={}, prompt="", settle_seconds=0.0)
+
+
+@dataclass(frozen=True)
+class Render:
+    """One render as it stands on the record; times are aware UTC datetimes."""
+
+    prefix: str
+    render_id: str
+    status: str
+    attempt: int = 1
+    parameters: dict[str, Any] = field(default_factory=dict)
+    request_id: str | None = None
+    parked: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    result: dict[str, Any] | None = None
+    cost: float | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A pair with its renders, the one that speaks for it first.
+
+    `status` is that render's, or `WAITING` for a part that is missing, or `REJECTED` where a part is wrong.
+    """
+
+    prefix: str
+    status: str
+    detail: str
+    since: datetime | None
+    renders: list[Render]
+
+
+class Records:
+    """The Renders table of one stack."""
+
+    def __init__(self, target: Target) -> None:
+        self._table = Table(target.client("dynamodb"), target.output("RendersTable"))
+
+    def pair(self, prefix: str) -> Pair | None:
+        """The pair under exactly this prefix, None where nothing has been seen of it."""
+        return _pair(self._table.query(f"pair#{prefix}"))
+
+    def matching(self, start: str) -> list[Pair]:
+        """All pairs whose prefix begins with `start`, the newest first.
+
+        Costs a query or a few when `start` names a pair, its last separator left out or not; else a scan.
+        """
+        if start:
+            exact = (self.pair(start + separator) for separator in SEPARATORS)
+            if found := next((pair for pair in exact if pair), None):
+                return [found]
+        items = sorted(self._table.scan(), key=itemgetter("pk", "sk"))
+        pairs = [_pair(group) for _, group in groupby(items, itemgetter("pk"))]
+        chosen = [pair for pair in pairs if pair and pair.prefix.startswith(start)]
+        return sorted(chosen, key=lambda pair: pair.since or datetime.now(UTC), reverse=True)
+
+
+def _pair(group: Iterable[dict[str, Any]]) -> Pair | None:
+    items = [item for item in group if item["pk"].startswith("pair#")]
+    dropped = drops.pair_of(next((item for item in items if item["sk"] == "pair"), {}))
+    renders = [_render(item) for item in items if item["sk"].startswith("render#")]
+    if renders:
+        newest = sorted(renders, key=lambda render: str(render.created_at), reverse=True)
+        current = sorted(newest, key=lambda render: render.render_id != dropped.current)
+        return Pair(current[0].prefix, current[0].status, detail(current[0]), current[0].created_at, current)
+    return _waiting(dropped) if dropped.parts else None
+
+
+def _waiting(pair: drops.Pair) -> Pair:
+    """A pair that has no render: what it waits for, or what is wrong with it."""
+    since = moment(max(part["at"] for part in pair.parts.values()))
+    try:
+        decision = drops.decide(pair, {}, NO_DEFAULTS, since.timestamp())
+    except BadDrop as problem:
+        decision = drops.Rejected(problem.code, str(problem))
+    match decision:
+        case drops.Incomplete(missing):
+            return Pair(pair.prefix, "WAITING", f"for {', '.join(missing)}", since, [])
+        case drops.Rejected(_, message):
+            return Pair(pair.prefix, "REJECTED", message, since, [])
+    return Pair(pair.prefix, "WAITING", "to be claimed", since, [])
+
+
+def _render(item: dict[str, Any]) -> Render:
+    values = {name: item[name] for name in Render.__dataclass_fields__ if item.get(name) is not None}
+    values |= {name: moment(values[name]) for name in ("created_at", "updated_at") if name in values}
+    return Render(**values)
+
+
+def detail(render: Render) -> str:
+    """The one thing worth knowing beside the status."""
+    if render.parked:
+        return parked(render.parked)
+    if render.error:
+        return str(render.error.get("message", render.error.get("code", "")))
+    return str((render.result or {}).get("key", ""))
+
+
+def parked(park: dict[str, Any]) -> str:
+    """Why a render waits, and how long."""
+    until = moment(park["until"]).strftime("%H:%M:%S UTC") if "until" in park else "its reason ends"
+    return f"parked ({park.get('reason')}) until {until}, goes on by itself"
+
+
+def moment(value: str | float) -> datetime:
+    """A time of the record, ISO 8601 text or unix seconds, as an aware datetime in UTC."""
+    if isinstance(value, str):
+        return datetime.fromisoformat(value.replace("Z", "+00:00")).astimezone(UTC)
+    return datetime.fromtimestamp(float(value), UTC)

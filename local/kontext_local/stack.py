@@ -1,0 +1,225 @@
+"""The local stack: an embedded cloud with the project's template deployed into it.
+
+One supervisor process keeps it. Its folder (`home`) holds `local.json` for those who look for the stack,
+the logs, and two locks. The supervisor holds `alive.lock` for as long as it lives, so that a stale
+`local.json` is never believed. Users that want the stack to end with them hold `users.lock`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any, cast
+
+from kontext_local import cloud
+from kontext_local.errors import LocalCloudError
+
+STATE, ALIVE, USERS, STARTING = "local.json", "alive.lock", "users.lock", "starting.lock"
+STOP_SECONDS = 20.0
+Say = Callable[[str], None]
+
+
+def _say_nothing(_: str) -> None: ...
+
+
+_supervisors: list[subprocess.Popen[bytes]] = []
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a local stack is to be started; what is None or empty is left to the template's defaults."""
+
+    segmind_url: str | None = None
+    """Base URL of a server to use in place of the emulator."""
+    api_key: str | None = None
+    result_hosts: tuple[str, ...] = ()
+    """Hosts (`host` or `host:port`) that results may be fetched from, beside the emulator's own."""
+    emulator: dict[str, Any] = field(default_factory=dict)
+    """Settings of the emulator, by name; see `kontext_local.segmind.settings.Settings`."""
+    parameters: dict[str, str] = field(default_factory=dict)
+    """Template parameters, by name; they win over everything above."""
+    wait_scale: float | None = None
+    """Multiplies the waits of state machines."""
+    iam_record: str | None = None
+    """A file for the IAM decisions, see `launcher.record_decisions`."""
+    keep: bool = True
+    """Go on until told to stop; otherwise stop as soon as nobody uses the stack (see `using`)."""
+
+
+@dataclass(frozen=True)
+class LocalStack:
+    """A running local stack, as `local.json` describes it."""
+
+    endpoint: str
+    segmind_url: str
+    outputs: dict[str, str]
+    parameters: dict[str, str]
+    """The template parameters that differ from the defaults, the API key left out."""
+    home: str
+    keep: bool
+    """Whether the stack goes on when nobody uses it."""
+    emulator_key: str | None = None
+    """The API key that the emulator accepts; None when another server is used."""
+
+    def client(self, service: str) -> cloud.Client:
+        """A boto3 client of the stack's cloud, with root credentials."""
+        return cloud.client(service, self.endpoint)
+
+
+def find(home: Path) -> LocalStack | None:
+    """The running stack of `home`, or None; what a dead one left behind is not believed."""
+    state = home / STATE
+    if not _alive(home) or not state.exists():
+        return None
+    with contextlib.suppress(FileNotFoundError):
+        return LocalStack(**json.loads(state.read_text()))
+    return None
+
+
+def start(home: Path, options: Options, say: Say = _say_nothing) -> LocalStack:
+    """Start a stack under `home` and return when it is deployed; `say` is told each step.
+
+    Raises LocalCloudError when it cannot be started, or runs already. When the caller dies before the
+    stack is ready, or is interrupted, nothing is left behind.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "supervisor.log").open("wb") as log:
+        supervisor = subprocess.Popen(
+            [sys.executable, "-m", "kontext_local.supervisor", str(home)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+        )
+    # Kept, because a Popen object complains when it goes before its process does.
+    _supervisors.append(supervisor)
+    try:
+        return _follow(supervisor, options, say)
+    except BaseException:
+        _end(supervisor)
+        raise
+    finally:
+        _close(supervisor)
+
+
+def stop(home: Path) -> bool:
+    """Stop the stack of `home` with everything it started; False when none was running."""
+    if not _alive(home):
+        (home / STATE).unlink(missing_ok=True)
+        return False
+    pid = int((home / ALIVE).read_text())
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, sign)
+        if _gone(home):
+            break
+    (home / STATE).unlink(missing_ok=True)
+    return True
+
+
+@contextmanager
+def using(home: Path, options: Options, say: Say = _say_nothing) -> Iterator[LocalStack]:
+    """The stack of `home`, started if it does not run; one started with `keep=False` ends with its last user.
+
+    Processes can share a stack in this way: the locks are the kernel's, so a killed user counts as gone.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / USERS).open("a") as users:
+        # Waits while a supervisor that has lost its last user is on its way out.
+        fcntl.flock(users, fcntl.LOCK_SH)
+        with (home / STARTING).open("a") as starting:
+            fcntl.flock(starting, fcntl.LOCK_EX)
+            stack = find(home) or start(home, options, say)
+        try:
+            yield stack
+        finally:
+            if not stack.keep and _last(users):
+                stop(home)
+
+
+def _follow(supervisor: subprocess.Popen[bytes], options: Options, say: Say) -> LocalStack:
+    """Hand the options over (not by arguments, which everybody can read) and wait for the outcome."""
+    told, tells = cast(IO[bytes], supervisor.stdin), cast(IO[bytes], supervisor.stdout)
+    told.write(json.dumps(asdict(options)).encode() + b"\n")
+    told.flush()
+    for line in tells:
+        match json.loads(line):
+            case {"ready": dict(state)}:
+                return LocalStack(**state)
+            case {"error": str(message)}:
+                raise LocalCloudError(message)
+            case {"step": str(step)}:
+                say(step)
+    raise LocalCloudError("The local cloud ended before it was ready; see supervisor.log in its folder.")
+
+
+def _close(supervisor: subprocess.Popen[bytes]) -> None:
+    for pipe in (supervisor.stdin, supervisor.stdout):
+        with contextlib.suppress(OSError):
+            pipe and pipe.close()
+
+
+def _end(supervisor: subprocess.Popen[bytes]) -> None:
+    supervisor.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        supervisor.wait(STOP_SECONDS)
+    supervisor.kill()
+    supervisor.wait()
+
+
+def _last(users: IO[str]) -> bool:
+    """Whether nobody else uses the stack whose lock we hold with others."""
+    for lock, last in ((fcntl.LOCK_EX, True), (fcntl.LOCK_SH, False)):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(users, lock | fcntl.LOCK_NB)
+            return last
+    return True  # between the two the supervisor took it: it has found itself without users
+
+
+def _gone(home: Path) -> bool:
+    """Wait for the supervisor to let go of its lock, within a bound."""
+    deadline = time.monotonic() + STOP_SECONDS
+    while (alive := _alive(home)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not alive
+
+
+def _alive(home: Path) -> bool:
+    """Whether a supervisor holds the lock of `home`."""
+    try:
+        with (home / ALIVE).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def hold_alive(home: Path) -> IO[str]:
+    """Take the lock that says that a stack lives, for the supervisor; it holds while the file is open.
+
+    Raises LocalCloudError when another supervisor holds it.
+    """
+    file = (home / ALIVE).open("a+")
+    # More than once: whoever looks whether a stack lives holds the lock for an instant.
+    for _ in range(20):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            return file
+        time.sleep(0.05)
+    file.close()
+    raise LocalCloudError("A local cloud is running already; `kontext down` stops it.")
