@@ -15,6 +15,26 @@ READY := $(VENV)/.ready
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+.PHONY: demo
+demo: $(READY) ## watch two pairs of photographs go through the whole stack on this machine
+	@$(BIN)/kontext demo
+
+.PHONY: test
+test: check ## run everything that is checked and tested
+	$(BIN)/pytest -n 2 --dist worksteal
+
+.PHONY: check
+check: $(READY) ## format, lint, types, template
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/cfn-lint template.yaml
+	AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 $(BIN)/sam validate --lint
+
+.PHONY: down
+down: $(READY) ## stop the stack that `kontext up` left running on this machine
+	@$(BIN)/kontext down
+
 $(READY): requirements/bootstrap.txt requirements/dev.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "kontext-drop needs Python 3.11 to 3.14 with venv; none was found on the PATH."; exit 1; }
 	@echo "setting up $(VENV) with $$($(PYTHON) --version)"

@@ -22,6 +22,7 @@ from kontext_local.project import BUILD_FOLDER, ROOT, TEMPLATE
 STACK = "kontext-drop"
 ARTIFACTS_BUCKET = "kontext-drop-artifacts"
 BUILT_FROM = ("template.yaml", "workflow.asl.json", "functions", "layers", "schemas")
+MARK = "built-from"
 BIN = Path(sys.executable).parent
 
 
@@ -30,17 +31,24 @@ def build(log: Path, template: Path = TEMPLATE, folder: Path = BUILD_FOLDER) -> 
 
     Raises LocalCloudError with the end of sam's output; all of it goes to `log`.
     """
-    built, mark = folder / "build" / "template.yaml", folder / "built-from"
     if not template.exists():
         raise LocalCloudError(f"There is no {template}: is this a complete checkout of the project?")
+    built = folder / "build" / "template.yaml"
     with _locked(folder / "lock"):
-        fingerprint = _fingerprint(template.parent)
-        if not (built.exists() and mark.exists() and mark.read_text() == fingerprint):
+        if not is_built(template, folder):
+            fingerprint, mark = _fingerprint(template.parent), folder / MARK
             mark.unlink(missing_ok=True)
             places = ("--build-dir", built.parent, "--cache-dir", folder / "cache")
             _sam("build", log, template, *places, "--cached", needs=("make",))
             mark.write_text(fingerprint)
     return built
+
+
+def is_built(template: Path = TEMPLATE, folder: Path = BUILD_FOLDER) -> bool:
+    """Whether `folder` holds the build of the template and the sources beside it as they are now."""
+    mark = folder / MARK
+    there = (folder / "build" / "template.yaml").exists() and mark.exists()
+    return there and mark.read_text() == _fingerprint(template.parent)
 
 
 def deploy(

@@ -42,8 +42,8 @@ def main() -> None:
     try:
         with hold_alive(home), running(home, options, lambda step: _tell(step=step)) as (stack, is_whole):
             _write_private(home / STATE, json.dumps(asdict(stack), indent=2))
-            _tell(ready=asdict(stack))
             ready.set()
+            _tell(ready=asdict(stack))
             _keep(home, options, is_whole)
     except LocalCloudError as error:
         _tell(error=str(error))
@@ -57,7 +57,8 @@ def running(
     log = home / "sam.log"
     log.unlink(missing_ok=True)
     with contextlib.ExitStack() as parts:
-        say("building the functions and layers (sam build)")
+        if not deploy.is_built(template):
+            say("building the functions and layers (sam build)")
         built = deploy.build(log, template)
         say("starting the embedded cloud (MiniStack)")
         aws = parts.enter_context(_start_cloud(home, options))

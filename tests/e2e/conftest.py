@@ -1,0 +1,94 @@
+"""A deployed local stack for the end-to-end tests: one for the whole run, shared by all workers."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+from kontext_cli.subscriber import Subscriber
+from kontext_cli.target import LOCAL, Target
+from kontext_local import stack
+from kontext_local.project import ROOT
+
+Seen = TypeVar("Seen")
+
+# Short renders and small pictures; neither our pacing nor the vendor's limit slows the tests down.
+EMULATOR = {"inference": 1.0, "pixels": 65_536, "workers": 4, "rate_limit": None}
+PARAMETERS = {"SettleSeconds": "2", "RequestsPerMinute": "1200"}
+
+
+def options(**changes: Any) -> stack.Options:
+    """The options of the shared stack, some of them changed; `emulator` and `parameters` are added to."""
+    emulator = EMULATOR | changes.pop("emulator", {})
+    parameters = PARAMETERS | changes.pop("parameters", {})
+    return stack.Options(**{"keep": False, "emulator": emulator, "parameters": parameters, **changes})
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the shared stack: `local.json` and the logs of MiniStack, the emulator and sam."""
+    base = tmp_path_factory.getbasetemp()
+    # Under xdist each worker has a folder of its own in the run's folder.
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kontext"
+
+
+@pytest.fixture(scope="session")
+def local(home: Path) -> Iterator[stack.LocalStack]:
+    """The shared stack: `.outputs`, `.client(service)`, `.segmind_url`. It ends with its last worker."""
+    with stack.using(home, options()) as running:
+        yield running
+
+
+@pytest.fixture
+def target(local: stack.LocalStack) -> Target:
+    """The shared stack as the command line sees it."""
+    return Target(LOCAL, local.outputs, local.client)
+
+
+@pytest.fixture
+def own_stack(tmp_path: Path) -> Iterator[Callable[..., stack.LocalStack]]:
+    """Starts a stack for one test alone, for tests that change roles or parameters; takes what `options` takes."""
+    with ExitStack() as running:
+        yield lambda **changes: running.enter_context(stack.using(tmp_path / "own", options(**changes)))
+
+
+@pytest.fixture
+def emulator(local: stack.LocalStack) -> Iterator[httpx.Client]:
+    """A client of the emulator's own endpoints: `POST script`, `GET ledger`, `POST settings`, … (not `reset`)."""
+    with httpx.Client(base_url=f"{local.segmind_url}/_emulator/", trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def subscriber(target: Target) -> Iterator[Subscriber]:
+    """A queue that subscribes to the topic; everything published during the test comes to it."""
+    with Subscriber(target) as subscribed:
+        yield subscribed
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """The folder of the sample photographs."""
+    return ROOT / "samples"
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., Any]:
+    """Looks again until what is looked for is there; see `_eventually`."""
+    return _eventually
+
+
+def _eventually(look: Callable[[], Seen], what: str, seconds: float = 60.0) -> Seen:
+    """The first true value of `look()`; the test fails when there is none within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (seen := look()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what} did not happen within {seconds:.0f} s")
+        time.sleep(0.1)
+    return seen
