@@ -12,6 +12,7 @@ from rich.table import Table
 
 from kontext_cli import target
 from kontext_cli.console import print_json
+from kontext_cli.journey import told
 from kontext_cli.records import Pair, Records, Render, parked
 
 STYLES = {"DELIVERED": "green", "FAILED": "red", "REJECTED": "red", "UNCERTAIN": "bold red", "WAITING": "dim"}
@@ -56,7 +57,7 @@ def _show_one(console: Console, pair: Pair) -> None:
 
 def _lines(render: Render) -> list[str]:
     facts = [f"  [dim]{name:<11}[/] {escape(str(value))}" for name, value in _facts(render).items() if value]
-    history = [f"  [dim]{entry.get('at', '')}[/]  {escape(happening(entry))}" for entry in render.history]
+    history = [f"  [dim]{entry.get('at', '')}[/]  {escape(told(entry))}" for entry in render.history]
     return facts + history
 
 
@@ -73,12 +74,6 @@ def _facts(render: Render) -> dict[str, Any]:
         "charged": error.get("charged"),
         "remedy": error.get("remedy"),
     }
-
-
-def happening(entry: dict[str, Any]) -> str:
-    """One entry of a render's history in one line."""
-    rest = (f"{name}={value}" for name, value in entry.items() if name not in ("at", "what", "last_at"))
-    return " ".join((str(entry.get("what", "?")), *rest))
 
 
 def age(since: datetime | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -50,7 +51,8 @@ def _on_aws(name: str) -> Target:
     from botocore.exceptions import ClientError
     from kontext_local.deploy import outputs
 
-    session: Any = boto3.session.Session()
+    # boto3 itself does not read AWS_REGION, which every other tool of AWS does.
+    session: Any = boto3.session.Session(region_name=os.environ.get("AWS_REGION"))
     try:
         return Target(name, outputs(session.client("cloudformation"), name), session.client)
     except ClientError as error:

@@ -1,0 +1,22 @@
+"""The contact sheet of the demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kontext_cli.sheet import Row, draw
+from PIL import Image
+
+
+def test_the_sheet_shows_all_three_pictures_of_each_pair(tmp_path: Path) -> None:
+    colours = {"first": (200, 0, 0), "second": (0, 200, 0), "result": (0, 0, 200)}
+    files = {name: tmp_path / f"{name}.png" for name in colours}
+    for name, colour in colours.items():
+        Image.new("RGB", (300, 200), colour).save(files[name])
+    row = Row(files["first"], files["second"], files["result"], "A prompt that is long. " * 20, "result.png")
+
+    draw([row, row], tmp_path / "sheet.png", "kontext-drop", "a note")
+
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        pixels = {name: sheet.convert("RGB").get_flattened_data().count(colour) for name, colour in colours.items()}
+    assert all(count > 2 * 300 * 200 for count in pixels.values()), pixels
