@@ -32,7 +32,8 @@ LONGEST_STAY_SECONDS = 60.0
 _HANDOVER = 1.0  # from the end of Wait to a running Poll, which sleeps for what is left
 
 _SHORTEST_GAP = 0.2
-_DOUBT = 0.002  # share of belief kept for a job that behaves like none before
+_DOUBT = 0.05  # weight of a start unlike those of all past renders
+_OUTLIVING = 0.002  # share of jobs that take longer than all past renders; as many never complete
 
 _BETWEEN = (0.125, 0.375, 0.625, 0.875)
 _AHEAD = tuple(p / (1 - p) for p in _BETWEEN)
@@ -119,9 +120,9 @@ def _outlook(times: Sequence[tuple[float, float]], now: float, end: float) -> tu
     below = [0.0, *accumulate(_smoothed(times))]
     first = max(now + _SHORTEST_GAP, _EDGES[bisect_right(below, 0.0) - 1])
     ages = [now, *(moment for moment in _MOMENTS if first <= moment <= end - _SHORTEST_GAP), end]
-    done = [_interpolated(below, age) - _DOUBT * first / max(age, first) for age in ages]
+    done = [_interpolated(below, age) - _OUTLIVING * first / max(age, first) for age in ages]
     weights = [b - a for a, b in pairwise(done)]
-    weights[-1] += below[-1] - done[-1] + _DOUBT
+    weights[-1] += below[-1] - done[-1] + _OUTLIVING
     return ages, weights
 
 

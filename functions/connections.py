@@ -1,0 +1,158 @@
+"""What the three functions hold on to between invocations: settings read once, and each client made when first needed."""
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from kontext.clock import Clock
+from kontext.table import Table
+
+if TYPE_CHECKING:
+    from kontext.delivery import Delivery
+    from kontext.drops import Defaults, Drops
+    from kontext.events import Topic
+    from kontext.inputs import Inputs
+    from kontext.learning import Learning
+    from kontext.outputs import Outputs
+    from kontext.pacing import Pacing
+    from kontext.parking import Parking
+    from kontext.renders import Renders
+    from kontext.segmind import Segmind
+
+
+class Connections:
+    """The outside world of a function, by the names that `template.yaml` gives in its environment.
+
+    Each property raises KeyError with the variable's name if the function was not given it. `transport`: another way to
+    Segmind and its file host, for tests.
+    """
+
+    def __init__(self, environment: Mapping[str, str], clock: Clock | None = None, transport: Any = None) -> None:
+        self.environment = environment
+        self.clock = clock or Clock()
+        self.transport = transport
+
+    def client(self, service: str) -> Any:
+        """A client of an AWS service."""
+        import boto3
+        from botocore.config import Config
+
+        return boto3.client(service, config=Config(signature_version="s3v4" if service == "s3" else None))  # type: ignore[call-overload]
+
+    @cached_property
+    def table(self) -> Table:
+        return Table(self.client("dynamodb"), self.environment["RENDERS_TABLE"])
+
+    @cached_property
+    def drops(self) -> "Drops":
+        from kontext.drops import Drops
+
+        return Drops(self.table)
+
+    @cached_property
+    def renders(self) -> "Renders":
+        from kontext.renders import Renders
+
+        return Renders(
+            self.table,
+            price=float(self.environment["PRICE_PER_RENDER"]),
+            daily_limit=float(self.environment["DAILY_SPEND_LIMIT"]),
+            retention_days=float(self.environment["RECORD_RETENTION_DAYS"]),
+        )
+
+    @cached_property
+    def learning(self) -> "Learning":
+        from kontext.learning import Learning
+
+        return Learning(
+            self.table,
+            look_cost=float(self.environment["LOOK_COST_SECONDS"]),
+            deadline=float(self.environment["DEADLINE_SECONDS"]),
+        )
+
+    @cached_property
+    def pacing(self) -> "Pacing":
+        from kontext.pacing import Pacing, Rate
+
+        return Pacing(self.table, Rate(float(self.environment["REQUESTS_PER_MINUTE"])))
+
+    @cached_property
+    def parking(self) -> "Parking":
+        from kontext.parking import Parking
+
+        return Parking(self.client("sqs"), self.environment["UPLOAD_QUEUE_URL"])
+
+    @cached_property
+    def inputs(self) -> "Inputs":
+        from kontext.inputs import Inputs
+
+        return Inputs(self.s3, self.environment["INPUT_BUCKET"])
+
+    @cached_property
+    def outputs(self) -> "Outputs":
+        from kontext.outputs import Outputs
+
+        return Outputs(self.s3, self.environment["OUTPUT_BUCKET"])
+
+    @cached_property
+    def delivery(self) -> "Delivery":
+        from kontext.delivery import Allowed, Delivery
+
+        hosts = tuple(host.strip() for host in self.environment["RESULT_HOSTS"].split(",") if host.strip())
+        return Delivery(self.outputs, Allowed(hosts), self.transport)
+
+    @cached_property
+    def topic(self) -> "Topic":
+        from kontext.events import Topic
+
+        return Topic(self.client("sns"), self.environment["RENDER_TOPIC_ARN"], self.environment["EVENT_SOURCE"])
+
+    @cached_property
+    def segmind(self) -> "Segmind":
+        from kontext.segmind import Segmind
+
+        return Segmind(self.environment["SEGMIND_URL"], self.environment["SEGMIND_MODEL"], self.api_key, self.transport)
+
+    @cached_property
+    def s3(self) -> Any:
+        return self.client("s3")
+
+    @cached_property
+    def workflow(self) -> Any:
+        return self.client("stepfunctions")
+
+    @cached_property
+    def defaults(self) -> "Defaults":
+        from kontext.drops import Defaults
+
+        return Defaults(
+            parameters={
+                "aspect_ratio": self.environment["DEFAULT_ASPECT_RATIO"],
+                "output_format": self.environment["DEFAULT_OUTPUT_FORMAT"],
+                "safety_tolerance": int(self.environment["DEFAULT_SAFETY_TOLERANCE"]),
+            },
+            prompt=self.environment["DEFAULT_PROMPT"].strip(),
+            settle_seconds=float(self.environment["SETTLE_SECONDS"]),
+        )
+
+    @cached_property
+    def _secrets(self) -> Any:
+        from aws_lambda_powertools.utilities.parameters import SecretsProvider
+
+        return SecretsProvider(boto3_client=self.client("secretsmanager"))
+
+    def api_key(self, fresh: bool = False) -> str:
+        """Segmind's API key, remembered for five minutes; `fresh`: as it is now."""
+        key = self._secrets.get(self.environment["SEGMIND_SECRET"], max_age=300, force_fetch=fresh)
+        return str(key).strip()
+
+
+_connections: list[Connections] = []
+
+
+def connect() -> Connections:
+    """This process's connections."""
+    if not _connections:
+        _connections.append(Connections(os.environ))
+    return _connections[0]

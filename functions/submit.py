@@ -1,0 +1,319 @@
+"""Submit: an object was dropped, or the turn of a waiting render has come.
+
+drop → pair → request → claim → POST to Segmind → workflow. Each message of the upload queue is worked on alone; one that raises
+stays in the queue and comes back. Waiting is another message, so it never uses up the receives of this one.
+"""
+
+import json
+from typing import Any
+from urllib.parse import unquote_plus
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes import S3Event
+from aws_lambda_powertools.utilities.data_classes.s3_event import S3EventRecord
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from botocore.exceptions import BotoCoreError, ClientError
+
+from connections import Connections, connect
+from kontext import drops, events, pairs, parking, renders
+from kontext.errors import (
+    AccountRefused,
+    Ambiguous,
+    BadDrop,
+    Charged,
+    KontextError,
+    RateLimited,
+    RequestRefused,
+    Unavailable,
+    problem,
+)
+from kontext.pacing import Hold
+from kontext.parking import Wake
+from kontext.renders import Claim, OverLimit, Render
+from kontext.table import ConditionFailed
+
+logger = Logger()
+metrics = Metrics()
+
+TIME_FOR_A_SUBMIT = 45.0
+"""Seconds that must be left before another request is sent: its answer may take that long."""
+MAX_SERVER_ERRORS = 6
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: Any, via: Connections | None = None) -> Any:
+    """The entry point: a batch of the upload queue in, the messages that must come back out."""
+    batch = Batch(via or connect(), context)
+    failed = batch.send_on_what_is_early(event["Records"])
+    handled = {record["messageId"] for record in failed} | batch.sent_on
+    answer = process_partial_response(
+        event={"Records": [record for record in event["Records"] if record["messageId"] not in handled]},
+        record_handler=batch.work_on,
+        processor=BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False),
+        context=context,
+    )
+    answer["batchItemFailures"] += [{"itemIdentifier": record["messageId"]} for record in failed]
+    return answer
+
+
+class OutOfTime(KontextError):
+    """This invocation ends before another request could be answered."""
+
+
+class Batch:
+    """One invocation's messages."""
+
+    def __init__(self, via: Connections, context: Any) -> None:
+        self.via = via
+        self.context = context
+        self.sent_on: set[str] = set()
+
+    def send_on_what_is_early(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Send waits whose time has not come on their way, many in one message; returns the records that failed to go."""
+        waiting = {record["messageId"]: wakes for record in records if (wakes := parking.wakes_in(_body(record)))}
+        if not waiting:
+            return []
+        now = self.via.clock.now()
+        _, onward = parking.sort_out(list(waiting.items()), self.via.pacing.look(), now)
+        self.sent_on = {message_id for message_id, _ in onward}
+        try:
+            self.via.parking.send([wake for _, wakes in onward for wake in wakes], now)
+        except (KontextError, ClientError, BotoCoreError):
+            logger.exception("waiting renders could not be sent on; they will come back")
+            return [record for record in records if record["messageId"] in self.sent_on]
+        return []
+
+    def work_on(self, record: SQSRecord) -> None:
+        """Work on one message. Raises what must bring the message back."""
+        body = json.loads(record.body)
+        for wake in parking.wakes_in(body):
+            self.on_wake(record.message_id, wake)
+        for dropped in S3Event(body).records if "Records" in body else ():
+            self.on_drop(record.message_id, dropped)
+
+    def on_drop(self, message_id: str, record: S3EventRecord) -> None:
+        """An object has been dropped."""
+        dropped = record.s3.get_object
+        key = unquote_plus(dropped.key)
+        if pairs.is_folder_placeholder(key, dropped.size or 0):
+            return
+        part = pairs.parse(key)
+        if part is None:
+            self.on_loose_object(message_id, key)
+            return
+        read = self.via.inputs.read(key, part.slot)
+        if read is None:  # deleted in the meantime
+            return
+        pair = self.via.drops.record(part.prefix, part.slot, read, dropped["sequencer"], _unix(record.event_time))
+        self.advance(message_id, pair)
+        self.advance_those_who_waited(message_id, key, pair.wanted_by)
+
+    def on_loose_object(self, message_id: str, key: str) -> None:
+        """An object whose name fits no rule: some request names it, or it is a mistake."""
+        waiting = self.via.drops.wanted(key)
+        if waiting is not None:
+            self.advance_those_who_waited(message_id, key, waiting)
+            return
+        error_key = pairs.unknown_drop_key(key)
+        said = {**problem("unknown_drop", f"{key} fits no rule. {pairs.RULE}"), "object": key}
+        self.via.outputs.put_json(error_key, json.dumps(said, indent=2, ensure_ascii=False).encode())
+        if not self.via.drops.reported(key):
+            self.via.outputs.remove(error_key)
+
+    def advance_those_who_waited(self, message_id: str, key: str, prefixes: frozenset[str]) -> None:
+        """Go on with the pairs whose requests name an object that has now come."""
+        for prefix in sorted(prefixes):
+            if pair := self.via.drops.get(prefix):
+                self.advance(message_id, pair)
+            self.via.drops.unwant(key, prefix)
+
+    def advance(self, message_id: str, pair: drops.Pair) -> None:
+        """Do what a pair, as dropped so far, asks for."""
+        now = self.via.clock.now()
+        match self.decide(pair, now):
+            case drops.Incomplete(missing, wanted):
+                logger.info("pair is not complete", pair=pair.prefix, missing=missing)
+                self.wait_for(pair, wanted, message_id)
+            case drops.Settling(until):
+                self.via.parking.send([Wake(pair.prefix, until)], now)
+            case drops.Rejected(code, message):
+                error = problem(code, message)
+                self.follow(self.via.renders.reject(pair, error, pairs.error_key(pair.prefix), now), message_id)
+            case drops.Complete() as complete:
+                for key in drops.named_keys(pair):
+                    if self.via.drops.named(key):
+                        self.via.outputs.remove(pairs.unknown_drop_key(key))
+                self.follow(self.via.renders.claim(pair, complete, message_id, now), message_id)
+
+    def decide(self, pair: drops.Pair, now: float) -> drops.Decision:
+        """What to do with a pair, with the images that its request names."""
+        try:
+            named = {key: self.via.inputs.read(key, "image") for key in drops.named_keys(pair)}
+            return drops.decide(pair, named, self.via.defaults, now)
+        except BadDrop as bad:
+            return drops.Rejected(bad.code, str(bad))
+
+    def wait_for(self, pair: drops.Pair, wanted: tuple[str, ...], message_id: str) -> None:
+        """Let the objects that a request names wake the pair when they come, or go on if one just came."""
+        for key in wanted:
+            self.via.drops.want(key, pair.prefix)
+        if wanted and all(self.via.inputs.read(key, "image") for key in wanted):
+            self.advance(message_id, pair)
+
+    def on_wake(self, message_id: str, wake: Wake) -> None:
+        """The turn of a waiting render has come, or the time in which a prompt could still come is over."""
+        pair = self.via.drops.get(wake.prefix)
+        if pair is None:
+            return
+        if not wake.render_id:
+            self.advance(message_id, pair)
+            return
+        claim = self.via.renders.wake(wake.prefix, wake.render_id, wake.token, message_id, self.via.clock.now())
+        if claim.then == "submit" and pair.current != wake.render_id:
+            self.fail(claim.render, "superseded", "a newer drop has replaced this one before it was sent")
+            return
+        self.follow(claim, message_id, in_line=True)
+
+    def follow(self, claim: Claim, message_id: str, *, in_line: bool = False) -> None:
+        """Do what a claim allows."""
+        render = claim.render
+        logger.append_keys(render_id=render.get("render_id"), pair=render.get("prefix"), message_id=message_id)
+        match claim.then:
+            case "submit":
+                self.submit(render, in_line=in_line)
+            case "wake":
+                self.send_wake(render)
+            case "start":
+                self.start(render)
+            case "lost":
+                self.uncertain(render, "the submitter stopped before Segmind's answer was recorded")
+            case "announce":
+                self.announce(render)
+
+    def submit(self, render: Render, *, in_line: bool) -> None:
+        """Send a claimed render to Segmind, or park it."""
+        if self.context.get_remaining_time_in_millis() < TIME_FOR_A_SUBMIT * 1000:
+            raise OutOfTime
+        verdict = self.via.pacing.admit(self.via.clock.now(), in_line=in_line)
+        if isinstance(verdict, Hold):
+            self.park(render, verdict.reason, verdict.until)
+            return
+        links = [given.get("url") or self.via.inputs.link(given) for given in render["inputs"]]
+        body = {**render["parameters"], "input_image_1": links[0], "input_image_2": links[1]}
+        self.via.clock.sleep(verdict.at - self.via.clock.now())
+        try:
+            render = self.via.renders.submitting(render, self.via.clock.now())
+        except OverLimit:
+            self.close_gate(render, "spend_limit", "the stack's daily spend limit is reached")
+            return
+        self.post(render, body, probe=verdict.probe)
+
+    def post(self, render: Render, body: dict[str, Any], *, probe: bool) -> None:
+        """The one place where money is spent. The answer's class decides what may happen next."""
+        try:
+            request_id = self.via.segmind.submit(body)
+        except AccountRefused as refused:
+            self.close_gate(render, refused.reason, str(refused), refused.status)
+            return
+        except Unavailable as failure:
+            self.unavailable(render, failure)
+            return
+        except Ambiguous as lost:
+            self.uncertain(render, str(lost))
+            return
+        except RateLimited as limited:
+            pace = self.via.pacing.push(limited.reset_at, self.via.clock.now())
+            self.park(render, "rate_limited", pace.next_free, status=429)
+        except RequestRefused as refused:
+            self.fail(render, refused.code, str(refused))
+        else:
+            self.accepted(render, request_id)
+        if probe:
+            self.via.pacing.accept()
+
+    def accepted(self, render: Render, request_id: str) -> None:
+        """Segmind has the job: two places remember its request_id, the record and the workflow."""
+        now = self.via.clock.now()
+        try:
+            render = self.via.renders.accepted(render, request_id, now)
+        except (ClientError, BotoCoreError, ConditionFailed):
+            logger.exception("request_id not recorded; the workflow will do it", request_id=request_id)
+            render = {**render, "request_id": request_id, "submitted_at": now}
+        logger.info("submitted", request_id=request_id)
+        metrics.add_metric("Submitted", MetricUnit.Count, 1)
+        self.start(render)
+
+    def start(self, render: Render) -> None:
+        """Start the render's workflow; started already is as good."""
+        told = {name: render[name] for name in ("prefix", "render_id", "attempt", "request_id", "submitted_at")}
+        waiting = render["status"] != "COMPLETED"
+        wait = self.via.learning.first_wait(self.via.clock.now() - render["submitted_at"]) if waiting else 0
+        try:
+            self.via.workflow.start_execution(
+                stateMachineArn=self.via.environment["RENDER_WORKFLOW_ARN"],
+                name=renders.execution_name(render),
+                input=json.dumps({**told, "look": {"wait": wait}}, ensure_ascii=False),
+            )
+        except self.via.workflow.exceptions.ExecutionAlreadyExists:
+            logger.info("the workflow runs already")
+
+    def unavailable(self, render: Render, failure: Unavailable) -> None:
+        """Surely not accepted. A 500 is often about this request alone; anything else holds for all."""
+        tries = render.get("server_errors", 0) + 1
+        if failure.status != 500:
+            self.close_gate(render, "outage", str(failure), failure.status)
+        elif tries >= MAX_SERVER_ERRORS:
+            self.fail(render, "server_error", f"Segmind answered {tries} times: {failure}")
+        else:
+            self.park(render, "outage", self.via.clock.now() + 5 * 2**tries, status=500, message=str(failure))
+
+    def close_gate(self, render: Render, reason: str, message: str, status: int | None = None) -> None:
+        """Nobody's render can go now: park this one, and let the others wait at the gate."""
+        pace = self.via.pacing.refuse(reason, self.via.clock.now())
+        logger.warning("parked for the account", reason=reason, answer=message)
+        self.park(render, reason, pace.probe_at, status=status, message=message)
+
+    def park(self, render: Render, reason: str, until: float, **said: Any) -> None:
+        """Put a render aside; the record first, so that a crash in between only sends its message twice."""
+        now = self.via.clock.now()
+        metrics.add_metric("Parked", MetricUnit.Count, 1)
+        self.send_wake(self.via.renders.park(render, reason, until, now, said))
+
+    def send_wake(self, render: Render) -> None:
+        """Send the message that brings a parked render back."""
+        until = render["parked"]["until"]
+        wake = Wake(render["prefix"], until, render["render_id"], render["wake"])
+        self.via.parking.send([wake], self.via.clock.now())
+
+    def fail(self, render: Render, code: str, message: str, charged: Charged | None = None) -> None:
+        """The render ends without a picture."""
+        error = problem(code, message, charged)
+        self.announce(self.via.renders.failed(render, error, pairs.error_key(render["prefix"]), self.via.clock.now()))
+
+    def uncertain(self, render: Render, message: str) -> None:
+        """Perhaps accepted, perhaps not: a person decides."""
+        error = problem("uncertain", message)
+        key = pairs.error_key(render["prefix"])
+        self.announce(self.via.renders.uncertain(render, error, key, self.via.clock.now()))
+
+    def announce(self, render: Render) -> None:
+        """Tell how a render ended."""
+        logger.warning("render ended", status=render["status"], code=render["error"]["code"])
+        metrics.add_metric("Failed" if render["status"] == "FAILED" else "Uncertain", MetricUnit.Count, 1)
+        events.announce(render, self.via.drops, self.via.outputs, self.via.topic, self.via.renders)
+
+
+def _body(record: dict[str, Any]) -> Any:
+    try:
+        return json.loads(record["body"])
+    except ValueError:
+        return None
+
+
+def _unix(event_time: str) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(event_time).timestamp()

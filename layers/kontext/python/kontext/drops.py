@@ -1,0 +1,231 @@
+"""What has been dropped: one item a pair, kept from the events, so that no event ever lists the bucket.
+
+The item holds for each slot what was read from its newest object; S3's sequencer decides what is newest. Reading the item
+gives the whole pair, whatever the order in which its parts came: `decide` says what to do with it.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from kontext import pairs, request
+from kontext.errors import BadDrop
+from kontext.inputs import Read
+from kontext.table import ConditionFailed, Item, Key, Table
+
+_SEQUENCER_DIGITS = 32
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A pair as dropped so far. `parts`: slot → what was read, with the `sequencer` and the time `at` of its drop."""
+
+    prefix: str
+    parts: dict[str, Any] = field(default_factory=dict)
+    current: str | None = None
+    """The render_id of the newest claim: only its result may stand under the pair's result key."""
+    rejected_drop: str = ""
+    """The `drop_id` of the newest drop that could not be rendered."""
+    written: frozenset[str] = frozenset()
+    """The keys in the output bucket that speak for this pair now."""
+    wanted_by: frozenset[str] = frozenset()
+    """Prefixes of other pairs that wait for an object of this one."""
+
+    @property
+    def drop_id(self) -> str:
+        """Changes with every drop, also of the same content: tells a new drop from an event delivered twice."""
+        return max((part["sequencer"] for part in self.parts.values()), default="")
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """The stack's defaults for what no drop says."""
+
+    parameters: request.Parameters
+    prompt: str
+    settle_seconds: float
+
+
+@dataclass(frozen=True)
+class Incomplete:
+    """Something is missing; each entry of `missing` is a part or a key in plain words."""
+
+    missing: tuple[str, ...]
+    wanted_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Settling:
+    """Complete but for a prompt, which may still come until `until` (unix seconds)."""
+
+    until: float
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """Cannot be rendered as dropped."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Complete:
+    """All that a render needs. `inputs`: for each image either a `Read` or `{"url": …}`."""
+
+    inputs: tuple[Read, Read]
+    parameters: request.Parameters
+
+    def render_id(self, prefix: str) -> str:
+        """The deterministic name of the render that this content asks for."""
+        one, two = (given.get("etag") or given["url"] for given in self.inputs)
+        return request.render_id(prefix, one, two, self.parameters)
+
+
+Decision = Incomplete | Settling | Rejected | Complete
+
+
+def named_keys(pair: Pair) -> tuple[str, ...]:
+    """The objects that the pair's request names as its images.
+
+    Raises:
+        BadDrop: a name is not one.
+    """
+    asked = pair.parts.get("request", {}).get("parameters", {})
+    names = (asked.get(f"input_image_{slot}") for slot in "12")
+    return tuple(_key_named(pair.prefix, name) for name in names if name and not _is_url(name))
+
+
+def decide(pair: Pair, named: dict[str, Read | None], defaults: Defaults, now: float) -> Decision:
+    """What to do with a pair at the time `now`. `named`: what was read from each of its `named_keys`."""
+    parts = pair.parts
+    asked = request.merge(*(parts.get(slot, {}).get("parameters", {}) for slot in ("request", "prompt")))
+    images = [_image(pair, slot, asked.get(f"input_image_{slot}"), named) for slot in "12"]
+    for part in [parts.get("request"), parts.get("prompt"), *images]:
+        if part and "problem" in part:
+            return Rejected(**part["problem"])
+    if any(image is None for image in images):
+        return _incomplete(pair, asked, images)
+    one, two = images
+    told = request.merge(asked, one.get("parameters", {}), two.get("parameters", {}))
+    if "prompt" not in told:
+        until = max(part["at"] for part in parts.values()) + defaults.settle_seconds
+        if not defaults.prompt:
+            return Incomplete(("a prompt: drop request.json or prompt.txt",))
+        if now < until:
+            return Settling(until)
+    parameters = request.merge(told, {"prompt": defaults.prompt}, defaults.parameters)
+    return Complete((one, two), {k: v for k, v in parameters.items() if not k.startswith("input_image")})
+
+
+def _image(pair: Pair, slot: str, name: str | None, named: dict[str, Read | None]) -> Any:
+    if name is None:
+        return pair.parts.get(slot)
+    return {"url": name} if _is_url(name) else named.get(_key_named(pair.prefix, name))
+
+
+def _incomplete(pair: Pair, asked: request.Parameters, images: list[Any]) -> Incomplete:
+    missing, wanted = [], []
+    for slot, image in zip("12", images, strict=True):
+        name = asked.get(f"input_image_{slot}")
+        if image is None and name:
+            wanted.append(_key_named(pair.prefix, name))
+            missing.append(f"{wanted[-1]} (named by request.json)")
+        elif image is None:
+            missing.append(f"image {slot}: {pair.prefix}{slot}.<png|jpg|jpeg|webp>")
+    return Incomplete(tuple(missing), tuple(wanted))
+
+
+def _is_url(name: str) -> bool:
+    return name.lower().startswith("https://")
+
+
+def _key_named(prefix: str, name: str) -> str:
+    if "://" in name:
+        raise BadDrop("invalid_request", f"request.json: {name[:80]!r} is not an https URL")
+    try:
+        return pairs.resolve_name(prefix, name)
+    except ValueError as problem:
+        raise BadDrop("invalid_request", f"request.json: {name[:80]!r} {problem}") from problem
+
+
+class Drops:
+    """The pairs' items in the table."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+
+    def record(self, prefix: str, slot: str, read: Read, sequencer: str, at: float) -> Pair:
+        """Note that an object fills a slot, unless a newer one does; returns the whole pair as it is now."""
+        part = read | {"sequencer": sequencer.ljust(_SEQUENCER_DIGITS, "0"), "at": at}
+        try:
+            item = self.table.update(
+                pair_key(prefix),
+                f"SET #prefix = :prefix, #part_{slot} = :part",
+                f"attribute_not_exists(#part_{slot}) OR #part_{slot}.#sequencer < :sequencer",
+                prefix=prefix,
+                part=part,
+                sequencer=part["sequencer"],
+            )
+        except ConditionFailed as older:
+            item = older.found or {}
+        return pair_of(item)
+
+    def get(self, prefix: str) -> Pair | None:
+        """The pair under a prefix."""
+        item = self.table.get(pair_key(prefix))
+        return pair_of(item) if item else None
+
+    def want(self, key: str, prefix: str) -> None:
+        """Note that the pair under `prefix` waits for the object `key`, so that its drop wakes the pair."""
+        at, owner = _owner(key)
+        self.table.update(at, "SET #prefix = :prefix ADD #wanted_by :by", prefix=owner, by={prefix})
+
+    def unwant(self, key: str, prefix: str) -> None:
+        """The pair under `prefix` has been woken."""
+        self.table.update(_owner(key)[0], "DELETE #wanted_by :by", by={prefix})
+
+    def wanted(self, key: str) -> frozenset[str] | None:
+        """The pairs that wait for an object whose name fits no rule; None if no request has ever named it."""
+        item = self.table.get(object_key(key)) or {}
+        return frozenset(item.get("wanted_by", ())) if "prefix" in item else None
+
+    def named(self, key: str) -> bool:
+        """Note that a request names an object; True if it was reported as unknown before."""
+        at, owner = _owner(key)
+        item = self.table.update(at, "SET #prefix = :prefix", prefix=owner)
+        return bool(item.get("reported"))
+
+    def reported(self, key: str) -> bool:
+        """Note that an object was reported as unknown; False if a request has named it in the meantime."""
+        try:
+            self.table.update(object_key(key), "SET #reported = :yes", "attribute_not_exists(#prefix)", yes=True)
+        except ConditionFailed:
+            return False
+        return True
+
+
+def _owner(key: str) -> tuple[Key, str]:
+    part = pairs.parse(key)
+    return (pair_key(part.prefix), part.prefix) if part else (object_key(key), key)
+
+
+def pair_key(prefix: str) -> Key:
+    """Where a pair stands in the table; its renders share the `pk`."""
+    return {"pk": f"pair#{prefix}", "sk": "pair"}
+
+
+def object_key(key: str) -> Key:
+    """Where an object stands in the table that is no part of a pair, but named by requests."""
+    return {"pk": f"object#{key}", "sk": "object"}
+
+
+def pair_of(item: Item) -> Pair:
+    """The pair in a table item."""
+    return Pair(
+        prefix=item.get("prefix", ""),
+        parts={slot: item[f"part_{slot}"] for slot in ("1", "2", "request", "prompt") if f"part_{slot}" in item},
+        current=item.get("current"),
+        rejected_drop=item.get("rejected_drop", ""),
+        written=frozenset(item.get("written", ())),
+        wanted_by=frozenset(item.get("wanted_by", ())),
+    )

@@ -1,0 +1,175 @@
+"""What can go wrong, named for what the caller can do about it.
+
+KontextError
+├── BadDrop               the drop is wrong: tell the one who dropped it
+├── SegmindError
+│   ├── RequestRefused    this request is wrong: repeating it will not help
+│   ├── AccountRefused    every request fails until the account is put right: park
+│   ├── RateLimited       wait until `reset_at`
+│   ├── Unavailable       known not to be accepted: try again
+│   ├── Ambiguous         the answer never came: it may have been accepted and charged
+│   └── RecordGone        Segmind does not know this request id (any more)
+├── DeliveryError         the picture is paid and was not copied; `final` says whether trying again can help
+└── Busy                  another delivery is at work on this render: come back later
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Charged = Literal["yes", "no", "unknown"]
+
+
+class KontextError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class Busy(KontextError):
+    """The render's lease is held by another delivery of the same message."""
+
+
+class BadDrop(KontextError):
+    """A drop that cannot become a render.
+
+    Attributes:
+        code: a key of `CODES`.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class SegmindError(KontextError):
+    """Base of what `kontext.segmind` raises. `status` is the HTTP status, None where no answer came."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class RequestRefused(SegmindError):
+    """This request is wrong. `code` is a key of `CODES`."""
+
+    def __init__(self, message: str, status: int | None = None, code: str = "refused") -> None:
+        super().__init__(message, status)
+        self.code = code
+
+
+class AccountRefused(SegmindError):
+    """The account cannot render now. `reason` is `bad_key`, `forbidden`, `no_credits` or `spend_limit`."""
+
+    def __init__(self, message: str, status: int, reason: str) -> None:
+        super().__init__(message, status)
+        self.reason = reason
+
+
+class RateLimited(SegmindError):
+    """Too many requests. `reset_at`: unix seconds, None where the header was missing or made no sense."""
+
+    def __init__(self, message: str, reset_at: float | None) -> None:
+        super().__init__(message, 429)
+        self.reset_at = reset_at
+
+
+class Unavailable(SegmindError):
+    """Not accepted, and not our fault: try again."""
+
+
+class Ambiguous(SegmindError):
+    """The answer never came, or made no sense: the job may run, and be charged."""
+
+
+class RecordGone(SegmindError):
+    """Segmind answers 404 for the request id: unknown, or older than an hour."""
+
+
+class DeliveryError(KontextError):
+    """The picture could not be copied. `final`: trying again will not help (a host that is not allowed, not an image)."""
+
+    def __init__(self, message: str, *, final: bool = False) -> None:
+        super().__init__(message)
+        self.final = final
+
+
+@dataclass(frozen=True)
+class Code:
+    """What an `error.code` means to the one who reads it."""
+
+    meaning: str
+    charged: Charged
+    remedy: str
+
+
+CODES: dict[str, Code] = {
+    "unknown_drop": Code(
+        "The name of the object fits no rule of the drop convention.",
+        "no",
+        "Name the two images 1 and 2 (for example taj/1.png and taj/2.jpg), or name them in a request.json.",
+    ),
+    "invalid_request": Code(
+        "request.json, prompt.txt or the images' metadata hold something that is not allowed.",
+        "no",
+        "Correct what the message names and drop that file again.",
+    ),
+    "invalid_image": Code(
+        "One of the two images is not a picture that can be used.",
+        "no",
+        "Drop a PNG, JPEG or WebP picture under the same name.",
+    ),
+    "refused": Code(
+        "Segmind refused this request.",
+        "no",
+        "Correct the request as the message says and drop the pair again.",
+    ),
+    "model_unavailable": Code(
+        "Segmind does not offer the model under the configured name (any more).",
+        "no",
+        "Set the stack's SegmindModel parameter to a model that exists, then drop the pair again.",
+    ),
+    "render_failed": Code(
+        "Segmind ran the job and it failed; blocked content is reported this way too.",
+        "no",
+        "Change the prompt or the images if the message asks for it, then drop the pair again.",
+    ),
+    "server_error": Code(
+        "Segmind answered this request with a server error every time it was tried.",
+        "no",
+        "Often a parameter value that breaks the model: change the request, or drop the pair again later.",
+    ),
+    "expired": Code(
+        "No result came before Segmind's record of the job ended (one hour).",
+        "unknown",
+        "Look the request_id up in Segmind's console; drop the pair again to render it anew.",
+    ),
+    "delivery": Code(
+        "The picture is rendered and paid, but could not be copied to the output bucket.",
+        "yes",
+        "Nothing needs to be paid again: run `kontext redeliver` within 7 days, or drop the pair again.",
+    ),
+    "superseded": Code(
+        "A newer drop replaced this one before it was sent.",
+        "no",
+        "Nothing to do: the newer drop has its own result.",
+    ),
+    "uncertain": Code(
+        "The request was sent and the answer never came: it may have been accepted and charged.",
+        "unknown",
+        "Decide with `kontext resolve`: --request-id if Segmind's console shows the job, else --resubmit or --give-up.",
+    ),
+    "given_up": Code(
+        "An operator decided not to go on with this render.",
+        "unknown",
+        "Drop the pair again to render it anew.",
+    ),
+}
+
+
+def problem(code: str, message: str, charged: Charged | None = None) -> dict[str, Any]:
+    """The error as it stands on the record, in the event and in error.json."""
+    known = CODES[code]
+    return {
+        "code": code,
+        "message": message,
+        "charged": charged or known.charged,
+        "remedy": known.remedy,
+    }

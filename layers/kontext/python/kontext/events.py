@@ -1,0 +1,128 @@
+"""What is told of a render: CloudEvents 1.0 on the topic, and `error.json` for the one who dropped.
+
+The contract is `schemas/event.v1.json`. Everything told comes from the record, so that telling it again tells the same, under
+the same id.
+"""
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from kontext import pairs
+from kontext.clock import iso
+
+if TYPE_CHECKING:
+    from mypy_boto3_sns import SNSClient
+
+    from kontext.drops import Drops
+    from kontext.outputs import Outputs
+    from kontext.renders import Render, Renders
+
+SCHEMA = "urn:kontext-drop:schema:event:v1"
+TYPES = {"DELIVERED": "kontext.rendered", "FAILED": "kontext.failed", "UNCERTAIN": "kontext.uncertain"}
+
+
+class Topic:
+    """The topic that app backends subscribe to. `source`: the name of this stack in its events."""
+
+    def __init__(self, client: "SNSClient", arn: str, source: str) -> None:
+        self.client = client
+        self.arn = arn
+        self.source = source
+
+    def publish(self, render: "Render") -> None:
+        """Tell how a render ended. Subscribers may be told twice; the event's id is the same."""
+        event = cloud_event(render, self.source)
+        error = event["data"]["error"]
+        attributes = {
+            "type": event["type"],
+            "folder": render["prefix"].partition("/")[0][:100] or "/",
+            "error_code": error["code"] if error else "none",
+        }
+        self.client.publish(
+            TopicArn=self.arn,
+            Message=json.dumps(event, ensure_ascii=False),
+            MessageAttributes={k: {"DataType": "String", "StringValue": v} for k, v in attributes.items()},
+        )
+
+
+def announce(render: "Render", drops: "Drops", outputs: "Outputs", topic: Topic, renders: "Renders") -> None:
+    """Tell how a render ended: `error.json` if it has no picture, and the event. Can be repeated."""
+    if "error" in render and _speaks_for_its_pair(render, drops):
+        outputs.put_json(pairs.error_key(render["prefix"]), error_file(render))
+    topic.publish(render)
+    renders.announced(render)
+
+
+def _speaks_for_its_pair(render: "Render", drops: "Drops") -> bool:
+    pair = drops.get(render["prefix"])
+    if pair is None or render["error"]["code"] == "superseded":
+        return False
+    return bool(render["render_id"] == pair.current) or bool(render["drop_id"] == pair.rejected_drop)
+
+
+def cloud_event(render: "Render", source: str) -> dict[str, Any]:
+    """A render's end as a structured CloudEvent."""
+    kind = TYPES[render["status"]]
+    return {
+        "specversion": "1.0",
+        "id": f"{render['render_id']}.{render['attempt']}.{kind.partition('.')[2]}",
+        "source": source,
+        "type": kind,
+        "subject": render["prefix"] or "/",
+        "time": render["updated_at"],
+        "datacontenttype": "application/json",
+        "dataschema": SCHEMA,
+        "data": _data(render),
+    }
+
+
+def error_file(render: "Render") -> bytes:
+    """`error.json`: what happened, whether anything was charged, and what to do, for the one who dropped the pair."""
+    said = {
+        **render["error"],
+        "pair": render["prefix"],
+        "render_id": render["render_id"],
+        "request_id": render.get("request_id"),
+        "at": render["updated_at"],
+    }
+    return json.dumps(said, indent=2, ensure_ascii=False).encode()
+
+
+def _data(render: "Render") -> dict[str, Any]:
+    metrics = render.get("metrics", {})
+    return {
+        "pair": render["prefix"],
+        "render_id": render["render_id"],
+        "attempt": render["attempt"],
+        "request_id": render.get("request_id"),
+        "status": render["status"],
+        "inputs": [_input(given) for given in render.get("inputs", [])],
+        "request": render.get("parameters", {}),
+        "output": render.get("result"),
+        "times": _times(render, metrics),
+        "cost": render.get("cost"),
+        "remaining_credits": metrics.get("remaining_credits"),
+        "error": render.get("error"),
+    }
+
+
+def _times(render: "Render", metrics: dict[str, float]) -> dict[str, Any]:
+    def when(name: str) -> str | None:
+        return iso(render[name]) if name in render else None
+
+    return {
+        "claimed_at": render["created_at"],
+        "submitted_at": when("submitted_at"),
+        "completed_at": when("completed_at"),
+        "ended_at": render["updated_at"],
+        "queue_seconds": metrics.get("queue_time"),
+        "inference_seconds": metrics.get("inference_time"),
+        "segmind_seconds": metrics.get("total_time"),
+    }
+
+
+def _input(given: dict[str, Any]) -> dict[str, Any]:
+    url = given.get("url")
+    bare = urlunsplit((*urlsplit(url)[:3], "", "")) if url else None  # a query may hold somebody's signature
+    return {name: given.get(name) for name in ("key", "version_id", "etag")} | {"url": bare}

@@ -1,0 +1,414 @@
+"""A render's life: one item of the table, moved by conditional writes only.
+
+    CLAIMED ──► SUBMITTING ──► QUEUED ──► PROCESSING ──► COMPLETED ──► DELIVERED
+       ▲  parked    │ │                        │              │
+       └────────────┘ └──► UNCERTAIN           └──► FAILED ◄──┘
+
+A render is claimed with a lease before anything is sent, and `SUBMITTING` is written before the request's body is: whoever
+finds `SUBMITTING` without a living lease knows that the answer is lost, and must not send again.
+The day's ledger moves in the same transaction as the render, so the two always agree.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import uuid4
+
+from kontext.clock import day, iso
+from kontext.drops import Complete, Pair, pair_key
+from kontext.errors import Busy, KontextError
+from kontext.table import ConditionFailed, Conflict, Item, Key, Table
+
+LEASE_SECONDS = 130.0
+"""Longer than a submitter can live (its function's timeout is 120 s): an expired lease has no living owner."""
+
+IN_FLIGHT = ("QUEUED", "PROCESSING")
+HISTORY_KEPT = 60
+
+Render = Item
+"""`prefix`, `render_id`, `status`, `attempt`, `drop_id`, `parameters`, `inputs`, `history` [{`at`, `what`, …}],
+`created_at`, `updated_at` (ISO), and as far as it has come: `parked` {`reason`, `until`, `since`}, `request_id`,
+`submitted_at` (unix seconds), `output_url`, `metrics`, `cost` (USD), `result`, `error`, `announced`."""
+
+
+class OverLimit(KontextError):
+    """The day's spend limit leaves no room for another render."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a delivery of a complete pair may do with its render.
+
+    `submit`: it is ours, go on. `wake`: it is ours and parked, make sure that its message is out. `start`: it is at Segmind or
+    paid, make sure that its workflow runs. `lost`: the answer to its request is. `announce`: it has ended, make sure that this
+    was told. `nothing`: somebody else's, or done.
+    """
+
+    then: Literal["submit", "wake", "start", "lost", "announce", "nothing"]
+    render: Render
+
+
+class Renders:
+    """The renders' items in the table.
+
+    `price`: USD reserved for each submit; `daily_limit`: USD a UTC day; `retention_days`: how long an ended render is remembered.
+    """
+
+    def __init__(self, table: Table, *, price: float, daily_limit: float, retention_days: float) -> None:
+        self.table = table
+        self.price = price
+        self.daily_limit = daily_limit
+        self.retention_days = retention_days
+
+    def get(self, prefix: str, render_id: str) -> Render | None:
+        """The render's record."""
+        return self.table.get(render_key(prefix, render_id))
+
+    def claim(self, pair: Pair, complete: Complete, message_id: str, now: float) -> Claim:
+        """Claim the render that a complete pair asks for, or say what its record allows.
+
+        Raises:
+            Busy: this very message is being worked on; it must stay in the queue.
+        """
+        asked = {"parameters": complete.parameters, "inputs": [_kept(given) for given in complete.inputs]}
+        render = self._new(pair, complete.render_id(pair.prefix), message_id, now) | asked
+        try:
+            self._transact(
+                self._write(render, "attribute_not_exists(#pk)", **render),
+                (
+                    pair_key(pair.prefix),
+                    "SET #current = :id, #current_drop = :drop",
+                    "attribute_not_exists(#current_drop) OR #current_drop <= :drop",
+                    {"id": render["render_id"], "drop": pair.drop_id},
+                ),
+            )
+        except ConditionFailed as refused:
+            if refused.position == 1 or refused.found is None:
+                return Claim("nothing", render)  # a newer drop of this pair has been claimed already
+            return self._found(refused.found, pair, message_id, now)
+        return Claim("submit", render)
+
+    def reject(self, pair: Pair, error: dict[str, Any], key: str, now: float) -> Claim:
+        """Record a drop that cannot become a render, once; `key`: where its error.json goes."""
+        render = self._new(pair, rejected_id(pair), "", now)
+        render |= {"status": "FAILED", "error": error, "expires_at": int(now + self.retention_days * 86_400)}
+        render["history"] = [{"at": iso(now), "what": "rejected", "code": error["code"], "message": error["message"]}]
+        values = {"key": {key}, "drop": pair.drop_id}
+        told = (pair_key(pair.prefix), "SET #rejected_drop = :drop ADD #written :key", None, values)
+        try:
+            self._transact(self._write(render, "attribute_not_exists(#pk)", **render), told)
+        except ConditionFailed as known:
+            render = known.found or render
+        return Claim("nothing" if render.get("announced") else "announce", render)
+
+    def wake(self, prefix: str, render_id: str, token: str, message_id: str, now: float) -> Claim:
+        """Take up a parked render whose message came back; `token` tells the last such message from older copies.
+
+        Raises:
+            Busy: this very message is being worked on; it must stay in the queue.
+        """
+        render = self.get(prefix, render_id)
+        if render is None:
+            return Claim("nothing", {})
+        if render["status"] == "CLAIMED" and render.get("wake") == token:
+            return self._take_up(render, message_id, now)
+        if render.get("message_id") == message_id:
+            return self._same_message(render, message_id, now)
+        return Claim("nothing", render)
+
+    def park(self, render: Render, reason: str, until: float, now: float, said: dict[str, Any] | None = None) -> Render:
+        """Put a render aside until `until`; its `wake` token goes into the message that brings it back.
+
+        A render that was `SUBMITTING` was surely not accepted, and its price is given back; `said` tells what was answered.
+        """
+        parked = {"reason": reason, "until": until, "since": render.get("parked", {}).get("since", now)}
+        noted = {"what": "parked", "reason": reason, **(said or {})}
+        refund = [self._give_back(render)] if render["status"] == "SUBMITTING" else []
+        tries = render.get("server_errors", 0) + (noted.get("status") == 500)
+        moved = {"wake": uuid4().hex, "parked": parked, "lease_until": 0.0, "server_errors": tries}
+        return self._move(render, ("CLAIMED", "SUBMITTING"), "CLAIMED", now, noted, *refund, **moved)
+
+    def submitting(self, render: Render, now: float) -> Render:
+        """The request is about to be sent, and its price is reserved.
+
+        Raises:
+            OverLimit: the day's spend limit is reached; nothing has changed.
+            ConditionFailed: the claim was lost to another delivery.
+        """
+        today = day(now)
+        reserve = (
+            ledger_key(today),
+            "ADD #submitted :one, #reserved :price",
+            "attribute_not_exists(#reserved) OR #reserved <= :room",
+            {"one": 1, "price": self.price, "room": round(self.daily_limit - self.price, 6)},
+        )
+        if self.price > self.daily_limit:
+            raise OverLimit
+        said = {"what": "submitting", "attempt": render["attempt"]}
+        try:
+            return self._move(render, ("CLAIMED",), "SUBMITTING", now, said, reserve, day=today, parked=None, wake=None)
+        except ConditionFailed as refused:
+            if refused.position == 1:
+                raise OverLimit from refused
+            raise
+
+    def accepted(self, render: Render, request_id: str, now: float) -> Render:
+        """Segmind took the request. An answer that comes after all settles an `UNCERTAIN` render of the same attempt."""
+        said = {"what": "accepted", "request_id": request_id}
+        return self._move(
+            render,
+            ("SUBMITTING", "UNCERTAIN"),
+            "QUEUED",
+            now,
+            said,
+            request_id=request_id,
+            submitted_at=now,
+            error=None,
+            announced=None,
+        )
+
+    def processing(self, render: Render, now: float) -> Render:
+        """A worker has the job."""
+        return self._move(render, ("QUEUED",), "PROCESSING", now, {"what": "processing"})
+
+    def completed(self, render: Render, output_url: str, metrics: dict[str, Any], now: float) -> Render:
+        """The job is done and paid: keep where its picture is, and what it cost."""
+        cost = metrics.get("cost", self.price)
+        entry = (
+            ledger_key(render.get("day", day(now))),
+            "ADD #completed :one, #cost :cost, #reserved :difference",
+            None,
+            {"one": 1, "cost": cost, "difference": round(cost - self.price, 6)},
+        )
+        said = {"what": "completed", "cost": cost}
+        moved = {"output_url": output_url, "metrics": metrics, "cost": cost, "completed_at": now}
+        return self._move(render, IN_FLIGHT, "COMPLETED", now, said, entry, **moved)
+
+    def delivered(self, render: Render, result: dict[str, Any], now: float) -> Render:
+        """The picture is in the output bucket.
+
+        Raises:
+            ConditionFailed: position 1: a newer drop has overtaken this render.
+        """
+        extra = [] if result.get("superseded") else [self._speaks(render, result["key"])]
+        said = {"what": "delivered", "key": result["key"]}
+        return self._end(render, ("COMPLETED",), "DELIVERED", said, now, *extra, result=result)
+
+    def failed(self, render: Render, error: dict[str, Any], key: str, now: float) -> Render:
+        """The render has ended without a picture; `key`: where its error.json goes."""
+        said = {"what": "failed", "code": error["code"], "message": error["message"]}
+        extra: list[Any] = [(pair_key(render["prefix"]), "ADD #written :key", None, {"key": {key}})]
+        if error["charged"] == "no" and render["status"] != "CLAIMED":
+            extra.append(self._give_back(render))
+        allowed = ("CLAIMED", "SUBMITTING", *IN_FLIGHT, "COMPLETED", "UNCERTAIN")
+        return self._end(render, allowed, "FAILED", said, now, *extra, error=error)
+
+    def uncertain(self, render: Render, error: dict[str, Any], key: str, now: float) -> Render:
+        """The answer to the request is lost; only a person can decide what to do."""
+        said = {"what": "uncertain", "message": error["message"]}
+        written = (pair_key(render["prefix"]), "ADD #written :key", None, {"key": {key}})
+        return self._move(render, ("SUBMITTING",), "UNCERTAIN", now, said, written, error=error, announced=None)
+
+    def announced(self, render: Render) -> None:
+        """The end of the render was told: error file and event are out."""
+        self.table.update(
+            render_key(render["prefix"], render["render_id"]),
+            "SET #announced = :yes",
+            "#attempt = :attempt AND #status = :status",
+            yes=True,
+            attempt=render["attempt"],
+            status=render["status"],
+        )
+
+    def again(self, render: Render, status: str, message_id: str, drop_id: str, now: float) -> Render:
+        """Begin a new attempt of an ended render: `CLAIMED` pays again, `COMPLETED` only delivers again."""
+        fresh = {
+            "attempt": render["attempt"] + 1,
+            "drop_id": drop_id,
+            "error": None,
+            "announced": None,
+            "result": None,
+        }
+        fresh |= {"expires_at": None, "parked": None, "server_errors": None}
+        current = (pair_key(render["prefix"]), "SET #current = :id", None, {"id": render["render_id"]})
+        if status == "CLAIMED":
+            fresh |= {
+                "request_id": None,
+                "output_url": None,
+                "submitted_at": None,
+                "day": None,
+                **_lease(message_id, now),
+            }
+        said = {"what": "again", "attempt": render["attempt"] + 1}
+        return self._move(render, (render["status"],), status, now, said, current, **fresh)
+
+    def _found(self, render: Render, pair: Pair, message_id: str, now: float) -> Claim:
+        status = render["status"]
+        if status in ("CLAIMED", "SUBMITTING") and render.get("message_id") == message_id:
+            return self._same_message(render, message_id, now)
+        if status == "CLAIMED" and (render.get("wake") or render["lease_until"] > now):
+            return Claim("nothing", render)  # its own message is in the queue
+        if status == "CLAIMED":
+            return self._take_up(render, message_id, now)
+        if status == "SUBMITTING":
+            return Claim("nothing" if render["lease_until"] > now else "lost", render)
+        if status in IN_FLIGHT or status == "COMPLETED":
+            return Claim("start", render)
+        return self._ended(render, pair, message_id, now)
+
+    def _same_message(self, render: Render, message_id: str, now: float) -> Claim:
+        if render["lease_until"] > now:
+            raise Busy(render["render_id"])
+        if render["status"] == "SUBMITTING":
+            return Claim("lost", render)
+        if render["status"] in (*IN_FLIGHT, "COMPLETED"):
+            return Claim("start", render)
+        if render["status"] == "CLAIMED":
+            return Claim("wake", render) if render.get("wake") else self._take_up(render, message_id, now)
+        return Claim("nothing" if render.get("announced") else "announce", render)
+
+    def _ended(self, render: Render, pair: Pair, message_id: str, now: float) -> Claim:
+        new_drop = pair.drop_id > render["drop_id"]
+        if render["status"] == "FAILED" and new_drop:
+            paid = render["error"]["code"] == "delivery"
+            return self._once_more(render, "COMPLETED" if paid else "CLAIMED", pair, message_id, now)
+        if render["status"] == "DELIVERED" and new_drop and pair.current != render["render_id"]:
+            return self._once_more(render, "COMPLETED", pair, message_id, now)
+        told = render.get("announced") or render["status"] not in ("FAILED", "UNCERTAIN")
+        return Claim("nothing" if told else "announce", render)
+
+    def _once_more(self, render: Render, status: str, pair: Pair, message_id: str, now: float) -> Claim:
+        try:
+            render = self.again(render, status, message_id, pair.drop_id, now)
+        except ConditionFailed:
+            return Claim("nothing", render)  # another delivery of the same drop was faster
+        return Claim("submit" if status == "CLAIMED" else "start", render)
+
+    def _take_up(self, render: Render, message_id: str, now: float) -> Claim:
+        try:
+            ours = self._move(render, ("CLAIMED",), "CLAIMED", now, None, wake=None, **_lease(message_id, now))
+        except ConditionFailed:
+            return Claim("nothing", render)
+        return Claim("submit", ours)
+
+    def _new(self, pair: Pair, render_id: str, message_id: str, now: float) -> Render:
+        return {
+            "prefix": pair.prefix,
+            "render_id": render_id,
+            "status": "CLAIMED",
+            "attempt": 1,
+            "drop_id": pair.drop_id,
+            "created_at": iso(now),
+            "updated_at": iso(now),
+            "history": [{"at": iso(now), "what": "claimed"}],
+            "revision": 1,
+            **_lease(message_id, now),
+        }
+
+    def _move(
+        self,
+        render: Render,
+        allowed: tuple[str, ...],
+        status: str,
+        now: float,
+        said: dict[str, Any] | None,
+        *extra: Any,
+        **values: Any,
+    ) -> Render:
+        # The revision stands for everything read before: whoever wrote in between makes this write fail.
+        if render["status"] not in allowed:
+            raise ConditionFailed(render)
+        moved = {"status": status, "updated_at": iso(now), "revision": render["revision"] + 1, **values}
+        if said:
+            moved["history"] = _noted(render["history"], {"at": iso(now), **said})
+        write = self._write(render, "#revision = :seen", **moved)
+        write[3]["seen"] = render["revision"]
+        self._transact(write, *extra)
+        return {name: value for name, value in {**render, **moved}.items() if value is not None}
+
+    def _end(
+        self,
+        render: Render,
+        allowed: tuple[str, ...],
+        status: str,
+        said: Any,
+        now: float,
+        *extra: Any,
+        **v: Any,
+    ) -> Render:
+        expires = int(now + self.retention_days * 86_400)
+        return self._move(render, allowed, status, now, said, *extra, expires_at=expires, parked=None, wake=None, **v)
+
+    def _write(self, render: Render, condition: str, **values: Any) -> tuple[Key, str, str, dict[str, Any]]:
+        kept = {name: value for name, value in values.items() if value is not None}
+        gone = [name for name, value in values.items() if value is None]
+        expression = "SET " + ", ".join(f"#{name} = :{name}" for name in kept)
+        if gone:
+            expression += " REMOVE " + ", ".join(f"#{name}" for name in gone)
+        return render_key(render["prefix"], render["render_id"]), expression, condition, kept
+
+    def _speaks(self, render: Render, key: str) -> Any:
+        return (
+            pair_key(render["prefix"]),
+            "SET #written = :only",
+            "#current = :id",
+            {"only": {key}, "id": render["render_id"]},
+        )
+
+    def _give_back(self, render: Render) -> Any:
+        values = {"minus": -self.price, "one": 1}
+        return ledger_key(render["day"]), "ADD #reserved :minus, #not_charged :one", None, values
+
+    def _transact(self, *writes: Any) -> None:
+        if len(writes) == 1:
+            key, expression, condition, values = writes[0]
+            self.table.update(key, expression, condition, **values)
+            return None
+        for _ in range(20):
+            try:
+                return self.table.transact(*writes)
+            except Conflict as conflict:
+                last = conflict
+        raise last
+
+
+def render_key(prefix: str, render_id: str) -> Key:
+    """Where a render stands in the table, beside its pair."""
+    return {"pk": f"pair#{prefix}", "sk": f"render#{render_id}"}
+
+
+def ledger_key(utc_day: str) -> Key:
+    """Where the money of a UTC day stands: `submitted`, `not_charged`, `completed` (counts), `reserved`, `cost` (USD)."""
+    return {"pk": "stack", "sk": f"ledger#{utc_day}"}
+
+
+def execution_name(render: Render) -> str:
+    """The deterministic name of the workflow's execution: unique for an attempt, so starting it twice starts one."""
+    readable = "".join(c if c.isascii() and c.isalnum() else "-" for c in render["prefix"].rstrip("/_-"))[-40:].strip(
+        "-"
+    )
+    return f"{readable or 'pair'}-{render['render_id']}-{render['attempt']}"
+
+
+def rejected_id(pair: Pair) -> str:
+    """The name of a drop that never became a render: another one for every drop."""
+    return hashlib.sha256(f"{pair.prefix}\0{pair.drop_id}".encode()).hexdigest()[:24]
+
+
+def _lease(message_id: str, now: float) -> dict[str, Any]:
+    return {"message_id": message_id, "lease_until": now + LEASE_SECONDS}
+
+
+def _kept(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: given[name] for name in ("key", "version_id", "etag", "url") if given.get(name)}
+
+
+def _noted(history: list[dict[str, Any]], entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """The history with another entry. A repetition is counted, not listed: a long park must not outgrow the item."""
+    last = history[-1]
+    same = {name: value for name, value in last.items() if name not in ("at", "times", "last_at")}
+    new = {name: value for name, value in entry.items() if name != "at" and value is not None}
+    if same == new:
+        return [*history[:-1], {**last, "times": last.get("times", 1) + 1, "last_at": entry["at"]}]
+    noted = [*history, {"at": entry["at"], **new}]
+    return noted if len(noted) <= HISTORY_KEPT else [*noted[:10], *noted[-HISTORY_KEPT + 10 :]]

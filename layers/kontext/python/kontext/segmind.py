@@ -1,0 +1,317 @@
+"""The one client of Segmind's API: https://docs.segmind.com and the published `segmind` SDK 1.3.0 are its contract.
+
+A GET may always be repeated and reuses its connection. A POST may cost money: it gets a connection of its own, because one that
+the other side has closed in the meantime (a Lambda function sleeps between two calls) cannot be told from a lost answer.
+Nothing is ever asked of a host that an answer names: URLs in answers are data.
+"""
+
+import email.utils
+import json
+import math
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from kontext.errors import (
+    AccountRefused,
+    Ambiguous,
+    RateLimited,
+    RecordGone,
+    RequestRefused,
+    SegmindError,
+    Unavailable,
+)
+
+MAX_ANSWER_BYTES = 1_000_000
+MAX_PICTURE_BYTES = 100_000_000
+ANSWER_SECONDS = 30.0
+"""For a whole answer, however slowly it drips."""
+
+_TIMEOUT = httpx.Timeout(20.0, connect=5.0)
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_METRICS = ("inference_time", "queue_time", "total_time", "cost", "remaining_credits")
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the status endpoint said: `status` is Segmind's own word, upper case; `error` why a job FAILED."""
+
+    status: str
+    error: str | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A completed job: `url` of the picture (on any host: check it), `metrics` in seconds and USD."""
+
+    url: str
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What the synchronous endpoint gave: the bytes of an image and its `x-…` headers."""
+
+    body: bytes
+    headers: dict[str, str]
+
+
+class Segmind:
+    """Segmind's API for one model.
+
+    `api_key`: gives the key; asked with True after a 401 it must give the key as it is now, so that a key can be replaced
+    without a restart. `transport`: another way to the network, for tests.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        api_key: Callable[[bool], str],
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.model = model
+        self._api_key = api_key
+        headers = {"accept-encoding": "identity", "user-agent": "kontext-drop"}
+        verify: Any = True if transport else httpx.create_ssl_context()
+        shared: dict[str, Any] = {
+            "headers": headers,
+            "timeout": _TIMEOUT,
+            "transport": transport,
+            "verify": verify,
+        }
+        self._gets = httpx.Client(**shared)
+        self._posts = httpx.Client(**shared, limits=httpx.Limits(max_keepalive_connections=0))
+
+    def submit(self, parameters: dict[str, Any]) -> str:
+        """Submit a job; returns its request_id. Every accepted call is a new job, and a new charge.
+
+        Raises:
+            RequestRefused, AccountRefused, RateLimited, Unavailable: not accepted.
+            Ambiguous: perhaps accepted.
+        """
+        status, headers, body = self._call("POST", f"/v2/{self.model}", parameters)
+        if not 200 <= status < 300:
+            raise _refusal_of_post(status, headers, body)
+        request_id = _object(body).get("request_id")
+        if not isinstance(request_id, str) or not _REQUEST_ID.fullmatch(request_id):
+            raise Ambiguous("Segmind's answer holds no usable request_id", status)
+        return request_id
+
+    def look(self, request_id: str) -> Look:
+        """Where a job is.
+
+        Raises:
+            RecordGone, AccountRefused, RateLimited, Unavailable: nothing is known of the job; ask again.
+        """
+        answer = self._get(f"/v2/requests/{quote(request_id, safe='')}/status")
+        status = answer.get("status")
+        if not isinstance(status, str):
+            raise Unavailable("Segmind's answer holds no status")
+        return Look(status.upper(), _message(answer), _metrics(answer))
+
+    def result(self, request_id: str) -> Look | Result:
+        """The result of a completed job; a `Look` if Segmind has none to give.
+
+        Raises:
+            RecordGone, AccountRefused, RateLimited, Unavailable: ask again.
+        """
+        answer = self._get(f"/v2/requests/{quote(request_id, safe='')}")
+        status = str(answer.get("status", "")).upper()
+        url = _first_url(answer.get("images")) or _first_url(answer.get("output"))
+        if status != "COMPLETED":
+            return Look(status, _message(answer), _metrics(answer))
+        if url is None:
+            raise Unavailable("Segmind's result names no picture")
+        return Result(url, _metrics(answer))
+
+    def credits(self) -> float:
+        """What the account holds, in USD. Costs nothing, and checks the key. Raises as `look` does."""
+        held = _number(self._get("/v1/get-user-credits").get("credits"))
+        if held is None:
+            raise Unavailable("Segmind's answer holds no credits")
+        return held
+
+    def generate(self, parameters: dict[str, Any]) -> Picture:
+        """Render in one blocking call (v1, in maintenance mode at Segmind; the pipeline does not use it).
+
+        Raises as `submit` does.
+        """
+        status, headers, body = self._call(
+            "POST", f"/v1/{self.model}", parameters, most=MAX_PICTURE_BYTES, seconds=600.0
+        )
+        if not 200 <= status < 300:
+            raise _refusal_of_post(status, headers, body)
+        return Picture(body, {name: value for name, value in headers.items() if name.startswith("x-")})
+
+    def _get(self, path: str) -> dict[str, Any]:
+        status, headers, body = self._call("GET", path)
+        answer = _object(body)
+        if status == 200 and answer:
+            return answer
+        if status == 422 and answer:  # the job ran and failed; says so itself, or only why
+            return {**answer, "status": "FAILED"}
+        if status == 404:
+            raise RecordGone(_message(answer) or "Segmind does not know the request", 404)
+        raise _refusal_of_get(status, headers, answer)
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        most: int = MAX_ANSWER_BYTES,
+        seconds: float = ANSWER_SECONDS,
+    ) -> tuple[int, httpx.Headers, bytes]:
+        key = self._key(fresh=False)
+        answer = self._exchange(method, path, body, key, most, seconds)
+        if answer[0] == 401 and (fresh := self._key(fresh=True)) != key:
+            answer = self._exchange(method, path, body, fresh, most, seconds)
+        return answer
+
+    def _key(self, *, fresh: bool) -> str:
+        try:
+            return self._api_key(fresh)
+        except Exception as problem:
+            raise Unavailable(f"the API key cannot be read: {type(problem).__name__}") from problem
+
+    def _exchange(
+        self, method: str, path: str, body: Any, key: str, most: int, seconds: float
+    ) -> tuple[int, httpx.Headers, bytes]:
+        if not re.fullmatch(r"[!-~]{1,200}", key):
+            raise AccountRefused("the secret holds no API key", 401, "bad_key")
+        client = self._posts if method == "POST" else self._gets
+        timeout = httpx.Timeout(_TIMEOUT, read=seconds) if seconds > ANSWER_SECONDS else _TIMEOUT
+        request: dict[str, Any] = {"headers": {"x-api-key": key}, "timeout": timeout}
+        if body is not None:
+            request["content"] = json.dumps(body, ensure_ascii=True).encode()
+            request["headers"]["content-type"] = "application/json"
+        try:
+            with client.stream(method, self.base_url + path, **request) as response:
+                return response.status_code, response.headers, _read(response, most, seconds)
+        except _NEVER_SENT as problem:
+            raise Unavailable(f"Segmind cannot be reached: {problem}") from problem
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, _TooMuch) as problem:
+            lost = Ambiguous if method == "POST" else Unavailable
+            raise lost(f"Segmind's answer did not arrive: {type(problem).__name__}") from problem
+
+
+class _TooMuch(Exception):
+    """The answer is longer, or takes longer, than any answer of the contract."""
+
+
+def _read(response: httpx.Response, most: int, seconds: float) -> bytes:
+    body = bytearray()
+    ends = time.monotonic() + seconds
+    for chunk in response.iter_bytes():
+        body += chunk
+        if len(body) > most or time.monotonic() > ends:
+            raise _TooMuch
+    return bytes(body)
+
+
+def _refusal_of_post(status: int, headers: httpx.Headers, body: bytes) -> SegmindError:
+    message = _message(_object(body)) or f"HTTP {status}"
+    if status in (404, 410):
+        return RequestRefused(message, status, "model_unavailable")
+    if status in (408, 425, 500, 502, 503):
+        return Unavailable(message, status)
+    if status >= 500:
+        return Ambiguous(message, status)
+    return _account(status, headers, message) or RequestRefused(message, status)
+
+
+def _refusal_of_get(status: int, headers: httpx.Headers, answer: dict[str, Any]) -> SegmindError:
+    message = _message(answer) or f"HTTP {status}"
+    return _account(status, headers, message) or Unavailable(message, status)
+
+
+def _account(status: int, headers: httpx.Headers, message: str) -> SegmindError | None:
+    if status == 429:
+        return RateLimited(message, parse_reset(headers.get("x-rate-limit-reset-at-utc")))
+    if status == 401:
+        return AccountRefused(message, status, "bad_key")
+    if status == 403:
+        return AccountRefused(message, status, "forbidden")
+    if status == 402 or (status == 406 and re.search(r"insufficient|credit", message, re.IGNORECASE)):
+        return AccountRefused(message, status, "no_credits")
+    if status == 406 and re.search(r"spend(ing)?[ _-]?limit", message, re.IGNORECASE):
+        return AccountRefused(message, status, "spend_limit")
+    return None
+
+
+def parse_reset(value: str | None) -> float | None:
+    """When the rate limit resets, in unix seconds; None if the header is missing or says nothing that can be read.
+
+    The vendor documents no form: ISO 8601 (UTC if it names no zone), HTTP dates and unix times in s or ms are read.
+    """
+    if not value:
+        return None
+    for read in (_unix, _iso8601, _http_date):
+        try:
+            at = read(value.strip())
+        except (ValueError, TypeError, OverflowError, IndexError):
+            continue
+        if math.isfinite(at):
+            return at
+    return None
+
+
+def _unix(value: str) -> float:
+    at = float(value)
+    return at / 1000 if at > 1e11 else at
+
+
+def _iso8601(value: str) -> float:
+    at = datetime.fromisoformat(value)
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+def _http_date(value: str) -> float:
+    return email.utils.parsedate_to_datetime(value).timestamp()
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _message(answer: dict[str, Any]) -> str | None:
+    said = answer.get("error_description") or answer.get("error")
+    if said is None or said == "":
+        return None
+    text = said if isinstance(said, str) else json.dumps(said)
+    return text[:500]
+
+
+def _metrics(answer: dict[str, Any]) -> dict[str, float]:
+    given = answer.get("metrics")
+    numbers = {name: _number(given.get(name)) for name in _METRICS} if isinstance(given, dict) else {}
+    return {name: value for name, value in numbers.items() if value is not None}
+
+
+def _number(value: Any) -> float | None:
+    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9
+    return float(value) if good else None
+
+
+def _first_url(value: Any, depth: int = 4) -> str | None:
+    if isinstance(value, str):
+        return value if value.startswith(("https://", "http://")) and len(value) <= 4096 else None
+    if depth == 0 or not isinstance(value, dict | list):
+        return None
+    inner = value if isinstance(value, list) else [value[name] for name in ("url", *value) if name in value]
+    return next((url for each in inner if (url := _first_url(each, depth - 1))), None)

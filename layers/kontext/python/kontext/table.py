@@ -1,0 +1,152 @@
+"""The one seam to DynamoDB: plain Python values in and out, conditions that say what they found."""
+
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+
+from kontext.errors import KontextError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+Item = dict[str, Any]
+Key = dict[str, str]
+
+_CONFLICTS = ("TransactionConflict", "TransactionInProgressException")
+
+
+class ConditionFailed(KontextError):
+    """A conditional write was refused. `found`: the item as it is, None where there is none."""
+
+    def __init__(self, found: Item | None, position: int = 0) -> None:
+        super().__init__("the item is not as expected")
+        self.found = found
+        self.position = position
+
+
+class Conflict(KontextError):
+    """Another transaction touched the same item at the same moment: the write had no effect and may be repeated."""
+
+
+class Table:
+    """The Renders table. Times are numbers (unix seconds); sets are non-empty sets of strings."""
+
+    def __init__(self, client: "DynamoDBClient", name: str) -> None:
+        self.client = client
+        self.name = name
+
+    def get(self, key: Key) -> Item | None:
+        """Read one item, strongly consistent."""
+        answer = self.client.get_item(TableName=self.name, Key=_to(key), ConsistentRead=True)
+        return _from(answer["Item"]) if "Item" in answer else None
+
+    def query(self, pk: str) -> list[Item]:
+        """All items of one partition: a pair and its renders."""
+        pages = self.client.get_paginator("query").paginate(
+            TableName=self.name,
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues=_to({":pk": pk}),
+            ConsistentRead=True,
+        )
+        return [_from(item) for page in pages for item in page["Items"]]
+
+    def scan(self) -> list[Item]:
+        """Every item. For operators only: it costs as much as the table is large."""
+        pages = self.client.get_paginator("scan").paginate(TableName=self.name)
+        return [_from(item) for page in pages for item in page["Items"]]
+
+    def update(self, key: Key, expression: str, condition: str | None = None, **values: Any) -> Item:
+        """Write to one item and return it as it is now.
+
+        Names in the expressions are spelled `#name`, values `:value`.
+
+        Raises:
+            ConditionFailed: with the item as it was found.
+        """
+        write = _update(self.name, key, expression, condition, values)
+        try:
+            answer = self.client.update_item(**write, ReturnValues="ALL_NEW")
+        except self.client.exceptions.ConditionalCheckFailedException as refused:
+            raise ConditionFailed(_found(refused.response)) from refused
+        return _from(answer["Attributes"])
+
+    def transact(self, *writes: tuple[Key, str, str | None, dict[str, Any]]) -> None:
+        """Write to several items, all or nothing: `(key, expression, condition, values)` each.
+
+        Raises:
+            ConditionFailed: `position` says which write was refused, `found` the item.
+            Conflict: nothing was written; repeat it.
+        """
+        items: Any = [{"Update": _update(self.name, *write)} for write in writes]
+        try:
+            self.client.transact_write_items(TransactItems=items)
+        except self.client.exceptions.TransactionCanceledException as cancelled:
+            raise _refusal(cancelled.response.get("CancellationReasons", [])) from cancelled
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _CONFLICTS:
+                raise Conflict(str(error)) from error
+            raise
+
+
+def _refusal(reasons: Sequence[Any]) -> KontextError:
+    for position, reason in enumerate(reasons):
+        if reason.get("Code") == "ConditionalCheckFailed":
+            return ConditionFailed(_from(reason["Item"]) if reason.get("Item") else None, position)
+    return Conflict("the transaction met another one")
+
+
+def _found(response: Any) -> Item | None:
+    return _from(response["Item"]) if response.get("Item") else None
+
+
+def _update(table: str, key: Key, expression: str, condition: str | None, values: dict[str, Any]) -> Any:
+    text = f"{expression} {condition or ''}"
+    names = {f"#{word}": word for word in _words(text, "#")}
+    used = {f":{word}": values[word] for word in _words(text, ":")}
+    write = {"TableName": table, "Key": _to(key), "UpdateExpression": expression}
+    if condition:
+        write |= {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    if names:
+        write["ExpressionAttributeNames"] = names
+    if used:
+        write["ExpressionAttributeValues"] = _to(used)
+    return write
+
+
+def _words(text: str, mark: str) -> set[str]:
+    return set(re.findall(rf"{mark}(\w+)", text))
+
+
+def _to(item: dict[str, Any]) -> Any:
+    serialize = TypeSerializer().serialize
+    return {name: serialize(_exact(value)) for name, value in item.items()}
+
+
+def _from(item: Any) -> Item:
+    deserialize = TypeDeserializer().deserialize
+    return {name: _natural(deserialize(value)) for name, value in item.items()}
+
+
+def _exact(value: Any) -> Any:
+    # DynamoDB knows decimal numbers only; repr() is the shortest text that gives the same float again.
+    if isinstance(value, float):
+        return Decimal(repr(value))
+    if isinstance(value, dict):
+        return {name: _exact(inner) for name, inner in value.items() if inner is not None}
+    if isinstance(value, list | tuple):
+        return [_exact(inner) for inner in value]
+    return value
+
+
+def _natural(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, dict):
+        return {name: _natural(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_natural(inner) for inner in value]
+    return value
