@@ -11,13 +11,14 @@ PNG_HEADER_END = 33
 """The signature and the IHDR chunk, which has to come first."""
 PNG_CHUNK, PNG_FRAME = 1 << 20, 12
 JPEG_SEGMENT, JPEG_FRAME = 65_537, 4
+LEAST = PNG_FRAME
+"""The fewest bytes by which a picture can grow."""
 
 
 def padded(picture: bytes, size: int) -> Iterator[bytes]:
     """The picture in pieces, `size` bytes in all and still valid: padded with chunks that decoders skip.
 
-    Sizes that cannot be met exactly (a few bytes more than the picture has) give the picture as it is, so
-    ask for at least 12 bytes more.
+    `size` is that of the picture, or larger by `LEAST` at least.
     """
     if picture.startswith(PNG_SIGNATURE):
         head, largest, frame, make = PNG_HEADER_END, PNG_CHUNK, PNG_FRAME, _png_chunk

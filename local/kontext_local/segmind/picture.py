@@ -18,9 +18,10 @@ from kontext_local.segmind.parameters import Parameters
 MARK = "kontext-drop emulator · not a real render"
 PIXELS = 1024 * 1024
 """About what the real model gives."""
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF")
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 LONGEST_RATIO = 21 / 9
 SMALLEST_SIDE = 16
+LARGEST_SIDE = 2048
 WHITE, DARK = (255, 255, 255), (12, 14, 20)
 FONTS = (
     "DejaVuSans.ttf",
@@ -29,6 +30,9 @@ FONTS = (
     "Arial Unicode.ttf",
     "Arial.ttf",
 )
+
+# With a list of formats, Pillow opens only those whose plugins are loaded.
+Image.init()
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -42,8 +46,7 @@ def compose(first: bytes, second: bytes, parameters: Parameters, pixels: int = P
     photographs = [_opened(first, "input_image_1"), _opened(second, "input_image_2")]
     size = picture_size(parameters.aspect_ratio, photographs[0].size, pixels)
     look = _Look.of(parameters.seed)
-    canvas = _joined([_photograph(one, size) for one in photographs], size, look)
-    canvas = _graded(canvas, look)
+    canvas = _graded(_joined(photographs, size, look), look)
     return _encoded(_lettered(canvas, parameters.prompt, look.tint), parameters)
 
 
@@ -86,14 +89,13 @@ def _opened(content: bytes, name: str) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
         # Lets a JPEG decode at a fraction of its size: the result has a megapixel only.
-        image.draft(None, (1536, 1536))
-        image.load()
+        image.draft(None, (LARGEST_SIDE, LARGEST_SIDE))
+        return _photograph(image)
     except Exception as error:
         raise BadInput(f"{name} is not an image that can be read") from error
-    return image
 
 
-def _photograph(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def _photograph(image: Image.Image) -> Image.Image:
     """Upright, in RGB, on white where it is transparent, and not much larger than it is needed."""
     image = _upright(image)
     if image.mode.startswith(("I", "F")):
@@ -102,11 +104,12 @@ def _photograph(image: Image.Image, size: tuple[int, int]) -> Image.Image:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (*WHITE, 255)), image)
     image = image.convert("RGB")
-    image.thumbnail((2 * max(size), 2 * max(size)))
+    image.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
     return image
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    image.load()
     try:
         return ImageOps.exif_transpose(image)
     except Exception:  # noqa: BLE001  broken EXIF data turns nothing
@@ -235,8 +238,8 @@ def _drawable(text: str, size: float) -> tuple[str, Font]:
 def _wrapped(pen: ImageDraw.ImageDraw, text: str, font: Font, width: float, most: int) -> list[str]:
     """The text in lines no wider than `width` pixels; what does not fit ends in an ellipsis."""
     lines: list[str] = []
-    # A line holds some hundred letters: measuring more than that of a huge prompt would only take time.
-    words = text[:2000].split()
+    # No line holds so many letters: measuring more of a huge prompt would only take time.
+    words = text[:1000].split()
     while words and len(lines) < most:
         fit = _fitting(pen, words, font, width)
         lines.append(" ".join(words[:fit]))
@@ -255,6 +258,8 @@ def _fitting(pen: ImageDraw.ImageDraw, words: list[str], font: Font, width: floa
 
 
 def _shortened(pen: ImageDraw.ImageDraw, line: str, font: Font, width: float) -> str:
+    """The line cut to fit with an ellipsis, by proportion first and then letter by letter."""
+    line = line[: math.ceil(len(line) * min(width / pen.textlength(line, font), 1.0))]
     while line and pen.textlength(f"{line}…", font) > width:
         line = line[:-1]
     return f"{line}…"

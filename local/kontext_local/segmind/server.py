@@ -90,6 +90,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         why = f"port {port} is taken: choose another one" if taken else str(error.strerror)
         raise LocalCloudError(f"The Segmind emulator cannot listen on {host}: {why}.") from error
     with listener:
+        # asyncio does this only for sockets with an explicit protocol number: without it, answers take 40 ms.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield listener
 
 

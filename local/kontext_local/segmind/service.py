@@ -26,7 +26,7 @@ from kontext_local.segmind.answers import (
 )
 from kontext_local.segmind.jobs import Draw, Fate, Job, Picture, Workers
 from kontext_local.segmind.ledger import Ledger, Post
-from kontext_local.segmind.padding import padded
+from kontext_local.segmind.padding import LEAST, padded
 from kontext_local.segmind.rates import RESET_FORMS, WINDOWS, FixedWindow, SlidingWindow
 from kontext_local.segmind.script import Script
 from kontext_local.segmind.settings import Settings
@@ -297,7 +297,8 @@ class Segmind:
         if job is None or job.state != "COMPLETED" or job.ended_at is None or not self._kept(job):
             raise Refused(404, "File not found")
         content = job.picture().read()
-        size = max(len(content), job.fate.output_bytes or 0)
+        wanted = job.fate.output_bytes or 0
+        size = wanted if wanted >= len(content) + LEAST else len(content)
         content_type = job.fate.output_content_type or job.parameters.content_type
         headers = {"content-type": content_type, "content-length": str(size)}
         return Answer(200, headers, stream=padded(content, size))

@@ -1,0 +1,189 @@
+"""The emulator's pictures: both photographs, as asked, and marked."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from kontext_local.segmind import BadInput, Parameters
+from kontext_local.segmind.padding import LEAST, padded
+from kontext_local.segmind.parameters import ASPECT_RATIOS
+from kontext_local.segmind.picture import MARK, compose, picture_size
+
+ASKED = Parameters("Two colours meet.", "https://a/1.png", "https://a/2.png", seed=1)
+RATIOS = [ratio for ratio in ASPECT_RATIOS if ratio != "match_input_image"]
+RED, BLUE = (220, 30, 30), (30, 30, 220)
+PIXELS = 40_000
+
+
+@pytest.fixture
+def drawn(encoded):
+    """Draw a small picture of red and blue: `drawn(seed=2, ...)` gives it decoded, and `drawn.bytes(...)` as it is."""
+
+    def as_bytes(first=None, second=None, **fields):
+        left = encoded(color=RED) if first is None else first
+        right = encoded(color=BLUE) if second is None else second
+        return compose(left, right, replace(ASKED, **fields), PIXELS)
+
+    def draw(first=None, second=None, **fields):
+        return Image.open(io.BytesIO(as_bytes(first, second, **fields)))
+
+    draw.bytes = as_bytes
+    return draw
+
+
+@pytest.mark.parametrize("ratio", RATIOS)
+def test_every_aspect_ratio_is_met_exactly_with_about_a_megapixel(ratio):
+    across, down = map(int, ratio.split(":"))
+
+    width, height = picture_size(ratio, (100, 100))
+
+    assert width * down == height * across
+    assert width * height == pytest.approx(1024 * 1024, rel=0.05)
+
+
+def test_fourteen_aspect_ratios_are_known():
+    assert len(set(ASPECT_RATIOS)) == 14
+
+
+@pytest.mark.parametrize("size", [(300, 200), (200, 300), (451, 300), (64, 64)])
+def test_the_first_image_gives_the_ratio_where_none_is_asked(size):
+    width, height = picture_size("match_input_image", size)
+
+    assert width / height == pytest.approx(size[0] / size[1], rel=0.005)
+
+
+def test_a_ribbon_of_an_image_does_not_make_a_ribbon_of_a_picture():
+    width, height = picture_size("match_input_image", (5000, 1))
+
+    assert width / height == pytest.approx(21 / 9, rel=0.01)
+
+
+def test_a_camera_held_upright_makes_an_upright_picture(drawn, encoded):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+
+    picture = drawn(encoded(size=(90, 60), kind="JPEG", exif=exif))
+
+    assert picture.width < picture.height
+
+
+@pytest.mark.parametrize(("asked", "made"), [("png", "PNG"), ("jpg", "JPEG")])
+def test_the_format_is_honoured(drawn, asked, made):
+    assert drawn(output_format=asked).format == made
+
+
+@pytest.mark.parametrize(
+    ("ratio", "first", "second"),
+    [
+        pytest.param("16:9", (0.1, 0.4), (0.9, 0.4), id="side by side"),
+        pytest.param("9:16", (0.5, 0.1), (0.5, 0.7), id="one above the other"),
+    ],
+)
+def test_both_photographs_are_in_the_picture(drawn, ratio, first, second):
+    picture = drawn(aspect_ratio=ratio).convert("RGB")
+
+    red, blue = (picture.getpixel((round(x * picture.width), round(y * picture.height))) for x, y in (first, second))
+
+    assert red[0] > 2 * red[2]
+    assert blue[2] > 2 * blue[0]
+
+
+def test_the_same_seed_inputs_and_prompt_give_the_same_bytes(drawn):
+    assert drawn.bytes(seed=5) == drawn.bytes(seed=5)
+
+
+def test_another_seed_gives_another_picture(drawn):
+    assert drawn(seed=5).convert("RGB").tobytes() != drawn(seed=6).convert("RGB").tobytes()
+
+
+def test_the_prompt_is_written_on_the_picture(drawn):
+    assert drawn(prompt="A cat.").convert("RGB").tobytes() != drawn(prompt="A dog.").convert("RGB").tobytes()
+
+
+def test_the_mark_is_in_the_file_too(drawn):
+    assert drawn().text["Software"] == MARK
+    assert drawn(output_format="jpg").info["comment"] == MARK.encode()
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "color"),
+    [
+        pytest.param("1", "PNG", 1, id="black and white"),
+        pytest.param("L", "PNG", 7, id="grey"),
+        pytest.param("LA", "PNG", (7, 8), id="grey with alpha"),
+        pytest.param("P", "GIF", 3, id="palette"),
+        pytest.param("RGBA", "PNG", (1, 2, 3, 0), id="transparent"),
+        pytest.param("RGBA", "WEBP", (1, 2, 3, 4), id="WebP with alpha"),
+        pytest.param("CMYK", "JPEG", (1, 2, 3, 4), id="CMYK"),
+        pytest.param("I;16", "PNG", 40_000, id="16 bits"),
+        pytest.param("I", "TIFF", 70_000, id="32 bits"),
+        pytest.param("F", "TIFF", 0.5, id="floating point"),
+        pytest.param("LAB", "TIFF", (1, 2, 3), id="Lab"),
+        pytest.param("YCbCr", "JPEG", (1, 2, 3), id="YCbCr"),
+    ],
+)
+@pytest.mark.parametrize("size", [(1, 1), (1, 400), (30, 20)], ids=str)
+def test_no_mode_and_no_size_is_too_strange(drawn, encoded, mode, kind, color, size):
+    odd = encoded(mode, size, kind, color=color)
+
+    assert drawn(odd, odd).size == drawn(encoded(size=size)).size
+
+
+def test_a_palette_with_transparency_stands_on_white(drawn, encoded):
+    see_through = Image.new("P", (90, 60), 1)
+    see_through.putpalette([255, 255, 255, 0, 0, 0])
+    file = io.BytesIO()
+    see_through.save(file, "PNG", transparency=1)
+
+    picture = drawn(file.getvalue()).convert("RGB")
+
+    assert min(picture.getpixel((picture.width // 10, picture.height // 3))) > 120
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"not an image", id="text"),
+        pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'/>", id="SVG"),
+        pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\n", id="PostScript"),
+        pytest.param(b"\x89PNG\r\n\x1a\n" + bytes(40), id="a broken PNG"),
+    ],
+)
+@pytest.mark.parametrize("name", ["input_image_1", "input_image_2"])
+def test_what_is_no_image_is_refused_by_name(drawn, encoded, content, name):
+    inputs = (content, encoded()) if name == "input_image_1" else (encoded(), content)
+
+    with pytest.raises(BadInput, match=f"{name} is not an image"):
+        drawn(*inputs)
+
+
+def test_a_truncated_photograph_is_refused(drawn, samples):
+    half = (samples / "astronaut.png").read_bytes()[:200_000]
+
+    with pytest.raises(BadInput):
+        drawn(half)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["x" * 5000, "word " * 5000, "\n\t", "café ☕ 日本語 🐈", "\u202eright to left", "\0", "a\nb"],
+    ids=["one long word", "many words", "blank", "other scripts", "bidirectional", "null", "lines"],
+)
+def test_any_prompt_can_be_written(drawn, prompt):
+    assert drawn(prompt=prompt).size == drawn().size
+
+
+@pytest.mark.parametrize("output_format", ["png", "jpg"])
+@pytest.mark.parametrize("more", [0, LEAST, LEAST + 1, 65_537, 65_540, 3_000_001])
+def test_a_padded_picture_has_the_asked_size_and_is_the_same_picture(drawn, output_format, more):
+    picture = drawn.bytes(output_format=output_format)
+
+    grown = b"".join(padded(picture, len(picture) + more))
+
+    assert len(grown) == len(picture) + more
+    assert Image.open(io.BytesIO(grown)).tobytes() == Image.open(io.BytesIO(picture)).tobytes()

@@ -1,0 +1,219 @@
+"""The emulator over a real socket: real downloads, real pictures, really broken connections."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+from PIL import Image
+
+from kontext_local.errors import LocalCloudError
+from kontext_local.segmind.server import start
+
+MODEL = "multi-image-kontext-pro"
+
+
+@pytest.fixture
+def http(emulator):
+    with httpx.Client(base_url=emulator.url, headers={"x-api-key": emulator.api_key}, timeout=5) as client:
+        yield client
+
+
+@pytest.fixture
+def settled(http):
+    """Submit a request and poll until it has ended: the last answer of the response URL."""
+
+    def settle(asked):
+        urls = http.post(f"/v2/{MODEL}", json=asked).json()
+        deadline = time.monotonic() + 10
+        while http.get(urls["status_url"]).json()["status"] in ("QUEUED", "PROCESSING"):
+            assert time.monotonic() < deadline
+        return http.get(urls["response_url"])
+
+    return settle
+
+
+def pixels_of(answer):
+    image = Image.open(io.BytesIO(answer.content))
+    image.load()
+    return image
+
+
+def test_both_inputs_are_downloaded_and_become_one_picture(http, settled, asked):
+    result = settled({**asked, "aspect_ratio": "2:1", "output_format": "jpg"}).json()
+
+    answer = http.get(result["images"][0]["url"])
+
+    picture = pixels_of(answer)
+    assert (picture.format, picture.width) == ("JPEG", 2 * picture.height)
+    assert answer.headers["content-type"] == "image/jpeg"
+    left, right = (picture.getpixel((round(x * picture.width), picture.height // 3)) for x in (0.1, 0.9))
+    assert left[0] > 2 * left[2]
+    assert right[2] > 2 * right[0]
+
+
+def test_the_same_seed_gives_the_same_bytes(http, settled, asked):
+    urls = [settled({**asked, "seed": 7}).json()["images"][0]["url"] for _ in range(2)]
+
+    assert urls[0] != urls[1]
+    assert http.get(urls[0]).content == http.get(urls[1]).content
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("text.png", "input_image_2 is not an image that can be read"),
+        ("missing.png", "input_image_2 could not be downloaded: HTTP 404"),
+    ],
+)
+def test_an_input_that_cannot_be_used_fails_the_job_free_of_charge(emulator, settled, asked, photographs, name, error):
+    answer = settled({**asked, "input_image_2": f"{photographs}/{name}?signature=secret"})
+
+    assert (answer.status_code, answer.json()["error"]) == (422, error)
+    assert emulator.ledger()["spent"] == 0
+
+
+def test_a_host_that_does_not_answer_fails_the_job(settled, asked):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        answer = settled({**asked, "input_image_1": f"http://127.0.0.1:{closed.getsockname()[1]}/1.png"})
+
+    assert answer.json()["error"] == "input_image_1 could not be downloaded: ConnectError"
+
+
+def test_a_dropped_connection_is_really_closed(emulator, http, asked):
+    emulator.script(drop=True)
+    emulator.script(drop=True, accept=True, nth=2)
+
+    for _ in range(2):
+        with pytest.raises(httpx.RemoteProtocolError):
+            http.post(f"/v2/{MODEL}", json=asked)
+
+    assert [post["outcome"] for post in emulator.ledger()["posts"]] == ["unanswered", "accepted unanswered"]
+
+
+def test_a_hanging_answer_runs_into_the_clients_timeout(emulator, http):
+    emulator.script(on="credits", hang=60)
+
+    with pytest.raises(httpx.ReadTimeout):
+        http.get("/v1/get-user-credits", timeout=0.1)
+
+    assert http.get("/v1/get-user-credits").status_code == 200
+
+
+def test_an_answer_can_break_off(emulator, http):
+    emulator.script(on="credits", cut_after=4)
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        http.get("/v1/get-user-credits")
+
+
+@pytest.mark.parametrize("output_format", ["png", "jpg"])
+def test_an_output_of_any_size_is_still_a_picture(emulator, http, settled, asked, output_format):
+    emulator.script(output_bytes=5_000_000)
+    result = settled({**asked, "output_format": output_format}).json()
+
+    answer = http.get(result["images"][0]["url"])
+
+    assert len(answer.content) == int(answer.headers["content-length"]) == 5_000_000
+    assert pixels_of(answer).size
+
+
+def test_settings_can_be_changed_while_it_runs(emulator, http, asked):
+    emulator.change(rate_limit=1, credits=3.5)
+    credits = http.get("/v1/get-user-credits").json()
+
+    statuses = [http.post(f"/v2/{MODEL}", json=asked).status_code for _ in range(2)]
+
+    assert (credits, statuses) == ({"credits": 3.5}, [200, 429])
+    assert emulator.ledger()["too_many_requests"] == 1
+
+
+def test_a_reset_forgets_everything(emulator, http, asked):
+    emulator.script(drop=True, times=None)
+    emulator.change(rate_limit=0)
+
+    emulator.reset()
+
+    assert http.post(f"/v2/{MODEL}", json=asked).status_code == 200
+    assert len(emulator.ledger()["posts"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", "script", {"dorp": True}, 400),
+        ("POST", "settings", {"workers": "many"}, 400),
+        ("POST", "settings", [1], 400),
+        ("POST", "sctipt", {}, 404),
+    ],
+)
+def test_a_wrong_instruction_is_told(http, method, path, body, status):
+    answer = http.request(method, f"/_emulator/{path}", json=body)
+
+    assert (answer.status_code, "error" in answer.json()) == (status, True)
+
+
+def test_rules_can_be_listed_and_cleared(http):
+    http.post("/_emulator/script", json=[{"drop": True}, {"on": "any", "status": 503}])
+
+    listed = http.get("/_emulator/script").json()
+    http.delete("/_emulator/script")
+
+    assert listed == [{"drop": True}, {"on": "any", "status": 503}]
+    assert http.get("/_emulator/script").json() == []
+
+
+def test_a_taken_port_is_told(emulator):
+    port = httpx.URL(emulator.url).port
+
+    with pytest.raises(LocalCloudError, match=f"port {port} is taken"):
+        start(port=port)
+
+
+def test_a_setting_that_cannot_be_is_told():
+    with pytest.raises(LocalCloudError, match="workers: at least 1"):
+        start(workers=0)
+
+
+def test_it_ends_with_its_parent_even_if_that_is_killed():
+    code = "from kontext_local.segmind.server import start; print(start().url, flush=True); input()"
+    parent = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    assert parent.stdin is not None
+    url = parent.stdout.readline().decode().strip()
+    parent.kill()
+    parent.wait()
+
+    deadline = time.monotonic() + 5
+    while answers(url):
+        assert time.monotonic() < deadline
+    parent.stdout.close()
+    parent.stdin.close()
+
+
+def answers(url):
+    try:
+        return httpx.get(f"{url}/_emulator/settings", timeout=1).is_success
+    except httpx.TransportError:
+        return False
+
+
+def test_in_the_foreground_it_says_where_it_is_and_ends_with_ctrl_c():
+    command = [sys.executable, "-m", "kontext_local.segmind", "--api-key", "SG_0123456789abcdef"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[-1]
+        key = process.stdout.readline().split()[-1]
+        answer = httpx.get(f"{url}/v1/get-user-credits", headers={"x-api-key": key})
+        os.kill(process.pid, signal.SIGINT)
+        ended = process.wait(10)
+
+    assert (key, answer.json(), ended) == ("SG_0123456789abcdef", {"credits": 100.0}, 0)
