@@ -178,6 +178,11 @@ def test_a_taken_port_is_told(emulator):
         start(port=port)
 
 
+def test_a_port_that_cannot_be_is_told():
+    with pytest.raises(LocalCloudError, match="cannot listen on 127.0.0.1:70000"):
+        start(port=70_000)
+
+
 def test_a_setting_that_cannot_be_is_told():
     with pytest.raises(LocalCloudError, match="workers: at least 1"):
         start(workers=0)

@@ -172,6 +172,15 @@ def test_a_job_is_charged_once_when_it_completes_however_often_it_is_asked_for(c
     assert [(charge.request_id, charge.amount) for charge in one.service.ledger.charges] == [(request_id, 0.05)]
 
 
+def test_the_ledger_refuses_a_second_charge_for_one_job(customer):
+    one = customer()
+    job = one.service.ledger.jobs[one.submit()]
+    one.clock.sleep(10)
+
+    with pytest.raises(ValueError, match="was charged before"):
+        one.service.ledger.charge(job, 0.05, one.clock())
+
+
 def test_every_accepted_post_is_a_new_job_and_a_new_charge(customer):
     one = customer()
 

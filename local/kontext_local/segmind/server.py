@@ -85,10 +85,10 @@ def _config(app: App) -> uvicorn.Config:
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
     try:
         listener = socket.create_server((host, port), backlog=512)
-    except OSError as error:
-        taken = error.errno == errno.EADDRINUSE
-        why = f"port {port} is taken: choose another one" if taken else str(error.strerror)
-        raise LocalCloudError(f"The Segmind emulator cannot listen on {host}: {why}.") from error
+    except (OSError, OverflowError) as error:
+        taken = getattr(error, "errno", None) == errno.EADDRINUSE
+        why = f"port {port} is taken: choose another one" if taken else str(error)
+        raise LocalCloudError(f"The Segmind emulator cannot listen on {host}:{port}: {why}.") from error
     with listener:
         # asyncio does this only for sockets with an explicit protocol number: without it, answers take 40 ms.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
