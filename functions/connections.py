@@ -1,4 +1,5 @@
-"""What the three functions hold on to between invocations: settings read once, and each client made when first needed."""
+"""What the three functions hold on to between invocations: settings read once, and each client made when first
+needed."""
 
 import os
 from collections.abc import Mapping
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 class Connections:
     """The outside world of a function, by the names that `template.yaml` gives in its environment.
 
-    Each property raises KeyError with the variable's name if the function was not given it. `transport`: another way to
-    Segmind and its file host, for tests.
+    Each property raises KeyError with the variable's name if the function was not given it. `transport`:
+    another way to Segmind and its file host, for tests.
     """
 
     def __init__(self, environment: Mapping[str, str], clock: Clock | None = None, transport: Any = None) -> None:

@@ -1,4 +1,5 @@
-"""Finalize: bring a render to its end, and tell it. The picture is paid: copying and telling can be repeated at will."""
+"""Finalize: bring a render to its end, and tell it. The picture is paid: copying and telling can be repeated at
+will."""
 
 from typing import Any
 
@@ -23,7 +24,8 @@ MAX_TRIES = 9
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any, via: Connections | None = None) -> dict[str, Any]:
-    """The entry point: the workflow's state in; out `outcome` (delivered, failed, again) and, if failed, `error`."""
+    """The entry point: the workflow's state in; out `outcome` (delivered, failed, again) and, if failed,
+    `error`."""
     logger.append_keys(render_id=event["render_id"], pair=event["prefix"], request_id=event["request_id"])
     outcome = Finalize(via or connect(), event).run()
     logger.info("finalized", **outcome)
@@ -64,7 +66,8 @@ class Finalize:
         return "expired", "Segmind's record of the job ended without a result"
 
     def deliver(self) -> None:
-        """Put the picture where it belongs: under the pair's result key, or beside it if a newer drop has overtaken."""
+        """Put the picture where it belongs: under the pair's result key, or beside it if a newer drop has
+        overtaken."""
         render = self.render
         output_format = render["parameters"]["output_format"]
         key = pairs.result_key(render["prefix"], output_format)

@@ -23,7 +23,8 @@ GONE_TIMES = 8
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any, via: Connections | None = None) -> dict[str, Any]:
-    """The entry point: the workflow's state in, what the looks told out: `outcome`, and `wait` seconds if `waiting`."""
+    """The entry point: the workflow's state in, what the looks told out: `outcome`, and `wait` seconds if
+    `waiting`."""
     logger.append_keys(render_id=event["render_id"], pair=event["prefix"], request_id=event["request_id"])
     poll = Poll(via or connect(), event)
     outcome = poll.run()

@@ -1,7 +1,8 @@
 """Submit: an object was dropped, or the turn of a waiting render has come.
 
-drop → pair → request → claim → POST to Segmind → workflow. Each message of the upload queue is worked on alone; one that raises
-stays in the queue and comes back. Waiting is another message, so it never uses up the receives of this one.
+drop → pair → request → claim → POST to Segmind → workflow. Each message of the upload queue is worked on alone;
+one that raises stays in the queue and comes back. Waiting is another message, so it never uses up the receives
+of this one.
 """
 
 import json
@@ -72,7 +73,8 @@ class Batch:
         self.sent_on: set[str] = set()
 
     def send_on_what_is_early(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Send waits whose time has not come on their way, many in one message; returns the records that failed to go."""
+        """Send waits whose time has not come on their way, many in one message; returns the records that failed
+        to go."""
         waiting = {record["messageId"]: wakes for record in records if (wakes := parking.wakes_in(_body(record)))}
         if not waiting:
             return []

@@ -1,4 +1,5 @@
-"""The one seam to the picture: from Segmind's file host into the output bucket, in a stream, as often as it takes."""
+"""The one seam to the picture: from Segmind's file host into the output bucket, in a stream, as often as it
+takes."""
 
 import hashlib
 from collections.abc import Iterator

@@ -1,7 +1,8 @@
 """What has been dropped: one item a pair, kept from the events, so that no event ever lists the bucket.
 
-The item holds for each slot what was read from its newest object; S3's sequencer decides what is newest. Reading the item
-gives the whole pair, whatever the order in which its parts came: `decide` says what to do with it.
+The item holds for each slot what was read from its newest object; S3's sequencer decides what is newest.
+Reading the item gives the whole pair, whatever the order in which its parts came: `decide` says what to do with
+it.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +18,8 @@ _SEQUENCER_DIGITS = 32
 
 @dataclass(frozen=True)
 class Pair:
-    """A pair as dropped so far. `parts`: slot → what was read, with the `sequencer` and the time `at` of its drop."""
+    """A pair as dropped so far. `parts`: slot → what was read, with the `sequencer` and the time `at` of its
+    drop."""
 
     prefix: str
     parts: dict[str, Any] = field(default_factory=dict)

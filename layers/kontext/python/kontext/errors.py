@@ -84,7 +84,8 @@ class RecordGone(SegmindError):
 
 
 class DeliveryError(KontextError):
-    """The picture could not be copied. `final`: trying again will not help (a host that is not allowed, not an image)."""
+    """The picture could not be copied. `final`: trying again will not help (a host that is not allowed, not an
+    image)."""
 
     def __init__(self, message: str, *, final: bool = False) -> None:
         super().__init__(message)

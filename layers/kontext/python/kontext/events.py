@@ -1,7 +1,7 @@
 """What is told of a render: CloudEvents 1.0 on the topic, and `error.json` for the one who dropped.
 
-The contract is `schemas/event.v1.json`. Everything told comes from the record, so that telling it again tells the same, under
-the same id.
+The contract is `schemas/event.v1.json`. Everything told comes from the record, so that telling it again tells
+the same, under the same id.
 """
 
 import json
@@ -78,7 +78,8 @@ def cloud_event(render: "Render", source: str) -> dict[str, Any]:
 
 
 def error_file(render: "Render") -> bytes:
-    """`error.json`: what happened, whether anything was charged, and what to do, for the one who dropped the pair."""
+    """`error.json`: what happened, whether anything was charged, and what to do, for the one who dropped the
+    pair."""
     said = {
         **render["error"],
         "pair": render["prefix"],

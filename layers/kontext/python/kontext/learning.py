@@ -1,6 +1,7 @@
 """The stack's own schedule: `schedule` on what its renders have taught, kept in one item of the table."""
 
 import time
+from typing import ClassVar
 
 from kontext.schedule import Progress, looks, split
 from kontext.sketch import Sketch
@@ -17,7 +18,7 @@ class Learning:
     `look_cost`: the seconds of waiting that one look is worth. `deadline`: the age in seconds of the last look.
     """
 
-    KEY: Key = {"pk": "stack", "sk": "sketch"}
+    KEY: ClassVar[Key] = {"pk": "stack", "sk": "sketch"}
 
     def __init__(self, table: Table, *, look_cost: float, deadline: float) -> None:
         self.table = table

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 PART_BYTES = 5 * 1024 * 1024
-"""The least that S3 takes as a part of an upload; with `PARTS_IN_FLIGHT` it bounds the memory, whatever the picture."""
+"""The least that S3 takes as a part of an upload; with `PARTS_IN_FLIGHT` it bounds the memory, whatever the
+picture."""
 PARTS_IN_FLIGHT = 2
 
 Condition = dict[str, str]

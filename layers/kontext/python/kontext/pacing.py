@@ -1,20 +1,22 @@
 """When the next submit may go: the rate of the account, and the gate that closes while it is refused.
 
-`Pace` is one small item of the table, shared by all submitters; the functions on it are pure and `Pacing` writes their answer
-by compare-and-swap. Two schedules stand in it:
+`Pace` is one small item of the table, shared by all submitters; the functions on it are pure and `Pacing`
+writes their answer by compare-and-swap. Two schedules stand in it:
 
 - the *line*: a render that has to wait is given its turn, one interval behind the one before it, once;
-- the *slots* (GCRA, with the burst paid back): when its turn has come a render takes the next free slot. However late and bunched
-  turns come back from the queue, the requests themselves stay an interval apart, so they never meet a 429.
+- the *slots* (GCRA, with the burst paid back): when its turn has come a render takes the next free slot.
+  However late and bunched turns come back from the queue, the requests themselves stay an interval apart, so
+  they never meet a 429.
 """
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from kontext.table import ConditionFailed, Key, Table
 
 WINDOW_SECONDS = 61.0
-"""A minute, and a second for requests that arrive late: no minute at Segmind's end then sees more than its share."""
+"""A minute, and a second for requests that arrive late: no minute at Segmind's end then sees more than its
+share."""
 PATIENCE_SECONDS = 5.0
 """A slot this near is slept for; a later one costs less as a delayed message."""
 UNKNOWN_RESET_SECONDS = 60.0
@@ -42,8 +44,9 @@ class Rate:
 class Pace:
     """The shared state. All times in unix seconds.
 
-    `next_free` is the next free slot, `burst` how many of the reserved first ones are left, `line_end` the next free turn.
-    While `refused` holds a reason, one probe goes at `probe_at`; `asked_at` is when the last one went.
+    `next_free` is the next free slot, `burst` how many of the reserved first ones are left, `line_end` the next
+    free turn. While `refused` holds a reason, one probe goes at `probe_at`; `asked_at` is when the last one
+    went.
     """
 
     next_free: float = 0.0
@@ -136,7 +139,7 @@ def _recheck(pace: Pace, now: float) -> float:
 class Pacing:
     """The shared `Pace` of a stack. Remembers what it saw last, so that it mostly needs no read."""
 
-    KEY: Key = {"pk": "stack", "sk": "pace"}
+    KEY: ClassVar[Key] = {"pk": "stack", "sk": "pace"}
 
     def __init__(self, table: Table, rate: Rate) -> None:
         self.table = table

@@ -1,8 +1,10 @@
-"""How a render waits: a message that comes back. The upload queue carries it, so a crash is a redelivery, and waiting is free.
+"""How a render waits: a message that comes back. The upload queue carries it, so a crash is a redelivery, and
+waiting is free.
 
-A message may be delayed by 900 s at most, so a longer wait is a chain of messages; each is a new one and begins with no receives.
-Waits on the way to a later turn, or at a closed gate, are packed together: the hops of ten thousand renders cost next to nothing.
-A packed message only ever becomes other messages, so nothing in it can fail on its own.
+A message may be delayed by 900 s at most, so a longer wait is a chain of messages; each is a new one and begins
+with no receives. Waits on the way to a later turn, or at a closed gate, are packed together: the hops of ten
+thousand renders cost next to nothing. A packed message only ever becomes other messages, so nothing in it can
+fail on its own.
 """
 
 import json

@@ -4,8 +4,8 @@
        ▲  parked    │ │                        │              │
        └────────────┘ └──► UNCERTAIN           └──► FAILED ◄──┘
 
-A render is claimed with a lease before anything is sent, and `SUBMITTING` is written before the request's body is: whoever
-finds `SUBMITTING` without a living lease knows that the answer is lost, and must not send again.
+A render is claimed with a lease before anything is sent, and `SUBMITTING` is written before the request's body
+is: whoever finds `SUBMITTING` without a living lease knows that the answer is lost, and must not send again.
 The day's ledger moves in the same transaction as the render, so the two always agree.
 """
 
@@ -39,9 +39,9 @@ class OverLimit(KontextError):
 class Claim:
     """What a delivery of a complete pair may do with its render.
 
-    `submit`: it is ours, go on. `wake`: it is ours and parked, make sure that its message is out. `start`: it is at Segmind or
-    paid, make sure that its workflow runs. `lost`: the answer to its request is. `announce`: it has ended, make sure that this
-    was told. `nothing`: somebody else's, or done.
+    `submit`: it is ours, go on. `wake`: it is ours and parked, make sure that its message is out. `start`: it
+    is at Segmind or paid, make sure that its workflow runs. `lost`: the answer to its request is. `announce`:
+    it has ended, make sure that this was told. `nothing`: somebody else's, or done.
     """
 
     then: Literal["submit", "wake", "start", "lost", "announce", "nothing"]
@@ -51,7 +51,8 @@ class Claim:
 class Renders:
     """The renders' items in the table.
 
-    `price`: USD reserved for each submit; `daily_limit`: USD a UTC day; `retention_days`: how long an ended render is remembered.
+    `price`: USD reserved for each submit; `daily_limit`: USD a UTC day; `retention_days`: how long an ended
+    render is remembered.
     """
 
     def __init__(self, table: Table, *, price: float, daily_limit: float, retention_days: float) -> None:
@@ -92,7 +93,8 @@ class Renders:
         """Record a drop that cannot become a render, once; `key`: where its error.json goes."""
         render = self._new(pair, rejected_id(pair), "", now)
         render |= {"status": "FAILED", "error": error, "expires_at": int(now + self.retention_days * 86_400)}
-        render["history"] = [{"at": iso(now), "what": "rejected", "code": error["code"], "message": error["message"]}]
+        said = {"what": "rejected", "code": error["code"], "message": error["message"]}
+        render["history"] = [{"at": iso(now), **said}]
         values = {"key": {key}, "drop": pair.drop_id}
         told = (pair_key(pair.prefix), "SET #rejected_drop = :drop ADD #written :key", None, values)
         try:
@@ -119,7 +121,8 @@ class Renders:
     def park(self, render: Render, reason: str, until: float, now: float, said: dict[str, Any] | None = None) -> Render:
         """Put a render aside until `until`; its `wake` token goes into the message that brings it back.
 
-        A render that was `SUBMITTING` was surely not accepted, and its price is given back; `said` tells what was answered.
+        A render that was `SUBMITTING` was surely not accepted, and its price is given back; `said` tells what
+        was answered.
         """
         parked = {"reason": reason, "until": until, "since": render.get("parked", {}).get("since", now)}
         noted = {"what": "parked", "reason": reason, **(said or {})}
@@ -153,7 +156,8 @@ class Renders:
             raise
 
     def accepted(self, render: Render, request_id: str, now: float) -> Render:
-        """Segmind took the request. An answer that comes after all settles an `UNCERTAIN` render of the same attempt."""
+        """Segmind took the request. An answer that comes after all settles an `UNCERTAIN` render of the same
+        attempt."""
         said = {"what": "accepted", "request_id": request_id}
         return self._move(
             render,
@@ -378,12 +382,14 @@ def render_key(prefix: str, render_id: str) -> Key:
 
 
 def ledger_key(utc_day: str) -> Key:
-    """Where the money of a UTC day stands: `submitted`, `not_charged`, `completed` (counts), `reserved`, `cost` (USD)."""
+    """Where the money of a UTC day stands: `submitted`, `not_charged`, `completed` (counts), `reserved`, `cost`
+    (USD)."""
     return {"pk": "stack", "sk": f"ledger#{utc_day}"}
 
 
 def execution_name(render: Render) -> str:
-    """The deterministic name of the workflow's execution: unique for an attempt, so starting it twice starts one."""
+    """The deterministic name of the workflow's execution: unique for an attempt, so starting it twice starts
+    one."""
     readable = "".join(c if c.isascii() and c.isalnum() else "-" for c in render["prefix"].rstrip("/_-"))[-40:].strip(
         "-"
     )
@@ -404,7 +410,8 @@ def _kept(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _noted(history: list[dict[str, Any]], entry: dict[str, Any]) -> list[dict[str, Any]]:
-    """The history with another entry. A repetition is counted, not listed: a long park must not outgrow the item."""
+    """The history with another entry. A repetition is counted, not listed: a long park must not outgrow the
+    item."""
     last = history[-1]
     same = {name: value for name, value in last.items() if name not in ("at", "times", "last_at")}
     new = {name: value for name, value in entry.items() if name != "at" and value is not None}

@@ -24,7 +24,8 @@ def parse_request(body: bytes) -> Parameters:
     """The parameters in a request.json.
 
     Raises:
-        BadDrop: not JSON, or something in it is not allowed; the message names the field, what came and what is allowed.
+        BadDrop: not JSON, or something in it is not allowed; the message names the field, what came and what is
+        allowed.
     """
     text = _text(body, "request.json")
     try:
@@ -44,8 +45,8 @@ def parse_prompt(body: bytes) -> Parameters:
 def parse_metadata(metadata: Mapping[str, str]) -> Parameters:
     """The parameters in an image's S3 metadata (`x-amz-meta-prompt`, `x-amz-meta-aspect-ratio`, …).
 
-    S3 stores text beyond ASCII in RFC 2047 form; "-" and "_" both separate words; other metadata is none of our business.
-    Raises BadDrop where a value is not allowed.
+    S3 stores text beyond ASCII in RFC 2047 form; "-" and "_" both separate words; other metadata is none of our
+    business. Raises BadDrop where a value is not allowed.
     """
     given = {name.lower().replace("-", "_"): value for name, value in metadata.items()}
     found = {name: _decoded(given[name]) for name in _TUNABLE if given.get(name, "").strip()}
@@ -63,7 +64,8 @@ def merge(*sources: Parameters) -> Parameters:
 
 
 def render_id(prefix: str, image_1: str, image_2: str, parameters: Parameters) -> str:
-    """The name of a render: 24 hex digits out of its prefix, what identifies its images (ETag or URL) and its parameters.
+    """The name of a render: 24 hex digits out of its prefix, what identifies its images (ETag or URL) and its
+    parameters.
 
     The same content dropped again is the same render.
     """
@@ -82,7 +84,7 @@ def _checked(content: dict[str, Any], source: str) -> Parameters:
 
 
 def _plain(name: str, value: Any, source: str) -> Any:
-    if isinstance(value, str) and not value.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in value):
+    if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
         raise _invalid(f"{source}: {name} holds half of a character (a lone surrogate)")
     return int(value) if isinstance(value, float) else value  # JSON Schema counts 1.0 as an integer
 

@@ -1,8 +1,8 @@
 """The one client of Segmind's API: https://docs.segmind.com and the published `segmind` SDK 1.3.0 are its contract.
 
-A GET may always be repeated and reuses its connection. A POST may cost money: it gets a connection of its own, because one that
-the other side has closed in the meantime (a Lambda function sleeps between two calls) cannot be told from a lost answer.
-Nothing is ever asked of a host that an answer names: URLs in answers are data.
+A GET may always be repeated and reuses its connection. A POST may cost money: it gets a connection of its own,
+because one that the other side has closed in the meantime (a Lambda function sleeps between two calls) cannot
+be told from a lost answer. Nothing is ever asked of a host that an answer names: URLs in answers are data.
 """
 
 import email.utils
@@ -67,8 +67,8 @@ class Picture:
 class Segmind:
     """Segmind's API for one model.
 
-    `api_key`: gives the key; asked with True after a 401 it must give the key as it is now, so that a key can be replaced
-    without a restart. `transport`: another way to the network, for tests.
+    `api_key`: gives the key; asked with True after a 401 it must give the key as it is now, so that a key can
+    be replaced without a restart. `transport`: another way to the network, for tests.
     """
 
     def __init__(
