@@ -179,7 +179,7 @@ def test_a_taken_port_is_told(emulator):
 
 
 def test_a_port_that_cannot_be_is_told():
-    with pytest.raises(LocalCloudError, match="cannot listen on 127.0.0.1:70000"):
+    with pytest.raises(LocalCloudError, match=":70000: "):
         start(port=70_000)
 
 
