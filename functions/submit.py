@@ -18,7 +18,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from botocore.exceptions import BotoCoreError, ClientError
 
 from connections import Connections, connect
-from kontext import drops, events, pairs, parking, renders
+from kontext import drops, events, letters, pairs, parking, renders
 from kontext.errors import (
     AccountRefused,
     Ambiguous,
@@ -89,7 +89,15 @@ class Batch:
         return []
 
     def work_on(self, record: SQSRecord) -> None:
-        """Work on one message. Raises what must bring the message back."""
+        """Work on one message. Raises what must bring the message back, and keeps why for the dead-letter queue."""
+        try:
+            self.read(record)
+        except Exception as problem:
+            letters.note(self.via.table, record.message_id, problem, self.via.clock.now())
+            raise
+
+    def read(self, record: SQSRecord) -> None:
+        """A message tells of drops or brings waiting renders back."""
         body = json.loads(record.body)
         for wake in parking.wakes_in(body):
             self.on_wake(record.message_id, wake)

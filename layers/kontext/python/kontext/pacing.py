@@ -24,6 +24,8 @@ _LATEST_RESET_SECONDS = 900.0
 
 RECHECK_SECONDS = (5.0, 300.0)
 _RECHECK_SHARE = 1 / 40
+PAUSED = "paused"
+_FOR_EVER_SECONDS = 1e9
 _PROBE_ANSWERS_SECONDS = 3.0
 
 
@@ -94,14 +96,21 @@ def gate_reopens(pace: Pace, now: float) -> float:
     """When it is worth asking again at a closed gate: just after the probe, or shortly if one is on its way."""
     if now - pace.asked_at < _PROBE_ANSWERS_SECONDS:
         return now + _PROBE_ANSWERS_SECONDS
-    return pace.probe_at
+    return min(pace.probe_at, now + RECHECK_SECONDS[1])
 
 
 def refuse(pace: Pace, reason: str, now: float) -> Pace:
     """The account was refused: close the gate. The longer it lasts, the rarer a probe goes."""
+    if pace.refused == PAUSED:
+        return pace
     since = pace.refused_since if pace.refused else now
     closed = replace(pace, refused=reason, refused_since=since, asked_at=now - _PROBE_ANSWERS_SECONDS)
     return replace(closed, probe_at=now + _recheck(closed, now))
+
+
+def pause(pace: Pace, now: float) -> Pace:
+    """A person closed the gate: nothing probes, and only `accept` opens it."""
+    return replace(pace, refused=PAUSED, refused_since=now, asked_at=0.0, probe_at=now + _FOR_EVER_SECONDS)
 
 
 def accept(pace: Pace) -> Pace:
@@ -163,6 +172,11 @@ class Pacing:
         while not self._swap(pace := refuse(_pace(self._seen), reason, now)):
             pass
         return pace
+
+    def pause(self, now: float) -> None:
+        """`pause`, for all submitters."""
+        while not self._swap(pause(_pace(self._seen), now)):
+            pass
 
     def accept(self) -> None:
         """`accept`, for all submitters."""

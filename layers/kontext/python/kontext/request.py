@@ -108,7 +108,7 @@ def _allowed(rule: dict[str, Any]) -> str:
 
 @cache
 def _properties() -> dict[str, Any]:
-    return json.loads(_SCHEMA.read_text())["properties"]  # type: ignore[no-any-return]
+    return json.loads(_SCHEMA.read_text())["properties"]
 
 
 @cache
@@ -116,7 +116,7 @@ def _validator() -> Callable[[Any], Any]:
     # Imported and compiled at the first use: Poll and Finalize never need it.
     import fastjsonschema
 
-    return fastjsonschema.compile(json.loads(_SCHEMA.read_text()))  # type: ignore[no-any-return]
+    return fastjsonschema.compile(json.loads(_SCHEMA.read_text()))
 
 
 def _text(body: bytes, source: str) -> str:
