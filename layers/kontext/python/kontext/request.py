@@ -108,7 +108,8 @@ def _allowed(rule: dict[str, Any]) -> str:
 
 @cache
 def _properties() -> dict[str, Any]:
-    return json.loads(_SCHEMA.read_text())["properties"]
+    properties: dict[str, Any] = json.loads(_SCHEMA.read_text())["properties"]
+    return properties
 
 
 @cache
