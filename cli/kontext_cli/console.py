@@ -34,14 +34,18 @@ class Progress:
         """Print a line with the seconds since the start."""
         self.line(f"[dim]{time.monotonic() - self.started:6.1f} s[/]  {escape(text)}")
 
+    def spin(self, text: str) -> None:
+        """Say something beside the spinner, if there is one."""
+        if self._spinner:
+            self._spinner.update(escape(text))
+
     def waiting(self, text: str) -> None:
         """Say what is waited for just now."""
         if text == self._waiting:
             return
         self._waiting = text
-        if self._spinner:
-            self._spinner.update(escape(text))
-        else:
+        self.spin(text)
+        if not self._spinner:
             self.line(escape(text))
 
 

@@ -12,7 +12,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from kontext_local import project, stack
 from PIL import Image
 from rich.markup import escape
 
@@ -24,6 +23,7 @@ from kontext_cli.journey import Journey, Step
 from kontext_cli.records import Render
 from kontext_cli.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target
+from kontext_local import project, stack
 
 SAMPLES = project.ROOT / "samples"
 PAIRS = (
@@ -66,7 +66,7 @@ def run(inference: float, picture: Path) -> int:
             project.home(), stack.Options(emulator={"inference": inference}, keep=False), shown.step
         ) as running:
             code = _show(shown, _target(running), picture, inference)
-            shown.waiting("stopping the local cloud")
+            shown.spin("stopping the local cloud")
     return code
 
 
@@ -123,7 +123,7 @@ def _look(shown: Progress, pairs: list[Travelling]) -> None:
     for step, pair in sorted(steps, key=lambda found: found[0].at):
         pair.shown.add(step)
         _show_step(shown, pair, step)
-    shown.waiting(", ".join(f"{_label(pair)}: {pair.render.status if pair.render else '…'}" for pair in pairs))
+    shown.spin(", ".join(f"{_label(pair)}: {pair.render.status if pair.render else '…'}" for pair in pairs))
 
 
 def _hear(shown: Progress, pairs: list[Travelling], event: dict[str, Any]) -> None:

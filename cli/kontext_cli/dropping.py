@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from kontext.request import parse_request
-
 from kontext_cli.errors import CommandError
 from kontext_cli.records import Records, Render
 from kontext_cli.target import Target

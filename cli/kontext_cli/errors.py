@@ -14,6 +14,7 @@ def explain(error: Exception) -> str | None:
     """The error in plain words, or None for one that is a bug of ours."""
     # Imported only now: most commands end well, and `--help` should be quick.
     from botocore import exceptions as aws
+
     from kontext.errors import KontextError
     from kontext_local.errors import LocalCloudError
 

@@ -9,12 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from kontext.renders import execution_name
-
 from kontext_cli.records import Records, Render, moment
 from kontext_cli.target import Target
-
-# What the workflow's task that looks is called, and where its outcome says what it saw.
-LOOK = "Poll"
 
 
 @dataclass(frozen=True)
@@ -42,10 +38,10 @@ class Journey:
         if self.render is None:
             return []
         noted = [Step(moment(entry["at"]), told(entry)) for entry in self.render.history]
-        return sorted((*noted, *self._looks(self.render)), key=lambda step: step.at)
+        return sorted((*noted, *self._execution(self.render)), key=lambda step: step.at)
 
-    def _looks(self, render: Render) -> Iterator[Step]:
-        """Each look at Segmind that the workflow took."""
+    def _execution(self, render: Render) -> Iterator[Step]:
+        """What the workflow did; nothing before it has started."""
         name = execution_name({"prefix": render.prefix, "render_id": render.render_id, "attempt": render.attempt})
         execution = f"{self._workflow.replace(':stateMachine:', ':execution:')}:{name}"
         try:
@@ -53,15 +49,23 @@ class Journey:
             events = [event for page in pages for event in page["events"]]
         except self._states.exceptions.ExecutionDoesNotExist:
             return
-        exits = (event for event in events if event.get("stateExitedEventDetails", {}).get("name") == LOOK)
-        for number, event in enumerate(exits, 1):
-            yield Step(event["timestamp"], f"look {number}: {_seen(event['stateExitedEventDetails'])}")
+        yield from (Step(event["timestamp"], what) for event in events if (what := _seen(event)))
 
 
-def _seen(exited: dict[str, Any]) -> str:
-    output = json.loads(exited.get("output") or "{}")
-    status = output.get("status") if isinstance(output, dict) else None
-    return str(status or "seen")
+def _seen(event: dict[str, Any]) -> str | None:
+    """An event of the workflow's history in words, None for those that say nothing new."""
+    match event:
+        case {"type": "ExecutionStarted"}:
+            return "workflow started: it waits, and looks when looking is worth it"
+        case {"stateExitedEventDetails": {"name": "Poll", "output": output}}:
+            look = json.loads(output).get("look", {})
+            again = f", waits {look['wait']} s" if "wait" in look else ""
+            return f"workflow looked at Segmind: {look.get('outcome')}{again}"
+        case {"type": "ExecutionSucceeded"}:
+            return "workflow succeeded"
+        case {"type": "ExecutionFailed", "executionFailedEventDetails": details}:
+            return f"workflow failed: {details.get('error')}"
+    return None
 
 
 def told(entry: dict[str, Any]) -> str:

@@ -74,7 +74,7 @@ def up(
 
 @app.command()
 def demo(
-    inference: Inference = 6.0,
+    inference: Inference = 15.0,
     picture: Annotated[Path, typer.Option("--picture", help="Where the contact sheet goes.")] = Path(
         "kontext-demo.png"
     ),

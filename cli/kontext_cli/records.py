@@ -12,7 +12,6 @@ from typing import Any
 from kontext import drops
 from kontext.errors import BadDrop
 from kontext.table import Table
-
 from kontext_cli.target import Target
 
 SEPARATORS = ("", "/", "_", "-")

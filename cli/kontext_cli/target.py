@@ -49,6 +49,7 @@ def find(name: str | None) -> Target:
 def _on_aws(name: str) -> Target:
     import boto3
     from botocore.exceptions import ClientError
+
     from kontext_local.deploy import outputs
 
     # boto3 itself does not read AWS_REGION, which every other tool of AWS does.

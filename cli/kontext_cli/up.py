@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from urllib.parse import urlsplit
 
-from kontext_local import project, stack
 from rich.markup import escape
 
 from kontext_cli.console import Progress, print_json, progress
 from kontext_cli.errors import CommandError
+from kontext_local import project, stack
 
 
 def options(

@@ -206,20 +206,19 @@ def _alive(home: Path) -> bool:
     return False
 
 
-def hold_alive(home: Path) -> IO[str]:
-    """Take the lock that says that a stack lives, for the supervisor; it holds while the file is open.
+def hold_alive(home: Path) -> None:
+    """Take the lock that says that a stack lives, for the supervisor, until this very process is gone.
 
     Raises LocalCloudError when another supervisor holds it.
     """
-    file = (home / ALIVE).open("a+")
+    descriptor = os.open(home / ALIVE, os.O_RDWR | os.O_CREAT, 0o600)
     # More than once: whoever looks whether a stack lives holds the lock for an instant.
     for _ in range(20):
         with contextlib.suppress(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-            return file
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.truncate(descriptor, 0)
+            os.write(descriptor, str(os.getpid()).encode())
+            return
         time.sleep(0.05)
-    file.close()
+    os.close(descriptor)
     raise LocalCloudError("A local cloud is running already; `kontext down` stops it.")

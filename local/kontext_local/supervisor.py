@@ -40,7 +40,8 @@ def main() -> None:
     ready = threading.Event()
     threading.Thread(target=_end_with_starter, args=(ready,), daemon=True).start()
     try:
-        with hold_alive(home), running(home, options, lambda step: _tell(step=step)) as (stack, is_whole):
+        hold_alive(home)
+        with running(home, options, lambda step: _tell(step=step)) as (stack, is_whole):
             _write_private(home / STATE, json.dumps(asdict(stack), indent=2))
             ready.set()
             _tell(ready=asdict(stack))

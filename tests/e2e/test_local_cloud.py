@@ -14,6 +14,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+
 from kontext_local import cloud, deploy
 from kontext_local.errors import LocalCloudError
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from kontext_cli import up
 from kontext_cli.errors import CommandError, explain
 from kontext_local.project import ROOT

@@ -10,11 +10,12 @@ from typing import Any
 
 import boto3
 import pytest
+from moto import mock_aws
+from PIL import Image
+
 from kontext.errors import BadDrop
 from kontext_cli.dropping import Desk, Outcome, free_path, prepare
 from kontext_cli.target import Target
-from moto import mock_aws
-from PIL import Image
 
 INPUTS, OUTPUTS, TABLE = "inputs", "outputs", "renders"
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kontext_cli.sheet import Row, draw
 from PIL import Image
+
+from kontext_cli.sheet import Row, draw
 
 
 def test_the_sheet_shows_all_three_pictures_of_each_pair(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from boto3.dynamodb.types import TypeSerializer
+
 from kontext_cli.journey import told
 from kontext_cli.records import Records
 from kontext_cli.status import age

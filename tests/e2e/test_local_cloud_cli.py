@@ -1,0 +1,184 @@
+"""The command line on a running local stack, as a person uses it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from PIL import Image
+
+from kontext_local import stack
+
+Eventually = Callable[..., Any]
+KONTEXT = [sys.executable, "-m", "kontext_cli.main"]
+
+
+@pytest.fixture
+def kontext(local: stack.LocalStack, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command in an empty folder, with the shared stack as the local one."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "KONTEXT_HOME": local.home, "COLUMNS": "200"}
+        return subprocess.run(
+            [*KONTEXT, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+@pytest.fixture
+def images(samples: Path) -> tuple[str, str]:
+    return str(samples / "chelsea.png"), str(samples / "coffee.png")
+
+
+def test_a_dropped_pair_comes_back_as_a_picture(
+    kontext: Callable[..., Any], images: tuple[str, str], tmp_path: Path
+) -> None:
+    asked = ("--prompt", "Die Katze trinkt Kaffee ☕", "--aspect-ratio", "16:9", "--output-format", "jpg")
+
+    answer = kontext("drop", *images, *asked, "--name", "cli/delivered", "--json")
+
+    assert answer.returncode == 0, answer.stderr
+    told = json.loads(answer.stdout)
+    assert told["status"] == "DELIVERED"
+    assert told["result"] == {
+        "key": "cli/delivered/result.jpg",
+        "file": str(tmp_path / "cli-delivered.jpg"),
+    }
+    with Image.open(tmp_path / "cli-delivered.jpg") as picture:
+        assert picture.format == "JPEG"
+        assert picture.width / picture.height == pytest.approx(16 / 9, rel=0.05)
+
+
+def test_the_same_drop_again_is_not_rendered_again(
+    kontext: Callable[..., Any], images: tuple[str, str], emulator: Any
+) -> None:
+    first = kontext("drop", *images, "--prompt", "Once.", "--name", "cli/twice", "--json")
+    paid = _paid(emulator, "Once.")
+
+    second = kontext("drop", *images, "--prompt", "Once.", "--name", "cli/twice", "--json")
+
+    assert second.returncode == 0, second.stderr
+    assert json.loads(second.stdout)["request_id"] == json.loads(first.stdout)["request_id"]
+    assert (paid, _paid(emulator, "Once.")) == (1, 1)
+
+
+def test_a_pair_that_cannot_be_rendered_exits_with_1_and_says_why(kontext: Callable[..., Any], tmp_path: Path) -> None:
+    for name in ("1.png", "2.png"):
+        (tmp_path / name).write_text("this is no picture")
+
+    answer = kontext("drop", "1.png", "2.png", "--prompt", "Anything.", "--name", "cli/broken", "--json")
+
+    assert answer.returncode == 1
+    told = json.loads(answer.stdout)
+    assert (told["status"], told["error"]["code"], told["error"]["charged"]) == ("FAILED", "invalid_image", "no")
+    assert told["error"]["remedy"] in answer.stderr
+
+
+def test_status_tells_all_about_one_pair_and_a_line_about_many(
+    kontext: Callable[..., Any], images: tuple[str, str]
+) -> None:
+    for name in ("cli/status/a", "cli/status/b"):
+        assert kontext("drop", *images, "--prompt", "A cat.", "--name", name).returncode == 0
+
+    one, many = kontext("status", "cli/status/a"), kontext("status", "cli/status/")
+    as_json = json.loads(kontext("status", "cli/status/a", "--json").stdout)
+
+    assert "QUEUED at Segmind as" in one.stdout
+    assert "cli/status/a/result.png" in one.stdout
+    assert [line.split()[:2] for line in many.stdout.splitlines()[1:]] == [
+        ["cli/status/b/", "DELIVERED"],
+        ["cli/status/a/", "DELIVERED"],
+    ]
+    assert [(pair["prefix"], pair["status"]) for pair in as_json] == [("cli/status/a/", "DELIVERED")]
+
+
+def test_a_drop_that_is_not_waited_for_can_be_followed_by_status(
+    kontext: Callable[..., Any], images: tuple[str, str], eventually: Eventually
+) -> None:
+    answer = kontext("drop", *images, "--prompt", "A cat.", "--name", "cli/later", "--no-wait", "--json")
+
+    assert json.loads(answer.stdout)["status"] == "DROPPED"
+    eventually(lambda: "DELIVERED" in kontext("status", "cli/later").stdout, "the delivery")
+
+
+@pytest.fixture
+def own_home(tmp_path: Path) -> Iterator[Path]:
+    home = tmp_path / "home"
+    yield home
+    stack.stop(home)
+
+
+def test_what_up_has_started_is_found_and_stopped_by_down(own_home: Path) -> None:
+    up = _run(own_home, "up", "--inference", "1", "--param", "SettleSeconds=7", "--json")
+    running = stack.find(own_home)
+    again = _run(own_home, "up", "--inference", "2")
+    down = _run(own_home, "down")
+
+    assert up.returncode == 0, up.stderr
+    assert running is not None
+    assert json.loads(up.stdout)["endpoint"] == running.endpoint
+    assert running.parameters["SettleSeconds"] == "7"
+    assert (again.returncode, down.returncode) == (2, 0)
+    assert "kontext down" in again.stderr
+    assert stack.find(own_home) is None
+    assert _processes(own_home) == []
+
+
+def test_nothing_is_left_when_the_supervisor_is_killed(own_home: Path, eventually: Eventually) -> None:
+    started = stack.start(own_home, stack.Options())
+    (supervisor,) = _processes(own_home)
+
+    os.kill(supervisor, signal.SIGKILL)
+
+    eventually(lambda: stack.find(own_home) is None, "the end of the stack", 10)
+    eventually(lambda: not _answers(started.endpoint), "the end of the embedded cloud", 10)
+    eventually(lambda: not _answers(started.segmind_url), "the end of the emulator", 10)
+
+
+@pytest.mark.parametrize("command", [("up",), ("demo",)])
+def test_an_interrupt_leaves_nothing_behind_and_exits_with_130(own_home: Path, command: tuple[str, ...]) -> None:
+    environment = {**os.environ, "KONTEXT_HOME": str(own_home), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        [*KONTEXT, *command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        next(line for line in process.stdout if "sam deploy" in line)
+
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+
+    assert process.returncode == 130, rest
+    assert "Traceback" not in rest
+    assert _processes(own_home) == []
+
+
+def _run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "KONTEXT_HOME": str(home)}
+    return subprocess.run([*KONTEXT, *arguments], env=environment, capture_output=True, text=True, check=False)
+
+
+def _processes(home: Path) -> list[int]:
+    """The supervisors of a home that run; their children end with them."""
+    found = subprocess.run(["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True, check=True).stdout
+    lines = [line.split(maxsplit=1) for line in found.splitlines()]
+    return [int(pid) for pid, command in lines if "kontext_local.supervisor" in command and str(home) in command]
+
+
+def _answers(url: str) -> bool:
+    address = urlsplit(url)
+    with socket.socket() as probe:
+        return probe.connect_ex((str(address.hostname), int(address.port or 80))) == 0
+
+
+def _paid(emulator: Any, prompt: str) -> int:
+    return json.dumps(emulator.get("ledger").json()["jobs"]).count(prompt)
