@@ -145,13 +145,13 @@ def _binned(times: Iterable[tuple[float, float]]) -> dict[int, float]:
 
 
 def _kernel(times: Sequence[tuple[float, float]]) -> list[float]:
-    """Three quarters of Silverman's width: half-way between what one mode and what two would like."""
+    """A little narrower than Silverman's rule, which is made for a single mode."""
     total = sum(weight for _, weight in times)
     logs = [(math.log(time, _RATIO), weight / total) for time, weight in times]
     mean = sum(log * weight for log, weight in logs)
     variance = sum((log - mean) ** 2 * weight for log, weight in logs)
     count = 1 / sum(weight**2 for _, weight in logs)
-    width = max(0.7 * math.sqrt(variance) * count**-0.2, 1.0)
+    width = max(0.8 * math.sqrt(variance) * count**-0.2, 1.0)
     shares = [math.exp(-((k / width) ** 2) / 2) for k in range(-int(2.5 * width), int(2.5 * width) + 1)]
     return [share / sum(shares) for share in shares]
 

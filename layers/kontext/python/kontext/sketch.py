@@ -3,7 +3,7 @@
 Finalize adds a render by one `UpdateItem` (`SET #slot = :cell`, both from `Sketch.cell`). The slot is a hash
 of the render's id, so this needs no read, no counter and no lock; a repeated delivery writes the same cell
 again; and a new render replaces a random old one, which bounds the item to `SLOTS` cells (under 4 KB). The
-readers, Submit and Poll, put the cells in order of time and let the older ones fade: they follow drift.
+readers, Submit and Poll, put the cells in order of time and keep those since the last change of pace.
 """
 
 from __future__ import annotations
@@ -11,16 +11,20 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 SLOTS = 160
-_MEMORY = 88  # the newest renders that still count
+_FEWEST = 5  # renders that can show a change of pace …
+_SURPRISE = 4.0  # … by being so many standard deviations off
 _RECORD_LIFE = 3600.0  # Segmind forgets a request after an hour: nothing is seen to take longer
 
-# A lognormal of mean 23.32 s (the vendor's figure) and cv 0.35, as twelve equally likely values.
+# A lognormal of mean 23.32 s (the vendor's figure) and cv 0.35, as twelve equally likely values; they weigh
+# little, because the first renders know better.
 _PRIOR = [22.0 * math.exp(s * 0.34 * z) for z in (0.105, 0.319, 0.549, 0.812, 1.15, 1.732) for s in (-1, 1)]
+_PRIOR_WEIGHT = 0.125
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,26 @@ class Sketch:
         return Sketch({**self.cells, cell[0]: cell[1]}) if cell else self
 
     def weighted(self) -> Iterator[tuple[float, float, float]]:
-        """(queue, inference, weight) of each render, newest first; the prior counts as twelve older ones."""
+        """(queue, inference, weight) of each render since the last change of pace, and of the prior."""
         seen = filter(None, (Observation.read(*cell.split()) for cell in self.cells.values()))
-        times = [(one.queue, one.inference) for one in sorted(seen, key=lambda one: -one.at)]
-        times += [(0.0, inference) for inference in _PRIOR]
-        return ((*time, 1 - (rank / _MEMORY) ** 2) for rank, time in enumerate(times[:_MEMORY]))
+        newest_first = sorted(seen, key=lambda one: -one.at)
+        steady = _steady([math.log(one.inference) for one in newest_first])
+        yield from ((one.queue, one.inference, 1.0) for one in newest_first[:steady])
+        yield from ((0.0, inference, _PRIOR_WEIGHT) for inference in _PRIOR)
+
+
+def _steady(values: Sequence[float]) -> int:
+    """How many of `values` precede the likeliest change of their mean; all, if none is likely.
+
+    The change is where the sum of the deviations so far is the most standard deviations away from nought.
+    """
+    count = len(values)
+    mean = sum(values) / max(count, 1)
+    variance = sum((value - mean) ** 2 for value in values) / max(count, 1)
+    drift = list(accumulate(value - mean for value in values))
+    surprise = {
+        k: abs(drift[k - 1]) / math.sqrt(variance * k * (count - k) / count + 1e-12)
+        for k in range(_FEWEST, count - _FEWEST + 1)
+    }
+    likeliest = max(surprise, key=surprise.__getitem__, default=count)
+    return likeliest if surprise.get(likeliest, 0.0) > _SURPRISE else count
