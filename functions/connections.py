@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kontext.parking import Parking
     from kontext.renders import Renders
     from kontext.segmind import Segmind
+    from kontext.workflow import Workflow
 
 
 class Connections:
@@ -120,8 +121,10 @@ class Connections:
         return self.client("s3")
 
     @cached_property
-    def workflow(self) -> Any:
-        return self.client("stepfunctions")
+    def workflow(self) -> "Workflow":
+        from kontext.workflow import Workflow
+
+        return Workflow(self.client("stepfunctions"), self.environment["RENDER_WORKFLOW_ARN"])
 
     @cached_property
     def defaults(self) -> "Defaults":

@@ -18,7 +18,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from botocore.exceptions import BotoCoreError, ClientError
 
 from connections import Connections, connect
-from kontext import drops, events, letters, pairs, parking, renders
+from kontext import drops, events, letters, pairs, parking
 from kontext.errors import (
     AccountRefused,
     Ambiguous,
@@ -258,16 +258,9 @@ class Batch:
 
     def start(self, render: Render) -> None:
         """Start the render's workflow; started already is as good."""
-        told = {name: render[name] for name in ("prefix", "render_id", "attempt", "request_id", "submitted_at")}
         waiting = render["status"] != "COMPLETED"
         wait = self.via.learning.first_wait(self.via.clock.now() - render["submitted_at"]) if waiting else 0
-        try:
-            self.via.workflow.start_execution(
-                stateMachineArn=self.via.environment["RENDER_WORKFLOW_ARN"],
-                name=renders.execution_name(render),
-                input=json.dumps({**told, "look": {"wait": wait}}, ensure_ascii=False),
-            )
-        except self.via.workflow.exceptions.ExecutionAlreadyExists:
+        if not self.via.workflow.start(render, wait):
             logger.info("the workflow runs already")
 
     def unavailable(self, render: Render, failure: Unavailable) -> None:

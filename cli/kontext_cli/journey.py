@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from kontext.renders import execution_name
+from kontext.workflow import execution_name
 from kontext_cli.records import Records, Render, moment
 from kontext_cli.target import Target
 

@@ -387,15 +387,6 @@ def ledger_key(utc_day: str) -> Key:
     return {"pk": "stack", "sk": f"ledger#{utc_day}"}
 
 
-def execution_name(render: Render) -> str:
-    """The deterministic name of the workflow's execution: unique for an attempt, so starting it twice starts
-    one."""
-    readable = "".join(c if c.isascii() and c.isalnum() else "-" for c in render["prefix"].rstrip("/_-"))[-40:].strip(
-        "-"
-    )
-    return f"{readable or 'pair'}-{render['render_id']}-{render['attempt']}"
-
-
 def rejected_id(pair: Pair) -> str:
     """The name of a drop that never became a render: another one for every drop."""
     return hashlib.sha256(f"{pair.prefix}\0{pair.drop_id}".encode()).hexdigest()[:24]
