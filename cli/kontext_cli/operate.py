@@ -1,0 +1,212 @@
+"""What a person decides: `resolve`, `redeliver`, `redrive`, `pause`, `resume`. Nothing here pays unless told to."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from kontext import drops, letters, pairs
+from kontext.drops import Drops
+from kontext.errors import problem
+from kontext.events import Topic, announce
+from kontext.outputs import Outputs
+from kontext.pacing import Pacing, Rate
+from kontext.parking import Parking, Wake
+from kontext.renders import Render, Renders
+from kontext.table import ConditionFailed, Table
+from kontext.workflow import Workflow
+from kontext_cli import target
+from kontext_cli.console import print_json, progress
+from kontext_cli.errors import CommandError
+from kontext_cli.target import Target
+
+OPERATOR = "operator"
+SEPARATORS = ("", "/", "_", "-")
+RECORD_RETENTION_DAYS = 400
+
+
+class Operator:
+    """The stack's own parts, in a person's hands."""
+
+    def __init__(self, chosen: Target) -> None:
+        self.chosen = chosen
+        self.table = Table(chosen.client("dynamodb"), chosen.output("RendersTable"))
+        self.drops = Drops(self.table)
+        # No command reserves or gives back money, so it needs neither price nor limit.
+        self.renders = Renders(self.table, price=0.0, daily_limit=0.0, retention_days=RECORD_RETENTION_DAYS)
+        self.pacing = Pacing(self.table, Rate(per_minute=1))
+        self.parking = Parking(chosen.client("sqs"), chosen.output("UploadQueueUrl"))
+        self.workflow = Workflow(chosen.client("stepfunctions"), chosen.output("RenderWorkflowArn"))
+
+    def pair(self, prefix: str) -> drops.Pair:
+        """The pair under a prefix, its last separator left out or not. Raises CommandError if there is none."""
+        found = (self.drops.get(prefix + separator) for separator in SEPARATORS)
+        pair = next((pair for pair in found if pair and pair.parts), None)
+        if pair is None:
+            raise CommandError(f"There is no pair {prefix!r} in {self.chosen.name}.")
+        return pair
+
+    def renders_of(self, prefix: str) -> list[Render]:
+        """All renders of a pair, the newest first."""
+        items = self.table.query(drops.pair_key(prefix)["pk"])
+        found = [item for item in items if item["sk"].startswith("render#")]
+        return sorted(found, key=lambda render: str(render["created_at"]), reverse=True)
+
+    def resubmit(self, render: Render) -> Render:
+        """Pay for a new attempt: only a person may say so."""
+        now = time.time()
+        if render["status"] == "UNCERTAIN":
+            render = self.renders.again(render, "CLAIMED", OPERATOR, render["drop_id"], now)
+        render = self.renders.park(render, "pace", now, now)
+        self.parking.send([Wake(render["prefix"], now, render["render_id"], render["wake"])], now)
+        return render
+
+    def adopt(self, render: Render, request_id: str) -> Render:
+        """The job that Segmind's console shows is this render's."""
+        render = self.renders.accepted(render, request_id, time.time())
+        self.workflow.start(render, wait=0)
+        return render
+
+    def give_up(self, render: Render) -> Render:
+        """End an uncertain render without a picture."""
+        error = problem("given_up", "an operator gave this render up")
+        if render["status"] == "UNCERTAIN":
+            render = self.renders.failed(render, error, pairs.error_key(render["prefix"]), time.time())
+        outputs = Outputs(self.chosen.client("s3"), self.chosen.output("OutputBucket"))
+        topic = Topic(
+            self.chosen.client("sns"), self.chosen.output("RenderTopicArn"), self.chosen.output("EventSource")
+        )
+        announce(render, self.drops, outputs, topic, self.renders)
+        return render
+
+    def deliver_again(self, render: Render) -> Render:
+        """Copy and tell once more, without paying."""
+        finished = render["status"] != "COMPLETED" or not self.workflow.start(render, wait=0)
+        if finished:  # by delivering or failing, or its execution ended on the way
+            render = self.renders.again(render, "COMPLETED", OPERATOR, render["drop_id"], time.time())
+        self.workflow.start(render, wait=0)
+        return render
+
+
+def resolve(
+    prefix: str, *, resubmit: bool, request_id: str | None, give_up: bool, stack: str | None, as_json: bool
+) -> int:
+    """Decide about the uncertain render of a pair; returns the exit code."""
+    if [resubmit, bool(request_id), give_up].count(True) != 1:
+        raise CommandError("Say one of --resubmit (may pay twice), --request-id ID or --give-up.")
+    operator = Operator(target.find(stack))
+    pair = operator.pair(prefix)
+    render = next((r for r in operator.renders_of(pair.prefix) if _undecided(r)), None)
+    if render is None:
+        raise CommandError(f"No render of {pair.prefix!r} is uncertain: there is nothing to decide.")
+    try:
+        if resubmit:
+            render = operator.resubmit(render)
+        else:
+            render = operator.adopt(render, request_id) if request_id else operator.give_up(render)
+    except ConditionFailed as moved:
+        raise CommandError("The render has just moved on; look at it again with `kontext status`.") from moved
+    _tell([render], as_json)
+    return 0
+
+
+def redeliver(prefix: str | None, *, everything: bool, stack: str | None, as_json: bool) -> int:
+    """Copy paid pictures again and tell of them again; returns the exit code."""
+    if bool(prefix) == everything:
+        raise CommandError("Name one pair, or say --all for every picture that is paid and not delivered.")
+    operator = Operator(target.find(stack))
+    if prefix:
+        paid = [r for r in operator.renders_of(operator.pair(prefix).prefix) if r.get("output_url")][:1]
+        if not paid:
+            raise CommandError(f"No render of {prefix!r} is paid: there is nothing to deliver.")
+    else:
+        paid = [item for item in operator.table.scan() if item["sk"].startswith("render#") and _undelivered(item)]
+    with progress() as shown:
+        for render in paid:
+            operator.deliver_again(render)
+            shown.step(f"delivering {render['prefix']} again")
+    _tell(paid, as_json)
+    return 0
+
+
+def redrive(*, stack: str | None, as_json: bool) -> int:
+    """Move dead letters back to the upload queue, telling why each died; returns the exit code."""
+    chosen = target.find(stack)
+    operator, sqs = Operator(chosen), chosen.client("sqs")
+    moved = []
+    with progress() as shown:
+        for letter in _letters(sqs, chosen.output("DeadLetterQueueUrl")):
+            reason = letters.of(operator.table, letter["MessageId"]).get("reason", "unknown")
+            sqs.send_message(QueueUrl=chosen.output("UploadQueueUrl"), MessageBody=letter["Body"])
+            sqs.delete_message(QueueUrl=chosen.output("DeadLetterQueueUrl"), ReceiptHandle=letter["ReceiptHandle"])
+            moved.append({"message_id": letter["MessageId"], "about": _about(letter["Body"]), "reason": reason})
+            shown.line(f"moved back: {moved[-1]['about']} (it died of: {reason})", style=None)
+        shown.line(f"{len(moved)} dead letters moved back")
+    if as_json:
+        print_json(moved)
+    return 0
+
+
+def pause(*, stack: str | None) -> int:
+    """Let nothing more be submitted; returns the exit code."""
+    Operator(target.find(stack)).pacing.pause(time.time())
+    with progress() as shown:
+        shown.line(
+            "Paused: drops are taken and wait; what Segmind has already is still delivered. `kontext resume` ends it."
+        )
+    return 0
+
+
+def resume(*, stack: str | None) -> int:
+    """Open the gate, whatever closed it; returns the exit code."""
+    operator = Operator(target.find(stack))
+    operator.pacing.look()
+    operator.pacing.accept()
+    with progress() as shown:
+        shown.line(
+            "Resumed: waiting renders come back within five minutes; if the account is still refused, they park again."
+        )
+    return 0
+
+
+def _undecided(render: Render) -> bool:
+    abandoned = render["status"] == "CLAIMED" and render.get("message_id") == OPERATOR
+    told = render.get("announced") or render.get("error", {}).get("code") != "given_up"
+    return render["status"] == "UNCERTAIN" or abandoned or not told
+
+
+def _undelivered(render: Render) -> bool:
+    failed = render["status"] == "FAILED" and render["error"]["code"] == "delivery"
+    return bool(render.get("output_url")) and (failed or render["status"] == "COMPLETED")
+
+
+def _letters(sqs: Any, queue_url: str) -> Iterator[dict[str, Any]]:
+    while found := sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10, VisibilityTimeout=60).get(
+        "Messages"
+    ):
+        yield from found
+
+
+def _about(body: str) -> str:
+    try:
+        told = json.loads(body)
+        if "wake" in told:
+            return ", ".join(sorted({wake["prefix"] for wake in told["wake"]}))
+        return ", ".join(record["s3"]["object"]["key"] for record in told["Records"])
+    except (ValueError, KeyError, TypeError):
+        return body[:80]
+
+
+def _tell(renders: list[Render], as_json: bool) -> None:
+    if as_json:
+        print_json([{name: r.get(name) for name in ("prefix", "render_id", "status", "attempt")} for r in renders])
+        return
+    with progress() as shown:
+        for render in renders:
+            shown.line(
+                f"{render['prefix']}: attempt {render['attempt']} is {render['status']}; `kontext status` follows it."
+            )
+        if not renders:
+            shown.line("Nothing to do.")
