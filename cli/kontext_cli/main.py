@@ -138,6 +138,59 @@ def status(
 
 
 @app.command()
+def resolve(
+    prefix: Annotated[str, typer.Argument(help="The pair whose render is uncertain.", show_default=False)],
+    resubmit: Annotated[bool, typer.Option("--resubmit", help="Send it again; may pay twice.")] = False,
+    request_id: Annotated[str | None, typer.Option("--request-id", help="Segmind's console shows this job.")] = None,
+    give_up: Annotated[bool, typer.Option("--give-up", help="End it without a picture.")] = False,
+    stack: Stack = None,
+    json: Json = False,
+) -> None:
+    """Decide about a render whose answer from Segmind was lost."""
+    from kontext_cli import operate as command
+
+    code = command.resolve(prefix, resubmit=resubmit, request_id=request_id, give_up=give_up, stack=stack, as_json=json)
+    raise typer.Exit(code)
+
+
+@app.command()
+def redeliver(
+    prefix: Annotated[str | None, typer.Argument(help="The pair to deliver again.", show_default=False)] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every picture that is paid and not delivered.")] = False,
+    stack: Stack = None,
+    json: Json = False,
+) -> None:
+    """Copy paid pictures again, and tell of them again; never pays."""
+    from kontext_cli import operate as command
+
+    raise typer.Exit(command.redeliver(prefix, everything=everything, stack=stack, as_json=json))
+
+
+@app.command()
+def redrive(stack: Stack = None, json: Json = False) -> None:
+    """Move dead letters back to the upload queue, and tell what they died of."""
+    from kontext_cli import operate as command
+
+    raise typer.Exit(command.redrive(stack=stack, as_json=json))
+
+
+@app.command()
+def pause(stack: Stack = None) -> None:
+    """Submit nothing more until `resume`; drops wait."""
+    from kontext_cli import operate as command
+
+    raise typer.Exit(command.pause(stack=stack))
+
+
+@app.command()
+def resume(stack: Stack = None) -> None:
+    """Submit again, after `pause` or once an account is put right."""
+    from kontext_cli import operate as command
+
+    raise typer.Exit(command.resume(stack=stack))
+
+
+@app.command()
 def down() -> None:
     """Stop the stack on this machine; everything in it is gone."""
     from kontext_cli import up as command
