@@ -20,7 +20,7 @@ from kontext_local.errors import LocalCloudError
 from kontext_local.project import BUILD_FOLDER, ROOT, TEMPLATE
 
 STACK = "kontext-drop"
-ARTIFACTS_BUCKET = "kontext-drop-artifacts"
+CONFIG = ROOT / "samconfig.toml"
 BUILT_FROM = ("template.yaml", "workflow.asl.json", "functions", "layers", "schemas")
 MARK = "built-from"
 BIN = Path(sys.executable).parent
@@ -58,17 +58,9 @@ def deploy(
 
     Deploying again changes the stack in place. Raises LocalCloudError like `build`.
     """
-    cloud.client("s3", endpoint).create_bucket(Bucket=ARTIFACTS_BUCKET)
+    settings = ("--config-file", CONFIG, "--config-env", "local", "--stack-name", stack)
+    quiet = ("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar")
     with _parameter_file(parameters) as file:
-        settings = (
-            "--stack-name",
-            stack,
-            "--s3-bucket",
-            ARTIFACTS_BUCKET,
-            "--capabilities",
-            "CAPABILITY_IAM",
-        )
-        quiet = ("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar")
         overrides = ("--parameter-overrides", f"file://{file}") if parameters else ()
         _sam("deploy", log, template, *settings, *quiet, *overrides, environment=cloud.environment(endpoint))
     return outputs(cloud.client("cloudformation", endpoint), stack)

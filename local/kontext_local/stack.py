@@ -124,6 +124,9 @@ def stop(home: Path) -> bool:
         if _gone(home):
             break
     (home / STATE).unlink(missing_ok=True)
+    for supervisor in [one for one in _supervisors if one.pid == pid]:
+        supervisor.wait(STOP_SECONDS)
+        _supervisors.remove(supervisor)
     return True
 
 
