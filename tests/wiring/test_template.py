@@ -1,0 +1,262 @@
+"""What the linters and the embedded cloud do not see in `template.yaml`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kontext.renders import LEASE_SECONDS
+
+Json = dict[str, Any]
+
+PHYSICAL_NAMES = {
+    "AWS::DynamoDB::Table": "TableName",
+    "AWS::IAM::Role": "RoleName",
+    "AWS::Logs::LogGroup": "LogGroupName",
+    "AWS::S3::Bucket": "BucketName",
+    "AWS::SNS::Topic": "TopicName",
+    "AWS::SQS::Queue": "QueueName",
+    "AWS::SecretsManager::Secret": "Name",
+    "AWS::Serverless::Function": "FunctionName",
+    "AWS::Serverless::LayerVersion": "LayerName",
+    "AWS::Serverless::StateMachine": "Name",
+}
+UNNAMED = {"AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy"}
+
+
+def test_no_resource_has_a_physical_name(resources: Json) -> None:
+    named = [
+        logical_id
+        for logical_id, resource in resources.items()
+        if PHYSICAL_NAMES.get(resource["Type"]) in resource.get("Properties", {})
+    ]
+
+    assert named == []
+
+
+def test_the_physical_name_of_every_type_in_use_is_known_to_these_tests(resources: Json) -> None:
+    types = {resource["Type"] for resource in resources.values()}
+
+    assert types <= PHYSICAL_NAMES.keys() | UNNAMED
+
+
+def test_no_function_reserves_concurrency(functions: dict[str, Json]) -> None:
+    reserving = [name for name, properties in functions.items() if "ReservedConcurrentExecutions" in properties]
+
+    assert reserving == []
+
+
+def test_nothing_refers_to_itself_after_the_sam_transform(transformed: Json) -> None:
+    graph = {
+        name: set(_references(resource)) & transformed["Resources"].keys()
+        for name, resource in transformed["Resources"].items()
+    }
+
+    order = list(TopologicalSorter(graph).static_order())  # raises CycleError, naming the cycle
+
+    assert {"SubmitFunction", "RenderWorkflow", "InputBucket"} <= set(order)
+
+
+def test_every_reference_leads_somewhere(transformed: Json) -> None:
+    known = transformed["Resources"].keys() | transformed["Parameters"].keys()
+
+    found = {name for name in _references(transformed) if not name.startswith("AWS::")}
+
+    assert found <= known
+    assert found
+
+
+def test_every_parameter_says_what_it_is_for(template: Json) -> None:
+    silent = [name for name, parameter in template["Parameters"].items() if len(parameter.get("Description", "")) < 20]
+
+    assert silent == []
+
+
+def test_every_parameter_is_used(template: Json) -> None:
+    body = [template["Resources"], template["Globals"], template["Conditions"], template["Outputs"]]
+
+    used = set(_references(body))
+
+    assert template["Parameters"].keys() - used == set()
+
+
+def test_every_parameter_has_a_default_so_that_a_first_deploy_asks_nothing(template: Json) -> None:
+    missing = [name for name, parameter in template["Parameters"].items() if "Default" not in parameter]
+
+    assert missing == []
+
+
+def test_every_parameter_stands_in_one_group_of_the_console(template: Json) -> None:
+    groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+
+    listed = [name for group in groups for name in group["Parameters"]]
+
+    assert sorted(listed) == sorted(template["Parameters"])
+
+
+def test_every_condition_is_used(template: Json) -> None:
+    text = str(template["Resources"])
+
+    unused = [name for name in template["Conditions"] if f"'{name}'" not in text]
+
+    assert unused == []
+
+
+def test_every_output_says_what_it_is_for(template: Json) -> None:
+    silent = [name for name, output in template["Outputs"].items() if not output.get("Description")]
+
+    assert silent == []
+
+
+def test_the_local_deployment_sets_only_parameters_that_exist(root: Path, template: Json) -> None:
+    settings = (root / "samconfig.toml").read_text()
+
+    set_there = re.findall(r"(\w+)=", "".join(re.findall(r'parameter_overrides = "([^"]*)"', settings)))
+
+    assert set_there
+    assert set(set_there) <= template["Parameters"].keys()
+
+
+@pytest.mark.parametrize("bucket", ["InputBucket", "OutputBucket"])
+def test_a_bucket_is_versioned_private_encrypted_and_tidy(resources: Json, bucket: str) -> None:
+    properties = resources[bucket]["Properties"]
+
+    assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
+    assert len(properties["PublicAccessBlockConfiguration"]) == 4
+    assert "BucketEncryption" in properties
+    assert "AbortIncompleteMultipartUpload" in properties["LifecycleConfiguration"]["Rules"][0]
+    assert properties["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
+
+
+@pytest.mark.parametrize("bucket", ["InputBucket", "OutputBucket"])
+def test_a_bucket_refuses_plain_http(resources: Json, bucket: str) -> None:
+    policies = [
+        resource["Properties"]
+        for resource in resources.values()
+        if resource["Type"] == "AWS::S3::BucketPolicy" and resource["Properties"]["Bucket"] == {"Ref": bucket}
+    ]
+
+    (statement,) = policies[0]["PolicyDocument"]["Statement"]
+
+    assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "s3:*")
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert statement["Resource"] == [
+        {"Fn::GetAtt": [bucket, "Arn"]},
+        {"Fn::Sub": f"${{{bucket}.Arn}}/*"},
+    ]
+
+
+@pytest.mark.parametrize("kept", ["InputBucket", "OutputBucket", "RendersTable"])
+def test_what_people_own_outlives_the_stack(resources: Json, kept: str) -> None:
+    assert resources[kept]["DeletionPolicy"] == "RetainExceptOnCreate"
+    assert resources[kept]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_the_table_is_on_demand_and_can_be_restored(resources: Json) -> None:
+    properties = resources["RendersTable"]["Properties"]
+
+    assert properties["BillingMode"] == "PAY_PER_REQUEST"
+    assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert properties["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+
+
+def test_a_message_that_cannot_be_worked_on_goes_to_the_dead_letter_queue(resources: Json) -> None:
+    redrive = resources["UploadQueue"]["Properties"]["RedrivePolicy"]
+
+    assert redrive["deadLetterTargetArn"] == {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}
+    assert redrive["maxReceiveCount"] >= 3
+    assert resources["DeadLetterQueue"]["Properties"]["MessageRetentionPeriod"] == 14 * 86_400
+
+
+def test_a_submitter_ends_before_its_lease_and_its_lease_before_its_message_returns(
+    resources: Json, functions: dict[str, Json]
+) -> None:
+    timeout = functions["SubmitFunction"]["Timeout"]
+    visibility = resources["UploadQueue"]["Properties"]["VisibilityTimeout"]
+
+    assert timeout < LEASE_SECONDS < visibility
+
+
+def test_the_queue_is_told_which_messages_failed(functions: dict[str, Json]) -> None:
+    events = functions["SubmitFunction"]["Events"]
+
+    assert [event["Properties"]["FunctionResponseTypes"] for event in events.values()] == [["ReportBatchItemFailures"]]
+
+
+def test_every_function_keeps_its_logs_for_a_stated_time(resources: Json, functions: dict[str, Json]) -> None:
+    groups = {name: properties["LoggingConfig"]["LogGroup"]["Ref"] for name, properties in functions.items()}
+
+    assert len(set(groups.values())) == len(groups)
+    assert all("RetentionInDays" in resources[group]["Properties"] for group in groups.values())
+
+
+def test_every_function_is_traced(functions: dict[str, Json]) -> None:
+    assert {properties["Tracing"] for properties in functions.values()} == {"Active"}
+
+
+def test_every_function_has_a_role_of_its_own(functions: dict[str, Json]) -> None:
+    roles = [properties["Role"]["Fn::GetAtt"][0] for properties in functions.values()]
+
+    assert len(set(roles)) == len(functions)
+
+
+def test_no_role_may_do_everything_or_touch_anything(resources: Json) -> None:
+    statements = [
+        statement
+        for resource in resources.values()
+        if resource["Type"] == "AWS::IAM::Role"
+        for policy in resource["Properties"]["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+
+    broad = [one["Sid"] for one in statements if one["Resource"] == "*"]
+
+    assert set(broad) == {"Trace"}  # X-Ray knows no resources
+    assert not any("*" in action for one in statements for action in _listed(one["Action"]))
+
+
+def test_the_workflow_may_call_its_functions(resources: Json) -> None:
+    (policy,) = resources["WorkflowRole"]["Properties"]["Policies"]
+    allowed = {
+        resource["Fn::GetAtt"][0]
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "lambda:InvokeFunction" in _listed(statement["Action"])
+        for resource in statement["Resource"]
+    }
+
+    called = resources["RenderWorkflow"]["Properties"]["DefinitionSubstitutions"].values()
+
+    assert allowed == {arn["Fn::GetAtt"][0] for arn in called}
+
+
+def _listed(value: Any) -> list[str]:
+    return value if isinstance(value, list) else [value]
+
+
+def _references(node: Any) -> Iterator[str]:
+    """The logical names that a part of a template refers to."""
+    if isinstance(node, list):
+        for each in node:
+            yield from _references(each)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            yield from _named(key, value)
+            yield from _references(value)
+
+
+def _named(key: str, value: Any) -> Iterator[str]:
+    if key == "Ref":
+        yield value
+    elif key == "Fn::GetAtt":
+        yield value.partition(".")[0] if isinstance(value, str) else value[0]
+    elif key == "Fn::Sub":
+        text = value if isinstance(value, str) else value[0]
+        yield from (name.partition(".")[0] for name in re.findall(r"\$\{([^!}]+)\}", text))
+    elif key == "DependsOn":
+        yield from _listed(value)

@@ -1,0 +1,134 @@
+"""The state machine: nothing validates its definition before AWS does."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Json = dict[str, Any]
+
+PATIENCE = {"Poll": 3600, "Finalize": 600}
+"""For how many seconds each task is retried at least: Segmind's record of a job lives an hour."""
+
+
+def test_every_state_can_be_reached(workflow: Json) -> None:
+    states = workflow["States"]
+    reached: set[str] = set()
+    ahead = [workflow["StartAt"]]
+
+    while ahead:
+        name = ahead.pop()
+        reached.add(name)
+        ahead += [following for following in _following(states[name]) if following not in reached]
+
+    assert reached == states.keys()
+
+
+def test_every_state_goes_on_or_ends(workflow: Json) -> None:
+    stuck = [
+        name
+        for name, state in workflow["States"].items()
+        if not list(_following(state)) and state["Type"] not in ("Succeed", "Fail")
+    ]
+
+    assert stuck == []
+
+
+def test_every_end_can_be_reached_from_every_state(workflow: Json) -> None:
+    states = workflow["States"]
+    ending = {name for name, state in states.items() if state["Type"] in ("Succeed", "Fail")}
+    assert ending == {"Delivered", "RenderFailed"}
+
+    for end in ending:
+        leading = {end}
+        while more := {name for name in states.keys() - leading if leading & set(_following(states[name]))}:
+            leading |= more
+
+        assert leading | ending == states.keys(), f"{end} cannot be reached from everywhere"
+
+
+def test_every_task_has_a_timeout_and_named_retries(workflow: Json) -> None:
+    tasks = {name: state for name, state in workflow["States"].items() if state["Type"] == "Task"}
+
+    assert tasks.keys() == PATIENCE.keys()
+    for task in tasks.values():
+        assert task["TimeoutSeconds"] > 0
+        assert all(retry["ErrorEquals"] and retry["MaxAttempts"] > 0 for retry in task["Retry"])
+
+
+@pytest.mark.parametrize("task", PATIENCE)
+def test_a_task_is_retried_for_long_enough(workflow: Json, task: str) -> None:
+    (retry,) = workflow["States"][task]["Retry"]
+
+    waits = [
+        min(retry["IntervalSeconds"] * retry["BackoffRate"] ** attempt, retry["MaxDelaySeconds"])
+        for attempt in range(retry["MaxAttempts"])
+    ]
+
+    assert sum(waits) >= PATIENCE[task]
+
+
+def test_a_task_outlives_its_function(workflow: Json, functions: dict[str, Json]) -> None:
+    for name in PATIENCE:
+        assert workflow["States"][name]["TimeoutSeconds"] >= functions[f"{name}Function"]["Timeout"]
+
+
+def test_state_function_and_file_have_one_name(workflow: Json, functions: dict[str, Json], root: Path) -> None:
+    for name in PATIENCE:
+        assert workflow["States"][name]["Resource"] == f"${{{name}FunctionArn}}"
+        assert functions[f"{name}Function"]["Handler"] == f"{name.lower()}.handler"
+        assert (root / "functions" / f"{name.lower()}.py").exists()
+
+
+def test_every_placeholder_of_the_definition_is_filled(root: Path, resources: Json) -> None:
+    filled = resources["RenderWorkflow"]["Properties"]["DefinitionSubstitutions"]
+
+    placeholders = set(re.findall(r"\$\{(\w+)\}", (root / "workflow.asl.json").read_text()))
+
+    assert placeholders == filled.keys()
+
+
+def test_what_the_workflow_branches_on_is_what_the_functions_say(workflow: Json, root: Path) -> None:
+    looks = _outcomes_in(root / "functions" / "poll.py")
+    ends = _outcomes_in(root / "functions" / "finalize.py")
+
+    branched_on = {
+        choice: {rule["StringEquals"] for rule in workflow["States"][choice]["Choices"]}
+        for choice in ("IsFinished?", "IsDelivered?")
+    }
+
+    assert branched_on["IsFinished?"] < looks
+    assert branched_on["IsDelivered?"] | {"failed"} == ends
+
+
+def _following(state: Json) -> Iterator[str]:
+    yield from (state[name] for name in ("Next", "Default") if name in state)
+    for rule in (*state.get("Choices", ()), *state.get("Catch", ())):
+        yield rule["Next"]
+
+
+def _outcomes_in(module: Path) -> set[str]:
+    """Every text that stands as an `outcome` in a function's answers."""
+    dicts = [node for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Dict)]
+    values = [
+        value
+        for node in dicts
+        for key, value in zip(node.keys, node.values, strict=True)
+        if isinstance(key, ast.Constant) and key.value == "outcome"
+    ]
+    return {
+        constant.value
+        for value in values
+        for constant in ast.walk(value)
+        if isinstance(constant, ast.Constant) and _is_an_answer(value, constant)
+    }
+
+
+def _is_an_answer(value: ast.expr, constant: ast.Constant) -> bool:
+    tests = [node.test for node in ast.walk(value) if isinstance(node, ast.IfExp)]
+    return not any(constant in ast.walk(test) for test in tests)
