@@ -3,18 +3,16 @@ will."""
 
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
 from connections import Connections, connect
-from kontext import events, pairs
+from kontext import events, measures, pairs
 from kontext.errors import DeliveryError, KontextError, problem
 from kontext.renders import IN_FLIGHT, Render
 from kontext.table import ConditionFailed
 
 logger = Logger()
-metrics = Metrics()
 
 ENDED = ("DELIVERED", "FAILED", "UNCERTAIN")
 MAX_TRIES = 9
@@ -22,13 +20,12 @@ MAX_TRIES = 9
 
 
 @logger.inject_lambda_context
-@metrics.log_metrics
 def handler(event: dict[str, Any], context: Any, via: Connections | None = None) -> dict[str, Any]:
     """The entry point: the workflow's state in; out `outcome` (delivered, failed, again) and, if failed,
     `error`."""
     logger.append_keys(render_id=event["render_id"], pair=event["prefix"], request_id=event["request_id"])
     outcome = Finalize(via or connect(), event).run()
-    logger.info("finalized", **outcome)
+    logger.info("finalized", outcome=outcome["outcome"], code=outcome.get("error", {}).get("code"))
     return outcome
 
 
@@ -119,7 +116,7 @@ class Finalize:
         render = self.render
         if not render.get("announced"):
             events.announce(render, self.via.drops, self.via.outputs, self.via.topic, self.via.renders)
-            metrics.add_metric("Delivered" if render["status"] == "DELIVERED" else "Failed", MetricUnit.Count, 1)
+            measures.tell_end(render)
         if render["status"] == "DELIVERED":
             return {"outcome": "delivered"}
         return {"outcome": "failed", "error": render["error"]}

@@ -8,7 +8,8 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from connections import Connections, connect
-from kontext.errors import RateLimited, RecordGone, SegmindError
+from kontext import measures
+from kontext.errors import AccountRefused, RateLimited, RecordGone, SegmindError
 from kontext.learning import MAX_MISS_SECONDS
 from kontext.renders import IN_FLIGHT, Render
 from kontext.schedule import Progress, stays
@@ -115,15 +116,19 @@ class Poll:
     def missed(self, failure: SegmindError) -> None:
         """A look that told nothing is soon repeated, ever more slowly."""
         logger.warning("a look told nothing", error=type(failure).__name__, status=failure.status)
+        if isinstance(failure, AccountRefused):
+            measures.tell(AccountRefused=1)
         self.misses += 1
         self.gone = self.gone + 1 if isinstance(failure, RecordGone) else 0
         if isinstance(failure, RateLimited):
+            measures.tell(RateLimited=1)
             self.misses = max(self.misses, 5)
 
     def completed(self, render: Render, result: Result) -> Render:
         """The job is paid: keep where its picture is before anything else, and learn how long it took."""
         now = self.via.clock.now()
         render = self.via.renders.completed(render, result.url, result.metrics, now)
+        measures.tell_job(render, now)
         self.via.learning.learn(render["render_id"], now, result.metrics)
         return render
 

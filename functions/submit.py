@@ -9,8 +9,7 @@ import json
 from typing import Any
 from urllib.parse import unquote_plus
 
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes import S3Event
 from aws_lambda_powertools.utilities.data_classes.s3_event import S3EventRecord
@@ -18,11 +17,13 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from botocore.exceptions import BotoCoreError, ClientError
 
 from connections import Connections, connect
-from kontext import drops, events, letters, pairs, parking
+from kontext import drops, events, letters, measures, pairs, parking
+from kontext.clock import iso
 from kontext.errors import (
     AccountRefused,
     Ambiguous,
     BadDrop,
+    Busy,
     Charged,
     KontextError,
     RateLimited,
@@ -36,18 +37,17 @@ from kontext.renders import Claim, OverLimit, Render
 from kontext.table import ConditionFailed
 
 logger = Logger()
-metrics = Metrics()
 
 TIME_FOR_A_SUBMIT = 45.0
 """Seconds that must be left before another request is sent: its answer may take that long."""
 MAX_SERVER_ERRORS = 6
 
 
-@logger.inject_lambda_context
-@metrics.log_metrics
+@logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: Any, via: Connections | None = None) -> Any:
     """The entry point: a batch of the upload queue in, the messages that must come back out."""
     batch = Batch(via or connect(), context)
+    batch.count_drops(event["Records"])
     failed = batch.send_on_what_is_early(event["Records"])
     handled = {record["messageId"] for record in failed} | batch.sent_on
     answer = process_partial_response(
@@ -72,6 +72,12 @@ class Batch:
         self.context = context
         self.sent_on: set[str] = set()
 
+    def count_drops(self, records: list[dict[str, Any]]) -> None:
+        """Measure what has come in, once: not when a message comes back."""
+        new = [_body(record) for record in records if record["attributes"]["ApproximateReceiveCount"] == "1"]
+        if dropped := sum(len(body.get("Records", ())) for body in new if isinstance(body, dict)):
+            measures.tell(Dropped=dropped)
+
     def send_on_what_is_early(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Send waits whose time has not come on their way, many in one message; returns the records that failed
         to go."""
@@ -90,9 +96,15 @@ class Batch:
 
     def work_on(self, record: SQSRecord) -> None:
         """Work on one message. Raises what must bring the message back, and keeps why for the dead-letter queue."""
+        logger.append_keys(message_id=record.message_id, pair=None, render_id=None, request_id=None)
         try:
             self.read(record)
+        except (Busy, OutOfTime) as early:
+            logger.info("comes back", reason=type(early).__name__)
+            letters.note(self.via.table, record.message_id, early, self.via.clock.now())
+            raise
         except Exception as problem:
+            logger.exception("the message failed; it comes back")
             letters.note(self.via.table, record.message_id, problem, self.via.clock.now())
             raise
 
@@ -114,6 +126,7 @@ class Batch:
         if part is None:
             self.on_loose_object(message_id, key)
             return
+        logger.append_keys(pair=part.prefix)
         read = self.via.inputs.read(key, part.slot)
         if read is None:  # deleted in the meantime
             return
@@ -130,7 +143,10 @@ class Batch:
         error_key = pairs.unknown_drop_key(key)
         said = {**problem("unknown_drop", f"{key} fits no rule. {pairs.RULE}"), "object": key}
         self.via.outputs.put_json(error_key, json.dumps(said, indent=2, ensure_ascii=False).encode())
-        if not self.via.drops.reported(key):
+        if self.via.drops.reported(key):
+            logger.info("the name fits no rule", key=key)
+            measures.tell(UnknownDrops=1)
+        else:
             self.via.outputs.remove(error_key)
 
     def advance_those_who_waited(self, message_id: str, key: str, prefixes: frozenset[str]) -> None:
@@ -142,21 +158,24 @@ class Batch:
 
     def advance(self, message_id: str, pair: drops.Pair) -> None:
         """Do what a pair, as dropped so far, asks for."""
+        logger.append_keys(pair=pair.prefix, render_id=None, request_id=None)
         now = self.via.clock.now()
         match self.decide(pair, now):
             case drops.Incomplete(missing, wanted):
-                logger.info("pair is not complete", pair=pair.prefix, missing=missing)
+                logger.info("the pair is not complete", missing=missing)
                 self.wait_for(pair, wanted, message_id)
             case drops.Settling(until):
+                logger.info("the pair waits for a prompt", until=iso(until))
                 self.via.parking.send([Wake(pair.prefix, until)], now)
             case drops.Rejected(code, message):
+                logger.info("the drop cannot be rendered", code=code)
                 error = problem(code, message)
-                self.follow(self.via.renders.reject(pair, error, pairs.error_key(pair.prefix), now), message_id)
+                self.follow(self.via.renders.reject(pair, error, pairs.error_key(pair.prefix), now))
             case drops.Complete() as complete:
                 for key in drops.named_keys(pair):
                     if self.via.drops.named(key):
                         self.via.outputs.remove(pairs.unknown_drop_key(key))
-                self.follow(self.via.renders.claim(pair, complete, message_id, now), message_id)
+                self.follow(self.via.renders.claim(pair, complete, message_id, now))
 
     def decide(self, pair: drops.Pair, now: float) -> drops.Decision:
         """What to do with a pair, with the images that its request names."""
@@ -185,12 +204,14 @@ class Batch:
         if claim.then == "submit" and pair.current != wake.render_id:
             self.fail(claim.render, "superseded", "a newer drop has replaced this one before it was sent")
             return
-        self.follow(claim, message_id, in_line=True)
+        self.follow(claim, in_line=True)
 
-    def follow(self, claim: Claim, message_id: str, *, in_line: bool = False) -> None:
+    def follow(self, claim: Claim, *, in_line: bool = False) -> None:
         """Do what a claim allows."""
         render = claim.render
-        logger.append_keys(render_id=render.get("render_id"), pair=render.get("prefix"), message_id=message_id)
+        known = {name: render.get(name) for name in ("render_id", "request_id")}
+        logger.append_keys(pair=render.get("prefix"), **known)
+        logger.info("claim", then=claim.then, status=render.get("status"))
         match claim.then:
             case "submit":
                 self.submit(render, in_line=in_line)
@@ -235,6 +256,7 @@ class Batch:
             self.uncertain(render, str(lost))
             return
         except RateLimited as limited:
+            measures.tell(RateLimited=1)
             pace = self.via.pacing.push(limited.reset_at, self.via.clock.now())
             self.park(render, "rate_limited", pace.next_free, status=429)
         except RequestRefused as refused:
@@ -247,13 +269,14 @@ class Batch:
     def accepted(self, render: Render, request_id: str) -> None:
         """Segmind has the job: two places remember its request_id, the record and the workflow."""
         now = self.via.clock.now()
+        logger.append_keys(request_id=request_id)
+        measures.tell(Submitted=1)
         try:
             render = self.via.renders.accepted(render, request_id, now)
         except (ClientError, BotoCoreError, ConditionFailed):
-            logger.exception("request_id not recorded; the workflow will do it", request_id=request_id)
+            logger.exception("request_id not recorded; the workflow will do it")
             render = {**render, "request_id": request_id, "submitted_at": now}
-        logger.info("submitted", request_id=request_id)
-        metrics.add_metric("Submitted", MetricUnit.Count, 1)
+        logger.info("submitted")
         self.start(render)
 
     def start(self, render: Render) -> None:
@@ -276,14 +299,18 @@ class Batch:
     def close_gate(self, render: Render, reason: str, message: str, status: int | None = None) -> None:
         """Nobody's render can go now: park this one, and let the others wait at the gate."""
         pace = self.via.pacing.refuse(reason, self.via.clock.now())
-        logger.warning("parked for the account", reason=reason, answer=message)
+        logger.warning("the gate is closed", reason=reason, answer=message)
+        if reason in measures.REFUSALS:
+            measures.tell(AccountRefused=1)
         self.park(render, reason, pace.probe_at, status=status, message=message)
 
     def park(self, render: Render, reason: str, until: float, **said: Any) -> None:
         """Put a render aside; the record first, so that a crash in between only sends its message twice."""
         now = self.via.clock.now()
-        metrics.add_metric("Parked", MetricUnit.Count, 1)
-        self.send_wake(self.via.renders.park(render, reason, until, now, said))
+        parked = self.via.renders.park(render, reason, until, now, said)
+        logger.info("parked", reason=reason, until=iso(until))
+        measures.tell(**{measures.parked(reason): 1})
+        self.send_wake(parked)
 
     def send_wake(self, render: Render) -> None:
         """Send the message that brings a parked render back."""
@@ -305,7 +332,7 @@ class Batch:
     def announce(self, render: Render) -> None:
         """Tell how a render ended."""
         logger.warning("render ended", status=render["status"], code=render["error"]["code"])
-        metrics.add_metric("Failed" if render["status"] == "FAILED" else "Uncertain", MetricUnit.Count, 1)
+        measures.tell_end(render)
         events.announce(render, self.via.drops, self.via.outputs, self.via.topic, self.via.renders)
 
 

@@ -165,6 +165,51 @@ CODES: dict[str, Code] = {
 }
 
 
+REASONS: dict[str, Code] = {
+    "pace": Code(
+        "Renders are spaced to the account's rate limit, and this one's turn has not come.",
+        "no",
+        "Nothing to do; if Segmind allows more, raise the stack's RequestsPerMinute parameter.",
+    ),
+    "rate_limited": Code(
+        "Segmind answered that there were too many requests.",
+        "no",
+        "Nothing to do; if it happens often, lower the stack's RequestsPerMinute parameter to what the plan allows.",
+    ),
+    "no_credits": Code(
+        "Segmind's account holds less than a picture costs.",
+        "no",
+        "Top the account up at Segmind; the renders then go on by themselves.",
+    ),
+    "bad_key": Code(
+        "Segmind does not accept the API key.",
+        "no",
+        "Put a valid API key into the stack's secret (output SegmindSecretArn); the renders then go on by themselves.",
+    ),
+    "forbidden": Code(
+        "Segmind's account may not use the model.",
+        "no",
+        "Have the model allowed for the account at Segmind; the renders then go on by themselves.",
+    ),
+    "spend_limit": Code(
+        "A spend limit is reached: the stack's for the day, or the team's at Segmind.",
+        "no",
+        "Wait for the next day (UTC), or raise the stack's DailySpendLimit parameter, or the team's limit at Segmind.",
+    ),
+    "outage": Code(
+        "Segmind cannot be reached, or answers with server errors.",
+        "no",
+        "Nothing to do: the renders go on by themselves when Segmind answers again.",
+    ),
+    "paused": Code(
+        "An operator paused the stack.",
+        "no",
+        "Run `kontext resume` when the renders may go on.",
+    ),
+}
+"""Why a render may be parked, and what ends it."""
+
+
 def problem(code: str, message: str, charged: Charged | None = None) -> dict[str, Any]:
     """The error as it stands on the record, in the event and in error.json."""
     known = CODES[code]

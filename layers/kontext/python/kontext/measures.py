@@ -1,0 +1,94 @@
+"""What the functions measure: one metric for each fact, told when it becomes one; the stack is its only dimension.
+
+A measure is written at once, in CloudWatch's embedded metric format, so that what becomes of the rest of an
+invocation takes nothing back. The alarms and the dashboard in `template.yaml` read these names.
+"""
+
+from typing import Any, NamedTuple
+
+from aws_lambda_powertools import Metrics
+
+from kontext.errors import REASONS
+
+NAMESPACE = "kontext-drop"
+
+REFUSALS = frozenset({"bad_key", "forbidden", "no_credits", "spend_limit"})
+"""The reasons of a park that only a person can end."""
+
+
+class Measure(NamedTuple):
+    """A metric: its unit in CloudWatch, and what one value of it says."""
+
+    unit: str
+    meaning: str
+
+
+def parked(reason: str) -> str:
+    """The metric of a reason to park.
+
+    >>> parked("no_credits")
+    'ParkedNoCredits'
+    """
+    return "Parked" + "".join(word.capitalize() for word in reason.split("_"))
+
+
+MEASURES: dict[str, Measure] = {
+    "Dropped": Measure("Count", "objects that came into the input bucket"),
+    "UnknownDrops": Measure("Count", "objects whose name fits no rule of the drop convention"),
+    "Rejected": Measure("Count", "drops that cannot become a render, as their `error.json` says"),
+    "Submitted": Measure("Count", "requests that Segmind accepted: jobs that will be paid if they complete"),
+    "Delivered": Measure("Count", "pictures in the output bucket, told to the subscribers"),
+    "Failed": Measure("Count", "1 for a render that failed, 0 for one that was delivered: the average is the share"),
+    "Uncertain": Measure("Count", "requests whose answer was lost: perhaps accepted, perhaps charged"),
+    "Undelivered": Measure("Count", "paid pictures that could not be copied to the output bucket"),
+    "Superseded": Measure("Count", "renders that a newer drop replaced before they were sent"),
+    "AccountRefused": Measure("Count", "answers or limits that stop every render until a person acts"),
+    "RateLimited": Measure("Count", "answers 429: with a correct RequestsPerMinute there are none"),
+    "CostUsd": Measure("None", "USD that a completed render cost"),
+    "RemainingCredits": Measure("None", "USD left at Segmind after a completed render"),
+    "QueueSeconds": Measure("Seconds", "from acceptance until a worker of Segmind took the job"),
+    "InferenceSeconds": Measure("Seconds", "a worker's time for the job"),
+    "Lag": Measure("Seconds", "from the job's completion at Segmind until the workflow saw it"),
+    **{parked(reason): Measure("Count", f"renders put aside: {said.meaning}") for reason, said in REASONS.items()},
+}
+
+_ENDS = {"invalid_request": "Rejected", "invalid_image": "Rejected", "superseded": "Superseded"}
+_ENDS |= {"delivery": "Undelivered"}
+
+_metrics = Metrics(namespace=NAMESPACE)
+
+
+def tell(**values: float) -> None:
+    """Write measures, by their names in `MEASURES`."""
+    for name, value in values.items():
+        _metrics.add_metric(name, MEASURES[name].unit, value)
+    _metrics.flush_metrics()
+
+
+def tell_end(render: dict[str, Any]) -> None:
+    """Measure how a render ended."""
+    if render["status"] == "DELIVERED":
+        tell(Delivered=1, Failed=0)
+    elif render["status"] == "UNCERTAIN":
+        tell(Uncertain=1)
+    else:
+        tell(**{_ENDS.get(render["error"]["code"], "Failed"): 1})
+
+
+def tell_job(render: dict[str, Any], now: float) -> None:
+    """Measure a completed job, when it is seen at `now`."""
+    told = render["metrics"]
+    values = {
+        "CostUsd": render["cost"],
+        "RemainingCredits": told.get("remaining_credits"),
+        "QueueSeconds": told.get("queue_time"),
+        "InferenceSeconds": told.get("inference_time"),
+        "Lag": _lag(render["submitted_at"], told, now),
+    }
+    tell(**{name: value for name, value in values.items() if value is not None})
+
+
+def _lag(submitted_at: float, told: dict[str, float], now: float) -> float | None:
+    if "queue_time" not in told or "inference_time" not in told:
+        return None
+    return max(0.0, now - submitted_at - told["queue_time"] - told["inference_time"])
