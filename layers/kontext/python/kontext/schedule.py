@@ -19,7 +19,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, pairwise, takewhile
+from itertools import accumulate, cycle, pairwise, takewhile
 
 from kontext.sketch import Sketch
 
@@ -105,11 +105,10 @@ def _completions(sketch: Sketch, progress: Progress) -> Iterator[tuple[float, fl
     """
     since, until = progress.queued_until, progress.started_by
     starts = [since * part for part in _AHEAD] if until is None else [(until - since) * p for p in _BETWEEN]
-    for queue, inference, weight in sketch.weighted():
+    for start, (queue, inference, weight) in zip(cycle(starts), sketch.weighted(), strict=False):
         if since <= queue <= (math.inf if until is None else until):
             yield queue - since + inference, weight
-        for start in starts:
-            yield start + inference, weight * _DOUBT / len(starts)
+        yield start + inference, weight * _DOUBT
 
 
 def _outlook(times: Sequence[tuple[float, float]], now: float, end: float) -> tuple[list[float], list[float]]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
-SLOTS = 160
+SLOTS = 140
 _FEWEST = 5  # renders that can show a change of pace …
 _SURPRISE = 4.0  # … by being so many standard deviations off
 _RECORD_LIFE = 3600.0  # Segmind forgets a request after an hour: nothing is seen to take longer
