@@ -1,5 +1,6 @@
 """What is asked of a render: read from the drops, checked against `schemas/request.v1.json`, and merged."""
 
+import email.errors
 import email.header
 import hashlib
 import json
@@ -143,11 +144,11 @@ def _no_constants(name: str) -> Any:
 
 
 def _decoded(value: str) -> str:
-    parts = email.header.decode_header(value)
     try:
+        parts = email.header.decode_header(value)
         return "".join(part if isinstance(part, str) else part.decode(charset or "ascii") for part, charset in parts)
-    except (UnicodeDecodeError, LookupError):
-        return value
+    except (ValueError, LookupError, email.errors.MessageError):
+        return value  # it only looks like RFC 2047
 
 
 def _number(name: str, value: str) -> Any:
