@@ -98,7 +98,7 @@ class Poll:
                     return self.completed(render, found), None
                 seen = found
         except SegmindError as failure:
-            self.missed(failure)
+            self.missed(render, failure)
             return render, None
         self.misses = self.misses + 1 if seen.status == "COMPLETED" else 0
         self.gone = 0
@@ -113,15 +113,15 @@ class Poll:
             return self.via.renders.processing(render, self.via.clock.now()), None
         return render, None
 
-    def missed(self, failure: SegmindError) -> None:
+    def missed(self, render: Render, failure: SegmindError) -> None:
         """A look that told nothing is soon repeated, ever more slowly."""
         logger.warning("a look told nothing", error=type(failure).__name__, status=failure.status)
         if isinstance(failure, AccountRefused):
-            measures.tell(AccountRefused=1)
+            measures.tell(render, AccountRefused=1)
         self.misses += 1
         self.gone = self.gone + 1 if isinstance(failure, RecordGone) else 0
         if isinstance(failure, RateLimited):
-            measures.tell(RateLimited=1)
+            measures.tell(render, RateLimited=1)
             self.misses = max(self.misses, 5)
 
     def completed(self, render: Render, result: Result) -> Render:
@@ -129,6 +129,7 @@ class Poll:
         now = self.via.clock.now()
         render = self.via.renders.completed(render, result.url, result.metrics, now)
         measures.tell_job(render, now)
+        logger.info("completed", total_seconds=round(now - self.submitted_at, 1), **result.metrics)
         self.via.learning.learn(render["render_id"], now, result.metrics)
         return render
 

@@ -168,7 +168,6 @@ class Batch:
                 logger.info("the pair waits for a prompt", until=iso(until))
                 self.via.parking.send([Wake(pair.prefix, until)], now)
             case drops.Rejected(code, message):
-                logger.info("the drop cannot be rendered", code=code)
                 error = problem(code, message)
                 self.follow(self.via.renders.reject(pair, error, pairs.error_key(pair.prefix), now))
             case drops.Complete() as complete:
@@ -256,7 +255,7 @@ class Batch:
             self.uncertain(render, str(lost))
             return
         except RateLimited as limited:
-            measures.tell(RateLimited=1)
+            measures.tell(render, RateLimited=1)
             pace = self.via.pacing.push(limited.reset_at, self.via.clock.now())
             self.park(render, "rate_limited", pace.next_free, status=429)
         except RequestRefused as refused:
@@ -270,7 +269,7 @@ class Batch:
         """Segmind has the job: two places remember its request_id, the record and the workflow."""
         now = self.via.clock.now()
         logger.append_keys(request_id=request_id)
-        measures.tell(Submitted=1)
+        measures.tell({**render, "request_id": request_id}, Submitted=1)
         try:
             render = self.via.renders.accepted(render, request_id, now)
         except (ClientError, BotoCoreError, ConditionFailed):
@@ -301,7 +300,7 @@ class Batch:
         pace = self.via.pacing.refuse(reason, self.via.clock.now())
         logger.warning("the gate is closed", reason=reason, answer=message)
         if reason in measures.REFUSALS:
-            measures.tell(AccountRefused=1)
+            measures.tell(render, AccountRefused=1)
         self.park(render, reason, pace.probe_at, status=status, message=message)
 
     def park(self, render: Render, reason: str, until: float, **said: Any) -> None:
@@ -309,7 +308,7 @@ class Batch:
         now = self.via.clock.now()
         parked = self.via.renders.park(render, reason, until, now, said)
         logger.info("parked", reason=reason, until=iso(until))
-        measures.tell(**{measures.parked(reason): 1})
+        measures.tell(render, **{measures.parked(reason): 1})
         self.send_wake(parked)
 
     def send_wake(self, render: Render) -> None:

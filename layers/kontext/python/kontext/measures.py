@@ -4,6 +4,7 @@ A measure is written at once, in CloudWatch's embedded metric format, so that wh
 invocation takes nothing back. The alarms and the dashboard in `template.yaml` read these names.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from aws_lambda_powertools import Metrics
@@ -55,28 +56,33 @@ MEASURES: dict[str, Measure] = {
 _ENDS = {"invalid_request": "Rejected", "invalid_image": "Rejected", "superseded": "Superseded"}
 _ENDS |= {"delivery": "Undelivered"}
 
+_NAMED_BY = {"pair": "prefix", "render_id": "render_id", "request_id": "request_id"}
+
 _metrics = Metrics(namespace=NAMESPACE)
 
 
-def tell(**values: float) -> None:
-    """Write measures, by their names in `MEASURES`."""
+def tell(render: Mapping[str, Any] | None = None, /, **values: float) -> None:
+    """Write measures, by their names in `MEASURES`; of which render is said beside them, and is no dimension."""
     for name, value in values.items():
         _metrics.add_metric(name, MEASURES[name].unit, value)
+    for key, name in _NAMED_BY.items():
+        if render and render.get(name):
+            _metrics.add_metadata(key, render[name])
     _metrics.flush_metrics()
 
 
-def tell_end(render: dict[str, Any]) -> None:
+def tell_end(render: Mapping[str, Any]) -> None:
     """Measure how a render ended."""
     if render["status"] == "DELIVERED":
-        tell(Delivered=1, Failed=0)
+        tell(render, Delivered=1, Failed=0)
     elif render["status"] == "UNCERTAIN":
-        tell(Uncertain=1)
+        tell(render, Uncertain=1)
     else:
-        tell(**{_ENDS.get(render["error"]["code"], "Failed"): 1})
+        tell(render, **{_ENDS.get(render["error"]["code"], "Failed"): 1})
 
 
-def tell_job(render: dict[str, Any], now: float) -> None:
-    """Measure a completed job, when it is seen at `now`."""
+def tell_job(render: Mapping[str, Any], now: float) -> None:
+    """Measure a completed job, seen at `now`."""
     told = render["metrics"]
     values = {
         "CostUsd": render["cost"],
@@ -85,7 +91,7 @@ def tell_job(render: dict[str, Any], now: float) -> None:
         "InferenceSeconds": told.get("inference_time"),
         "Lag": _lag(render["submitted_at"], told, now),
     }
-    tell(**{name: value for name, value in values.items() if value is not None})
+    tell(render, **{name: value for name, value in values.items() if value is not None})
 
 
 def _lag(submitted_at: float, told: dict[str, float], now: float) -> float | None:
