@@ -62,4 +62,4 @@ def progress(*, stderr: bool = True) -> Iterator[Progress]:
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output, for scripts."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str), flush=True)

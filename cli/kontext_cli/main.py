@@ -203,11 +203,12 @@ def segmind(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The loopback port; 0 takes a free one.")] = 0,
     inference: Inference = None,
     api_key: Annotated[str | None, typer.Option("--api-key", metavar="KEY", help="The API key it accepts.")] = None,
+    json: Json = False,
 ) -> None:
     """Run the emulator of the Segmind API alone, until interrupted."""
     from kontext_cli import segmind as command
 
-    raise typer.Exit(command.run(port, inference, api_key))
+    raise typer.Exit(command.run(port, inference, api_key, as_json=json))
 
 
 if __name__ == "__main__":

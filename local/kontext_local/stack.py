@@ -104,7 +104,7 @@ def start(home: Path, options: Options, say: Say = _say_nothing) -> LocalStack:
     # Kept, because a Popen object complains when it goes before its process does.
     _supervisors.append(supervisor)
     try:
-        return _follow(supervisor, options, say)
+        return _follow(supervisor, options, say, home / "supervisor.log")
     except BaseException:
         _end(supervisor)
         raise
@@ -150,7 +150,7 @@ def using(home: Path, options: Options, say: Say = _say_nothing) -> Iterator[Loc
                 stop(home)
 
 
-def _follow(supervisor: subprocess.Popen[bytes], options: Options, say: Say) -> LocalStack:
+def _follow(supervisor: subprocess.Popen[bytes], options: Options, say: Say, log: Path) -> LocalStack:
     """Hand the options over (not by arguments, which everybody can read) and wait for the outcome."""
     told, tells = cast(IO[bytes], supervisor.stdin), cast(IO[bytes], supervisor.stdout)
     told.write(json.dumps(asdict(options)).encode() + b"\n")
@@ -163,7 +163,7 @@ def _follow(supervisor: subprocess.Popen[bytes], options: Options, say: Say) -> 
                 raise LocalCloudError(message)
             case {"step": str(step)}:
                 say(step)
-    raise LocalCloudError("The local cloud ended before it was ready; see supervisor.log in its folder.")
+    raise LocalCloudError(f"The local cloud ended before it was ready. The end of {log}:\n{cloud.tail(log)}")
 
 
 def _close(supervisor: subprocess.Popen[bytes]) -> None:

@@ -136,6 +136,13 @@ def test_a_failing_build_is_told_in_sams_own_last_words(tmp_path: Path) -> None:
     assert log.read_text().splitlines()[-1] in str(failure.value)
 
 
+def test_a_missing_tool_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(LocalCloudError, match="`make` was not found"):
+        deploy.build(tmp_path / "sam.log", folder=tmp_path / "build")
+
+
 def _policy(statement: dict[str, Any]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from PIL import Image
 
@@ -132,6 +133,43 @@ def test_what_up_has_started_is_found_and_stopped_by_down(own_home: Path) -> Non
     assert "kontext down" in again.stderr
     assert stack.find(own_home) is None
     assert _processes(own_home) == []
+
+
+@pytest.fixture
+def another_server() -> Iterator[dict[str, str]]:
+    """A server of the Segmind API that is not the local stack's own; `url` and `api_key`."""
+    command = [*KONTEXT, "segmind", "--inference", "1", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield json.loads("".join(iter(process.stdout.readline, "}\n")) + "}")
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 130
+
+
+def test_the_stack_runs_against_any_server_of_the_api(
+    own_home: Path, another_server: dict[str, str], images: tuple[str, str], tmp_path: Path
+) -> None:
+    url, key = another_server["url"], another_server["api_key"]
+    where = ("--segmind-url", url, "--api-key", key, "--result-host", url.removeprefix("http://"))
+
+    up = _run(own_home, "up", *where)
+    drop = _run(own_home, "drop", *images, "--prompt", "A cat.", "--output", str(tmp_path / "cat.png"))
+
+    assert up.returncode == 0, up.stderr
+    assert drop.returncode == 0, drop.stderr
+    ledger = httpx.get(f"{url}/_emulator/ledger", trust_env=False).json()
+    assert len(ledger["charges"]) == 1
+    assert (tmp_path / "cat.png").stat().st_size > 0
+    assert key not in (own_home / "local.json").read_text() + (own_home / "sam.log").read_text()
+
+
+def test_a_port_that_is_taken_is_said_in_words(local: stack.LocalStack, tmp_path: Path) -> None:
+    taken = str(urlsplit(local.segmind_url).port)
+
+    answer = _run(tmp_path, "segmind", "--port", taken)
+
+    assert answer.returncode == 2
+    assert f"port {taken} is taken" in answer.stderr
 
 
 def test_nothing_is_left_when_the_supervisor_is_killed(own_home: Path, eventually: Eventually) -> None:
