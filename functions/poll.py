@@ -129,7 +129,7 @@ class Poll:
         now = self.via.clock.now()
         render = self.via.renders.completed(render, result.url, result.metrics, now)
         measures.tell_job(render, now)
-        logger.info("completed", total_seconds=round(now - self.submitted_at, 1), **result.metrics)
+        logger.info("completed", extra={"total_seconds": round(now - self.submitted_at, 1), **result.metrics})
         self.via.learning.learn(render["render_id"], now, result.metrics)
         return render
 

@@ -15,6 +15,8 @@ from kontext.renders import LEASE_SECONDS
 Json = dict[str, Any]
 
 PHYSICAL_NAMES = {
+    "AWS::CloudWatch::Alarm": "AlarmName",
+    "AWS::CloudWatch::Dashboard": "DashboardName",
     "AWS::DynamoDB::Table": "TableName",
     "AWS::IAM::Role": "RoleName",
     "AWS::Logs::LogGroup": "LogGroupName",
@@ -26,7 +28,7 @@ PHYSICAL_NAMES = {
     "AWS::Serverless::LayerVersion": "LayerName",
     "AWS::Serverless::StateMachine": "Name",
 }
-UNNAMED = {"AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy"}
+UNNAMED = {"AWS::S3::BucketPolicy", "AWS::SNS::Subscription", "AWS::SQS::QueuePolicy"}
 
 
 def test_no_resource_has_a_physical_name(resources: Json) -> None:
