@@ -1,0 +1,116 @@
+"""The AWS clients that the functions are given: each call through the border, to a service in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+from tests.chaos import dynamodb, s3
+from tests.chaos.outside import EVERYWHERE, Manners, Outside
+from tests.chaos.stage import Stage
+
+READS = ("get_item", "get_object", "head_object", "get_secret_value")
+_TROUBLE = {
+    "dynamodb": ("InternalServerError", 500),
+    "s3": ("SlowDown", 503),
+    "sqs": ("ServiceUnavailable", 503),
+    "sns": ("InternalError", 500),
+    "stepfunctions": ("ThrottlingException", 400),
+    "secretsmanager": ("InternalServiceError", 500),
+}
+
+
+class Client:
+    """What `boto3.client` gives: the methods of `service`, with all that can go wrong on the way."""
+
+    def __init__(self, outside: Outside, name: str, service: Any) -> None:
+        self._outside, self._name, self._service = outside, name, service
+        self.exceptions = getattr(service, "exceptions", None)
+
+    def generate_presigned_url(self, operation: str, **asked: Any) -> Any:
+        """Made without a call."""
+        return self._service.generate_presigned_url(operation, **asked)
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        effect = getattr(self._service, operation)
+
+        def call(**asked: Any) -> Any:
+            manners = Manners(_kinds(operation), lambda kind: self._failure(operation, kind, asked))
+            effects = _once(effect) if operation == "transact_write_items" else effect
+            return self._outside.call(self._name, operation, asked, lambda: effects(**asked), manners)
+
+        setattr(self, operation, call)
+        return call
+
+    def _failure(self, operation: str, kind: str, asked: dict[str, Any]) -> Any:
+        if kind.startswith("time-out"):
+            raise ReadTimeoutError(endpoint_url=f"https://{self._name}.amazonaws.com")
+        if kind == "conflict":
+            raise _conflict(operation, asked)
+        if kind == "partly":
+            return self._partly(asked)
+        raise s3.error(*_TROUBLE[self._name], operation)
+
+    def _partly(self, asked: dict[str, Any]) -> Any:
+        entries = asked["Entries"]
+        taken = entries[: len(entries) // 2]
+        if taken:
+            self._service.send_message_batch(QueueUrl=asked["QueueUrl"], Entries=taken)
+        failed = [{"Id": entry["Id"], "Code": "InternalError"} for entry in entries[len(taken) :]]
+        return {"Successful": [{"Id": entry["Id"]} for entry in taken], "Failed": failed}
+
+
+def _kinds(operation: str) -> tuple[str, ...]:
+    if operation in READS:
+        return EVERYWHERE
+    special = {
+        "update_item": ("conflict",),
+        "transact_write_items": ("conflict",),
+        "send_message_batch": ("partly",),
+    }
+    return (*EVERYWHERE, "repeated", *special.get(operation, ()))
+
+
+def _conflict(operation: str, asked: dict[str, Any]) -> ClientError:
+    if operation == "transact_write_items":
+        others = [{"Code": "None"} for _ in asked["TransactItems"][1:]]
+        return dynamodb.cancelled([*others, {"Code": "TransactionConflict"}])
+    return s3.error("TransactionConflictException", 400, operation)
+
+
+def _once(effect: Callable[..., Any]) -> Callable[..., Any]:
+    """The SDK sends a token with each transaction, so that a repetition is known as one."""
+    answers: list[Any] = []
+
+    def idempotent(**asked: Any) -> Any:
+        if not answers:
+            answers.append(effect(**asked))
+        return answers[0]
+
+    return idempotent
+
+
+class Topic:
+    """SNS: remembers what was published."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.published: list[tuple[float, str, dict[str, Any]]] = []
+
+    def publish(self, *, TopicArn: str, Message: str, MessageAttributes: dict[str, Any]) -> Any:  # noqa: N803
+        if not all(attribute["StringValue"] for attribute in MessageAttributes.values()):
+            raise s3.error("InvalidParameterValue", 400, "Publish")
+        self.published.append((self.stage.now, Message, MessageAttributes))
+        return {"MessageId": str(len(self.published))}
+
+
+class Secrets:
+    """Secrets Manager with the one secret."""
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    def get_secret_value(self, *, SecretId: str) -> Any:  # noqa: N803
+        return {"SecretString": self.value}

@@ -1,0 +1,87 @@
+"""What people, S3, the operator and the vendor do while the pipeline works."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kontext_local.segmind import Rule
+from tests.chaos.vendor import png
+
+if TYPE_CHECKING:
+    from tests.chaos.world import World
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Somebody drops an object; S3 tells of it `notices` times."""
+
+    key: str
+    content: bytes
+    metadata: tuple[tuple[str, str], ...] = ()
+    notices: int = 1
+
+    def do(self, world: World) -> None:
+        world.notify(world.drop(self.key, self.content, dict(self.metadata)), self.notices)
+
+    def __str__(self) -> str:
+        shown = self.content.decode() if self.key.endswith((".json", ".txt")) else f"{self.content[41:-28]!r}"
+        return f"drop {self.key}: {shown}" + (f", told {self.notices} times" if self.notices > 1 else "")
+
+
+def image(key: str, content: str = "", **metadata: str) -> Drop:
+    """A photograph; other `content` makes it another one."""
+    return Drop(key, png(f"{key} {content}".encode()), tuple(metadata.items()))
+
+
+def request(prefix: str, **fields: Any) -> Drop:
+    """A request.json."""
+    return Drop(f"{prefix}request.json", json.dumps(fields).encode())
+
+
+@dataclass(frozen=True)
+class Account:
+    """The account at the vendor changes: `keys`, `credits`, `rate_limit`, `models`, …"""
+
+    changes: tuple[tuple[str, Any], ...]
+
+    def do(self, world: World) -> None:
+        world.vendor.change(**dict(self.changes))
+
+    def __str__(self) -> str:
+        return "the account changes: " + ", ".join(f"{name} = {value!r}" for name, value in self.changes)
+
+
+def account(**changes: Any) -> Account:
+    return Account(tuple(changes.items()))
+
+
+@dataclass(frozen=True)
+class Script:
+    """From now on the vendor meets some requests in a way of its own."""
+
+    rule: Rule
+
+    def do(self, world: World) -> None:
+        world.vendor.script.add(self.rule)
+
+    def __str__(self) -> str:
+        return f"the vendor: {self.rule.as_json()}"
+
+
+def vendor(**rule: Any) -> Script:
+    return Script(Rule(**rule))
+
+
+@dataclass(frozen=True)
+class Secret:
+    """The operator puts another key into the secret."""
+
+    value: str
+
+    def do(self, world: World) -> None:
+        world.secrets.value = self.value
+
+    def __str__(self) -> str:
+        return f"the secret becomes {self.value}"

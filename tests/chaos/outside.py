@@ -1,0 +1,124 @@
+"""The border between the code and the world: every call that leaves the code is counted here, and may go wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tests.chaos.stage import Crash, Stage
+
+CRASHES = ("crash before", "crash after")
+EVERYWHERE = (*CRASHES, "error", "time-out without effect", "time-out with effect", "stall")
+TIME_OUT_SECONDS = 10.0
+STALL_SECONDS = 40.0
+"""Longer than anything that goes well, shorter than a function lives."""
+
+
+@dataclass(frozen=True, order=True)
+class Fault:
+    """What goes wrong: at the call (or, for kinds that are about messages, the delivery) number `at` of a run.
+
+    `crash before` and `crash after` the call takes effect; an `error` answer; a `time-out with effect` or `without`;
+    a call `repeated` by the SDK because its first answer was lost; a `stall` of the process before the call; what
+    else a service is known for (`conflict`, `partly`, `gateway time-out`). A message delivered `twice`, `again`
+    although it was worked on, or `late`.
+    """
+
+    at: int
+    kind: str
+
+    @property
+    def of_message(self) -> bool:
+        return self.kind in MESSAGE_FAULTS
+
+    def __str__(self) -> str:
+        return f"{self.at}={self.kind.replace(' ', '-')}"
+
+    @classmethod
+    def read(cls, text: str) -> Fault:
+        at, _, kind = text.partition("=")
+        known = {kind.replace(" ", "-"): kind for kind in (*EVERYWHERE, *SPECIAL, *MESSAGE_FAULTS)}
+        return cls(int(at), known[kind])
+
+
+SPECIAL = ("repeated", "conflict", "partly", "gateway time-out")
+MESSAGE_FAULTS = ("twice", "again", "late")
+
+
+class Call(NamedTuple):
+    """A call that left the code."""
+
+    at: float
+    process: str
+    service: str
+    name: str
+    asked: Any
+    kinds: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Manners:
+    """How a call can go wrong, apart from crashes: the exceptions or answers by the kinds of `Fault`."""
+
+    kinds: Sequence[str]
+    fail: Callable[[str], Any]
+    """Raises or returns what the caller gets for the kind."""
+
+
+class Outside:
+    """Counts, delays and spoils the calls. `delay`: seconds that a call to a service takes."""
+
+    def __init__(self, stage: Stage, faults: Sequence[Fault], delay: Callable[[str], float]) -> None:
+        self.stage = stage
+        self.calls: list[Call] = []
+        self.struck: list[tuple[Fault, Call]] = []
+        self._faults = {fault.at: fault for fault in faults if not fault.of_message}
+        self._delay = delay
+
+    def call(self, service: str, name: str, asked: Any, effect: Callable[[], Any], manners: Manners) -> Any:
+        """Let a call take effect, and return its answer; or not."""
+        process = self.stage.running
+        if process is None:
+            return effect()
+        if process.dead:
+            raise Crash
+        call = Call(self.stage.now, process.name, service, name, asked, manners.kinds)
+        fault = self._faults.get(len(self.calls))
+        self.calls.append(call)
+        self.stage.pause(self._delay(service))
+        if fault is None or fault.kind not in manners.kinds:
+            return effect()
+        self.struck.append((fault, call))
+        return self._spoiled(fault.kind, effect, manners)
+
+    def _spoiled(self, kind: str, effect: Callable[[], Any], manners: Manners) -> Any:
+        match kind:
+            case "stall":
+                self.stage.pause(STALL_SECONDS)
+                return effect()
+            case "crash before":
+                raise self._crash()
+            case "crash after":
+                _regardless(effect)
+                raise self._crash()
+            case "repeated":
+                _regardless(effect)
+                return effect()
+            case "time-out with effect" | "gateway time-out":
+                _regardless(effect)
+        if kind.startswith("time-out"):
+            self.stage.pause(TIME_OUT_SECONDS)
+        return manners.fail(kind)
+
+    def _crash(self) -> Crash:
+        if self.stage.running:
+            self.stage.running.dead = True
+        return Crash()
+
+
+def _regardless(effect: Callable[[], Any]) -> None:
+    try:
+        effect()
+    except Exception:  # noqa: BLE001, S110  nobody hears what it answers
+        pass

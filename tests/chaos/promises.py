@@ -1,0 +1,295 @@
+"""The promises of the design, held against a world at rest: its table, buckets, topic, queue and the vendor's ledger.
+
+Each promise yields what breaks it, in words.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any
+
+from kontext.drops import Pair, pair_of
+from kontext.errors import CODES
+from kontext_local.segmind.jobs import Job
+from tests.chaos.outside import Call, Fault
+from tests.chaos.vendor import picture
+from tests.chaos.world import KEY, World
+
+Broken = Iterator[str]
+Render = dict[str, Any]
+ENDED = ("DELIVERED", "FAILED", "UNCERTAIN")
+_REJECTED = ("invalid_request", "invalid_image")
+
+
+class Evidence:
+    """A world at rest, with what belongs together brought together."""
+
+    def __init__(self, world: World, ends: dict[str, set[str]]) -> None:
+        self.world = world
+        self.ends = ends
+        table = world.table
+        items = {place: table.get({"pk": place[0], "sk": place[1]}) or {} for place in world.dynamodb.items}
+        self.pairs = {item["prefix"]: pair_of(item) for (_, sk), item in items.items() if sk == "pair"}
+        self.all_renders = [item for (_, sk), item in items.items() if sk.startswith("render#")]
+        self.renders = [render for render in self.all_renders if "inputs" in render]
+        self.ledger = [item for (_, sk), item in items.items() if sk.startswith("ledger#")]
+
+    @cached_property
+    def jobs(self) -> dict[str, list[Job]]:
+        """The vendor's jobs by our render_id, told by what was asked; those of nobody under ""."""
+        by_request = {_asked_by(render): render["render_id"] for render in self.renders}
+        jobs = defaultdict(list)
+        for job in self.world.vendor.ledger.jobs.values():
+            jobs[by_request.get(self._asked_of(job), "")].append(job)
+        return jobs
+
+    @cached_property
+    def events(self) -> dict[str, list[dict[str, Any]]]:
+        """What was published, by the event's id."""
+        events = defaultdict(list)
+        for _, message, _ in self.world.topic.published:
+            event = json.loads(message)
+            events[event["id"]].append(event)
+        return events
+
+    def current(self, pair: Pair) -> Render | None:
+        """The render that speaks for a pair."""
+        rejected = pair.rejected_drop and pair.rejected_drop == pair.drop_id
+        for render in self.all_renders:
+            if render["prefix"] == pair.prefix and "inputs" not in render and rejected and _drop_of(render, pair):
+                return render
+        return next((render for render in self.renders if render["render_id"] == pair.current), None)
+
+    def end(self, prefix: str) -> str:
+        """How a pair ended, in a word or two."""
+        pair = self.pairs.get(prefix)
+        render = self.current(pair) if pair else None
+        if render is None:
+            return "INCOMPLETE"
+        return f"FAILED {render['error']['code']}" if render["status"] == "FAILED" else str(render["status"])
+
+    def picture_of(self, render: Render) -> bytes:
+        """The bytes that the vendor made for a render."""
+        job = self.world.vendor.ledger.jobs[render["request_id"]]
+        return picture(vars(job.parameters))
+
+    def _asked_of(self, job: Job) -> str:
+        asked = job.parameters
+        links = [self._linked(link) for link in (asked.input_image_1, asked.input_image_2)]
+        return _words(asked.prompt, asked.aspect_ratio, asked.output_format, asked.safety_tolerance, links)
+
+    def _linked(self, link: str) -> str:
+        key, version = self.world.s3.version(link)
+        return f"{key} {version.version_id}" if version else link
+
+
+def at_most_one_paid_job_per_render(seen: Evidence) -> Broken:
+    """1. At most one paid job per render; only a failure known to lie before acceptance leads to another POST."""
+    for render in seen.renders:
+        jobs = seen.jobs[render["render_id"]]
+        paid = [job.request_id for job in jobs if job.charged]
+        if len(paid) > 1 + _said(render, "expired"):
+            yield f"{render['prefix']} was paid {len(paid)} times: {', '.join(paid)}"
+        running = [job for job in jobs if job.state != "FAILED"]
+        if len(running) > 1 + _said(render, "expired"):
+            yield f"{render['prefix']} was accepted {len(running)} times"
+    for job in seen.jobs[""]:
+        yield f"no record knows the job {job.request_id} ({job.parameters.prompt})"
+
+
+def nothing_is_lost(seen: Evidence) -> Broken:
+    """2. Every complete pair ends DELIVERED, FAILED (said so) or UNCERTAIN (said so); what was parked has resumed."""
+    for prefix, allowed in seen.ends.items():
+        end = seen.end(prefix)
+        if end not in allowed and end != "UNCERTAIN":
+            yield f"{prefix} ended {end}, not {' or '.join(sorted(allowed))}"
+    for render in seen.all_renders:
+        if render["status"] not in ENDED:
+            yield f"{render['prefix']} stays {render['status']} {render.get('parked', {}).get('reason', '')} for ever"
+    if seen.world.problem:
+        yield seen.world.problem
+
+
+def uncertain_only_if_an_answer_was_lost(seen: Evidence) -> Broken:
+    """2. A render is UNCERTAIN only if its request was, or may have been, sent and no answer was recorded."""
+    uncertain = [render["prefix"] for render in seen.renders if render["status"] == "UNCERTAIN"]
+    lost = [fault for fault, call in seen.world.outside.struck if _loses_an_answer(fault, call)]
+    unheard = [post for post in seen.world.vendor.ledger.posts if post.status is None or post.status == 504]
+    if len(uncertain) > len(lost) + len(unheard):
+        yield f"{', '.join(uncertain)}: UNCERTAIN, though no answer was lost"
+
+
+def failed_only_if_it_did(seen: Evidence) -> Broken:
+    """2. A render FAILED only if it did, and the record says the truth about the money."""
+    for render in seen.renders:
+        if render["status"] != "FAILED":
+            continue
+        code, jobs = render["error"]["code"], seen.jobs[render["render_id"]]
+        told = f"{render['prefix']} FAILED with {code}"
+        paid = any(job.charged for job in jobs)
+        if code == "superseded" and seen.pairs[render["prefix"]].current == render["render_id"]:
+            yield f"{told}, but nothing newer is there"
+        if code == "render_failed" and not any(job.state == "FAILED" for job in jobs):
+            yield f"{told}, but no job of it has failed"
+        if {"yes": not paid, "no": paid, "unknown": False}[render["error"]["charged"]] and not _said(render, "expired"):
+            yield f"{told} and charged: {render['error']['charged']}, but it {'was' if paid else 'was not'}"
+
+
+def each_pair_has_its_one_result(seen: Evidence) -> Broken:
+    """3. A delivered pair has exactly one current result, with the right bytes; any other has its error.json."""
+    for prefix, pair in seen.pairs.items():
+        render = seen.current(pair)
+        if render is None or render["status"] not in ENDED:
+            continue
+        there = {key for key in seen.world.s3.keys("OutputBucket") if _speaks(key, prefix)}
+        if render["status"] != "DELIVERED":
+            yield from _error_file(seen, prefix, render, there)
+            continue
+        result = f"{prefix}result.{render['parameters']['output_format']}"
+        if there != {result}:
+            yield f"{prefix}: delivered, and there are {sorted(there)}"
+        elif (found := seen.world.s3.newest("OutputBucket", result)) and found.body != seen.picture_of(render):
+            yield f"{prefix}: the result is another picture"
+
+
+def overtaken_pictures_are_kept(seen: Evidence) -> Broken:
+    """3. A paid picture that a newer drop has overtaken stands beside the pair's result."""
+    for render in seen.renders:
+        result = render.get("result") or {}
+        if render["status"] == "DELIVERED" and result.get("superseded"):
+            found = seen.world.s3.newest("OutputBucket", result["key"])
+            if found is None or found.body != seen.picture_of(render):
+                yield f"{render['prefix']}: the overtaken picture is not at {result['key']}"
+
+
+def the_ledger_agrees(seen: Evidence) -> Broken:
+    """4. The day's ledger, the records and the vendor's ledger agree to the cent."""
+    price = float(seen.world.template.parameters["PricePerRender"])
+    total = Counter[str]()
+    for entry in seen.ledger:
+        total.update({name: value for name, value in entry.items() if name not in ("pk", "sk")})
+    paid = [render for render in seen.renders if render["status"] == "DELIVERED" or _error(render) == "delivery"]
+    unsure = [render for render in seen.renders if render["status"] == "UNCERTAIN"]
+    expired = sum(_said(render, "expired") for render in seen.renders)
+    cost = sum(render["cost"] for render in paid)
+    expected = {
+        "submitted": total["not_charged"] + len(paid) + len(unsure) + expired,
+        "completed": len(paid),
+        "cost": cost,
+        "reserved": cost + price * (len(unsure) + expired),
+    }
+    for name, value in expected.items():
+        if abs(total[name] - value) > 1e-6:
+            yield f"the ledger's {name} is {total[name]}, should be {value}"
+    elsewhere = [job for render in (*unsure, *seen.renders) if _said(render, "expired") or render in unsure
+                 for job in seen.jobs[render["render_id"]] if job.request_id != render.get("request_id")]
+    charged = cost + sum({job.request_id: job.charged for job in elsewhere}.values())
+    if abs(seen.world.vendor.ledger.spent - charged) > 1e-6:
+        yield f"the vendor charged {seen.world.vendor.ledger.spent}, our records say {charged}"
+
+
+def every_end_is_told(seen: Evidence) -> Broken:
+    """7. Every end is published at least once, under one stable id, and says the same each time; no secret is in it."""
+    kinds = {"DELIVERED": "rendered", "FAILED": "failed", "UNCERTAIN": "uncertain"}
+    known = {f"{render['render_id']}.{n + 1}" for render in seen.all_renders for n in range(render["attempt"])}
+    for render in seen.all_renders:
+        if render["status"] in ENDED:
+            name = f"{render['render_id']}.{render['attempt']}.{kinds[render['status']]}"
+            if name not in seen.events:
+                yield f"{render['prefix']} is {render['status']}, and nobody was told"
+    for name, told in seen.events.items():
+        if any(event != told[0] for event in told):
+            yield f"the event {name} says different things"
+        if name.rpartition(".")[0] not in known:
+            yield f"the event {name} is of no render"
+        if "X-Amz-" in json.dumps(told) or KEY in json.dumps(told):
+            yield f"the event {name} holds a secret"
+
+
+def dead_letters_are_poison(seen: Evidence) -> Broken:
+    """2. Waiting never uses up a message's receives: nothing but poison is in the dead-letter queue."""
+    for letter in seen.world.queue.dead_letters:
+        if "poison" not in letter.body:
+            yield f"dead letter: {letter.body[:300]}"
+
+
+def workflows_end_as_their_renders(seen: Evidence) -> Broken:
+    """Every execution ends: green if its attempt was delivered, red with the error's code if not."""
+    by_name = {f"{render['render_id']}-{render['attempt']}": render for render in seen.renders}
+    for execution in seen.world.executions.by_name.values():
+        render = by_name.get("-".join(execution.name.rsplit("-", 2)[-2:]))
+        if execution.status == "RUNNING" or (execution.status == "FAILED" and execution.error not in CODES):
+            yield f"execution {execution.name} is {execution.status} {execution.error} {execution.cause}"
+        elif render and (execution.status == "SUCCEEDED") is not (render["status"] == "DELIVERED"):
+            yield f"execution {execution.name} {execution.status}, its render is {render['status']}"
+
+
+def paced(seen: Evidence) -> Broken:
+    """4. Pacing, not retry storms: no 429 that was not provoked."""
+    if seen.world.vendor.ledger.too_many_requests and not seen.world.schedule.provokes_429:
+        yield f"{seen.world.vendor.ledger.too_many_requests} answers of 429"
+
+
+PROMISES: tuple[Callable[[Evidence], Broken], ...] = (
+    at_most_one_paid_job_per_render,
+    nothing_is_lost,
+    uncertain_only_if_an_answer_was_lost,
+    failed_only_if_it_did,
+    each_pair_has_its_one_result,
+    overtaken_pictures_are_kept,
+    the_ledger_agrees,
+    every_end_is_told,
+    dead_letters_are_poison,
+    workflows_end_as_their_renders,
+    paced,
+)
+
+
+def broken(world: World, ends: dict[str, set[str]]) -> list[str]:
+    """All that breaks a promise in a world at rest."""
+    seen = Evidence(world, ends)
+    return [f"{promise.__name__}: {words}" for promise in PROMISES for words in promise(seen)]
+
+
+def _asked_by(render: Render) -> str:
+    asked = render["parameters"]
+    links = [given.get("url") or f"{given['key']} {given['version_id']}" for given in render["inputs"]]
+    return _words(asked["prompt"], asked["aspect_ratio"], asked["output_format"], asked["safety_tolerance"], links)
+
+
+def _words(*asked: Any) -> str:
+    return json.dumps(asked)
+
+
+def _drop_of(render: Render, pair: Pair) -> bool:
+    return bool(render["drop_id"] == pair.rejected_drop)
+
+
+def _error(render: Render) -> str:
+    return str(render["error"]["code"]) if render["status"] == "FAILED" else ""
+
+
+def _said(render: Render, code: str) -> int:
+    return sum(entry.get("code") == code for entry in render["history"])
+
+
+def _speaks(key: str, prefix: str) -> bool:
+    return key.startswith(prefix) and key.removeprefix(prefix) in ("result.png", "result.jpg", "error.json")
+
+
+def _error_file(seen: Evidence, prefix: str, render: Render, there: set[str]) -> Broken:
+    found = seen.world.s3.newest("OutputBucket", f"{prefix}error.json")
+    told = json.loads(found.body or b"") if found else {}
+    if told.get("code") != render["error"]["code"]:
+        yield f"{prefix}: {render['status']} {render['error']['code']}, and there are {sorted(there)} saying {told}"
+
+
+def _loses_an_answer(fault: Fault, call: Call) -> bool:
+    if call.service == "segmind":
+        return call.name.startswith("POST")
+    if call.service == "secretsmanager":
+        return call.process.startswith("submit")
+    return call.service == "dynamodb" and any(word in str(call.asked) for word in ("SUBMITTING", "QUEUED"))

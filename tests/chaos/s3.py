@@ -1,0 +1,168 @@
+"""S3 in memory: two versioned buckets, conditional writes, uploads in parts, and links that pin a version.
+
+`test_fakes.py` holds it against moto.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import itertools
+import re
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from botocore.exceptions import ClientError
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of an object; a delete marker has no body."""
+
+    version_id: str
+    body: bytes | None
+    etag: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
+    content_type: str = "binary/octet-stream"
+
+
+@dataclass
+class Upload:
+    """An upload in parts that is not finished."""
+
+    key: str
+    described: dict[str, Any]
+    parts: dict[int, bytes] = field(default_factory=dict)
+
+
+class S3:
+    """Buckets appear when first written to."""
+
+    def __init__(self) -> None:
+        self.buckets: dict[str, dict[str, list[Version]]] = {}
+        self.uploads: dict[str, Upload] = {}
+        self._numbers = itertools.count(1)
+
+    def newest(self, bucket: str, key: str) -> Version | None:
+        """What stands under a key now."""
+        versions = self.buckets.get(bucket, {}).get(key, [])
+        return versions[-1] if versions and versions[-1].body is not None else None
+
+    def keys(self, bucket: str) -> list[str]:
+        """What a listing shows."""
+        return sorted(key for key in self.buckets.get(bucket, {}) if self.newest(bucket, key))
+
+    def version(self, url: str) -> tuple[str, Version | None]:
+        """The key that a link leads to, and the version that it pins."""
+        parts = urlsplit(url)
+        key, pinned = unquote(parts.path[1:]), parse_qs(parts.query).get("versionId", [""])[0]
+        versions = self.buckets.get(parts.netloc.partition(".")[0], {}).get(key, [])
+        return key, next((one for one in versions if one.version_id == pinned and one.body is not None), None)
+
+    def get_object(self, *, Bucket: str, Key: str, Range: str = "") -> dict[str, Any]:  # noqa: N803
+        found = self._existing(Bucket, Key, "GetObject", "NoSuchKey")
+        body = found.body or b""
+        answer = _told(found)
+        if Range:
+            first, last = (int(n) for n in re.findall(r"\d+", Range))
+            if first >= len(body):
+                raise error("InvalidRange", 416, "GetObject")
+            part = body[first : last + 1]
+            answer["ContentRange"] = f"bytes {first}-{first + len(part) - 1}/{len(body)}"
+            body = part
+        return answer | {"Body": io.BytesIO(body), "ContentLength": len(body)}
+
+    def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
+        found = self._existing(Bucket, Key, "HeadObject", "404")
+        return _told(found) | {"ContentLength": len(found.body or b"")}
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, **said: Any) -> dict[str, Any]:  # noqa: N803
+        if said.get("ChecksumSHA256", _sha256(Body)) != _sha256(Body):
+            raise error("BadDigest", 400, "PutObject")
+        self._check(Bucket, Key, said, "PutObject")
+        return self._write(Bucket, Key, Body, hashlib.md5(Body).hexdigest(), said)
+
+    def delete_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
+        marker = Version(self._version_id(), None)
+        self.buckets.setdefault(Bucket, {}).setdefault(Key, []).append(marker)
+        return {"DeleteMarker": True, "VersionId": marker.version_id}
+
+    def create_multipart_upload(self, *, Bucket: str, Key: str, **said: Any) -> dict[str, Any]:  # noqa: N803
+        upload_id = f"upload-{next(self._numbers)}"
+        self.uploads[upload_id] = Upload(Key, said)
+        return {"UploadId": upload_id}
+
+    def upload_part(
+        self, *, Bucket: str, Key: str, UploadId: str, PartNumber: int, Body: bytes  # noqa: N803
+    ) -> dict[str, Any]:
+        self._upload(UploadId, "UploadPart").parts[PartNumber] = Body
+        return {"ETag": f'"{hashlib.md5(Body).hexdigest()}"'}
+
+    def complete_multipart_upload(
+        self, *, Bucket: str, Key: str, UploadId: str, MultipartUpload: dict[str, Any], **said: Any  # noqa: N803
+    ) -> dict[str, Any]:
+        upload = self._upload(UploadId, "CompleteMultipartUpload")
+        self._check(Bucket, Key, said, "CompleteMultipartUpload")
+        parts = [upload.parts[part["PartNumber"]] for part in MultipartUpload["Parts"]]
+        digest = hashlib.md5(b"".join(hashlib.md5(part).digest() for part in parts)).hexdigest()
+        del self.uploads[UploadId]
+        return self._write(Bucket, Key, b"".join(parts), f"{digest}-{len(parts)}", upload.described)
+
+    def abort_multipart_upload(self, *, Bucket: str, Key: str, UploadId: str) -> dict[str, Any]:  # noqa: N803
+        self._upload(UploadId, "AbortMultipartUpload")
+        del self.uploads[UploadId]
+        return {}
+
+    def generate_presigned_url(self, operation: str, *, Params: dict[str, str], ExpiresIn: int) -> str:  # noqa: N803
+        pinned = f"versionId={Params['VersionId']}&" if "VersionId" in Params else ""
+        return f"https://{Params['Bucket']}.s3.amazonaws.com/{quote(Params['Key'])}?{pinned}X-Amz-Expires={ExpiresIn}"
+
+    def _existing(self, bucket: str, key: str, operation: str, code: str) -> Version:
+        found = self.newest(bucket, key)
+        if found is None:
+            raise error(code, 404, operation)
+        return found
+
+    def _check(self, bucket: str, key: str, said: dict[str, Any], operation: str) -> None:
+        found = self.newest(bucket, key)
+        if "IfMatch" in said and found is None:
+            raise error("NoSuchKey", 404, operation)
+        if "IfMatch" in said and found and said["IfMatch"].strip('"') != found.etag:
+            raise error("PreconditionFailed", 412, operation)
+        if "IfNoneMatch" in said and found is not None:
+            raise error("PreconditionFailed", 412, operation)
+
+    def _write(self, bucket: str, key: str, body: bytes, etag: str, said: dict[str, Any]) -> dict[str, Any]:
+        kind = said.get("ContentType", "binary/octet-stream")
+        version = Version(self._version_id(), body, etag, dict(said.get("Metadata", {})), kind)
+        self.buckets.setdefault(bucket, {}).setdefault(key, []).append(version)
+        return {"ETag": f'"{etag}"', "VersionId": version.version_id}
+
+    def _upload(self, upload_id: str, operation: str) -> Upload:
+        if upload_id not in self.uploads:
+            raise error("NoSuchUpload", 404, operation)
+        return self.uploads[upload_id]
+
+    def _version_id(self) -> str:
+        return f"v{next(self._numbers)}"
+
+
+def error(code: str, status: int, operation: str) -> ClientError:
+    """An answer that the SDK raises."""
+    said: Any = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(said, operation)
+
+
+def _told(found: Version) -> dict[str, Any]:
+    return {
+        "ETag": f'"{found.etag}"',
+        "VersionId": found.version_id,
+        "Metadata": dict(found.metadata),
+        "ContentType": found.content_type,
+    }
+
+
+def _sha256(body: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(body).digest()).decode()

@@ -1,0 +1,133 @@
+"""The upload queue and the mapping that calls Submit with it: at least once, in no order, as the template says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.chaos.outside import Fault
+from tests.chaos.stage import Stage
+from tests.chaos.template import Template
+
+Answered = Callable[[Any, BaseException | None], None]
+TWICE_SECONDS = 0.05
+LATE_SECONDS = 200.0
+_MAX_BYTES = 262_144
+
+
+@dataclass
+class Message:
+    """A message, or another copy of one; `keeps` says that deleting it does not work the first time."""
+
+    message_id: str
+    body: str
+    visible_at: float
+    receives: int = 0
+    keeps: bool = False
+
+
+class Queue:
+    """One queue. `call`: invokes the function with a batch; `order`: in which order visible messages are taken."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        template: Template,
+        faults: Sequence[Fault],
+        call: Callable[[list[Message], Answered], None],
+        order: Callable[[list[Message]], list[Message]],
+    ) -> None:
+        self.stage = stage
+        self.dead_letters: list[Message] = []
+        self.sent = 0
+        self._call, self._order = call, order
+        self._faults = {fault.at: fault.kind for fault in faults if fault.of_message}
+        self._visibility = float(template.queue["VisibilityTimeout"])
+        self._most_receives = int(template.queue["RedrivePolicy"]["maxReceiveCount"])
+        self._batch = int(template.mapping["BatchSize"])
+        self._concurrency = int(template.mapping["ScalingConfig"]["MaximumConcurrency"])
+        self._messages: list[Message] = []
+        self._invocations = 0
+
+    def send_message_batch(self, *, QueueUrl: str, Entries: list[Any]) -> dict[str, Any]:  # noqa: N803
+        _check(Entries)
+        for entry in Entries:
+            self.send(entry["MessageBody"], entry.get("DelaySeconds", 0))
+        return {"Successful": [{"Id": entry["Id"]} for entry in Entries], "Failed": []}
+
+    def send(self, body: str, delay: float = 0.0) -> None:
+        """Take a message in."""
+        fault = self._faults.get(self.sent)
+        late = LATE_SECONDS if fault == "late" else 0.0
+        at = self.stage.now + delay + late
+        message_id = f"m{self.sent}"
+        self.sent += 1
+        self._keep(Message(message_id, body, at, keeps=fault == "again"))
+        if fault == "twice":
+            self._keep(Message(message_id, body, at + TWICE_SECONDS))
+
+    def _keep(self, message: Message) -> None:
+        self._messages.append(message)
+        self.stage.at(message.visible_at, self._poll)
+
+    def _poll(self) -> None:
+        while self._invocations < self._concurrency and (batch := self._received()):
+            self._invocations += 1
+            self._call(batch, lambda answer, problem, batch=batch: self._answered(batch, answer, problem))
+
+    def _received(self) -> list[Message]:
+        visible = self._order([message for message in self._messages if message.visible_at <= self.stage.now])
+        batch: dict[str, Message] = {}
+        for message in visible:
+            if message.receives >= self._most_receives:
+                self._messages.remove(message)
+                self.dead_letters.append(message)
+            elif len(batch) < self._batch and message.message_id not in batch:
+                batch[message.message_id] = message
+        for message in batch.values():
+            message.receives += 1
+            message.visible_at = self.stage.now + self._visibility
+            self.stage.at(message.visible_at, self._poll)
+        return list(batch.values())
+
+    def _answered(self, batch: list[Message], answer: Any, problem: BaseException | None) -> None:
+        self._invocations -= 1
+        failed = {one["itemIdentifier"] for one in answer["batchItemFailures"]} if problem is None else set()
+        whole = problem is not None or not failed <= {message.message_id for message in batch}
+        for message in batch:
+            if whole or message.message_id in failed:
+                continue
+            if message.keeps:
+                message.keeps = False
+            elif message in self._messages:
+                self._messages.remove(message)
+        self._poll()
+
+
+def event(batch: list[Message]) -> dict[str, Any]:
+    """The batch as the function gets it."""
+    return {"Records": [_record(message) for message in batch]}
+
+
+def _record(message: Message) -> dict[str, Any]:
+    return {
+        "messageId": message.message_id,
+        "receiptHandle": f"{message.message_id}.{message.receives}",
+        "body": message.body,
+        "attributes": {"ApproximateReceiveCount": str(message.receives)},
+        "messageAttributes": {},
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:UploadQueue",
+        "awsRegion": "us-east-1",
+    }
+
+
+def _check(entries: list[Any]) -> None:
+    ids = {entry["Id"] for entry in entries}
+    delays = [entry.get("DelaySeconds", 0) for entry in entries]
+    size = sum(len(entry["MessageBody"].encode()) for entry in entries)
+    if not 1 <= len(entries) <= 10 or len(ids) < len(entries) or size > _MAX_BYTES:
+        raise ValueError("not a batch that SQS takes")
+    if not all(isinstance(delay, int) and 0 <= delay <= 900 for delay in delays):
+        raise ValueError("not a delay that SQS takes")

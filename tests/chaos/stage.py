@@ -1,0 +1,162 @@
+"""Virtual time, and processes that take turns in it: one runs at a time, so that every run repeats exactly."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from kontext.clock import Clock
+
+BEGINNING = 1_800_000_000.0
+"""Friday, 15 January 2027, 08:00 UTC."""
+
+
+Ended = Callable[[Any, BaseException | None], None]
+
+
+class Crash(BaseException):
+    """The process is gone. No `except Exception` may hold it up, as none holds up a dead machine."""
+
+
+class NeverRests(Exception):
+    """Something goes on and on: a wait that never ends, or a loop."""
+
+
+class Due:
+    """Something that happens at a time, unless it is called off."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self.act: Callable[[], None] | None = act
+
+    def call_off(self) -> None:
+        self.act = None
+
+
+class Stage:
+    """The time, what is due when, and who is on."""
+
+    def __init__(self) -> None:
+        self.now = BEGINNING
+        self.running: Process | None = None
+        self._line: list[tuple[float, int, Due]] = []
+        self._order = itertools.count()
+        self._alive: set[Process] = set()
+
+    def at(self, when: float, act: Callable[[], None]) -> Due:
+        """Let something happen at `when`, after whatever else is due then already."""
+        due = Due(act)
+        heapq.heappush(self._line, (max(when, self.now), next(self._order), due))
+        return due
+
+    def play(self, until: float) -> None:
+        """Let everything happen that is due, until nothing is. Raises NeverRests if something still is at `until`."""
+        while self._line:
+            when, _, due = heapq.heappop(self._line)
+            if due.act is None:
+                continue
+            if when > until:
+                raise NeverRests(f"not at rest after {until - BEGINNING:.0f} s")
+            self.now = when
+            due.act()
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass for the process that is on; others may be on meanwhile."""
+        process = self.running
+        if process is None:
+            return
+        if process.dead:
+            raise Crash
+        until = self.now + max(0.0, seconds)
+        if self._nothing_until(until):
+            self.now = until
+            return
+        process.wait(until)
+
+    def process(self, name: str, work: Callable[[], Any], lifetime: float, ended: Ended) -> None:
+        """Start a process that is killed after `lifetime` seconds; `ended` gets its result or what it died of."""
+        process = Process(self, name, work, ended)
+        self._alive.add(process)
+        process.begin(lifetime)
+
+    def gone(self, process: Process) -> None:
+        self._alive.discard(process)
+
+    def close(self) -> None:
+        """End what is still alive, without another effect on anything."""
+        for process in list(self._alive):
+            process.kill()
+
+    def _nothing_until(self, until: float) -> bool:
+        while self._line and self._line[0][2].act is None:
+            heapq.heappop(self._line)
+        return not self._line or self._line[0][0] > until
+
+
+class Process:
+    """One invocation, in a thread that runs only while the others stand still."""
+
+    def __init__(self, stage: Stage, name: str, work: Callable[[], Any], ended: Ended) -> None:
+        self.stage = stage
+        self.name = name
+        self.dead = False
+        self._work, self._ended = work, ended
+        self._on, self._off = threading.Lock(), threading.Lock()
+        self._on.acquire()
+        self._off.acquire()
+        self._outcome: tuple[Any, BaseException | None] | None = None
+        self._next: Due | None = None
+        self._end: Due | None = None
+
+    def begin(self, lifetime: float) -> None:
+        self._end = self.stage.at(self.stage.now + lifetime, self.kill)
+        threading.Thread(target=self._run, daemon=True).start()
+        self._let_run()
+
+    def wait(self, until: float) -> None:
+        """Stand still until then. Raises Crash if killed meanwhile."""
+        self._next = self.stage.at(until, self._let_run)
+        self._off.release()
+        self._on.acquire()
+        if self.dead:
+            raise Crash
+
+    def kill(self) -> None:
+        """Let it die where it stands."""
+        self.dead = True
+        if self._next:
+            self._next.call_off()
+        self._let_run()
+
+    def _let_run(self) -> None:
+        before, self.stage.running = self.stage.running, self
+        self._on.release()
+        self._off.acquire()
+        self.stage.running = before
+        if self._outcome is not None:
+            self._end.call_off() if self._end else None
+            self.stage.gone(self)
+            self._ended(*self._outcome)
+
+    def _run(self) -> None:
+        self._on.acquire()
+        try:
+            self._outcome = (self._work(), None)
+        except BaseException as problem:  # noqa: BLE001  a crash is one of the outcomes
+            self._outcome = (None, problem)
+        self._off.release()
+
+
+class VirtualClock(Clock):
+    """The clock that the functions are given."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+
+    def now(self) -> float:
+        return self.stage.now
+
+    def sleep(self, seconds: float) -> None:
+        self.stage.pause(seconds)

@@ -1,0 +1,94 @@
+"""What `template.yaml` says of the functions, the queue and the workflow: the harness has no settings of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function: its module, its environment, and how long it may live in seconds."""
+
+    module: str
+    environment: dict[str, str]
+    timeout: float
+
+
+class Template:
+    """The template with parameters; every resource is called by its logical name."""
+
+    def __init__(self, **parameters: str) -> None:
+        whole = _parsed()
+        given = {name: str(one.get("Default", "")) for name, one in whole["Parameters"].items()}
+        unknown = parameters.keys() - given.keys()
+        if unknown:
+            raise KeyError(f"the template has no parameter {unknown}")
+        self.parameters = given | parameters
+        self._resources: dict[str, Any] = whole["Resources"]
+        self._everywhere = whole["Globals"]["Function"]["Environment"]["Variables"]
+
+    def function(self, name: str) -> Function:
+        """A function by its logical name."""
+        said = self._resources[name]["Properties"]
+        variables = self._everywhere | said.get("Environment", {}).get("Variables", {})
+        environment = {variable: self._resolved(value) for variable, value in variables.items()}
+        return Function(said["Handler"].partition(".")[0], environment, float(said["Timeout"]))
+
+    @property
+    def queue(self) -> dict[str, Any]:
+        """The upload queue's properties."""
+        return dict(self._resources["UploadQueue"]["Properties"])
+
+    @property
+    def mapping(self) -> dict[str, Any]:
+        """How the queue calls Submit."""
+        return dict(self._resources["SubmitFunction"]["Properties"]["Events"]["Drops"]["Properties"])
+
+    @property
+    def workflow(self) -> dict[str, Any]:
+        """The state machine, with the logical names of its functions."""
+        said = self._resources["RenderWorkflow"]["Properties"]
+        text = (ROOT / said["DefinitionUri"]).read_text()
+        for name, value in said["DefinitionSubstitutions"].items():
+            text = text.replace(f"${{{name}}}", self._resolved(value))
+        return dict(json.loads(text))
+
+    def _resolved(self, value: Any) -> str:
+        if not isinstance(value, dict):
+            return str(value)
+        ((kind, said),) = value.items()
+        if kind == "Sub":
+            return re.sub(r"\$\{([^}]+)\}", lambda match: self._named(match[1]), said)
+        return self._named(said)
+
+    def _named(self, name: str) -> str:
+        return self.parameters.get(name, name.partition(".")[0].replace("AWS::", ""))
+
+
+@cache
+def _parsed() -> Any:
+    return yaml.load((ROOT / "template.yaml").read_text(), _Loader)  # noqa: S506  our own file
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads CloudFormation's short forms: `!Ref X` is {"Ref": "X"}."""
+
+
+def _short_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.ScalarNode):
+        return {suffix: loader.construct_scalar(node)}
+    if isinstance(node, yaml.SequenceNode):
+        return {suffix: loader.construct_sequence(node, deep=True)}
+    return {suffix: loader.construct_mapping(node, deep=True)} if isinstance(node, yaml.MappingNode) else None
+
+
+_Loader.add_multi_constructor("!", _short_form)

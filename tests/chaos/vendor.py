@@ -1,0 +1,76 @@
+"""Segmind's side: the emulator on virtual time, with pictures that say what they were made of."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from random import Random
+from typing import Any
+
+import httpx
+
+from kontext_local.segmind import BadInput, Parameters, Picture, Segmind, Settings, segmind_transport
+from tests.chaos.outside import EVERYWHERE, Manners, Outside
+from tests.chaos.s3 import S3
+from tests.chaos.stage import Stage
+
+CAPITAL = 1000.0
+
+
+def vendor(stage: Stage, store: S3, settings: Settings, rng: Random) -> Segmind:
+    """The vendor, who really follows the links that it is given."""
+
+    def draw(asked: Parameters) -> Picture:
+        for link in (asked.input_image_1, asked.input_image_2):
+            if "amazonaws.com" in link and store.version(link)[1] is None:
+                raise BadInput(f"{link} could not be downloaded: HTTP 404")
+        return Picture(picture(vars(asked)), asked.content_type)
+
+    return Segmind(settings, draw=draw, clock=lambda: stage.now, rng=rng)
+
+
+def picture(asked: dict[str, Any]) -> bytes:
+    """A valid, tiny picture that nothing else than this request gives."""
+    told = json.dumps(asked, sort_keys=True).encode()
+    return jpeg(told) if asked["output_format"] == "jpg" else png(told)
+
+
+def png(told: bytes) -> bytes:
+    """A PNG of one pixel with a text in it."""
+    header = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"tEXt", b"asked\0" + told), (b"IDAT", _PIXEL), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks)
+
+
+def jpeg(told: bytes) -> bytes:
+    """The frame of a JPEG of one pixel with a comment in it."""
+    comment = b"\xff\xfe" + struct.pack(">H", len(told) + 2) + told
+    return b"\xff\xd8" + comment + b"\xff\xc0\x00\x0b\x08\x00\x01\x00\x01\x01\x01\x11\x00" + b"\xff\xd9"
+
+
+_PIXEL = zlib.compress(b"\0\0")
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+class Transport(httpx.BaseTransport):
+    """The network: every request goes through the border, and to the vendor."""
+
+    def __init__(self, outside: Outside, service: Segmind) -> None:
+        self._outside = outside
+        self._network = segmind_transport(service, outside.stage.pause)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        def fail(kind: str) -> httpx.Response:
+            if kind.startswith("time-out"):
+                raise httpx.ReadTimeout("The read operation timed out", request=request)
+            status = 503 if kind == "error" else 504
+            return httpx.Response(status, json={"error": "try again"}, request=request)
+
+        manners = Manners((*EVERYWHERE, "gateway time-out"), fail)
+        asked = request.content if request.method == "POST" else b""
+        name = f"{request.method} {request.url.path}"
+        return self._outside.call("segmind", name, asked, lambda: self._network.handle_request(request), manners)

@@ -1,0 +1,256 @@
+"""One run: the real functions between AWS in memory, the emulated vendor and whoever drops, on virtual time."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from random import Random
+from typing import Any, Protocol
+from urllib.parse import quote_plus
+
+from connections import Connections
+from kontext.clock import iso
+from kontext.learning import Learning
+from kontext.outputs import Outputs, Upload
+from kontext.table import Table
+from kontext_local.segmind import Lognormal, Segmind, Settings
+from tests.chaos import sqs
+from tests.chaos.aws import Client, Secrets, Topic
+from tests.chaos.dynamodb import DynamoDB
+from tests.chaos.executions import Executions
+from tests.chaos.outside import Fault, Outside
+from tests.chaos.s3 import S3
+from tests.chaos.stage import BEGINNING, NeverRests, Stage, VirtualClock
+from tests.chaos.template import Function, Template
+from tests.chaos.vendor import CAPITAL, Transport, vendor
+
+KEY = "SG_0123456789abcdef"
+LONGEST_RUN_SECONDS = 7 * 86_400.0
+_USUAL = {"segmind": 0.2, "s3": 0.03}
+_USUAL_SECONDS = 0.01
+
+
+class Deed(Protocol):
+    """Something that happens from outside."""
+
+    def do(self, world: World) -> None: ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """A deed, so many seconds after the beginning."""
+
+    at: float
+    deed: Deed
+
+    def __str__(self) -> str:
+        return f"{self.at:8.1f}  {self.deed}"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """All that comes from outside in one run; the same schedule gives the same run, call by call.
+
+    `parameters` of the template, `account`: settings of the vendor. With a `seed`, calls and messages take their
+    time by chance; without, their usual time.
+    """
+
+    steps: tuple[Step, ...]
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    account: Mapping[str, Any] = field(default_factory=dict)
+    faults: tuple[Fault, ...] = ()
+    seed: int | None = None
+    provokes_429: bool = False
+
+    def with_faults(self, *faults: Fault) -> Schedule:
+        return replace(self, faults=faults)
+
+
+class World:
+    """What a schedule is played in, and what promises are checked against afterwards."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+        self.template = Template(**schedule.parameters)
+        self.stage = Stage()
+        self.clock = VirtualClock(self.stage)
+        self.rng = Random(schedule.seed)
+        self.outside = Outside(self.stage, schedule.faults, self._delay)
+        self.s3, self.dynamodb, self.topic = S3(), DynamoDB(), Topic(self.stage)
+        self.secrets = Secrets(KEY)
+        self.vendor = self._vendor(schedule.account)
+        self.transport = Transport(self.outside, self.vendor)
+        self.queue = sqs.Queue(self.stage, self.template, schedule.faults, self._deliver, self._order)
+        self.executions = Executions(self.stage, self.template.workflow, self.invoke)
+        self.invocations = 0
+        self.problem: str | None = None
+        self._idle: dict[str, list[Sandbox]] = {}
+        self._functions = {name: self.template.function(name) for name in FUNCTIONS}
+        self._drops = 0
+
+    @property
+    def table(self) -> Table:
+        """The table as an operator sees it, without a call that counts."""
+        return Table(self.dynamodb, "RendersTable")  # type: ignore[arg-type]
+
+    def run(self) -> World:
+        """Play the schedule until everything is at rest."""
+        for step in self.schedule.steps:
+            self.stage.at(BEGINNING + step.at, lambda step=step: step.deed.do(self))  # type: ignore[misc]
+        with _quiet():
+            try:
+                self.stage.play(BEGINNING + LONGEST_RUN_SECONDS)
+            except NeverRests as problem:
+                self.problem = str(problem)
+            finally:
+                self.stage.close()
+        return self
+
+    def drop(self, key: str, content: bytes, metadata: Mapping[str, str]) -> dict[str, Any]:
+        """Put an object into the input bucket; returns what S3 has to tell of it."""
+        written = self.s3.put_object(Bucket="InputBucket", Key=key, Body=content, Metadata=dict(metadata))
+        self._drops += 1
+        told = {
+            "key": quote_plus(key),
+            "size": len(content),
+            "eTag": written["ETag"].strip('"'),
+            "versionId": written["VersionId"],
+            "sequencer": f"00{self._drops:014X}",
+        }
+        return {
+            "eventVersion": "2.1",
+            "eventSource": "aws:s3",
+            "awsRegion": "us-east-1",
+            "eventTime": iso(self.stage.now),
+            "eventName": "ObjectCreated:Put",
+            "s3": {"s3SchemaVersion": "1.0", "bucket": {"name": "InputBucket"}, "object": told},
+        }
+
+    def notify(self, record: dict[str, Any], times: int = 1) -> None:
+        """Let S3 tell the queue."""
+        for _ in range(times):
+            self.queue.send(json.dumps({"Records": [record]}), self._by_chance(0.3, 0.1))
+
+    def invoke(self, name: str, event: Any, ended: Callable[[Any, BaseException | None], None]) -> None:
+        """Call a function: in a warm sandbox if one is idle, in a new one if not; a crash ends the sandbox."""
+        function = self._functions[name]
+        idle = self._idle.setdefault(name, [])
+        sandbox = idle.pop() if idle else Sandbox(self, function)
+        self.invocations += 1
+        context = Context(self.stage, name, self.stage.now + function.timeout)
+
+        def over(answer: Any, problem: BaseException | None) -> None:
+            if problem is None:
+                idle.append(sandbox)
+            ended(answer, problem)
+
+        handler = importlib.import_module(function.module).handler
+        work = lambda: handler(event, context, via=sandbox)  # noqa: E731
+        self.stage.process(f"{function.module} {self.invocations}", work, function.timeout, over)
+
+    def _deliver(self, batch: list[sqs.Message], answered: sqs.Answered) -> None:
+        self.invoke("SubmitFunction", sqs.event(batch), answered)
+
+    def _order(self, messages: list[sqs.Message]) -> list[sqs.Message]:
+        if self.schedule.seed is None:
+            return messages
+        return self.rng.sample(messages, len(messages))
+
+    def _delay(self, service: str) -> float:
+        usual = _USUAL.get(service, _USUAL_SECONDS)
+        return self._by_chance(usual, usual)
+
+    def _by_chance(self, mean: float, usual: float) -> float:
+        return usual if self.schedule.seed is None else self.rng.expovariate(1 / mean)
+
+    def _vendor(self, account: Mapping[str, Any]) -> Segmind:
+        usual = {
+            "keys": (KEY,),
+            "credits": CAPITAL,
+            "rate_limit": int(self.template.parameters["RequestsPerMinute"]),
+            "rate_window": "sliding",
+            "inference": Lognormal(cv=0.0 if self.schedule.seed is None else 0.3),
+        }
+        return vendor(self.stage, self.s3, Settings(**{**usual, **account}), self.rng)
+
+
+FUNCTIONS = ("SubmitFunction", "PollFunction", "FinalizeFunction")
+
+
+class Sandbox(Connections):
+    """What a function holds on to while its sandbox is warm."""
+
+    def __init__(self, world: World, function: Function) -> None:
+        super().__init__(function.environment, world.clock, world.transport)
+        self._services: dict[str, Any] = {
+            "dynamodb": world.dynamodb,
+            "s3": world.s3,
+            "sqs": world.queue,
+            "sns": world.topic,
+            "stepfunctions": world.executions,
+            "secretsmanager": world.secrets,
+        }
+        self._outside = world.outside
+
+    def client(self, service: str) -> Any:
+        return Client(self._outside, service, self._services[service])
+
+    @cached_property
+    def outputs(self) -> Outputs:
+        return OutputsInTurn(self.s3, self.environment["OUTPUT_BUCKET"])
+
+
+class OutputsInTurn(Outputs):
+    """The output bucket, written to by one thread: the order of two parts must not be a matter of luck."""
+
+    def upload(self, *given: Any) -> Upload:
+        upload = super().upload(*given)
+        upload.pool.shutdown()
+        upload.pool = InTurn()  # type: ignore[assignment]
+        return upload
+
+
+class InTurn:
+    """An executor that does everything at once."""
+
+    def submit(self, work: Callable[..., Any], *given: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(work(*given))
+        except Exception as problem:  # noqa: BLE001  whoever asks for the result gets it
+            future.set_exception(problem)
+        return future
+
+    def shutdown(self, **_: Any) -> None:
+        """Nothing is ever under way."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """Lambda's context of one invocation."""
+
+    stage: Stage
+    function_name: str
+    ends_at: float
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:f"
+    aws_request_id: str = "request"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int((self.ends_at - self.stage.now) * 1000)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    for module in ("submit", "poll", "finalize"):
+        importlib.import_module(module).logger.setLevel("CRITICAL")
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
