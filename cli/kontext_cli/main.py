@@ -191,6 +191,21 @@ def resume(stack: Stack = None) -> None:
 
 
 @app.command()
+def console(
+    stack: Stack = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The loopback port; 0 takes a free one.")] = 0,
+    open_browser: Annotated[
+        bool | None,
+        typer.Option("--open/--no-open", help="Open a browser. Default: where there is a desktop.", show_default=False),
+    ] = None,
+) -> None:
+    """Serve a page on this machine that shows the stack's pairs, and takes new ones."""
+    from kontext_cli.webconsole import command
+
+    raise typer.Exit(command.run(stack, port, open_browser=open_browser))
+
+
+@app.command()
 def down() -> None:
     """Stop the stack on this machine; everything in it is gone."""
     from kontext_cli import up as command
