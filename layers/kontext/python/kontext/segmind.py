@@ -191,7 +191,7 @@ class Segmind:
         if not re.fullmatch(r"[!-~]{1,200}", key):
             raise AccountRefused("the secret holds no API key", 401, "bad_key")
         client = self._posts if method == "POST" else self._gets
-        timeout = httpx.Timeout(_TIMEOUT, read=seconds) if seconds > ANSWER_SECONDS else _TIMEOUT
+        timeout = httpx.Timeout(20.0, connect=5.0, read=seconds) if seconds > ANSWER_SECONDS else _TIMEOUT
         request: dict[str, Any] = {"headers": {"x-api-key": key}, "timeout": timeout}
         if body is not None:
             request["content"] = json.dumps(body, ensure_ascii=True).encode()
@@ -294,7 +294,7 @@ def _message(answer: dict[str, Any]) -> str | None:
     if said is None or said == "":
         return None
     text = said if isinstance(said, str) else json.dumps(said)
-    return text[:500]
+    return text[:500].encode(errors="replace").decode()  # half a character can neither be stored nor told
 
 
 def _metrics(answer: dict[str, Any]) -> dict[str, float]:
@@ -310,7 +310,8 @@ def _number(value: Any) -> float | None:
 
 def _first_url(value: Any, depth: int = 4) -> str | None:
     if isinstance(value, str):
-        return value if value.startswith(("https://", "http://")) and len(value) <= 4096 else None
+        usable = value.startswith(("https://", "http://")) and value.isprintable() and len(value) <= 4096
+        return value if usable else None
     if depth == 0 or not isinstance(value, dict | list):
         return None
     inner = value if isinstance(value, list) else [value[name] for name in ("url", *value) if name in value]
