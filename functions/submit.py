@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 from aws_lambda_powertools.utilities.data_classes import S3Event
 from aws_lambda_powertools.utilities.data_classes.s3_event import S3EventRecord
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
@@ -49,15 +49,12 @@ def handler(event: dict[str, Any], context: Any, via: Connections | None = None)
     batch = Batch(via or connect(), context)
     batch.count_drops(event["Records"])
     failed = batch.send_on_what_is_early(event["Records"])
-    handled = {record["messageId"] for record in failed} | batch.sent_on
-    answer = process_partial_response(
-        event={"Records": [record for record in event["Records"] if record["messageId"] not in handled]},
-        record_handler=batch.work_on,
-        processor=BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False),
-        context=context,
-    )
-    answer["batchItemFailures"] += [{"itemIdentifier": record["messageId"]} for record in failed]
-    return answer
+    due = [record for record in event["Records"] if record["messageId"] not in batch.sent_on]
+    processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+    with processor(due, batch.work_on, context):
+        processor.process()
+    failures = [{"itemIdentifier": record["messageId"]} for record in failed]
+    return {"batchItemFailures": failures + processor.response()["batchItemFailures"]}
 
 
 class OutOfTime(KontextError):
