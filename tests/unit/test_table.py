@@ -1,0 +1,152 @@
+"""The seam to DynamoDB, in process."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kontext.table import ConditionFailed, Conflict, Table, _from, _to
+
+KEY = {"pk": "pair#taj/", "sk": "pair"}
+OTHER = {"pk": "pair#taj/", "sk": "render#1"}
+
+VALUES = st.recursive(
+    st.booleans()
+    | st.integers(-(10**30), 10**30)
+    | st.floats(allow_nan=False, allow_infinity=False, min_value=-1e100, max_value=1e100).filter(
+        lambda x: abs(x) > 1e-100
+    )
+    | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(min_size=1, max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(VALUES)
+def test_a_value_comes_back_as_it_went_in(value: Any) -> None:
+    back = _from(_to({"value": value}))["value"]
+
+    assert _same(back, value)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal, where a whole float may come back as an integer."""
+    if isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in other)
+    if isinstance(other, float):
+        return math.isclose(one, other, rel_tol=0, abs_tol=0)
+    return type(one) is type(other) and bool(one == other)
+
+
+def test_what_is_nothing_inside_a_value_is_left_out(table: Table) -> None:
+    item = table.update(KEY, "SET #part = :part", part={"key": "1.png", "version_id": None, "inner": {"url": None}})
+
+    assert item["part"] == {"key": "1.png", "inner": {}}
+
+
+def test_an_update_gives_the_item_as_it_is_then(table: Table) -> None:
+    table.update(KEY, "SET #one = :one", one=1)
+
+    item = table.update(KEY, "SET #two = :two ADD #names :names", two=2.5, names={"a"})
+
+    assert item == {**KEY, "one": 1, "two": 2.5, "names": {"a"}}
+    assert table.get(KEY) == item
+
+
+def test_an_item_that_is_not_there_is_none(table: Table) -> None:
+    assert table.get(KEY) is None
+
+
+def test_reserved_words_are_good_names(table: Table) -> None:
+    item = table.update(KEY, "SET #status = :status, #at = :at", "attribute_not_exists(#status)", status="x", at=1)
+
+    assert item["status"] == "x"
+
+
+def test_a_refused_write_says_what_it_found(table: Table) -> None:
+    table.update(KEY, "SET #count = :one", one=1)
+
+    with pytest.raises(ConditionFailed) as refused:
+        table.update(KEY, "SET #count = :two", "attribute_not_exists(#count)", two=2)
+
+    assert refused.value.found == {**KEY, "count": 1}
+    assert table.get(KEY) == {**KEY, "count": 1}
+
+
+def test_a_write_refused_because_there_is_nothing_found_nothing(table: Table) -> None:
+    with pytest.raises(ConditionFailed) as refused:
+        table.update(KEY, "SET #count = :one", "attribute_exists(#count)", one=1)
+
+    assert refused.value.found is None
+
+
+def test_a_transaction_writes_everything(table: Table) -> None:
+    table.transact(
+        (KEY, "SET #a = :one", None, {"one": 1}),
+        (OTHER, "SET #b = :two", "attribute_not_exists(#b)", {"two": 2}),
+    )
+
+    assert table.query("pair#taj/") == [{**KEY, "a": 1}, {**OTHER, "b": 2}]
+
+
+def test_a_refused_transaction_writes_nothing_and_says_which_condition_failed(table: Table) -> None:
+    table.update(OTHER, "SET #b = :one", one=1)
+
+    with pytest.raises(ConditionFailed) as refused:
+        table.transact(
+            (KEY, "SET #a = :one", None, {"one": 1}),
+            (OTHER, "SET #b = :two", "attribute_not_exists(#b)", {"two": 2}),
+        )
+
+    assert (refused.value.position, refused.value.found) == (1, {**OTHER, "b": 1})
+    assert table.get(KEY) is None
+
+
+class Refusing:
+    """A DynamoDB client that refuses every transaction in one way."""
+
+    class exceptions:  # noqa: N801  botocore's name
+        class TransactionCanceledException(ClientError): ...
+
+    def __init__(self, code: str, *reasons: str) -> None:
+        self.code = code
+        self.reasons = [{"Code": reason} for reason in reasons]
+
+    def transact_write_items(self, **_: Any) -> None:
+        kind = self.exceptions.TransactionCanceledException if self.reasons else ClientError
+        raise kind({"Error": {"Code": self.code}, "CancellationReasons": self.reasons}, "TransactWriteItems")  # type: ignore[typeddict-unknown-key]
+
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        pytest.param(Refusing("TransactionCanceledException", "None", "TransactionConflict"), id="cancelled"),
+        pytest.param(Refusing("TransactionInProgressException"), id="in progress"),
+    ],
+)
+def test_a_transaction_that_met_another_one_may_be_repeated(client: Any) -> None:
+    with pytest.raises(Conflict):
+        Table(client, "renders").transact((KEY, "SET #a = :one", None, {"one": 1}))
+
+
+def test_any_other_refusal_of_a_transaction_is_passed_on() -> None:
+    client: Any = Refusing("ValidationException")
+
+    with pytest.raises(ClientError, match="ValidationException"):
+        Table(client, "renders").transact((KEY, "SET #a = :one", None, {"one": 1}))
+
+
+def test_all_pages_of_a_table_are_read(table: Table) -> None:
+    for number in range(30):
+        table.update({"pk": "pair#a/", "sk": f"render#{number:02}"}, "SET #x = :x", x="x" * 60_000)
+
+    items = table.query("pair#a/")
+
+    assert len(items) == len(table.scan()) == 30
