@@ -128,9 +128,11 @@ def _outlook(times: Sequence[tuple[float, float]], now: float, end: float) -> tu
 def _smoothed(times: Sequence[tuple[float, float]]) -> list[float]:
     """The share of completions in each bin of `_EDGES`, after a normal kernel in log time."""
     bins, kernel = [0.0] * len(_EDGES), _kernel(times)
+    reach = len(kernel) // 2
     for centre, weight in _binned(times).items():
-        for k, share in enumerate(kernel, centre - len(kernel) // 2):
-            bins[min(max(k, 0), len(bins) - 1)] += weight * share
+        low = min(max(centre - reach, 0), len(bins) - len(kernel))
+        for k, share in enumerate(kernel, low):
+            bins[k] += weight * share
     return bins
 
 
@@ -150,7 +152,7 @@ def _kernel(times: Sequence[tuple[float, float]]) -> list[float]:
     mean = sum(log * weight for log, weight in logs)
     variance = sum((log - mean) ** 2 * weight for log, weight in logs)
     count = 1 / sum(weight**2 for _, weight in logs)
-    width = max(0.8 * math.sqrt(variance) * count**-0.2, 1.0)
+    width = min(max(0.8 * math.sqrt(variance) * count**-0.2, 1.0), len(_EDGES) / 6)
     shares = [math.exp(-((k / width) ** 2) / 2) for k in range(-int(2.5 * width), int(2.5 * width) + 1)]
     return [share / sum(shares) for share in shares]
 

@@ -2,7 +2,7 @@
 
 Finalize adds a render by one `UpdateItem` (`SET #slot = :cell`, both from `Sketch.cell`). The slot is a hash
 of the render's id, so this needs no read, no counter and no lock; a repeated delivery writes the same cell
-again; and a new render replaces a random old one, which bounds the item to `SLOTS` cells (under 4 KB). The
+again; and a new render replaces a random old one, which bounds the item to `SLOTS` cells (some 6 KB). The
 readers, Submit and Poll, put the cells in order of time and keep those since the last change of pace.
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
-SLOTS = 140
+SLOTS = 256
 _FEWEST = 5  # renders that can show a change of pace …
 _SURPRISE = 4.0  # … by being so many standard deviations off
 _RECORD_LIFE = 3600.0  # Segmind forgets a request after an hour: nothing is seen to take longer
