@@ -1,4 +1,4 @@
-"""A subscriber of the stack's topic, as an app's backend is one: a queue with raw delivery."""
+"""A subscriber of one of the stack's topics, as an app's backend is one: a queue with raw delivery."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from kontext_cli.target import Target
 
 
 class Subscriber:
-    """A queue that receives what the topic publishes; it is removed at the end of its `with` block."""
+    """A queue that receives what a topic publishes; it is removed at the end of its `with` block.
 
-    def __init__(self, target: Target) -> None:
+    `topic`: the stack's output that names the topic; `attributes`: more of the subscription's, a filter policy say.
+    """
+
+    def __init__(self, target: Target, topic: str = "RenderTopicArn", attributes: dict[str, str] | None = None) -> None:
         self._sqs, self._sns = target.client("sqs"), target.client("sns")
-        self._topic = target.output("RenderTopicArn")
+        self._topic = target.output(topic)
+        self._attributes = {"RawMessageDelivery": "true", **(attributes or {})}
 
     def __enter__(self) -> Subscriber:
         self._queue = self._sqs.create_queue(QueueName=f"kontext-subscriber-{secrets.token_hex(4)}")["QueueUrl"]
@@ -23,7 +27,7 @@ class Subscriber:
         ]
         self._sqs.set_queue_attributes(QueueUrl=self._queue, Attributes={"Policy": _policy(arn, self._topic)})
         self._subscription = self._sns.subscribe(
-            TopicArn=self._topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"}
+            TopicArn=self._topic, Protocol="sqs", Endpoint=arn, Attributes=self._attributes
         )["SubscriptionArn"]
         return self
 
