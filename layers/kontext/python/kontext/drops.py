@@ -93,14 +93,17 @@ def named_keys(pair: Pair) -> tuple[str, ...]:
         BadDrop: a name is not one.
     """
     asked = pair.parts.get("request", {}).get("parameters", {})
-    names = (asked.get(f"input_image_{slot}") for slot in "12")
-    return tuple(_key_named(pair.prefix, name) for name in names if name and not _is_url(name))
+    fields = (f"input_image_{slot}" for slot in "12")
+    return tuple(
+        _key_named(pair, field, asked[field]) for field in fields if field in asked and not _is_url(asked[field])
+    )
 
 
 def decide(pair: Pair, named: dict[str, Read | None], defaults: Defaults, now: float) -> Decision:
     """What to do with a pair at the time `now`. `named`: what was read from each of its `named_keys`."""
     parts = pair.parts
-    asked = request.merge(*(parts.get(slot, {}).get("parameters", {}) for slot in ("request", "prompt")))
+    files = [parts.get(slot, {}).get("parameters", {}) for slot in ("request", "prompt")]
+    asked = request.merge(*files)
     images = [_image(pair, slot, asked.get(f"input_image_{slot}"), named) for slot in "12"]
     for part in [parts.get("request"), parts.get("prompt"), *images]:
         if part and "problem" in part:
@@ -108,21 +111,22 @@ def decide(pair: Pair, named: dict[str, Read | None], defaults: Defaults, now: f
     if any(image is None for image in images):
         return _incomplete(pair, asked, images)
     one, two = images
-    told = request.merge(asked, one.get("parameters", {}), two.get("parameters", {}))
+    sources = (*files, one.get("parameters", {}), two.get("parameters", {}))
+    told = request.merge(*sources)
     if "prompt" not in told:
         until = max(part["at"] for part in parts.values()) + defaults.settle_seconds
         if not defaults.prompt:
             return Incomplete(("a prompt: drop request.json or prompt.txt",))
         if now < until:
             return Settling(until)
-    parameters = request.merge(told, {"prompt": defaults.prompt}, defaults.parameters)
+    parameters = request.merge(*sources, {"prompt": defaults.prompt}, defaults.parameters)
     return Complete((one, two), {k: v for k, v in parameters.items() if not k.startswith("input_image")})
 
 
 def _image(pair: Pair, slot: str, name: str | None, named: dict[str, Read | None]) -> Any:
     if name is None:
         return pair.parts.get(slot)
-    return {"url": name} if _is_url(name) else named.get(_key_named(pair.prefix, name))
+    return {"url": name} if _is_url(name) else named.get(_key_named(pair, f"input_image_{slot}", name))
 
 
 def _incomplete(pair: Pair, asked: request.Parameters, images: list[Any]) -> Incomplete:
@@ -130,7 +134,7 @@ def _incomplete(pair: Pair, asked: request.Parameters, images: list[Any]) -> Inc
     for slot, image in zip("12", images, strict=True):
         name = asked.get(f"input_image_{slot}")
         if image is None and name:
-            wanted.append(_key_named(pair.prefix, name))
+            wanted.append(_key_named(pair, f"input_image_{slot}", name))
             missing.append(f"{wanted[-1]} (named by request.json)")
         elif image is None:
             missing.append(f"image {slot}: {pair.prefix}{slot}.<png|jpg|jpeg|webp>")
@@ -141,13 +145,13 @@ def _is_url(name: str) -> bool:
     return name.lower().startswith("https://")
 
 
-def _key_named(prefix: str, name: str) -> str:
-    if "://" in name:
-        raise BadDrop("invalid_request", f"request.json: {name[:80]!r} is not an https URL")
+def _key_named(pair: Pair, field: str, name: str) -> str:
     try:
-        return pairs.resolve_name(prefix, name)
+        if "://" in name:
+            raise ValueError("must be an https URL, or name an object of the input bucket")
+        return pairs.resolve_name(pair.prefix, name)
     except ValueError as problem:
-        raise BadDrop("invalid_request", f"request.json: {name[:80]!r} {problem}") from problem
+        raise BadDrop("invalid_request", f"request.json: {field} is {name[:80]!r}; it {problem}") from problem
 
 
 class Drops:
