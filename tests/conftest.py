@@ -11,10 +11,18 @@ REGION = "us-east-1"
 Aws = Callable[[str], Any]
 
 
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
-    """An empty AWS account in process: gives the client of a service."""
+@pytest.fixture(scope="session")
+def boto_session() -> Any:
+    """Kept for the whole run: reading the services' descriptions takes longer than most tests."""
     import boto3
+    import moto  # noqa: F401  has to be there before a client is
+
+    return boto3.session.Session("test", "test", region_name=REGION)
+
+
+@pytest.fixture
+def aws(boto_session: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+    """An empty AWS account in process: gives the client of a service."""
     from moto import mock_aws
 
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -23,7 +31,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
-        yield boto3.session.Session().client
+        yield boto_session.client
 
 
 @pytest.fixture
