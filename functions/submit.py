@@ -82,11 +82,12 @@ class Batch:
         if not waiting:
             return []
         now = self.via.clock.now()
-        _, onward = parking.sort_out(list(waiting.items()), self.via.pacing.look(), now)
+        pace = self.via.pacing.look()
+        _, onward = parking.sort_out(list(waiting.items()), pace, now)
         self.sent_on = {message_id for message_id, _ in onward}
         try:
-            self.via.parking.send([wake for _, wakes in onward for wake in wakes], now)
-        except (KontextError, ClientError, BotoCoreError):
+            self.via.parking.send([wake for _, wakes in onward for wake in wakes], now, together=bool(pace.refused))
+        except (ClientError, BotoCoreError):
             logger.exception("waiting renders could not be sent on; they will come back")
             return [record for record in records if record["messageId"] in self.sent_on]
         return []

@@ -8,11 +8,10 @@ fail on its own.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from kontext.errors import KontextError
 from kontext.pacing import Pace, gate_reopens
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 MAX_DELAY_SECONDS = 900
 PACK = 100
-_SEND_BATCH = 10
+"""With prefixes of 1,024 bytes about half of what a message may hold."""
 _EARLY_SECONDS = 1.0
 
 
@@ -72,38 +71,24 @@ class Parking:
         self.client = client
         self.queue_url = queue_url
 
-    def send(self, wakes: Iterable[Wake], now: float) -> None:
-        """Send waits on their way, the near ones each in a message of its own.
+    def send(self, wakes: Iterable[Wake], now: float, *, together: bool = False) -> None:
+        """Send waits on their way, the near ones each in a message of its own unless they go `together`.
 
-        Raises:
-            KontextError: the queue did not take all; sending them again does no harm.
+        Raises what boto3 raises; sending them again does no harm.
         """
-        entries = [
-            {"Id": str(n), "DelaySeconds": delay, "MessageBody": json.dumps({"wake": [asdict(wake) for wake in pack]})}
-            for n, (delay, pack) in enumerate(_packed(sorted(wakes, key=lambda wake: wake.due), now))
-        ]
-        for some in _batches(entries):
-            answer = self.client.send_message_batch(QueueUrl=self.queue_url, Entries=some)
-            if answer.get("Failed"):
-                raise KontextError(f"the queue refused {len(answer['Failed'])} messages")
+        for delay, pack in _packed(sorted(wakes, key=lambda wake: wake.due), now, together):
+            body = json.dumps({"wake": [asdict(wake) for wake in pack]})
+            self.client.send_message(QueueUrl=self.queue_url, MessageBody=body, DelaySeconds=delay)
 
 
-def _packed(wakes: Sequence[Wake], now: float) -> Iterable[tuple[int, list[Wake]]]:
-    far = [wake for wake in wakes if wake.due > now + MAX_DELAY_SECONDS]
-    for wake in wakes[: len(wakes) - len(far)]:
-        yield max(0, int(wake.due - now)), [wake]
-    for start in range(0, len(far), PACK):
-        yield MAX_DELAY_SECONDS, list(far[start : start + PACK])
+def _packed(wakes: Sequence[Wake], now: float, together: bool) -> Iterator[tuple[int, list[Wake]]]:
+    alone = [] if together else [wake for wake in wakes if wake.due <= now + MAX_DELAY_SECONDS]
+    for wake in alone:
+        yield _delay(wake, now), [wake]
+    for start in range(len(alone), len(wakes), PACK):
+        pack = list(wakes[start : start + PACK])
+        yield _delay(pack[0], now), pack
 
 
-def _batches(entries: list[Any]) -> Iterable[list[Any]]:
-    # A batch is bounded in bytes too; a pack of long prefixes goes alone.
-    batch: list[Any] = []
-    for entry in entries:
-        full = len(batch) == _SEND_BATCH or sum(len(e["MessageBody"]) for e in (*batch, entry)) > 250_000
-        if batch and full:
-            yield batch
-            batch = []
-        batch.append(entry)
-    if batch:
-        yield batch
+def _delay(wake: Wake, now: float) -> int:
+    return max(0, min(MAX_DELAY_SECONDS, int(wake.due - now)))
