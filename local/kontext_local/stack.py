@@ -32,9 +32,6 @@ Say = Callable[[str], None]
 def _say_nothing(_: str) -> None: ...
 
 
-_supervisors: list[subprocess.Popen[bytes]] = []
-
-
 @dataclass(frozen=True)
 class Options:
     """How a local stack is to be started; what is None or empty is left to the template's defaults."""
@@ -101,15 +98,16 @@ def start(home: Path, options: Options, say: Say = _say_nothing) -> LocalStack:
             stderr=log,
             start_new_session=True,
         )
-    # Kept, because a Popen object complains when it goes before its process does.
-    _supervisors.append(supervisor)
     try:
-        return _follow(supervisor, options, say, home / "supervisor.log")
+        stack = _follow(supervisor, options, say, home / "supervisor.log")
     except BaseException:
         _end(supervisor)
         raise
     finally:
         _close(supervisor)
+    # It may outlive us by intent; a Popen object that goes before its process would complain.
+    supervisor.returncode = 0
+    return stack
 
 
 def stop(home: Path) -> bool:
@@ -124,9 +122,6 @@ def stop(home: Path) -> bool:
         if _gone(home):
             break
     (home / STATE).unlink(missing_ok=True)
-    for supervisor in [one for one in _supervisors if one.pid == pid]:
-        supervisor.wait(STOP_SECONDS)
-        _supervisors.remove(supervisor)
     return True
 
 

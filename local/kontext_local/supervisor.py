@@ -11,8 +11,10 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -41,13 +43,32 @@ def main() -> None:
     threading.Thread(target=_end_with_starter, args=(ready,), daemon=True).start()
     try:
         hold_alive(home)
-        with running(home, options, lambda step: _tell(step=step)) as (stack, is_whole):
-            _write_private(home / STATE, json.dumps(asdict(stack), indent=2))
-            ready.set()
-            _tell(ready=asdict(stack))
-            _keep(home, options, is_whole)
+        with _temporary_files_in(home / "tmp"):
+            _run(home, options, ready)
     except LocalCloudError as error:
         _tell(error=str(error))
+
+
+def _run(home: Path, options: Options, ready: threading.Event) -> None:
+    with running(home, options, lambda step: _tell(step=step)) as (stack, is_whole):
+        _write_private(home / STATE, json.dumps(asdict(stack), indent=2))
+        ready.set()
+        _tell(ready=asdict(stack))
+        _keep(home, options, is_whole)
+        # The last user says so by SIGTERM, too, which must not interrupt the clearing up.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Keep what we and our children put aside in one folder: an end at any moment cannot scatter it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -130,7 +151,7 @@ def _end_with_starter(ready: threading.Event) -> None:
 
 
 def _leave(*_: object) -> None:
-    # Once is enough: a second SIGTERM must not interrupt the clearing up.
+    # Once is enough.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise SystemExit(0)
 

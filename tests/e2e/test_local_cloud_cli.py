@@ -133,6 +133,7 @@ def test_what_up_has_started_is_found_and_stopped_by_down(own_home: Path) -> Non
     assert "kontext down" in again.stderr
     assert stack.find(own_home) is None
     assert _processes(own_home) == []
+    assert not (own_home / "tmp").exists()
 
 
 @pytest.fixture
@@ -198,6 +199,7 @@ def test_an_interrupt_leaves_nothing_behind_and_exits_with_130(own_home: Path, c
     assert process.returncode == 130, rest
     assert "Traceback" not in rest
     assert _processes(own_home) == []
+    assert not (own_home / "tmp").exists()
 
 
 def _run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
