@@ -1,0 +1,64 @@
+"""The least lag that any sequence of looks can have, for a known distribution of completion times.
+
+Independent of the pipeline's `schedule.py`: exact distribution functions on an even grid, and at every grid point
+a search through all later ones (no convexity, no histogram, no learning).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.workloads import Distribution, Floats
+
+_GRID = 4000
+
+
+def best_looks(times: Distribution, longest: float, look_cost: float) -> Floats:
+    """The ages of the looks that minimise E[lag] + look_cost · E[looks], up to the age `longest`."""
+    ages = np.linspace(0.0, longest, _GRID)
+    done, moment = times.cdf(ages), times.partial_mean(ages)
+    done[-1] = 1.0
+    cost, best = np.zeros(_GRID), np.zeros(_GRID, dtype=int)
+    height = ages * done - moment
+    for k in reversed(range(_GRID - 1)):
+        expected = height[k + 1 :] - ages[k + 1 :] * done[k]
+        best[k] = k + 1 + int(np.argmin(expected))
+        cost[k] = look_cost * (1 - done[k]) + moment[k] + expected[best[k] - k - 1]
+        height[k] += cost[k]
+    path, k = [], 0
+    while k < _GRID - 1:
+        k = int(best[k])
+        path.append(ages[k])
+    return np.array(path)
+
+
+def evaluate(times: Distribution, looks: Floats) -> tuple[float, float]:
+    """(expected number of looks, expected lag in seconds) of looking at the ages `looks`."""
+    ages = np.concatenate([[0.0], looks])
+    done = times.cdf(ages)
+    done[-1] = 1.0
+    lag = np.sum(ages[1:] * np.diff(done) - np.diff(times.partial_mean(ages)))
+    return float(np.sum(1 - done[:-1])), float(lag)
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """The optimum's expected lag (seconds) for each expected number of looks, in rising order of looks."""
+
+    looks: Floats
+    lag: Floats
+
+    def lag_at(self, looks: float) -> float:
+        """The least possible lag with this many looks; an error outside of what has been computed."""
+        if not self.looks[0] <= looks <= self.looks[-1]:
+            raise ValueError(f"{looks:.2f} looks is outside the frontier's {self.looks[0]:.2f}–{self.looks[-1]:.2f}")
+        return float(np.exp(np.interp(np.log(looks), np.log(self.looks), np.log(self.lag))))
+
+
+def frontier(times: Distribution, longest: float) -> Frontier:
+    """The trade-off between looks and lag, from about one look to about thirty."""
+    points = [evaluate(times, best_looks(times, longest, cost)) for cost in np.geomspace(0.004, 12, 32)]
+    looks, lag = np.array(sorted(set(points))).T
+    return Frontier(looks, lag)
