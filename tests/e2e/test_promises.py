@@ -1,0 +1,254 @@
+"""The promises about pace, crashes and money, on the real embedded cloud with the real workflow.
+
+`KONTEXT_PAIRS` sets how many pairs the burst has: a few in `make test`, 200 in `make soak`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from kontext import letters
+from kontext_cli import operate
+from kontext_cli.target import LOCAL, Target
+from kontext_local.stack import LocalStack
+
+PAIRS = int(os.environ.get("KONTEXT_PAIRS", "24"))
+Eventually = Callable[..., Any]
+Stacks = Callable[..., LocalStack]
+
+
+class Customer:
+    """Somebody who drops pairs into a stack of their own and looks what becomes of them."""
+
+    def __init__(self, local: LocalStack, photograph: bytes) -> None:
+        self.local = local
+        self.s3 = local.client("s3")
+        self.photograph = photograph
+        self.operator = operate.Operator(Target(LOCAL, local.outputs, local.client))
+        self.emulator = httpx.Client(base_url=f"{local.segmind_url}/_emulator/", trust_env=False)
+
+    def drop(self, name: str, prompt: str = "Together.") -> None:
+        for slot in "12":
+            self.s3.put_object(
+                Bucket=self.local.outputs["InputBucket"],
+                Key=f"{name}/{slot}.png",
+                Body=self.photograph,
+                Metadata={"prompt": prompt},
+            )
+
+    def drop_many(self, count: int) -> list[str]:
+        names = [f"pair-{n:03}" for n in range(count)]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(self.drop, names))
+        return names
+
+    def render(self, name: str) -> dict[str, Any]:
+        return next(iter(self.operator.renders_of(f"{name}/")), {})
+
+    def statuses(self) -> Counter[str]:
+        items = self.operator.table.scan()
+        return Counter(item["status"] for item in items if item["sk"].startswith("render#"))
+
+    def ledger(self) -> dict[str, Any]:
+        return self.emulator.get("ledger").json()  # type: ignore[no-any-return]
+
+    def script(self, **rule: Any) -> None:
+        self.emulator.post("script", json=rule).raise_for_status()
+
+    def dead_letters(self) -> int:
+        answer = self.local.client("sqs").get_queue_attributes(
+            QueueUrl=self.local.outputs["DeadLetterQueueUrl"], AttributeNames=["ApproximateNumberOfMessages"]
+        )
+        return int(answer["Attributes"]["ApproximateNumberOfMessages"])
+
+
+@pytest.fixture
+def customer_of(own_stack: Stacks, tmp_path: Path) -> Iterator[Callable[..., Customer]]:
+    picture = tmp_path / "small.png"
+    Image.new("RGB", (96, 64), "teal").save(picture)
+    customers: list[Customer] = []
+
+    def made(**changes: Any) -> Customer:
+        customers.append(Customer(own_stack(**changes), picture.read_bytes()))
+        return customers[-1]
+
+    yield made
+    for customer in customers:
+        customer.emulator.close()
+
+
+def test_a_burst_is_paced_below_the_hard_limit(customer_of: Callable[..., Customer], eventually: Eventually) -> None:
+    customer = customer_of(
+        emulator={"inference": 1.0, "workers": 50, "rate_limit": 120, "rate_window": "sliding"},
+        parameters={"RequestsPerMinute": "120", "DailySpendLimit": "1000"},
+    )
+
+    began = time.time()
+    customer.drop_many(PAIRS)
+    eventually(lambda: customer.statuses()["DELIVERED"] == PAIRS, "every pair delivered", 60 + PAIRS)
+
+    ledger = customer.ledger()
+    posts = [post["at"] for post in ledger["posts"]]
+    ideal = (PAIRS - 1) * 60 / 120
+    print(f"{PAIRS} pairs: submitted within {max(posts) - began:.1f} s, the limit allows {ideal:.1f} s")
+    assert ledger["too_many_requests"] == 0
+    assert len(ledger["charges"]) == PAIRS
+    assert customer.dead_letters() == 0
+    if PAIRS >= 100:  # below that the first drop's own time weighs too much
+        assert max(posts) - began <= 1.05 * ideal
+
+
+def test_killed_workers_lose_nothing_and_pay_nothing_twice(
+    customer_of: Callable[..., Customer], eventually: Eventually
+) -> None:
+    count = min(50, PAIRS)
+    customer = customer_of(
+        emulator={"inference": 8.0, "workers": 50},
+        parameters={"RequestsPerMinute": "3000", "DailySpendLimit": "1000"},
+    )
+    customer.drop_many(count)
+    eventually(lambda: len(customer.ledger()["jobs"]) == count, "every pair at Segmind", 120)
+    eventually(lambda: _at_segmind(customer) == count, "every request_id on the record", 120)
+
+    killed = _kill_workers(customer.local)
+    eventually(lambda: customer.statuses()["DELIVERED"] == count, "every pair delivered", 240)
+
+    assert killed > 0
+    assert len(customer.ledger()["charges"]) == count
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        pytest.param({"credits": 0.0}, {"credits": 50.0}, "no_credits", id="an empty account is topped up"),
+        pytest.param({"keys": ["SG_ffffffffffffffff"]}, None, "bad_key", id="a wrong key is replaced"),
+    ],
+)
+def test_a_refused_account_parks_and_resumes_by_itself(
+    customer_of: Callable[..., Customer],
+    eventually: Eventually,
+    before: dict[str, Any],
+    after: dict[str, Any] | None,
+    reason: str,
+) -> None:
+    customer = customer_of(emulator={"inference": 2.0, "workers": 50}, parameters={"RequestsPerMinute": "3000"})
+    customer.emulator.post("settings", json=before).raise_for_status()
+    names = customer.drop_many(20)
+    eventually(lambda: all(_parked(customer, name) == reason for name in names), f"all parked for {reason}", 90)
+    asked = len(customer.ledger()["posts"])
+
+    if after:
+        customer.emulator.post("settings", json=after).raise_for_status()
+    else:
+        customer.local.client("secretsmanager").put_secret_value(
+            SecretId=customer.local.outputs["SegmindSecretArn"], SecretString=before["keys"][0]
+        )
+    resumed = time.monotonic()
+    eventually(lambda: customer.statuses()["DELIVERED"] == len(names), "all delivered", 60)
+
+    print(f"{reason}: {asked} requests while refused, all delivered {time.monotonic() - resumed:.0f} s after")
+    assert asked < len(names)  # one probe at a time, not everybody
+    assert len(customer.ledger()["charges"]) == len(names)
+    assert customer.dead_letters() == 0
+
+
+def test_a_lost_answer_is_never_sent_again_until_a_person_decides(
+    customer_of: Callable[..., Customer], eventually: Eventually
+) -> None:
+    customer = customer_of(emulator={"inference": 1.0})
+    customer.script(on="submit", accept=True, drop=True, times=3)
+    for name in ("again", "adopt", "leave"):
+        customer.drop(name)
+    eventually(lambda: customer.statuses()["UNCERTAIN"] == 3, "three renders uncertain", 60)
+    jobs = {job["prompt"]: job for job in customer.ledger()["jobs"]}
+    assert len(customer.ledger()["posts"]) == 3
+    said = json.loads(
+        customer.s3.get_object(Bucket=customer.local.outputs["OutputBucket"], Key="leave/error.json")["Body"].read()
+    )
+    assert (said["code"], said["charged"]) == ("uncertain", "unknown")
+
+    customer.operator.resubmit(customer.render("again"))
+    job = next(job for job in customer.ledger()["jobs"] if "adopt/" in json.dumps(job))
+    customer.operator.adopt(customer.render("adopt"), job["request_id"])
+    customer.operator.give_up(customer.render("leave"))
+    eventually(lambda: customer.render("again")["status"] == "DELIVERED", "the resubmitted one delivered")
+    eventually(lambda: customer.render("adopt")["status"] == "DELIVERED", "the adopted one delivered")
+
+    assert jobs
+    assert customer.render("leave")["error"]["code"] == "given_up"
+    assert len(customer.ledger()["posts"]) == 4
+
+
+def test_a_picture_that_could_not_be_copied_is_redelivered_without_paying(
+    customer_of: Callable[..., Customer], eventually: Eventually
+) -> None:
+    customer = customer_of(emulator={"inference": 1.0})
+    customer.script(on="output", status=200, text="<html>maintenance</html>", times=1)
+    customer.drop("late")
+    eventually(lambda: customer.render("late").get("status") == "FAILED", "delivery given up")
+    assert customer.render("late")["error"]["code"] == "delivery"
+    assert customer.render("late")["error"]["charged"] == "yes"
+
+    customer.operator.deliver_again(customer.render("late"))
+    eventually(lambda: customer.render("late")["status"] == "DELIVERED", "the picture delivered")
+
+    assert len(customer.ledger()["charges"]) == 1
+    outputs = customer.s3.list_objects_v2(Bucket=customer.local.outputs["OutputBucket"])["Contents"]
+    assert [found["Key"] for found in outputs] == ["late/result.png"]
+
+
+def test_a_message_that_cannot_be_read_ends_as_a_dead_letter_with_its_reason(
+    customer_of: Callable[..., Customer], eventually: Eventually
+) -> None:
+    customer = customer_of()
+    sqs = customer.local.client("sqs")
+    url = customer.local.outputs["UploadQueueUrl"]
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "1"})
+
+    sent = sqs.send_message(QueueUrl=url, MessageBody="this is no event")["MessageId"]
+    eventually(lambda: customer.dead_letters() == 1, "the message dead")
+
+    assert "JSONDecodeError" in letters.of(customer.operator.table, sent)["reason"]
+
+
+def _at_segmind(customer: Customer) -> int:
+    counts = customer.statuses()
+    return counts["QUEUED"] + counts["PROCESSING"] + counts["COMPLETED"] + counts["DELIVERED"]
+
+
+def _parked(customer: Customer, name: str) -> str | None:
+    reason: str | None = customer.render(name).get("parked", {}).get("reason")
+    return reason
+
+
+def _kill_workers(local: LocalStack) -> int:
+    """Kill -9 every Lambda worker of this cloud: the children of its MiniStack that run a handler."""
+    cloud = int(httpx.URL(local.endpoint).port or 0)
+    listing = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(None, 2) for line in listing.splitlines()[1:]]
+    environment = f"GATEWAY_PORT={cloud}"
+    children = [int(pid) for pid, _, args in rows if "python" in args and _has(int(pid), environment, "AWS_LAMBDA")]
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)
+    return len(children)
+
+
+def _has(pid: int, *wanted: str) -> bool:
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_text(errors="ignore")
+    except OSError:
+        return False
+    return all(text in environment for text in wanted)
