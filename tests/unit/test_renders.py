@@ -1,0 +1,519 @@
+"""A render's life on the record: who may do what with it, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kontext.clock import day, iso
+from kontext.drops import Complete, Drops, Pair, pair_key
+from kontext.errors import Busy, problem
+from kontext.renders import HISTORY_KEPT, LEASE_SECONDS, OverLimit, Render, Renders, ledger_key, rejected_id, render_key
+from kontext.table import ConditionFailed, Table
+from kontext.workflow import execution_name
+
+MakePair = Callable[..., Pair]
+MakeComplete = Callable[..., Complete]
+
+NOW = 1_767_322_800.0
+LATER = NOW + LEASE_SECONDS + 1
+METRICS = {"cost": 0.04, "inference_time": 12.5}
+RESULT = {"key": "taj/result.png", "bytes": 7}
+FAILED = problem("render_failed", "blocked")
+
+
+class Life:
+    """One pair's render, taken from stage to stage."""
+
+    def __init__(self, renders: Renders, pair: Pair, complete: Complete) -> None:
+        self.renders, self.pair, self.complete = renders, pair, complete
+
+    def claimed(self, message_id: str = "m1", now: float = NOW) -> Render:
+        claim = self.renders.claim(self.pair, self.complete, message_id, now)
+        assert claim.then == "submit"
+        return claim.render
+
+    def submitting(self) -> Render:
+        return self.renders.submitting(self.claimed(), NOW)
+
+    def queued(self) -> Render:
+        return self.renders.accepted(self.submitting(), "r-1", NOW)
+
+    def completed(self) -> Render:
+        return self.renders.completed(self.queued(), "https://images/a.png", METRICS, NOW + 20)
+
+    def delivered(self) -> Render:
+        return self.renders.delivered(self.completed(), RESULT, NOW + 21)
+
+    def failed(self) -> Render:
+        return self.renders.failed(self.queued(), FAILED, "taj/error.json", NOW + 20)
+
+    def uncertain(self) -> Render:
+        error = problem("uncertain", "the answer was lost")
+        return self.renders.uncertain(self.submitting(), error, "taj/error.json", NOW)
+
+    def parked(self) -> Render:
+        return self.renders.park(self.claimed(), "pace", NOW + 60, NOW)
+
+    def at(self, stage: str) -> Render:
+        return getattr(self, stage)()  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def life(renders: Renders, pair: MakePair, complete: MakeComplete) -> Life:
+    return Life(renders, pair(), complete(pair()))
+
+
+@pytest.fixture
+def ledger(table: Table) -> Callable[[], dict[str, Any]]:
+    """The day's money: what stands in the ledger."""
+
+    def read() -> dict[str, Any]:
+        item = table.get(ledger_key(day(NOW))) or {}
+        return {name: value for name, value in item.items() if name not in ("pk", "sk")}
+
+    return read
+
+
+def test_a_complete_pair_is_claimed_and_speaks_for_its_prefix(life: Life, drops: Drops) -> None:
+    render = life.claimed()
+
+    assert life.renders.get("taj/", render["render_id"]) == render | render_key("taj/", render["render_id"])
+    assert (render["status"], render["attempt"], render["lease_until"]) == ("CLAIMED", 1, NOW + LEASE_SECONDS)
+    assert render["inputs"] == [{"key": f"taj/{n}.png", "version_id": f"v{n}", "etag": f"e{n}"} for n in (1, 2)]
+    assert render["parameters"] == life.complete.parameters
+    assert [entry["what"] for entry in render["history"]] == ["claimed"]
+    assert drops.get("taj/").current == render["render_id"]  # type: ignore[union-attr]
+
+
+def test_a_second_delivery_of_the_drop_leaves_the_claim_alone(life: Life) -> None:
+    life.claimed("m1")
+
+    claim = life.renders.claim(life.pair, life.complete, "m2", NOW + 1)
+
+    assert claim.then == "nothing"
+
+
+def test_the_same_message_waits_while_it_is_being_worked_on(life: Life) -> None:
+    life.claimed("m1")
+
+    with pytest.raises(Busy):
+        life.renders.claim(life.pair, life.complete, "m1", NOW + 1)
+
+
+def test_a_claim_whose_owner_died_is_taken_up(life: Life) -> None:
+    life.claimed("m1")
+
+    claim = life.renders.claim(life.pair, life.complete, "m1", LATER)
+
+    assert claim.then == "submit"
+    assert claim.render["lease_until"] == LATER + LEASE_SECONDS
+
+
+def test_of_two_that_take_up_a_claim_one_wins(life: Life) -> None:
+    stale = life.claimed("m1")
+    life.renders.claim(life.pair, life.complete, "m1", LATER)
+
+    with pytest.raises(ConditionFailed):
+        life.renders.submitting(stale, LATER)
+
+
+@pytest.mark.parametrize("message_id", ["m1", "m2"], ids=["the same message", "another one"])
+@pytest.mark.parametrize(
+    ("stage", "then"),
+    [
+        pytest.param("submitting", "lost", id="the answer is lost"),
+        pytest.param("queued", "start", id="at Segmind"),
+        pytest.param("completed", "start", id="paid"),
+        pytest.param("delivered", "nothing", id="delivered"),
+        pytest.param("failed", "announce", id="failed"),
+        pytest.param("uncertain", "announce", id="uncertain"),
+    ],
+)
+def test_a_delivery_after_a_crash_goes_on_where_the_record_stands(
+    life: Life, stage: str, then: str, message_id: str
+) -> None:
+    life.at(stage)
+
+    claim = life.renders.claim(life.pair, life.complete, message_id, LATER)
+
+    assert claim.then == then
+
+
+@pytest.mark.parametrize("stage", ["failed", "uncertain"])
+def test_an_end_that_was_told_is_not_told_again(life: Life, stage: str) -> None:
+    life.renders.announced(life.at(stage))
+
+    claim = life.renders.claim(life.pair, life.complete, "m1", LATER)
+
+    assert claim.then == "nothing"
+
+
+def test_while_the_request_is_on_its_way_nobody_else_touches_it(life: Life) -> None:
+    life.submitting()
+
+    claim = life.renders.claim(life.pair, life.complete, "m2", NOW + 1)
+
+    assert claim.then == "nothing"
+
+
+def test_an_older_drop_that_comes_late_claims_nothing(renders: Renders, pair: MakePair, complete: MakeComplete) -> None:
+    newer, older = pair(drop="02"), pair(drop="01")
+    renders.claim(newer, complete(newer, prompt="new"), "m2", NOW)
+
+    claim = renders.claim(older, complete(older, prompt="old"), "m1", NOW)
+
+    assert claim.then == "nothing"
+    assert renders.get("taj/", claim.render["render_id"]) is None
+
+
+def test_the_same_content_dropped_again_is_not_paid_again(life: Life, pair: MakePair, complete: MakeComplete) -> None:
+    done = life.delivered()
+    again = pair(drop="02", current=done["render_id"])
+
+    claim = life.renders.claim(again, complete(again), "m2", LATER)
+
+    assert claim.then == "nothing"
+
+
+def test_content_that_was_overtaken_and_comes_back_is_delivered_again_without_paying(
+    life: Life, pair: MakePair, complete: MakeComplete, ledger: Callable[[], dict[str, Any]]
+) -> None:
+    life.delivered()
+    paid = ledger()
+    back = pair(drop="03", current="another render")
+
+    claim = life.renders.claim(back, complete(back), "m3", LATER)
+
+    assert claim.then == "start"
+    assert (claim.render["status"], claim.render["attempt"]) == ("COMPLETED", 2)
+    assert claim.render["output_url"] == "https://images/a.png"
+    assert ledger() == paid
+
+
+def test_a_failed_render_dropped_again_is_tried_again(life: Life, pair: MakePair, complete: MakeComplete) -> None:
+    failed = life.failed()
+    life.renders.announced(failed)
+    again = pair(drop="02")
+
+    claim = life.renders.claim(again, complete(again), "m2", LATER)
+
+    assert claim.then == "submit"
+    assert (claim.render["status"], claim.render["attempt"]) == ("CLAIMED", 2)
+    assert {"error", "request_id", "announced", "expires_at", "submitted_at"}.isdisjoint(claim.render)
+
+
+def test_a_failed_render_is_tried_again_once_for_a_drop(life: Life, pair: MakePair, complete: MakeComplete) -> None:
+    life.failed()
+    again = pair(drop="02")
+    life.renders.claim(again, complete(again), "m2", LATER)
+
+    twice = life.renders.claim(again, complete(again), "m3", LATER)
+
+    assert twice.then == "nothing"
+
+
+def test_a_paid_picture_that_could_not_be_delivered_is_not_paid_again(
+    life: Life, pair: MakePair, complete: MakeComplete
+) -> None:
+    life.renders.failed(life.completed(), problem("delivery", "no access"), "taj/error.json", NOW)
+    again = pair(drop="02")
+
+    claim = life.renders.claim(again, complete(again), "m2", LATER)
+
+    assert (claim.then, claim.render["status"], claim.render["attempt"]) == ("start", "COMPLETED", 2)
+
+
+def test_an_uncertain_render_dropped_again_stays_uncertain(life: Life, pair: MakePair, complete: MakeComplete) -> None:
+    life.renders.announced(life.uncertain())
+    again = pair(drop="02")
+
+    claim = life.renders.claim(again, complete(again), "m2", LATER)
+
+    assert claim.then == "nothing"
+
+
+def test_a_render_goes_from_claim_to_delivery(life: Life, drops: Drops, ledger: Callable[[], dict[str, Any]]) -> None:
+    render = life.delivered()
+
+    assert life.renders.get("taj/", render["render_id"]) == render | render_key("taj/", render["render_id"])
+    assert [entry["what"] for entry in render["history"]] == [
+        "claimed",
+        "submitting",
+        "accepted",
+        "completed",
+        "delivered",
+    ]
+    assert (render["status"], render["cost"], render["result"]) == ("DELIVERED", 0.04, RESULT)
+    assert render["expires_at"] == int(NOW + 21 + 400 * 86_400)
+    assert drops.get("taj/").written == {"taj/result.png"}  # type: ignore[union-attr]
+    assert ledger() == {"submitted": 1, "completed": 1, "cost": 0.04, "reserved": 0.04}
+
+
+def test_a_worker_that_takes_the_job_is_noted_once(life: Life) -> None:
+    render = life.renders.processing(life.queued(), NOW + 5)
+
+    assert render["status"] == "PROCESSING"
+    with pytest.raises(ConditionFailed):
+        life.renders.processing(render, NOW + 6)
+
+
+@pytest.mark.parametrize("stage", ["claimed", "submitting", "delivered", "failed", "uncertain"])
+def test_only_a_job_in_flight_can_complete(life: Life, stage: str) -> None:
+    render = life.at(stage)
+
+    with pytest.raises(ConditionFailed):
+        life.renders.completed(render, "https://images/b.png", {}, NOW)
+
+
+@pytest.mark.parametrize("stage", ["delivered", "failed"])
+def test_what_has_ended_does_not_end_again(life: Life, stage: str) -> None:
+    render = life.at(stage)
+
+    with pytest.raises(ConditionFailed):
+        life.renders.failed(render, FAILED, "taj/error.json", NOW)
+
+
+def test_whoever_has_read_an_old_state_cannot_write(life: Life) -> None:
+    queued = life.queued()
+    life.renders.processing(queued, NOW)
+
+    with pytest.raises(ConditionFailed) as refused:
+        life.renders.completed(queued, "https://images/a.png", METRICS, NOW)
+
+    assert refused.value.found["status"] == "PROCESSING"  # type: ignore[index]
+
+
+def test_a_result_cannot_be_delivered_under_a_newer_drops_name(
+    life: Life, pair: MakePair, complete: MakeComplete
+) -> None:
+    done = life.completed()
+    newer = pair(drop="02")
+    life.renders.claim(newer, complete(newer, prompt="new"), "m2", NOW)
+
+    with pytest.raises(ConditionFailed) as refused:
+        life.renders.delivered(done, RESULT, NOW)
+    beside = life.renders.delivered(done, {"key": "taj/superseded/x.png", "superseded": True}, NOW)
+
+    assert refused.value.position == 1
+    assert beside["status"] == "DELIVERED"
+
+
+def test_the_price_is_reserved_before_the_request_is_sent(life: Life, ledger: Callable[[], dict[str, Any]]) -> None:
+    life.submitting()
+
+    assert ledger() == {"submitted": 1, "reserved": 0.05}
+
+
+@pytest.mark.parametrize("end", ["parked", "failed"])
+def test_what_was_not_charged_is_given_back(life: Life, ledger: Callable[[], dict[str, Any]], end: str) -> None:
+    if end == "parked":
+        life.renders.park(life.submitting(), "rate_limited", NOW + 60, NOW)
+    else:
+        life.failed()
+
+    assert ledger() == {"submitted": 1, "reserved": 0, "not_charged": 1}
+
+
+@pytest.mark.parametrize("code", ["expired", "delivery"])
+def test_what_may_have_been_charged_is_not_given_back(
+    life: Life, ledger: Callable[[], dict[str, Any]], code: str
+) -> None:
+    life.renders.failed(life.queued(), problem(code, "x"), "taj/error.json", NOW)
+
+    assert ledger() == {"submitted": 1, "reserved": 0.05}
+
+
+def test_nothing_is_given_back_that_was_not_reserved(life: Life, ledger: Callable[[], dict[str, Any]]) -> None:
+    life.renders.failed(life.claimed(), problem("superseded", "x"), "taj/error.json", NOW)
+
+    assert ledger() == {}
+
+
+def test_the_days_limit_holds_to_the_cent(renders: Renders, pair: MakePair, complete: MakeComplete) -> None:
+    def submitting(number: int) -> Render:
+        dropped = pair(f"p{number}/")
+        return renders.submitting(renders.claim(dropped, complete(dropped), "m", NOW).render, NOW)
+
+    for number in range(20):  # of 0.05 USD each: 1 USD
+        submitting(number)
+
+    with pytest.raises(OverLimit):
+        submitting(20)
+    assert renders.get("p20/", complete(pair("p20/")).render_id("p20/"))["status"] == "CLAIMED"  # type: ignore[index]
+
+
+def test_tomorrow_there_is_room_again(renders: Renders, pair: MakePair, complete: MakeComplete, table: Table) -> None:
+    table.update(ledger_key(day(NOW)), "SET #reserved = :all", all=1.0)
+    claimed = renders.claim(pair(), complete(pair()), "m", NOW).render
+
+    render = renders.submitting(claimed, NOW + 86_400)
+
+    assert render["day"] == day(NOW + 86_400)
+
+
+@pytest.mark.parametrize("limit", [0.0, 0.04])
+def test_a_limit_below_the_price_stops_everything(
+    table: Table, pair: MakePair, complete: MakeComplete, limit: float
+) -> None:
+    renders = Renders(table, price=0.05, daily_limit=limit, retention_days=400)
+    claimed = renders.claim(pair(), complete(pair()), "m", NOW).render
+
+    with pytest.raises(OverLimit):
+        renders.submitting(claimed, NOW)
+
+
+def test_a_price_that_segmind_does_not_tell_is_the_configured_one(
+    life: Life, ledger: Callable[[], dict[str, Any]]
+) -> None:
+    render = life.renders.completed(life.queued(), "https://images/a.png", {}, NOW)
+
+    assert render["cost"] == 0.05
+    assert ledger() == {"submitted": 1, "completed": 1, "cost": 0.05, "reserved": 0.05}
+
+
+def test_a_parked_render_says_why_and_since_when_and_keeps_that_over_several_waits(life: Life) -> None:
+    first = life.renders.park(life.claimed(), "no_credits", NOW + 5, NOW, {"status": 406})
+    taken_up = life.renders.wake("taj/", first["render_id"], first["wake"], "m2", NOW + 5).render
+
+    second = life.renders.park(taken_up, "no_credits", NOW + 15, NOW + 5, {"status": 406})
+
+    assert first["parked"] == {"reason": "no_credits", "until": NOW + 5, "since": NOW}
+    assert second["parked"] == {"reason": "no_credits", "until": NOW + 15, "since": NOW}
+    assert second["wake"] != first["wake"]
+
+
+def test_a_submitted_render_is_not_parked_any_more(life: Life) -> None:
+    parked = life.parked()
+    taken_up = life.renders.wake("taj/", parked["render_id"], parked["wake"], "m2", NOW + 60).render
+
+    render = life.renders.submitting(taken_up, NOW + 60)
+
+    assert {"parked", "wake"}.isdisjoint(render)
+
+
+def test_only_the_last_message_of_a_parked_render_wakes_it(life: Life) -> None:
+    parked = life.parked()
+
+    old = life.renders.wake("taj/", parked["render_id"], "an older token", "m2", NOW + 60)
+    new = life.renders.wake("taj/", parked["render_id"], parked["wake"], "m3", NOW + 60)
+    copy = life.renders.wake("taj/", parked["render_id"], parked["wake"], "m4", NOW + 60)
+
+    assert [claim.then for claim in (old, new, copy)] == ["nothing", "submit", "nothing"]
+
+
+def test_a_message_for_a_render_that_is_gone_does_nothing(renders: Renders) -> None:
+    assert renders.wake("taj/", "0" * 24, "token", "m", NOW).then == "nothing"
+
+
+def test_a_drop_of_a_parked_render_leaves_its_place_in_the_line(life: Life) -> None:
+    life.parked()
+
+    claim = life.renders.claim(life.pair, life.complete, "m2", LATER)
+
+    assert claim.then == "nothing"
+
+
+def test_the_message_that_parked_a_render_sends_its_wake_again_after_a_crash(life: Life) -> None:
+    life.parked()
+
+    claim = life.renders.claim(life.pair, life.complete, "m1", LATER)
+
+    assert claim.then == "wake"
+
+
+def test_an_answer_that_comes_after_all_settles_an_uncertain_render(life: Life) -> None:
+    render = life.renders.accepted(life.uncertain(), "r-1", NOW + 1)
+
+    assert (render["status"], render["request_id"]) == ("QUEUED", "r-1")
+    assert "error" not in render
+
+
+def test_a_rejected_drop_is_on_the_record_once(life: Life, drops: Drops) -> None:
+    error = problem("invalid_image", "taj/1.png: it is empty (0 bytes)")
+
+    claim = life.renders.reject(life.pair, error, "taj/error.json", NOW)
+    again = life.renders.reject(life.pair, error, "taj/error.json", NOW + 1)
+    life.renders.announced(claim.render)
+    told = life.renders.reject(life.pair, error, "taj/error.json", NOW + 2)
+
+    assert [one.then for one in (claim, again, told)] == ["announce", "announce", "nothing"]
+    assert claim.render["render_id"] == rejected_id(life.pair)
+    assert (claim.render["status"], claim.render["error"]) == ("FAILED", error)
+    assert again.render["created_at"] == claim.render["created_at"]
+    pair = drops.get("taj/")
+    assert pair is not None
+    assert (pair.rejected_drop, pair.written) == (life.pair.drop_id, {"taj/error.json"})
+
+
+def test_an_announcement_of_an_attempt_that_is_over_is_refused(
+    life: Life, pair: MakePair, complete: MakeComplete
+) -> None:
+    failed = life.failed()
+    again = pair(drop="02")
+    life.renders.claim(again, complete(again), "m2", LATER)
+
+    with pytest.raises(ConditionFailed):
+        life.renders.announced(failed)
+
+
+def test_a_repetition_is_counted_not_listed(life: Life) -> None:
+    render = life.claimed()
+
+    for n in range(4):
+        render = life.renders.park(render, "no_credits", NOW + n, NOW + n)
+        render = life.renders.wake("taj/", render["render_id"], render["wake"], "m", NOW + n).render
+
+    parked = {"at": iso(NOW), "what": "parked", "reason": "no_credits", "times": 4, "last_at": iso(NOW + 3)}
+    assert render["history"][1:] == [parked]
+
+
+def test_a_long_history_keeps_its_beginning_and_its_end(life: Life) -> None:
+    long = [{"at": iso(NOW), "what": "parked", "reason": str(n)} for n in range(HISTORY_KEPT)]
+
+    render = life.renders.park(life.claimed() | {"history": long}, "pace", NOW + 60, NOW)
+
+    assert len(render["history"]) == HISTORY_KEPT
+    assert render["history"][0] == long[0]
+    assert [entry["reason"] for entry in render["history"][-2:]] == [str(HISTORY_KEPT - 1), "pace"]
+
+
+def test_an_image_named_by_a_url_is_kept_as_a_url(renders: Renders, pair: MakePair) -> None:
+    dropped = pair()
+    asked = Complete(({"url": "https://example.com/a.png"}, dropped.parts["2"]), {"prompt": "p"})
+
+    render = renders.claim(dropped, asked, "m", NOW).render
+
+    assert render["inputs"][0] == {"url": "https://example.com/a.png"}
+
+
+def test_times_are_told_in_utc_to_the_millisecond(life: Life) -> None:
+    assert life.claimed()["created_at"] == iso(NOW) == "2026-01-02T03:00:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "name"),
+    [
+        pytest.param("summer/taj/", f"summer-taj-{'0' * 24}-2", id="folder"),
+        pytest.param("taj_", f"taj-{'0' * 24}-2", id="underscore"),
+        pytest.param("", f"pair-{'0' * 24}-2", id="root"),
+        pytest.param("夏/", f"pair-{'0' * 24}-2", id="no letter that AWS takes"),
+        pytest.param("a b+é/", f"a-b-{'0' * 24}-2", id="others"),
+    ],
+)
+def test_an_attempt_has_one_execution_that_can_be_found_by_eye(prefix: str, name: str) -> None:
+    assert execution_name({"prefix": prefix, "render_id": "0" * 24, "attempt": 2}) == name
+
+
+def test_an_executions_name_is_never_longer_than_aws_allows() -> None:
+    assert len(execution_name({"prefix": "x" * 1000, "render_id": "0" * 24, "attempt": 99_999})) <= 80
+
+
+def test_the_items_of_a_pair_stand_together(life: Life, table: Table) -> None:
+    life.delivered()
+
+    items = table.query(pair_key("taj/")["pk"])
+
+    assert sorted(item["sk"].partition("#")[0] for item in items) == ["pair", "render"]
