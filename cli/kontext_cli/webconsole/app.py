@@ -146,7 +146,7 @@ class App:
             return self._pictures.original(pointer)
         if _number(width, 0) not in WIDTHS:
             raise NoPicture(f"pictures are {' or '.join(map(str, WIDTHS))} wide")
-        return self._pictures.small(pointer, int(width)), "webp"
+        return self._pictures.small(pointer, int(width))
 
     def _drop(self, request: Request) -> Answer:
         pair = uploads.put(self._desk, uploads.read(request.body))

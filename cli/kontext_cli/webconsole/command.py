@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import socket
 import sys
 import webbrowser
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import uvicorn
 
 from kontext_cli import target
 from kontext_cli.console import progress
 from kontext_cli.errors import CommandError
+from kontext_cli.target import Target
 from kontext_cli.webconsole.app import App
 from kontext_cli.webconsole.gallery import Gallery, kept_current
 
@@ -22,26 +25,54 @@ HOST = "127.0.0.1"
 GRACE_SECONDS = 1
 
 
+@dataclass(frozen=True)
+class Served:
+    """A console that listens at `url`; `run` answers until Ctrl-C or `stop`."""
+
+    name: str
+    url: str
+    server: uvicorn.Server
+    listener: socket.socket
+
+    def run(self) -> None:
+        """Answer requests."""
+        # The server ends in good order and then repeats the signal: for us Ctrl-C is the ordinary end.
+        with contextlib.suppress(KeyboardInterrupt):
+            self.server.run(sockets=[self.listener])
+
+    def stop(self) -> None:
+        """Let `run` return; from another thread."""
+        self.server.should_exit = True
+
+
 def run(stack: str | None, port: int, *, open_browser: bool | None) -> int:
     """Serve the console of a stack; port 0 takes a free one. Returns the exit code when interrupted.
 
     `open_browser` None: where there is a person with a desktop to see it. Raises CommandError if the port is taken.
     """
-    chosen = target.find(stack)
-    gallery = Gallery(chosen)
-    with _listening(port) as listener, kept_current(gallery), progress() as shown:
-        taken = listener.getsockname()[1]
-        url = f"http://{HOST}:{taken}/"
-        shown.line(f"The console of {chosen.name} is at [bold]{url}[/]; Ctrl-C stops it.")
+    with serving(target.find(stack), port) as console, progress() as shown:
+        shown.line(f"The console of {console.name} is at [bold]{console.url}[/]; Ctrl-C stops it.")
         if _wants_browser(open_browser):
-            webbrowser.open(url)
-        _serve(App(chosen, gallery, taken), listener)
+            webbrowser.open(console.url)
+        console.run()
         shown.line("The console is stopped; the stack goes on.")
     return 0
 
 
-def _serve(app: App, listener: socket.socket) -> None:
-    config = uvicorn.Config(
+@contextlib.contextmanager
+def serving(chosen: Target, port: int = 0) -> Iterator[Served]:
+    """The console of a stack, ready to run. Raises CommandError if the port is taken."""
+    # A client takes a while to make, and threads may share it.
+    shared = Target(chosen.name, chosen.outputs, functools.cache(chosen.client))
+    gallery = Gallery(shared)
+    with _listening(port) as listener, kept_current(gallery):
+        taken = listener.getsockname()[1]
+        server = uvicorn.Server(_config(App(shared, gallery, taken)))
+        yield Served(chosen.name, f"http://{HOST}:{taken}/", server, listener)
+
+
+def _config(app: App) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
         ws="none",
         lifespan="off",
@@ -51,9 +82,6 @@ def _serve(app: App, listener: socket.socket) -> None:
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    # The server ends in good order and then repeats the signal: for us Ctrl-C is the ordinary end.
-    with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
 
 
 def _wants_browser(asked: bool | None) -> bool:

@@ -41,7 +41,7 @@ class Pictures:
         self._s3 = target.client("s3")
         self._buckets = {role: target.output(name) for role, name in BUCKETS.items()}
         self._lock = threading.Lock()
-        self._small: OrderedDict[tuple[Pointer, int], bytes] = OrderedDict()
+        self._small: OrderedDict[tuple[Pointer, int], tuple[bytes, str]] = OrderedDict()
 
     def original(self, pointer: Pointer) -> tuple[bytes, str]:
         """A picture as it is, and its kind: `png`, `jpeg` or `webp`. Raises NoPicture."""
@@ -51,8 +51,8 @@ class Pictures:
         except ValueError as problem:
             raise NoPicture(str(problem)) from problem
 
-    def small(self, pointer: Pointer, width: int) -> bytes:
-        """A picture at most so wide and high, the right way up, as WebP. Raises NoPicture."""
+    def small(self, pointer: Pointer, width: int) -> tuple[bytes, str]:
+        """A picture at most so wide and high, the right way up, and its kind. Raises NoPicture."""
         if (known := self._known(pointer, width)) is not None:
             return known
         body, _ = self.original(pointer)
@@ -76,30 +76,36 @@ class Pictures:
             raise NoPicture("there is no such object") from error
         return body
 
-    def _known(self, pointer: Pointer, width: int) -> bytes | None:
+    def _known(self, pointer: Pointer, width: int) -> tuple[bytes, str] | None:
         with self._lock:
             if (pointer, width) in self._small:
                 self._small.move_to_end((pointer, width))
             return self._small.get((pointer, width))
 
-    def _keep(self, pointer: Pointer, width: int, drawn: bytes) -> None:
+    def _keep(self, pointer: Pointer, width: int, drawn: tuple[bytes, str]) -> None:
         with self._lock:
             self._small[pointer, width] = drawn
-            while sum(map(len, self._small.values())) > CACHE_BYTES:
+            while sum(len(body) for body, _ in self._small.values()) > CACHE_BYTES:
                 self._small.popitem(last=False)
 
 
-def _shrunk(body: bytes, width: int) -> bytes:
-    out = io.BytesIO()
+def _shrunk(body: bytes, width: int) -> tuple[bytes, str]:
     try:
         # Only the formats that a pair may have: Pillow's other readers are not for strangers' files.
         with Image.open(io.BytesIO(body), formats=KINDS) as picture:
             if picture.width * picture.height > MOST_PIXELS:
                 raise NoPicture("the picture has too many pixels to be shown here")
             picture.draft("RGB", (width * 2, width * 2))
-            upright = ImageOps.exif_transpose(picture)
-            upright.thumbnail((width, width))
-            upright.convert("RGBA" if upright.has_transparency_data else "RGB").save(out, "WEBP", quality=82)
+            picture.thumbnail((width, width))
+            return _encoded(ImageOps.exif_transpose(picture))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as problem:
         raise NoPicture("the picture is damaged") from problem
-    return out.getvalue()
+
+
+def _encoded(picture: Image.Image) -> tuple[bytes, str]:
+    out = io.BytesIO()
+    if picture.has_transparency_data:
+        picture.convert("RGBA").save(out, "WEBP", quality=82, method=1)
+        return out.getvalue(), "webp"
+    picture.convert("RGB").save(out, "JPEG", quality=85)
+    return out.getvalue(), "jpeg"

@@ -90,4 +90,6 @@ def _looks(target: Target, prefix: str, renders: Iterable[Item]) -> dict[str, li
 def _bytes(count: float | None) -> str | None:
     if count is None:
         return None
+    if count < 1e3:
+        return f"{count} bytes"
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"

@@ -171,7 +171,8 @@ def _error(status: str, error: dict[str, Any]) -> Notice:
 def inputs_of(render: Item, dropped: drops.Pair) -> list[dict[str, Any] | None]:
     """The two images of a render; where it does not name them (it was rejected), those of the pair."""
     given: list[Any] = render.get("inputs") or [dropped.parts.get(slot) for slot in "12"]
-    return [_pointer(one) for one in given]
+    read = {part.get("version_id"): part for part in dropped.parts.values()}
+    return [_pointer(one and {**read.get(one.get("version_id"), {}), **one}) for one in given]
 
 
 def _pointer(stored: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -25,7 +25,7 @@ function h(tag, attributes = {}, ...children) {
     if (name in node && typeof value !== "string") node[name] = value;
     else node.setAttribute(name, value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== ""));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== ""));
   return node;
 }
 
@@ -57,6 +57,7 @@ function clock(at) {
 }
 
 function bytes(count) {
+  if (count < 1e3) return `${count} bytes`;
   return count >= 1e6 ? `${(count / 1e6).toFixed(1)} MB` : `${Math.round(count / 1e3)} kB`;
 }
 
@@ -81,7 +82,8 @@ function source(role, object, width) {
 }
 
 function picture(role, object, width, alt) {
-  const image = h("img", { src: source(role, object, width), alt, decoding: "async", loading: "lazy" });
+  const size = object.width ? { width: String(object.width), height: String(object.height) } : {};
+  const image = h("img", { src: source(role, object, width), alt, decoding: "async", loading: "lazy", ...size });
   image.addEventListener("error", () => image.replaceWith(h("div", { class: "blank" }, "cannot be shown")));
   return image;
 }
@@ -96,17 +98,17 @@ function inputPlate(pair, slot, width) {
 
 function resultPlate(pair, width) {
   if (pair.result) return h("div", { class: "plate result" }, picture("output", pair.result, width, `Result: ${pair.prompt || "no prompt"}`));
-  return h("div", { class: `plate result ${pair.group === "waiting" ? "missing" : pair.group}` }, state(pair));
+  return h("div", { class: `plate result ${pair.group}` }, state(pair));
 }
 
 function state(pair) {
   const notice = pair.notice;
   if (!notice) return running(pair);
-  const told = [h("b", {}, notice.title)];
-  if (notice.tone === "parked") told.push(h("span", {}, times(notice)));
-  told.push(h("span", { class: "clamp" }, notice.text));
-  if (notice.charged) told.push(h("span", {}, charged(notice.charged)));
-  return h("div", { class: "state" }, told);
+  const [word, more] = notice.title.split(": ");
+  return h("div", { class: "state" },
+    h("b", {}, word), more ? h("span", { class: "lead" }, more) : null,
+    notice.tone === "parked" ? h("span", {}, times(notice)) : h("span", { class: "clamp" }, h("bdi", {}, notice.text)),
+    notice.charged ? h("span", {}, charged(notice.charged)) : null);
 }
 
 function running(pair) {
@@ -275,24 +277,31 @@ function storyOf({ pair, drops, renders }) {
   const [first, ...older] = renders;
   const prompt = first?.parameters.prompt || pair.prompt;
   return [
-    wall(pair, first),
-    prompt ? h("p", { class: "said-prompt" }, h("bdi", {}, prompt)) : null,
-    facts(pair).cloneNode(true),
-    pair.notice ? notice(pair.notice) : null,
+    h("div", { class: "wall" },
+      h("div", {},
+        h("div", { class: "inputs" }, [0, 1].map((slot) => framed(inputPlate(pair, slot, 1600), "input", pair.inputs[slot], `Photograph ${slot + 1}`))),
+        prompt ? h("p", { class: "said-prompt" }, h("bdi", {}, prompt)) : null,
+        facts(pair)),
+      // Where there is no picture, what stands in its place says why.
+      pair.notice ? notice(pair.notice) : framed(resultPlate(pair, 1600), "output", pair.result, "Result")),
     h("div", { class: "columns" },
       h("section", { "aria-label": "What happened" }, h("h3", {}, "What happened"), steps([...drops, ...(first ? first.steps : [])])),
       first ? h("section", { "aria-label": "Details" }, h("h3", {}, "Details"), details(first), download(first)) : null),
-    older.map((render) => h("section", { class: "older" },
-      h("h3", {}, `An earlier render, ${WORDS[render.status] || render.status}`),
-      render.parameters.prompt ? h("p", {}, h("bdi", {}, render.parameters.prompt)) : null,
-      steps(render.steps))),
-  ].flat().filter(Boolean);
+    older.map(olderRender),
+  ].flat();
 }
 
-function wall(pair, render) {
-  const inputs = [0, 1].map((slot) => h("figure", {}, linked(inputPlate(pair, slot, 1600), "input", pair.inputs[slot]), caption(pair.inputs[slot], `Photograph ${slot + 1}`)));
-  const result = render?.result;
-  return h("div", { class: "wall" }, inputs, h("figure", {}, linked(resultPlate(pair, 1600), "output", pair.result), caption(result || pair.result, "Result")));
+function olderRender(render) {
+  const ended = [WORDS[render.status] || render.status, render.cost === null ? "" : money(render.cost)].filter(Boolean).join(", ");
+  return h("section", { class: "older" },
+    h("h3", {}, `An earlier render: ${ended}`),
+    render.parameters.prompt ? h("p", {}, h("bdi", {}, render.parameters.prompt)) : null,
+    render.notice ? notice(render.notice) : null,
+    steps(render.steps));
+}
+
+function framed(plate, role, object, name) {
+  return h("figure", { class: role }, linked(plate, role, object), caption(object, name));
 }
 
 function linked(plate, role, object) {
@@ -347,6 +356,12 @@ function download(render) {
   if (!render.result?.key) return null;
   const name = `${titled(opened() || "").replace(/[^\w.-]+/g, "-").replace(/^-|-$/g, "")}.${render.parameters.output_format || "png"}`;
   return h("a", { class: "download", href: source("output", render.result), download: name }, "Download the result");
+}
+
+// Whether there may be something new to tell; the workflow's last step comes after the record's.
+function unsettled(prefix) {
+  const pair = view.pairs.find((known) => known.prefix === prefix);
+  return !pair || !["delivered", "failed"].includes(pair.group) || now() - pair.updated < 10;
 }
 
 function neighbours() {
@@ -470,7 +485,7 @@ async function look() {
     view.lag = Number(answer.headers.get("x-now")) - Date.now() / 1000;
     draw(page);
     if (page.counts.running || page.counts.parked || !page.is_whole) pause = SOON;
-    if (view.open !== null) await tell(view.open);
+    if (view.open !== null && unsettled(view.open)) await tell(view.open);
   } catch (problem) {
     if (turn !== looking) return;
     replace("banners", [h("p", { class: "banner failed", role: "alert" }, h("b", {}, "The console does not answer. "), "Was it stopped? `kontext console` starts it again.")]);
