@@ -72,13 +72,14 @@ class Batch:
     def count_drops(self, records: list[dict[str, Any]]) -> None:
         """Measure what has come in, once: not when a message comes back."""
         new = [_body(record) for record in records if record["attributes"]["ApproximateReceiveCount"] == "1"]
-        if dropped := sum(len(body.get("Records", ())) for body in new if isinstance(body, dict)):
-            measures.tell(Dropped=dropped)
+        dropped = [body["Records"] for body in new if isinstance(body, dict) and isinstance(body.get("Records"), list)]
+        if dropped:
+            measures.tell(Dropped=sum(len(records) for records in dropped))
 
     def send_on_what_is_early(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Send waits whose time has not come on their way, many in one message; returns the records that failed
         to go."""
-        waiting = {record["messageId"]: wakes for record in records if (wakes := parking.wakes_in(_body(record)))}
+        waiting = {record["messageId"]: wakes for record in records if (wakes := _wakes(record))}
         if not waiting:
             return []
         now = self.via.clock.now()
@@ -336,8 +337,15 @@ class Batch:
 def _body(record: dict[str, Any]) -> Any:
     try:
         return json.loads(record["body"])
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
+
+
+def _wakes(record: dict[str, Any]) -> list[Wake]:
+    try:
+        return parking.wakes_in(_body(record))
+    except TypeError:
+        return []  # not one of ours: it fails alone when it is worked on
 
 
 def _unix(event_time: str) -> float:
