@@ -4,11 +4,13 @@ import email.errors
 import email.header
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from kontext import addresses
 from kontext.errors import BadDrop
 
 Parameters = dict[str, Any]
@@ -19,6 +21,9 @@ MAX_BYTES = 65_536
 _SCHEMA = Path(__file__).parent / "schemas" / "request.v1.json"
 _TUNABLE = ("prompt", "aspect_ratio", "output_format", "safety_tolerance", "seed")
 _INTEGERS = ("safety_tolerance", "seed")
+_IMAGES = ("input_image_1", "input_image_2")
+_LIKE_A_URL = re.compile(r".*://|(?:https?|data|file|blob|javascript):", re.IGNORECASE | re.DOTALL)
+_DIGITS = 40
 
 
 def parse_request(body: bytes) -> Parameters:
@@ -30,7 +35,9 @@ def parse_request(body: bytes) -> Parameters:
     """
     text = _text(body, "request.json")
     try:
-        content = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constants)
+        content = json.loads(
+            text, object_pairs_hook=_no_duplicates, parse_constant=_no_constants, parse_int=_no_endless_number
+        )
     except (ValueError, RecursionError) as problem:
         raise _invalid(f"request.json is not valid JSON: {_first_line(problem)}") from problem
     if not isinstance(content, dict):
@@ -81,6 +88,8 @@ def _checked(content: dict[str, Any], source: str) -> Parameters:
         _validator()(content)
     except JsonSchemaValueException as problem:
         raise _invalid(f"{source}: {_explained(problem, content)}") from problem
+    for name in _IMAGES:
+        _check_link(name, content.get(name, ""), source)
     return {name: _plain(name, value, source) for name, value in content.items()}
 
 
@@ -90,10 +99,19 @@ def _plain(name: str, value: Any, source: str) -> Any:
     return int(value) if isinstance(value, float) else value  # JSON Schema counts 1.0 as an integer
 
 
+def _check_link(name: str, value: str, source: str) -> None:
+    if _LIKE_A_URL.match(value):
+        try:
+            addresses.check_url(value)
+        except ValueError as problem:
+            raise _invalid(f"{source}: {name} {problem}") from problem
+
+
 def _explained(problem: Any, content: dict[str, Any]) -> str:
     if problem.rule == "additionalProperties":
         unknown = sorted(set(content) - set(_properties()))
-        return f"unknown field {_shown(unknown[0])}; the fields are {', '.join(_properties())}"
+        named = ", ".join(_shown(name) for name in unknown[:3]) + (", …" if len(unknown) > 3 else "")
+        return f"unknown field {named}; the fields are {', '.join(_properties())}"
     field = problem.path[-1]
     return f"{field} is {_shown(problem.value)}; allowed is {_allowed(_properties()[field])}"
 
@@ -102,7 +120,8 @@ def _allowed(rule: dict[str, Any]) -> str:
     if "enum" in rule:
         return ", ".join(rule["enum"])
     if rule["type"] == "string":
-        return f"a text of {rule['minLength']} to {rule['maxLength']} characters"
+        blank = ", not only blanks" if "pattern" in rule else ""
+        return f"a text of {rule['minLength']} to {rule['maxLength']} characters{blank}"
     whole = f"a whole number from {rule['minimum']} to {rule['maximum']}"
     return whole if rule["type"] == "integer" else f"{whole}, or null"
 
@@ -133,14 +152,21 @@ def _text(body: bytes, source: str) -> str:
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     seen = dict(pairs)
     if len(seen) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{_shown(twice)} is given twice")
+        for name, _ in pairs:
+            if name not in seen:
+                raise ValueError(f"{_shown(name)} is given twice")
+            del seen[name]
     return seen
 
 
 def _no_constants(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON value")
+
+
+def _no_endless_number(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise ValueError(f"a number has more than {_DIGITS} digits")
+    return int(digits)
 
 
 def _decoded(value: str) -> str:
@@ -163,7 +189,10 @@ def _invalid(message: str) -> BadDrop:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=True, default=str)
+    try:
+        text = json.dumps(value, ensure_ascii=True, default=str)
+    except RecursionError:
+        return "something nested deeply"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
