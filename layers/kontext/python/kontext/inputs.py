@@ -1,10 +1,11 @@
 """The one seam to the input bucket: what a dropped object is, and a link to it that ends within the hour."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from kontext import images, request
+from kontext import images, pairs, request, words
 from kontext.errors import BadDrop
 
 if TYPE_CHECKING:
@@ -14,52 +15,101 @@ LINK_SECONDS = 3600
 """Segmind reads the images when a worker takes the job, which may be long after the submit."""
 
 _ABSENT = {"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"}
+_FIRST_BYTES = max(images.HEAD_BYTES, request.MAX_BYTES) + 1
 
 Read = dict[str, Any]
 """What is known of an object: `key`, `version_id`, `etag`, `bytes`, and either `problem` or what was read from it:
 `parameters`, and for an image its `kind`, `width` and `height`."""
 
 
+@dataclass(frozen=True)
+class Limits:
+    """The largest image that is sent to Segmind, in millions of bytes and of pixels."""
+
+    megabytes: float = 50
+    megapixels: float = 100
+
+
 class Inputs:
     """The input bucket, read-only."""
 
-    def __init__(self, client: "S3Client", bucket: str) -> None:
+    def __init__(self, client: "S3Client", bucket: str, limits: Limits | None = None) -> None:
         self.client = client
         self.bucket = bucket
+        self.limits = limits or Limits()
 
     def read(self, key: str, slot: str) -> Read | None:
         """What the newest version of an object is as part `1`, `2`, `request` or `prompt`; None if there is none.
 
-        An image costs one ranged request for its first bytes, whatever its size.
+        A large image costs two small ranged requests, for its first and its last bytes, whatever its size.
         """
         try:
-            answer = self.client.get_object(
-                Bucket=self.bucket, Key=key, Range=f"bytes=0-{max(images.HEAD_BYTES, request.MAX_BYTES)}"
-            )
+            answer = self.client.get_object(Bucket=self.bucket, Key=key, Range=f"bytes=0-{_FIRST_BYTES - 1}")
         except ClientError as error:
             return self._unreadable(key, error)
+        body = answer["Body"].read()
         read: Read = {
             "key": key,
             "version_id": answer.get("VersionId"),
             "etag": answer["ETag"].strip('"'),
-            "bytes": int(answer.get("ContentRange", "/0").rpartition("/")[2]),
+            "bytes": int(answer["ContentRange"].rpartition("/")[2]) if "ContentRange" in answer else len(body),
         }
-        return read | _understood(answer["Body"].read(), answer["Metadata"], key, slot)
+        try:
+            if slot == "request":
+                return read | {"parameters": request.parse_request(body)}
+            if slot == "prompt":
+                return read | {"parameters": request.parse_prompt(body)}
+            seen = self._seen(read, body)
+            return read | seen | {"parameters": request.parse_metadata(answer["Metadata"])}
+        except BadDrop as bad:
+            return read | _problem(key, bad.code, str(bad))
+        except ValueError as bad:
+            return read | _problem(key, "invalid_image", str(bad))
+
+    def _seen(self, read: Read, head: bytes) -> dict[str, Any]:
+        """The kind and the size in pixels of an image. Raises ValueError where it cannot be used."""
+        if pairs.has_steps(read["key"]):
+            raise ValueError("its key has '.' or '..' steps, which no link to it can carry")
+        size, limits = read["bytes"], self.limits
+        image, head = self._identified(read, head)
+        if size > limits.megabytes * 1e6:
+            raise ValueError(f"it has {size / 1e6:.1f} megabytes; at most {limits.megabytes:g} are allowed")
+        if image.megapixels > limits.megapixels:
+            has = f"it has {image.width} x {image.height} pixels, {image.megapixels:.1f} million"
+            raise ValueError(f"{has}; at most {limits.megapixels:g} million are allowed")
+        tail = head if len(head) == size else self._part(read, max(0, size - images.TAIL_BYTES), size)
+        images.check_end(image, head, tail, size)
+        return {"kind": image.kind, "width": image.width, "height": image.height}
+
+    def _identified(self, read: Read, head: bytes) -> tuple[images.Image, bytes]:
+        try:
+            return images.identify(head), head
+        except ValueError:
+            end = min(read["bytes"], images.MAX_HEAD_BYTES)
+            if not head.startswith(b"\xff\xd8\xff") or len(head) >= end:
+                raise
+        head += self._part(read, len(head), end)
+        return images.identify(head), head
+
+    def _part(self, read: Read, start: int, end: int) -> bytes:
+        pinned: Any = {"VersionId": read["version_id"]} if read["version_id"] else {"IfMatch": f'"{read["etag"]}"'}
+        answer = self.client.get_object(Bucket=self.bucket, Key=read["key"], Range=f"bytes={start}-{end - 1}", **pinned)
+        return answer["Body"].read()
 
     def _unreadable(self, key: str, error: ClientError) -> Read | None:
         code = error.response["Error"]["Code"]
         if code in _ABSENT:
             return None
         if code == "InvalidRange":  # what S3 answers for an object of no bytes
-            head = self.client.head_object(Bucket=self.bucket, Key=key)
-            return {
-                "key": key,
-                "version_id": head.get("VersionId"),
-                "etag": head["ETag"].strip('"'),
-                "bytes": 0,
-                "problem": {"code": "invalid_image", "message": f"{key}: it is empty (0 bytes)"},
-            }
+            return self._unread(key) | _problem(key, "invalid_image", "it is empty (0 bytes)")
+        if code == "InvalidObjectState":
+            return self._unread(key) | _problem(key, "invalid_image", "it is archived; restore it, then drop it again")
         raise error
+
+    def _unread(self, key: str) -> Read:
+        head = self.client.head_object(Bucket=self.bucket, Key=key)
+        told = {"version_id": head.get("VersionId"), "etag": head["ETag"].strip('"')}
+        return {"key": key, **told, "bytes": head["ContentLength"]}
 
     def link(self, read: Read) -> str:
         """A URL that gives this version of the object to anyone, for `LINK_SECONDS`."""
@@ -69,16 +119,5 @@ class Inputs:
         )
 
 
-def _understood(body: bytes, metadata: dict[str, str], key: str, slot: str) -> dict[str, Any]:
-    try:
-        if slot == "request":
-            return {"parameters": request.parse_request(body)}
-        if slot == "prompt":
-            return {"parameters": request.parse_prompt(body)}
-        image = images.identify(body)
-        seen = {"kind": image.kind, "width": image.width, "height": image.height}
-        return seen | {"parameters": request.parse_metadata(metadata)}
-    except BadDrop as bad:
-        return {"problem": {"code": bad.code, "message": f"{key}: {bad}"}}
-    except ValueError as bad:
-        return {"problem": {"code": "invalid_image", "message": f"{key}: {bad}"}}
+def _problem(key: str, code: str, message: str) -> dict[str, Any]:
+    return {"problem": {"code": code, "message": f"{words.shown(key)}: {message}"}}
