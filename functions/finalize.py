@@ -50,9 +50,9 @@ class Finalize:
                 self.deliver()
             return self.told()
         except DeliveryError as failure:
-            return self.undelivered(str(failure), final=failure.final)
+            return self.undelivered(str(failure), failure.tries)
         except (KontextError, ClientError, BotoCoreError) as failure:
-            return self.undelivered(f"{type(failure).__name__}: {failure}", final=False)
+            return self.undelivered(f"{type(failure).__name__}: {failure}", MAX_TRIES)
 
     def why_failed(self) -> tuple[str, str]:
         """The error code and message of a job that did not complete."""
@@ -91,10 +91,10 @@ class Finalize:
             if not (keep_error and key == pairs.error_key(self.render["prefix"])):
                 self.via.outputs.remove(key)
 
-    def undelivered(self, message: str, *, final: bool) -> dict[str, Any]:
-        """Try again later, or say that a person has to."""
+    def undelivered(self, message: str, tries: int) -> dict[str, Any]:
+        """Try again later, `tries` times in all, or say that a person has to."""
         logger.warning("not delivered", reason=message, tries=self.tries)
-        if not final and self.tries < MAX_TRIES - 1:
+        if self.tries < tries - 1:
             return {"outcome": "again", "wait": 2 ** (self.tries + 1) // 2, "tries": self.tries + 1}
         if self.render["status"] == "COMPLETED":
             self.fail("delivery", message)

@@ -1,24 +1,35 @@
 """The one seam to the picture: from Segmind's file host into the output bucket, in a stream, as often as it
-takes."""
+takes.
+
+An answer may name any URL. It is fetched from hosts that the stack allows and, unless such a host is named with
+its port, from addresses of the public internet only; every redirect is judged anew.
+"""
 
 import hashlib
+import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from kontext import images
+from kontext import addresses, images
 from kontext.errors import DeliveryError
+from kontext.network import DEADLINE, BoundedTransport
 from kontext.outputs import PART_BYTES, Condition, Outputs
+from kontext.whole import Damaged, Reader
 
 MAX_PICTURE_BYTES = 200 * 1024 * 1024
+MAX_MEGAPIXELS = 200.0
+COPY_SECONDS = 120.0
+"""For a whole picture with all redirects, however slowly it drips."""
 _MAX_REDIRECTS = 3
 _TIMEOUT = httpx.Timeout(20.0, connect=5.0)
+_TRIES_OF_BAD_BYTES = 4
 
-_KINDS = {"png": ("png", "image/png", b"IEND"), "jpg": ("jpeg", "image/jpeg", b"\xff\xd9")}
-_TAIL_BYTES = 1024
+_KINDS = {"png": ("png", "image/png"), "jpg": ("jpeg", "image/jpeg")}
+_USUAL_PORTS = {"https": 443, "http": 80}
 
 
 @dataclass(frozen=True)
@@ -27,17 +38,35 @@ class Allowed:
 
     hosts: tuple[str, ...]
 
-    def check(self, url: str) -> None:
-        """Raises DeliveryError (final) unless the URL leads to an allowed host."""
+    def check(self, url: str) -> httpx.URL:
+        """The URL as it will be asked for. Raises DeliveryError (final) unless it leads to an allowed host."""
         try:
-            parts = urlsplit(url)
-            host, port = (parts.hostname or "").rstrip("."), parts.port
-        except ValueError as problem:
+            # What two parsers could read differently is not read at all, and only one of them reads.
+            read = httpx.URL(url if re.fullmatch(r"[!-\[\]-~]{1,4096}", url) else "")
+        except (httpx.InvalidURL, ValueError) as problem:
             raise DeliveryError("the result's URL cannot be read", final=True) from problem
-        secure = parts.scheme == "https" and port in (None, 443) and host in self.hosts
-        named = parts.scheme in ("http", "https") and f"{host}:{port}" in self.hosts
-        if parts.username is not None or not (secure or named):
-            raise DeliveryError(f"the result's host {host[:80]!r} is not one of the allowed hosts", final=True)
+        port = read.port or _USUAL_PORTS.get(read.scheme)
+        secure = read.scheme == "https" and port == 443 and _bare(read.host) in self._names()
+        if read.userinfo or not (secure or (port and self.names_with_port(read.host, port))):
+            raise DeliveryError(f"the result's host {read.host[:80]!r} is not one of the allowed hosts", final=True)
+        return read
+
+    def names_with_port(self, host: str, port: int) -> bool:
+        """Whether a host is allowed explicitly for a port, and so wherever it is."""
+        bare = f"[{host}]" if ":" in host else _bare(host)
+        return f"{bare}:{port}" in self._names()
+
+    def addresses(self, host: str, port: int) -> list[str]:
+        """Where to connect to for an allowed host. Raises OSError, or DeliveryError (final) if that is not public."""
+        if self.names_with_port(host, port):
+            return addresses.all_addresses(host, port)
+        try:
+            return addresses.public_addresses(host, port)
+        except ValueError as problem:
+            raise DeliveryError(f"the result's host is refused: {problem}", final=True) from problem
+
+    def _names(self) -> set[str]:
+        return {_bare(host.lower()) for host in self.hosts}
 
 
 class Delivery:
@@ -46,9 +75,9 @@ class Delivery:
     def __init__(self, outputs: Outputs, allowed: Allowed, transport: httpx.BaseTransport | None = None) -> None:
         self.outputs = outputs
         self.allowed = allowed
-        self._http = httpx.Client(
-            timeout=_TIMEOUT, transport=transport, headers={"user-agent": "kontext-drop", "accept-encoding": "identity"}
-        )
+        way = transport or BoundedTransport(httpx.create_ssl_context(trust_env=False), allowed.addresses)
+        headers = {"user-agent": "kontext-drop", "accept-encoding": "identity"}
+        self._http = httpx.Client(timeout=_TIMEOUT, transport=way, headers=headers, trust_env=False)
 
     def copy(
         self, url: str, key: str, output_format: str, metadata: dict[str, str], condition: Condition
@@ -61,17 +90,17 @@ class Delivery:
             DeliveryError: the host is not allowed, or what it gave is not the whole picture that was asked for.
             Overtaken: `condition` does not hold any more.
         """
-        kind, content_type, end = _KINDS[output_format]
-        digest, size, tail, image = hashlib.sha256(), 0, b"", None
+        kind, content_type = _KINDS[output_format]
+        digest, size, reader = hashlib.sha256(), 0, None
         with self.outputs.upload(key, content_type, metadata, condition) as upload:
             for part in _parts(self._stream(url)):
-                image = image or _expect(part, kind)
+                reader = reader or _expect(part, kind)
+                _follow(reader, part)
                 digest.update(part)
                 size += len(part)
-                tail = (tail + part[-_TAIL_BYTES:])[-_TAIL_BYTES:]
                 upload.add(part)
-            if image is None or end not in tail:
-                raise DeliveryError("the picture is not complete")
+            if reader is None or reader.image is None or not reader.is_whole():
+                raise DeliveryError("the picture is not complete", tries=_TRIES_OF_BAD_BYTES)
             written = upload.finish()
         return {
             "bucket": self.outputs.bucket,
@@ -81,29 +110,45 @@ class Delivery:
             "content_type": content_type,
             "bytes": size,
             "sha256": digest.hexdigest(),
-            "width": image.width,
-            "height": image.height,
+            "width": reader.image.width,
+            "height": reader.image.height,
         }
 
     def _stream(self, url: str) -> Iterator[bytes]:
+        ends_at = time.monotonic() + COPY_SECONDS
         try:
             for _ in range(_MAX_REDIRECTS + 1):
-                self.allowed.check(url)
-                with self._http.stream("GET", url) as answer:
-                    if answer.is_redirect:
-                        url = urljoin(url, answer.headers.get("location", ""))
-                        continue
-                    yield from _checked(answer)
-                    return
-        except (httpx.HTTPError, httpx.InvalidURL) as problem:
+                asked = self.allowed.check(url)
+                left = {DEADLINE: ends_at - time.monotonic()}
+                with self._http.stream("GET", asked, extensions=left) as answer:
+                    if not answer.is_redirect:
+                        yield from _checked(answer)
+                        return
+                    url = _next_hop(asked, answer)
+        except httpx.HTTPError as problem:
             raise DeliveryError(f"the picture did not arrive: {type(problem).__name__}") from problem
         raise DeliveryError("the result's URL redirects too often", final=True)
+
+
+def _bare(host: str) -> str:
+    return host.lower().removesuffix(".")
+
+
+def _next_hop(asked: httpx.URL, answer: httpx.Response) -> str:
+    try:
+        return str(asked.join(answer.headers.get("location", "")))
+    except (httpx.InvalidURL, ValueError) as problem:
+        raise DeliveryError("the result's URL redirects to what cannot be read", final=True) from problem
 
 
 def _checked(answer: httpx.Response) -> Iterator[bytes]:
     if answer.status_code != 200:
         raise DeliveryError(f"the result's host answers HTTP {answer.status_code}")
-    if int(answer.headers.get("content-length", 0)) > MAX_PICTURE_BYTES:
+    if answer.headers.get("content-encoding", "identity").lower() != "identity":
+        raise DeliveryError("the result's host packs the picture, unasked", tries=_TRIES_OF_BAD_BYTES)
+    stated = answer.headers.get("content-length", "")
+    size = int(stated) if re.fullmatch(r"[0-9]{1,18}", stated) else 0
+    if size > MAX_PICTURE_BYTES:
         raise DeliveryError(f"the picture is larger than {MAX_PICTURE_BYTES} bytes", final=True)
     size = 0
     for chunk in answer.iter_bytes(65_536):
@@ -124,11 +169,19 @@ def _parts(chunks: Iterator[bytes]) -> Iterator[bytes]:
         yield bytes(part)
 
 
-def _expect(head: bytes, kind: str) -> images.Image:
+def _expect(head: bytes, kind: str) -> Reader:
+    found = images.kind_of(head)
+    if found is None:
+        raise DeliveryError("what the result's host gave is not a picture", final=True)
+    if found != kind:
+        raise DeliveryError(f"the picture is a {found}, asked for was a {kind}", final=True)
+    return Reader(kind)
+
+
+def _follow(reader: Reader, part: bytes) -> None:
     try:
-        image = images.identify(head[: images.HEAD_BYTES])
-    except ValueError as problem:
-        raise DeliveryError(f"what the result's host gave is not a picture: {problem}", final=True) from problem
-    if image.kind != kind:
-        raise DeliveryError(f"the picture is a {image.kind}, asked for was a {kind}", final=True)
-    return image
+        reader.feed(part)
+    except Damaged as problem:
+        raise DeliveryError(f"the picture is damaged: {problem}", tries=_TRIES_OF_BAD_BYTES) from problem
+    if reader.image and reader.image.megapixels > MAX_MEGAPIXELS:
+        raise DeliveryError(f"the picture has more than {MAX_MEGAPIXELS:g} million pixels", final=True)

@@ -9,7 +9,7 @@ KontextError
 │   ├── Unavailable       known not to be accepted: try again
 │   ├── Ambiguous         the answer never came: it may have been accepted and charged
 │   └── RecordGone        Segmind does not know this request id (any more)
-├── DeliveryError         the picture is paid and was not copied; `final` says whether trying again can help
+├── DeliveryError         the picture is paid and was not copied; `tries` says how often it is worth trying
 └── Busy                  another delivery is at work on this render: come back later
 """
 
@@ -84,12 +84,15 @@ class RecordGone(SegmindError):
 
 
 class DeliveryError(KontextError):
-    """The picture could not be copied. `final`: trying again will not help (a host that is not allowed, not an
-    image)."""
+    """The picture could not be copied. `tries`: how often it is worth trying.
 
-    def __init__(self, message: str, *, final: bool = False) -> None:
+    `final`: only once, trying again will not help (a host that is not allowed, not an image).
+    """
+
+    def __init__(self, message: str, *, final: bool = False, tries: int = 9) -> None:
         super().__init__(message)
         self.final = final
+        self.tries = 1 if final else tries
 
 
 @dataclass(frozen=True)
