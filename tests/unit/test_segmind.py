@@ -108,7 +108,7 @@ REFUSALS = [
     pytest.param(says(503, text=""), Unavailable, {"status": 503}, id="503, empty"),
     pytest.param(says(504, error="timed out"), Ambiguous, {"status": 504}, id="504"),
     pytest.param(says(520, text=HTML), Ambiguous, {"status": 520}, id="a gateway's own 5xx"),
-    pytest.param(says(301, headers={"location": "https://elsewhere"}), RequestRefused, {}, id="a redirect"),
+    pytest.param(says(301, headers={"location": "https://elsewhere"}), Ambiguous, {"status": 301}, id="a redirect"),
 ]
 
 

@@ -10,7 +10,8 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +28,8 @@ from kontext.errors import (
     SegmindError,
     Unavailable,
 )
+from kontext.network import DEADLINE, BoundedTransport
+from kontext.words import told
 
 MAX_ANSWER_BYTES = 1_000_000
 MAX_PICTURE_BYTES = 100_000_000
@@ -81,16 +84,12 @@ class Segmind:
         self.base_url = base_url.rstrip("/")
         self.model = model
         self._api_key = api_key
-        headers = {"accept-encoding": "identity", "user-agent": "kontext-drop"}
-        verify: Any = True if transport else httpx.create_ssl_context()
-        shared: dict[str, Any] = {
-            "headers": headers,
-            "timeout": _TIMEOUT,
-            "transport": transport,
-            "verify": verify,
-        }
-        self._gets = httpx.Client(**shared)
-        self._posts = httpx.Client(**shared, limits=httpx.Limits(max_keepalive_connections=0))
+        if transport:
+            self._gets = self._posts = _client(transport)
+        else:
+            context = httpx.create_ssl_context(trust_env=False)
+            self._gets = _client(BoundedTransport(context))
+            self._posts = _client(BoundedTransport(context, keep_alive=False))
 
     def submit(self, parameters: dict[str, Any]) -> str:
         """Submit a job; returns its request_id. Every accepted call is a new job, and a new charge.
@@ -113,7 +112,7 @@ class Segmind:
         Raises:
             RecordGone, AccountRefused, RateLimited, Unavailable: nothing is known of the job; ask again.
         """
-        answer = self._get(f"/v2/requests/{quote(request_id, safe='')}/status")
+        answer = self._about(request_id, "/status")
         status = answer.get("status")
         if not isinstance(status, str):
             raise Unavailable("Segmind's answer holds no status")
@@ -125,7 +124,7 @@ class Segmind:
         Raises:
             RecordGone, AccountRefused, RateLimited, Unavailable: ask again.
         """
-        answer = self._get(f"/v2/requests/{quote(request_id, safe='')}")
+        answer = self._about(request_id, "")
         status = str(answer.get("status", "")).upper()
         url = _first_url(answer.get("images")) or _first_url(answer.get("output"))
         if status != "COMPLETED":
@@ -152,6 +151,13 @@ class Segmind:
         if not 200 <= status < 300:
             raise _refusal_of_post(status, headers, body)
         return Picture(body, {name: value for name, value in headers.items() if name.startswith("x-")})
+
+    def _about(self, request_id: str, what: str) -> dict[str, Any]:
+        answer = self._get(f"/v2/requests/{quote(request_id, safe='')}{what}")
+        other = answer.get("request_id")
+        if isinstance(other, str) and _REQUEST_ID.fullmatch(other) and other.lower() != request_id.lower():
+            raise Unavailable("Segmind's answer is about another request")
+        return answer
 
     def _get(self, path: str) -> dict[str, Any]:
         status, headers, body = self._call("GET", path)
@@ -192,13 +198,13 @@ class Segmind:
             raise AccountRefused("the secret holds no API key", 401, "bad_key")
         client = self._posts if method == "POST" else self._gets
         timeout = httpx.Timeout(20.0, connect=5.0, read=seconds) if seconds > ANSWER_SECONDS else _TIMEOUT
-        request: dict[str, Any] = {"headers": {"x-api-key": key}, "timeout": timeout}
+        request: dict[str, Any] = {"headers": {"x-api-key": key}, "timeout": timeout, "extensions": {DEADLINE: seconds}}
         if body is not None:
             request["content"] = json.dumps(body, ensure_ascii=True).encode()
             request["headers"]["content-type"] = "application/json"
         try:
             with client.stream(method, self.base_url + path, **request) as response:
-                return response.status_code, response.headers, _read(response, most, seconds)
+                return response.status_code, response.headers, _without(key, _read(response, most, seconds))
         except _NEVER_SENT as problem:
             raise Unavailable(f"Segmind cannot be reached: {problem}") from problem
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, _TooMuch) as problem:
@@ -207,17 +213,43 @@ class Segmind:
 
 
 class _TooMuch(Exception):
-    """The answer is longer, or takes longer, than any answer of the contract."""
+    """The answer is longer, takes longer, or is packed otherwise than any answer of the contract."""
+
+
+def _client(transport: httpx.BaseTransport) -> httpx.Client:
+    headers = {"accept-encoding": "identity", "user-agent": "kontext-drop"}
+    return httpx.Client(headers=headers, timeout=_TIMEOUT, transport=transport, trust_env=False)
 
 
 def _read(response: httpx.Response, most: int, seconds: float) -> bytes:
     body = bytearray()
     ends = time.monotonic() + seconds
-    for chunk in response.iter_bytes():
+    for chunk in _unpacked(response, most):
         body += chunk
         if len(body) > most or time.monotonic() > ends:
             raise _TooMuch
     return bytes(body)
+
+
+def _without(key: str, answer: bytes) -> bytes:
+    # An answer that repeats the key must not carry it into the record, an event or a log.
+    return answer.replace(key.encode(), b"...") if len(key) > 12 else answer
+
+
+def _unpacked(response: httpx.Response, most: int) -> Iterator[bytes]:
+    # Nobody was asked to pack, but a gateway may do so; httpx would unpack a bomb before its size can be seen.
+    encoding = response.headers.get("content-encoding", "identity").lower()
+    if encoding == "identity":
+        yield from response.iter_bytes()
+        return
+    if encoding not in ("gzip", "deflate"):
+        raise _TooMuch
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        for chunk in response.iter_raw():
+            yield unpacker.decompress(chunk, most + 1)
+    except zlib.error as problem:
+        raise _TooMuch from problem
 
 
 def _refusal_of_post(status: int, headers: httpx.Headers, body: bytes) -> SegmindError:
@@ -226,7 +258,7 @@ def _refusal_of_post(status: int, headers: httpx.Headers, body: bytes) -> Segmin
         return RequestRefused(message, status, "model_unavailable")
     if status in (408, 425, 500, 502, 503):
         return Unavailable(message, status)
-    if status >= 500:
+    if status >= 500 or status < 400:  # a redirect may well come after the job was taken
         return Ambiguous(message, status)
     return _account(status, headers, message) or RequestRefused(message, status)
 
@@ -293,8 +325,10 @@ def _message(answer: dict[str, Any]) -> str | None:
     said = answer.get("error_description") or answer.get("error")
     if said is None or said == "":
         return None
-    text = said if isinstance(said, str) else json.dumps(said)
-    return text[:500].encode(errors="replace").decode()  # half a character can neither be stored nor told
+    try:
+        return told(said if isinstance(said, str) else json.dumps(said))
+    except RecursionError:
+        return "an error that is nested too deeply to be shown"
 
 
 def _metrics(answer: dict[str, Any]) -> dict[str, float]:
@@ -305,13 +339,12 @@ def _metrics(answer: dict[str, Any]) -> dict[str, float]:
 
 def _number(value: Any) -> float | None:
     good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9
-    return float(value) if good else None
+    return round(float(value), 6) if good else None  # DynamoDB knows no number as small as a float can be
 
 
 def _first_url(value: Any, depth: int = 4) -> str | None:
     if isinstance(value, str):
-        usable = value.startswith(("https://", "http://")) and value.isprintable() and len(value) <= 4096
-        return value if usable else None
+        return value if re.fullmatch(r"https?://[!-~]{1,4000}", value) else None
     if depth == 0 or not isinstance(value, dict | list):
         return None
     inner = value if isinstance(value, list) else [value[name] for name in ("url", *value) if name in value]
