@@ -69,6 +69,7 @@ class Connections:
 
         return Learning(
             self.table,
+            self.clock,
             look_cost=float(self.environment["LOOK_COST_SECONDS"]),
             deadline=float(self.environment["DEADLINE_SECONDS"]),
         )

@@ -1,8 +1,8 @@
 """The stack's own schedule: `schedule` on what its renders have taught, kept in one item of the table."""
 
-import time
 from typing import ClassVar
 
+from kontext.clock import Clock
 from kontext.schedule import Progress, looks, split
 from kontext.sketch import Sketch
 from kontext.table import Key, Table
@@ -20,8 +20,9 @@ class Learning:
 
     KEY: ClassVar[Key] = {"pk": "stack", "sk": "sketch"}
 
-    def __init__(self, table: Table, *, look_cost: float, deadline: float) -> None:
+    def __init__(self, table: Table, clock: Clock, *, look_cost: float, deadline: float) -> None:
         self.table = table
+        self.clock = clock
         self.look_cost = look_cost
         self.deadline = deadline
         self._sketch = Sketch()
@@ -46,7 +47,7 @@ class Learning:
 
     def sketch(self) -> Sketch:
         """What has been learned, at most a minute old."""
-        if time.monotonic() - self._read_at >= _FRESH_SECONDS:
+        if self.clock.now() - self._read_at >= _FRESH_SECONDS:
             self._sketch = Sketch.from_item(self.table.get(self.KEY))
-            self._read_at = time.monotonic()
+            self._read_at = self.clock.now()
         return self._sketch
