@@ -8,6 +8,7 @@ fail on its own.
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -91,4 +92,5 @@ def _packed(wakes: Sequence[Wake], now: float, together: bool) -> Iterator[tuple
 
 
 def _delay(wake: Wake, now: float) -> int:
-    return max(0, min(MAX_DELAY_SECONDS, int(wake.due - now)))
+    # Rounded up: a message that comes too early is sent on at once, over and over, until its second is up.
+    return max(0, min(MAX_DELAY_SECONDS, math.ceil(wake.due - now)))
