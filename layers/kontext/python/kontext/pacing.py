@@ -41,6 +41,11 @@ class Rate:
         """Seconds between two requests."""
         return WINDOW_SECONDS / self.per_minute
 
+    @property
+    def at_once(self) -> int:
+        """How many may go at the same moment: never more than a minute's share."""
+        return max(1, min(self.burst, int(self.per_minute)))
+
 
 @dataclass(frozen=True)
 class Pace:
@@ -130,12 +135,14 @@ def _turn(pace: Pace, rate: Rate, at: float) -> tuple[Pace, Hold]:
 
 
 def _slot(pace: Pace, rate: Rate, now: float) -> tuple[Pace, float]:
-    idle_since = pace.next_free + (rate.burst - 1) * rate.interval
+    idle_since = pace.next_free + (rate.at_once - 1) * rate.interval
     if idle_since <= now:
-        reserved = now + rate.burst * rate.interval
-        return replace(pace, next_free=reserved, burst=rate.burst - 1), now
-    if pace.burst and now < pace.next_free:
-        return replace(pace, burst=pace.burst - 1), now
+        reserved = now + rate.at_once * rate.interval
+        return replace(pace, next_free=reserved, burst=rate.at_once - 1), now
+    # Each of the first ones stands for a slot of its own: once that is past, it is lost as any other is.
+    first_ones = min(pace.burst, int((pace.next_free - now) / rate.interval))
+    if first_ones > 0:
+        return replace(pace, burst=first_ones - 1), now
     at = max(now, pace.next_free)
     return replace(pace, next_free=at + rate.interval, burst=0), at
 
