@@ -88,9 +88,13 @@ class Connections:
 
     @cached_property
     def inputs(self) -> "Inputs":
-        from kontext.inputs import Inputs
+        from kontext.inputs import Inputs, Limits
 
-        return Inputs(self.s3, self.environment["INPUT_BUCKET"])
+        limits = Limits(
+            megabytes=float(self.environment["MAX_INPUT_MEGABYTES"]),
+            megapixels=float(self.environment["MAX_INPUT_MEGAPIXELS"]),
+        )
+        return Inputs(self.s3, self.environment["INPUT_BUCKET"], limits)
 
     @cached_property
     def outputs(self) -> "Outputs":

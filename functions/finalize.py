@@ -7,12 +7,12 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
 from connections import Connections, connect
-from kontext import events, measures, pairs
+from kontext import events, measures, pairs, words
 from kontext.errors import DeliveryError, KontextError, problem
 from kontext.renders import IN_FLIGHT, Render
 from kontext.table import ConditionFailed
 
-logger = Logger()
+logger = Logger(json_serializer=words.dumps)
 
 ENDED = ("DELIVERED", "FAILED", "UNCERTAIN")
 MAX_TRIES = 9

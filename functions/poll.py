@@ -8,7 +8,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from connections import Connections, connect
-from kontext import measures
+from kontext import measures, words
 from kontext.errors import AccountRefused, RateLimited, RecordGone, SegmindError
 from kontext.learning import MAX_MISS_SECONDS
 from kontext.renders import IN_FLIGHT, Render
@@ -16,7 +16,7 @@ from kontext.schedule import Progress, stays
 from kontext.segmind import Look, Result
 from kontext.table import ConditionFailed
 
-logger = Logger()
+logger = Logger(json_serializer=words.dumps)
 
 GONE_TIMES = 8
 """So often in a row (about three minutes) must Segmind say that it does not know a job before we believe it."""

@@ -17,7 +17,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from botocore.exceptions import BotoCoreError, ClientError
 
 from connections import Connections, connect
-from kontext import drops, events, letters, measures, pairs, parking
+from kontext import drops, events, letters, measures, pairs, parking, words
 from kontext.clock import iso
 from kontext.errors import (
     AccountRefused,
@@ -36,7 +36,7 @@ from kontext.parking import Wake
 from kontext.renders import Claim, OverLimit, Render
 from kontext.table import ConditionFailed
 
-logger = Logger()
+logger = Logger(json_serializer=words.dumps)
 
 TIME_FOR_A_SUBMIT = 45.0
 """Seconds that must be left before another request is sent: its answer may take that long."""
@@ -119,6 +119,9 @@ class Batch:
         """An object has been dropped."""
         dropped = record.s3.get_object
         key = unquote_plus(dropped.key)
+        if record.s3.bucket.name != self.via.inputs.bucket or pairs.is_error_file(key):
+            logger.info("nobody's drop", bucket=record.s3.bucket.name, key=key)
+            return
         if pairs.is_folder_placeholder(key, dropped.size or 0):
             return
         part = pairs.parse(key)
@@ -140,8 +143,8 @@ class Batch:
             self.advance_those_who_waited(message_id, key, waiting)
             return
         error_key = pairs.unknown_drop_key(key)
-        said = {**problem("unknown_drop", f"{key} fits no rule. {pairs.RULE}"), "object": key}
-        self.via.outputs.put_json(error_key, json.dumps(said, indent=2, ensure_ascii=False).encode())
+        said = {**problem("unknown_drop", f"{words.shown(key)} fits no rule. {pairs.RULE}"), "object": key}
+        self.via.outputs.put_json(error_key, words.dumps(said, indent=2).encode())
         if self.via.drops.reported(key):
             logger.info("the name fits no rule", key=key)
             measures.tell(UnknownDrops=1)

@@ -8,7 +8,7 @@ it.
 from dataclasses import dataclass, field
 from typing import Any
 
-from kontext import pairs, request
+from kontext import pairs, request, words
 from kontext.errors import BadDrop
 from kontext.inputs import Read
 from kontext.table import ConditionFailed, Item, Key, Table
@@ -135,9 +135,9 @@ def _incomplete(pair: Pair, asked: request.Parameters, images: list[Any]) -> Inc
         name = asked.get(f"input_image_{slot}")
         if image is None and name:
             wanted.append(_key_named(pair, f"input_image_{slot}", name))
-            missing.append(f"{wanted[-1]} (named by request.json)")
+            missing.append(f"{words.shown(wanted[-1])} (named by request.json)")
         elif image is None:
-            missing.append(f"image {slot}: {pair.prefix}{slot}.<png|jpg|jpeg|webp>")
+            missing.append(f"image {slot}: {words.shown(pair.prefix)}{slot}.<png|jpg|jpeg|webp>")
     return Incomplete(tuple(missing), tuple(wanted))
 
 

@@ -4,11 +4,10 @@ The contract is `schemas/event.v1.json`. Everything told comes from the record, 
 the same, under the same id.
 """
 
-import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from kontext import pairs
+from kontext import pairs, words
 from kontext.clock import iso
 
 if TYPE_CHECKING:
@@ -36,12 +35,12 @@ class Topic:
         error = event["data"]["error"]
         attributes = {
             "type": event["type"],
-            "folder": render["prefix"].partition("/")[0][:100] or "/",
+            "folder": words.shown(render["prefix"].partition("/")[0][:100]) or "/",
             "error_code": error["code"] if error else "none",
         }
         self.client.publish(
             TopicArn=self.arn,
-            Message=json.dumps(event, ensure_ascii=False),
+            Message=words.dumps(event),
             MessageAttributes={k: {"DataType": "String", "StringValue": v} for k, v in attributes.items()},
         )
 
@@ -69,7 +68,7 @@ def cloud_event(render: "Render", source: str) -> dict[str, Any]:
         "id": f"{render['render_id']}.{render['attempt']}.{kind.partition('.')[2]}",
         "source": source,
         "type": kind,
-        "subject": render["prefix"] or "/",
+        "subject": words.shown(render["prefix"]) or "/",  # CloudEvents allows no controls here; data.pair is exact
         "time": render["updated_at"],
         "datacontenttype": "application/json",
         "dataschema": SCHEMA,
@@ -87,7 +86,7 @@ def error_file(render: "Render") -> bytes:
         "request_id": render.get("request_id"),
         "at": render["updated_at"],
     }
-    return json.dumps(said, indent=2, ensure_ascii=False).encode()
+    return words.dumps(said, indent=2).encode()
 
 
 def _data(render: "Render") -> dict[str, Any]:

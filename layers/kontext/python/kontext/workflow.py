@@ -1,7 +1,8 @@
 """The one seam to the workflow: one execution for each attempt of a render, however often it is asked for."""
 
-import json
 from typing import TYPE_CHECKING, Any
+
+from kontext import words
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -25,7 +26,7 @@ class Workflow:
             self.client.start_execution(
                 stateMachineArn=self.arn,
                 name=execution_name(render),
-                input=json.dumps({**told, "look": {"wait": wait}}, ensure_ascii=False),
+                input=words.dumps({**told, "look": {"wait": wait}}),
             )
         except self.client.exceptions.ExecutionAlreadyExists:
             return False
