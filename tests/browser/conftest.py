@@ -1,0 +1,212 @@
+"""A headless Chromium, consoles to look at with it, and stacks for them: made of moto, or the embedded cloud."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from moto import mock_aws
+from PIL import Image
+
+from kontext.table import Table
+from kontext_cli.target import Target
+from kontext_cli.webconsole.command import Served, serving
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+)
+REGION = "us-east-1"
+OUTPUTS = {
+    "InputBucket": "dropped",
+    "OutputBucket": "results",
+    "RendersTable": "renders",
+    "RenderWorkflowArn": f"arn:aws:states:{REGION}:123456789012:stateMachine:render",
+}
+Serve = Callable[[Target], Served]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, with a profile of its own. Without it the test is skipped, but on CI it fails."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        why = "Chromium is not installed (tests/browser/install-chromium does it)"
+        pytest.fail(why) if os.environ.get("CI") == "true" else pytest.skip(why)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens a page, with the arguments of a browser context; at the end there must be nothing on its console."""
+    said: list[str] = []
+    with ExitStack() as opened:
+
+        def new(url: str, **context: Any) -> Page:
+            page = opened.enter_context(_page(browser, said, context))
+            page.goto(url)
+            return page
+
+        yield new
+    assert said == [], "the page's console must stay empty"
+
+
+@contextmanager
+def _page(browser: Browser, said: list[str], context: dict[str, Any]) -> Iterator[Page]:
+    made = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
+    page = made.new_page()
+    page.set_default_timeout(15_000)
+    page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: said.append(f"error: {error}"))
+    page.on("dialog", lambda dialog: (said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    yield page
+    # Requests that are under way when the page goes are not the page's errors.
+    made.close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Serves the console of a stack in this process for as long as the test lasts."""
+    with ExitStack() as running:
+        yield lambda target: running.enter_context(served(target))
+
+
+@pytest.fixture(scope="session")
+def empty() -> Iterator[Served]:
+    """The console of a stack in which there is nothing, for the whole run."""
+    with served(Target("empty", OUTPUTS, lambda service: Nothing())) as console:
+        yield console
+
+
+@contextmanager
+def served(target: Target) -> Iterator[Served]:
+    """A console that runs in a thread."""
+    with serving(target) as console:
+        thread = threading.Thread(target=console.run)
+        thread.start()
+        try:
+            yield console
+        finally:
+            console.stop()
+            thread.join()
+
+
+class Nothing:
+    """A client of any service that has nothing."""
+
+    def get_paginator(self, operation: str) -> Nothing:
+        return self
+
+    def paginate(self, **asked: Any) -> list[dict[str, Any]]:
+        return [{"Items": []}]
+
+
+@functools.cache
+def moto_client(service: str) -> Any:
+    """A client of moto's service: as slow to make as a real one, so it is kept from test to test."""
+    session: Any = boto3.session.Session("test", "test", region_name=REGION)
+    return session.client(service)
+
+
+class Stack:
+    """The buckets and the table of a stack without anything that works on them, in moto."""
+
+    client = staticmethod(moto_client)
+
+    def __init__(self) -> None:
+        for bucket in ("dropped", "results", "elsewhere"):
+            self.client("s3").create_bucket(Bucket=bucket)
+            status = {"Status": "Enabled"}
+            self.client("s3").put_bucket_versioning(Bucket=bucket, VersioningConfiguration=status)
+        self.client("dynamodb").create_table(
+            TableName="renders",
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        )
+        self.table = Table(self.client("dynamodb"), "renders")
+
+    @property
+    def target(self) -> Target:
+        """The stack as the command line sees it."""
+        return Target("test", OUTPUTS, self.client)
+
+    def put(self, key: str, body: bytes, bucket: str = "dropped") -> str:
+        """Put an object; returns its version."""
+        version: str = self.client("s3").put_object(Bucket=bucket, Key=key, Body=body)["VersionId"]
+        return version
+
+    def note(self, pk: str, sk: str, **values: Any) -> None:
+        """Write an item into the table."""
+        names = ", ".join(f"#{name} = :{name}" for name in values)
+        self.table.update({"pk": pk, "sk": sk}, f"SET {names}", **values)
+
+    def pair(self, prefix: str, *, slots: str = "12", at: float | None = None, **render: Any) -> None:
+        """A pair of grey photographs, with a render if anything is said of one."""
+        dropped = time.time() if at is None else at
+        parts = {f"part_{slot}": self._part(f"{prefix}{slot}.png", dropped) for slot in slots}
+        self.note(f"pair#{prefix}", "pair", prefix=prefix, current="r1", **parts)
+        if render:
+            self.note(f"pair#{prefix}", "render#r1", **_render(prefix, dropped, list(parts.values()), render))
+
+    def _part(self, key: str, at: float) -> dict[str, Any]:
+        version = self.put(key, photograph())
+        return {"key": key, "version_id": version, "sequencer": "1", "at": at, "width": 64, "height": 48, "kind": "png"}
+
+
+def _render(prefix: str, at: float, parts: list[dict[str, Any]], said: dict[str, Any]) -> dict[str, Any]:
+    when = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(at))
+    prompt = said.pop("prompt", "A picture.")
+    return {
+        **{"prefix": prefix, "render_id": "r1", "attempt": 1, "drop_id": "1", "status": "QUEUED"},
+        **{"created_at": when, "updated_at": when, "history": [{"at": when, "what": "claimed"}]},
+        **{"inputs": [{name: part[name] for name in ("key", "version_id")} for part in parts]},
+        **{"parameters": {"prompt": prompt, "output_format": "png"}},
+        **said,
+    }
+
+
+@pytest.fixture
+def stack() -> Iterator[Stack]:
+    """A stack that stands still."""
+    with mock_aws():
+        yield Stack()
+
+
+def photograph(colour: str = "grey", size: tuple[int, int] = (64, 48)) -> bytes:
+    """A PNG of one colour."""
+    out = io.BytesIO()
+    Image.new("RGB", size, colour).save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., Any]:
+    """Looks again until what is looked for is there."""
+    return _eventually
+
+
+def _eventually(look: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (seen := look()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what}: did not happen within {seconds:.0f} s")
+        time.sleep(0.05)
+    return seen
