@@ -75,11 +75,11 @@ class Poll:
         """The age at which to look next; None after the last look."""
         if self.looks and self.age >= self.via.learning.deadline:
             return None
-        due = self.via.learning.next_look(self.progress)
-        if due is None or not self.misses:
-            return due
-        soon = self.age + min(MAX_MISS_SECONDS, 2.0 ** (self.misses - 1))
-        return min(due, soon)
+        if not self.misses:
+            return self.via.learning.next_look(self.progress)
+        if not self.looks:  # the workflow has waited
+            return self.age
+        return self.age + min(MAX_MISS_SECONDS, 2.0 ** (self.misses - 1))
 
     def waiting(self, seconds: float) -> dict[str, Any]:
         """Hand back to the workflow, which waits for nothing."""
