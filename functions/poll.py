@@ -27,8 +27,12 @@ def handler(event: dict[str, Any], context: Any, via: Connections | None = None)
     """The entry point: the workflow's state in, what the looks told out: `outcome`, and `wait` seconds if
     `waiting`."""
     logger.append_keys(render_id=event["render_id"], pair=event["prefix"], request_id=event["request_id"])
-    poll = Poll(via or connect(), event)
-    outcome = poll.run()
+    try:
+        poll = Poll(via or connect(), event)
+        outcome = poll.run()
+    except Exception:
+        logger.exception("crashed; the workflow tries again")
+        raise
     logger.info("looked", outcome=outcome["outcome"], looks=poll.looks)
     return outcome
 
@@ -118,6 +122,7 @@ class Poll:
         logger.warning("a look told nothing", error=type(failure).__name__, status=failure.status)
         if isinstance(failure, AccountRefused):
             measures.tell(render, AccountRefused=1)
+        self.progress = self.progress.seen("", self.age)
         self.misses += 1
         self.gone = self.gone + 1 if isinstance(failure, RecordGone) else 0
         if isinstance(failure, RateLimited):
