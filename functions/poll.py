@@ -83,7 +83,8 @@ class Poll:
             return self.via.learning.next_look(self.progress)
         if not self.looks:  # the workflow has waited
             return self.age
-        return self.age + min(MAX_MISS_SECONDS, 2.0 ** (self.misses - 1))
+        soon = self.age + min(MAX_MISS_SECONDS, 2.0 ** (self.misses - 1))
+        return min(soon, self.via.learning.deadline)
 
     def waiting(self, seconds: float) -> dict[str, Any]:
         """Hand back to the workflow, which waits for nothing."""
