@@ -35,7 +35,7 @@ class Topic:
         error = event["data"]["error"]
         attributes = {
             "type": event["type"],
-            "folder": words.shown(render["prefix"].partition("/")[0][:100]) or "/",
+            "folder": _folder(render["prefix"]),
             "error_code": error["code"] if error else "none",
         }
         self.client.publish(
@@ -99,12 +99,17 @@ def _data(render: "Render") -> dict[str, Any]:
         "status": render["status"],
         "inputs": [_input(given) for given in render.get("inputs", [])],
         "request": render.get("parameters", {}),
-        "output": render.get("result"),
+        "output": {"version_id": None, **render["result"]} if "result" in render else None,
         "times": _times(render, metrics),
         "cost": render.get("cost"),
         "remaining_credits": metrics.get("remaining_credits"),
         "error": render.get("error"),
     }
+
+
+def _folder(prefix: str) -> str:
+    folder, slash, _ = prefix.partition("/")
+    return words.shown(folder[:100]) if slash and folder else "/"
 
 
 def _times(render: "Render", metrics: dict[str, float]) -> dict[str, Any]:
