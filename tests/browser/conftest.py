@@ -190,6 +190,12 @@ def stack() -> Iterator[Stack]:
         yield Stack()
 
 
+@pytest.fixture(scope="session")
+def grey() -> bytes:
+    """A grey photograph."""
+    return photograph()
+
+
 def photograph(colour: str = "grey", size: tuple[int, int] = (64, 48)) -> bytes:
     """A PNG of one colour."""
     out = io.BytesIO()

@@ -12,7 +12,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from decimal import Decimal
@@ -50,9 +50,10 @@ READ = (
 
 
 class Gallery:
-    """The pairs of one stack. Any thread may ask."""
+    """The pairs of one stack. Any thread may ask. `clock`: seconds that only go forward."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
         self._client = target.client("dynamodb")
         self._name = target.output("RendersTable")
         self._table = Table(self._client, self._name)
@@ -61,14 +62,14 @@ class Gallery:
         self._stack: dict[str, Item] = {}
         self._shown: list[str] = []
         self._credits: tuple[float, float | None] = (0.0, None)
-        self._asked = time.monotonic()
+        self._asked = self.clock()
         self.is_whole = False
         self.problem: str | None = None
 
     def page(self, group: str, start: str, limit: int) -> dict[str, Any]:
         """The newest pairs of a group (any, if empty) whose prefix begins with `start`, and counts of all groups."""
         with self._lock:
-            self._asked = time.monotonic()
+            self._asked = self.clock()
             pairs = [pair for pair in self._pairs.values() if pair.prefix.startswith(start)]
         chosen = [pair for pair in pairs if group in ("", pair.group)]
         newest = heapq.nlargest(min(limit, PAGE_MOST), chosen, key=attrgetter("since", "prefix"))
@@ -86,7 +87,7 @@ class Gallery:
 
     def is_watched(self) -> bool:
         """Whether somebody has asked for a page lately."""
-        return time.monotonic() - self._asked < WATCHED_SECONDS
+        return self.clock() - self._asked < WATCHED_SECONDS
 
     def expect(self, pair: View) -> None:
         """Show a pair that the table will know of shortly."""
@@ -182,21 +183,21 @@ def _read(gallery: Gallery, stop: threading.Event) -> None:
     while not stop.is_set():
         if gallery.is_watched():
             try:
-                next_scan = _step(gallery, next_scan)
+                next_scan = read_on(gallery, next_scan)
                 gallery.problem = None
             except Exception as error:  # noqa: BLE001  the page says it, and the next turn may work
                 gallery.problem = explain(error) or f"{type(error).__name__}: {error}"
         stop.wait(LOOK_SECONDS)
 
 
-def _step(gallery: Gallery, next_scan: float) -> float:
-    """Scan if it is time to, else look at what is unfinished; returns when the next scan may be."""
-    started = time.monotonic()
+def read_on(gallery: Gallery, next_scan: float) -> float:
+    """Scan if it is time to, else look at what is unfinished; returns when the next scan may be, by its clock."""
+    started = gallery.clock()
     if started < next_scan:
         gallery.look()
         return next_scan
     units = gallery.scan()
-    ended = time.monotonic()
+    ended = gallery.clock()
     return ended + max(units / UNITS_PER_SECOND, (ended - started) * REST_PER_WORK) - LOOK_SECONDS
 
 

@@ -12,6 +12,7 @@ const WORDS = {
 };
 const LADDER = ["CLAIMED", "SUBMITTING", "QUEUED", "PROCESSING", "COMPLETED"];
 const PAGE = 24;
+const AT_ONCE = 250;
 const SOON = 1000;
 const LATER = 3000;
 
@@ -484,7 +485,8 @@ async function look() {
     if (!answer.ok) throw new Error(page.message);
     view.lag = Number(answer.headers.get("x-now")) - Date.now() / 1000;
     draw(page);
-    if (page.counts.running || page.counts.parked || !page.is_whole) pause = SOON;
+    if (page.counts.running || page.counts.parked) pause = SOON;
+    if (!page.is_whole) pause = AT_ONCE;
     if (view.open !== null && unsettled(view.open)) await tell(view.open);
   } catch (problem) {
     if (turn !== looking) return;

@@ -1,0 +1,300 @@
+"""The console's page in a real browser, over stacks that stand still."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.sync_api import expect
+
+from kontext.errors import problem
+from kontext_cli.webconsole.command import Served
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+Open = Callable[..., "Page"]
+
+HOSTILE = "<img src=x onerror=alert(1)>\u202e'\"&amp;</script>/"
+PROMPT = "<script>alert(2)</script><style>*{display:none}</style> javascript:alert(3)"
+NOW_SHOWN = (
+    "() => document.activeElement.id || document.activeElement.name || document.activeElement.getAttribute('href')"
+)
+OUTLINED = """() => {
+  const outlined = ({ outlineWidth, outlineStyle }) => parseFloat(outlineWidth) >= 2 && outlineStyle !== 'none';
+  const active = document.activeElement;
+  const around = [active, active.closest('label'), active.closest('.pair')?.querySelector('.plates')];
+  return around.some((node) => node && outlined(getComputedStyle(node)));
+}"""
+DROP = """([photographs, place]) => {
+  const carried = new DataTransfer();
+  for (const [name, text] of photographs) {
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    carried.items.add(new File([bytes], name, { type: name.endsWith('.txt') ? 'text/plain' : 'image/png' }));
+  }
+  const target = document.querySelector(place);
+  for (const kind of ['dragover', 'drop']) {
+    target.dispatchEvent(new DragEvent(kind, { dataTransfer: carried, bubbles: true, cancelable: true }));
+  }
+}"""
+
+
+@pytest.fixture
+def page_of(stack: Any, serve: Any, open_page: Open) -> Open:
+    """Opens the page of the stack, at a part of it (`#…`)."""
+
+    def new(part: str = "", **context: Any) -> Page:
+        return open_page(serve(stack.target).url + part, **context)
+
+    return new
+
+
+def prefixes(page: Page) -> list[str]:
+    return page.locator(".pair h3").all_inner_texts()
+
+
+def drop_files(page: Page, photograph: bytes, *names: str, place: str = "body") -> None:
+    text = base64.b64encode(photograph).decode()
+    page.evaluate(DROP, [[[name, text] for name in names], place])
+
+
+def test_hostile_keys_and_prompts_are_shown_as_text(page_of: Open, stack: Any) -> None:
+    stack.pair(HOSTILE, status="FAILED", prompt=PROMPT, error=problem("refused", PROMPT))
+
+    page = page_of()
+
+    expect(page.locator(".pair h3")).to_have_text(HOSTILE)
+    expect(page.locator(".pair .prompt")).to_have_text(PROMPT)
+    page.locator(".pair h3 a").click()
+    expect(page.locator("#story-title")).to_have_text(HOSTILE)
+    expect(page.locator("#story .notice")).to_contain_text(PROMPT)
+    assert page.locator("main script, dialog script, main style, [onerror]").count() == 0
+
+
+def test_what_a_pair_waits_for_is_said_plainly(page_of: Open, stack: Any) -> None:
+    now = time.time()
+    parked = {"reason": "no_credits", "since": now - 60, "until": now + 600}
+    stack.pair("parked/", status="CLAIMED", parked=parked)
+    stack.pair("failed/", status="FAILED", error=problem("render_failed", "Content blocked."))
+    stack.pair("half/", slots="1")
+    stack.pair("unknown/", status="UNCERTAIN", error=problem("uncertain", "The answer never came."))
+
+    page = page_of()
+
+    card = page.locator(".pair")
+    expect(card.filter(has_text="parked/")).to_contain_text("waits for credits")
+    expect(card.filter(has_text="parked/")).to_contain_text("looks again at")
+    expect(card.filter(has_text="failed/")).to_contain_text("Content blocked.")
+    expect(card.filter(has_text="failed/")).to_contain_text("Nothing was charged.")
+    expect(card.filter(has_text="half/")).to_contain_text("Waiting for image 2")
+    expect(card.filter(has_text="unknown/")).to_contain_text("It may have been charged.")
+    page.get_by_role("link", name="unknown/").click()
+    expect(page.locator("#story .notice")).to_contain_text("What to do: Decide with `kontext resolve`")
+
+
+def test_a_closed_gate_is_said_above_everything(page_of: Open, stack: Any) -> None:
+    stack.note("stack", "pace", pace={"refused": "bad_key", "refused_since": 1.0, "probe_at": time.time() + 60})
+
+    page = page_of()
+
+    expect(page.locator(".banner")).to_contain_text("Nothing is sent just now: waits for a valid API key.")
+
+
+def test_the_day_and_the_credits_are_shown(page_of: Open, stack: Any) -> None:
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    stack.note("stack", f"ledger#{today}", submitted=3, completed=2, cost=0.1, reserved=0.15)
+    stack.pair("cat/", status="DELIVERED", completed_at=time.time(), metrics={"remaining_credits": 41.9}, cost=0.05)
+
+    page = page_of()
+
+    expect(page.locator("#today")).to_contain_text("USD 0.10")
+    expect(page.locator("#today")).to_contain_text("41.90")
+    expect(page.locator(".pair")).to_contain_text("USD 0.05")
+
+
+def test_a_pair_is_found_by_status_and_prefix(page_of: Open, stack: Any) -> None:
+    stack.pair("summer/one/", status="DELIVERED", at=time.time() - 10)
+    stack.pair("summer/two/", status="FAILED", error=problem("refused", "No."), at=time.time() - 20)
+    stack.pair("winter/one/", status="DELIVERED", at=time.time() - 30)
+    page = page_of()
+    expect(page.locator(".pair")).to_have_count(3)
+    assert prefixes(page) == ["summer/one/", "summer/two/", "winter/one/"], "the newest come first"
+
+    page.get_by_role("radio", name="Delivered").check()
+    expect(page.locator(".pair h3")).to_have_text(["summer/one/", "winter/one/"])
+    page.get_by_role("searchbox", name="Prefix").fill("win")
+    expect(page.locator(".pair h3")).to_have_text(["winter/one/"])
+    page.get_by_role("searchbox", name="Prefix").fill("spring")
+
+    expect(page.locator("#empty")).to_have_text("No pair fits this filter.")
+
+
+def test_it_works_by_keyboard(page_of: Open, stack: Any) -> None:
+    stack.pair("one/", status="DELIVERED", at=time.time() - 10)
+    stack.pair("two/", status="DELIVERED", at=time.time() - 20)
+    page = page_of()
+    expect(page.locator(".pair")).to_have_count(2)
+
+    walked = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        walked.append(page.evaluate(NOW_SHOWN))
+        assert page.evaluate(OUTLINED) or walked[-1] == "#pairs", f"{walked[-1]} shows that it has the focus"
+
+    assert walked == [
+        *("#pairs", "first", "second", "prompt", "aspect_ratio", "output_format", "seed", "name", "send"),
+        *("group", "prefix", "#pair=one%2F"),
+    ]
+    page.keyboard.press("Enter")
+    expect(page.locator("#story")).to_be_visible()
+    expect(page.locator("#story-title")).to_be_focused()
+    expect(page.locator("#older")).to_be_enabled()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#story-title")).to_have_text("two/")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#story-title")).to_have_text("one/")
+    page.keyboard.press("Escape")
+    expect(page.locator("#story")).to_be_hidden()
+    expect(page.get_by_role("link", name="one/")).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("radio", name="Running")).to_be_checked()
+
+
+def test_everything_has_a_name_for_those_who_cannot_see_it(page_of: Open, stack: Any) -> None:
+    stack.pair("one/", status="DELIVERED")
+    page = page_of()
+
+    for role, name in [
+        ("button", "First photograph"),
+        ("button", "Second photograph"),
+        ("textbox", "What should the picture show?"),
+        ("combobox", "Aspect ratio"),
+        ("combobox", "Format"),
+        ("textbox", "Seed"),
+        ("textbox", "Name"),
+        ("button", "Render"),
+        ("radiogroup", "Show pairs by status"),
+        ("link", "one/"),
+    ]:
+        expect(page.get_by_role(role, name=name, exact=True)).to_be_attached()
+    unnamed = page.locator("img:not([alt])")
+    assert unnamed.count() == 0
+
+
+def test_a_pair_has_an_address_of_its_own(page_of: Open, stack: Any) -> None:
+    stack.pair("summer/taj_", status="DELIVERED", prompt="Two women.")
+
+    page = page_of("#pair=summer%2Ftaj_")
+
+    expect(page.locator("#story")).to_contain_text("Two women.")
+    expect(page.locator("#story .steps")).to_contain_text("dropped taj_1.png (PNG, 64 × 48)")
+    expect(page.locator("#story .steps")).to_contain_text("claimed")
+    page.get_by_role("button", name="Close").click()
+    expect(page.locator("#story")).to_be_hidden()
+    page.go_back()
+    expect(page.locator("#story")).to_be_visible()
+
+
+def test_an_address_of_no_pair_says_so(page_of: Open, stack: Any) -> None:
+    stack.pair("one/", status="DELIVERED")
+    page = page_of()
+
+    page.evaluate("location.hash = '#pair=%E0%A4%A'")
+    expect(page.locator("#story")).to_be_hidden()
+    page.get_by_role("link", name="one/").click()
+    expect(page.locator("#story-title")).to_have_text("one/")
+
+
+@pytest.mark.parametrize("place", ["body", ".slot[data-slot='1']"])
+def test_two_photographs_dropped_at_once_fill_both_places(page_of: Open, grey: bytes, stack: Any, place: str) -> None:
+    page = page_of()
+
+    drop_files(page, grey, "left.png", "right.png", place=place)
+
+    expect(page.locator(".slot.filled img").nth(0)).to_have_attribute("alt", "left.png")
+    expect(page.locator(".slot.filled img").nth(1)).to_have_attribute("alt", "right.png")
+    page.get_by_label("What should the picture show?").fill("Both.")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".pair[data-status=DROPPED]")).to_contain_text("Both.")
+    expect(page.locator(".slot.filled")).to_have_count(0)
+    keys = [item["Key"] for item in stack.client("s3").list_objects_v2(Bucket="dropped")["Contents"]]
+    assert [key.rpartition("/")[2] for key in keys] == ["1.png", "2.png", "request.json"]
+
+
+def test_photographs_can_be_dropped_one_by_one_and_taken_back(page_of: Open, grey: bytes) -> None:
+    page = page_of()
+
+    drop_files(page, grey, "left.png")
+    drop_files(page, grey, "right.png")
+    page.get_by_role("button", name="Remove the first photograph").click()
+
+    expect(page.locator(".slot.filled img")).to_have_attribute("alt", "right.png")
+    page.get_by_role("button", name="Render").click()
+    expect(page.get_by_role("alert")).to_have_text("Choose both photographs.")
+    expect(page.get_by_label("First photograph", exact=True)).to_be_focused()
+
+
+def test_a_file_that_is_no_picture_is_refused_with_a_word(page_of: Open, grey: bytes) -> None:
+    page = page_of()
+
+    drop_files(page, grey, "notes.txt")
+
+    expect(page.get_by_role("alert")).to_contain_text("These are no pictures")
+
+
+def test_a_large_stack_is_shown_in_portions(page_of: Open, stack: Any) -> None:
+    for number in range(60):
+        stack.note(
+            f"pair#many/{number:02}/", "pair", prefix=f"many/{number:02}/", part_1={"key": "1.png", "at": number}
+        )
+
+    page = page_of()
+
+    expect(page.locator(".pair")).to_have_count(24)
+    page.get_by_role("button", name="More (36 older)").click()
+    expect(page.locator(".pair")).to_have_count(48)
+    page.get_by_role("button", name="More (12 older)").click()
+    expect(page.locator(".pair")).to_have_count(60)
+    expect(page.locator("#more")).to_be_hidden()
+    assert prefixes(page)[0] == "many/59/"
+
+
+@pytest.mark.parametrize("part", ["", "#pair=long%2F"])
+def test_a_phone_never_scrolls_sideways(page_of: Open, stack: Any, part: str) -> None:
+    stack.pair("long/", status="FAILED", prompt="w" * 400, error=problem("refused", "m" * 300))
+    stack.pair(f"{'p' * 300}/", status="DELIVERED")
+
+    page = page_of(part, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+
+    expect(page.locator(".pair")).to_have_count(2)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.evaluate("document.getElementById('story').scrollWidth") <= 390
+
+
+def test_dark_and_light_differ_and_are_both_readable(page_of: Open, empty: Served, open_page: Open) -> None:
+    shown = {}
+    for scheme in ("light", "dark"):
+        page = open_page(empty.url, color_scheme=scheme)
+        shown[scheme] = page.evaluate(
+            "() => { const style = getComputedStyle(document.body); return [style.backgroundColor, style.color]; }"
+        )
+
+    assert shown["light"] != shown["dark"]
+    assert all(_contrast(*colours) > 7 for colours in shown.values())
+
+
+def _contrast(one: str, other: str) -> float:
+    """The contrast ratio of WCAG 2."""
+    darker, lighter = sorted(map(_luminance, (one, other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(part) / 255 for part in colour.removeprefix("rgb(").removesuffix(")").split(", ")]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
