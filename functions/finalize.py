@@ -24,7 +24,11 @@ def handler(event: dict[str, Any], context: Any, via: Connections | None = None)
     """The entry point: the workflow's state in; out `outcome` (delivered, failed, again) and, if failed,
     `error`."""
     logger.append_keys(render_id=event["render_id"], pair=event["prefix"], request_id=event["request_id"])
-    outcome = Finalize(via or connect(), event).run()
+    try:
+        outcome = Finalize(via or connect(), event).run()
+    except Exception:
+        logger.exception("crashed; the workflow tries again")
+        raise
     logger.info("finalized", outcome=outcome["outcome"], code=outcome.get("error", {}).get("code"))
     return outcome
 

@@ -1,0 +1,452 @@
+"""Each alarm of the template rings: its real condition is caused, and what the stack then really measures crosses it.
+
+CloudWatch itself is emulated without embedded metrics, dimensions and periods. So each proof goes in three steps:
+cause the condition on a deployed stack; compare the measure, as emitted, with the alarm's definition, and its
+values with the threshold; then feed it to the embedded CloudWatch and see the alarm notify its topic.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from operator import ge, lt
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import httpx
+import pytest
+
+from kontext.pacing import RECHECK_SECONDS, Pacing, Rate
+from kontext.parking import MAX_DELAY_SECONDS
+from kontext.table import Table
+from kontext_cli.subscriber import Subscriber
+from kontext_cli.target import LOCAL, Target
+from kontext_local import stack
+
+Json = dict[str, Any]
+Eventually = Callable[..., Any]
+
+HOUR = 3600
+STATISTICS: dict[str, Callable[[list[float]], float]] = {"Sum": sum, "Average": mean, "Minimum": min, "Maximum": max}
+COMPARISONS = {"GreaterThanOrEqualToThreshold": ge, "LessThanThreshold": lt}
+LOW_CREDITS = 5.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One metric as it was emitted; `dimensions` by name."""
+
+    namespace: str
+    name: str
+    dimensions: dict[str, str]
+    unit: str
+    values: list[float]
+
+
+class Scene:
+    """A stack in which everything may be broken."""
+
+    def __init__(self, running: stack.LocalStack, emulator: httpx.Client, samples: Path) -> None:
+        self.running = running
+        self.emulator = emulator
+        self.samples = samples
+        self.began = time.time()
+        self.target = Target(LOCAL, running.outputs, running.client)
+        self.table = Table(running.client("dynamodb"), running.outputs["RendersTable"])
+        resources = running.client("cloudformation").describe_stack_resources(StackName="kontext-drop")
+        self.ids = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in resources["StackResources"]}
+
+    def drop(self, pair: str) -> None:
+        """Drop a pair whose prompt is its name, so that a rule of the emulator can single it out."""
+        s3, bucket = self.running.client("s3"), self.running.outputs["InputBucket"]
+        s3.put_object(Bucket=bucket, Key=f"{pair}/prompt.txt", Body=f"scene {pair}".encode())
+        for slot, name in (("1", "astronaut.png"), ("2", "coffee.png")):
+            s3.put_object(Bucket=bucket, Key=f"{pair}/{slot}.png", Body=(self.samples / name).read_bytes())
+
+    def rule(self, pair: str, **what: Any) -> None:
+        """Let the emulator misbehave at this pair."""
+        self.tell("script", {"prompt": f"scene {pair}", "times": None, **what})
+
+    def tell(self, what: str, body: Any) -> None:
+        """Set something at the emulator."""
+        answer = self.emulator.post(what, json=body)
+        assert answer.status_code == 200, answer.text
+
+    def measured(self, pair: str | None, name: str) -> list[Measured]:
+        """What the functions' logs hold of a metric of a pair, or of any, since this scene began."""
+        return [one for one in self._embedded(pair) if one.name == name]
+
+    def everything_measured(self, pair: str) -> dict[str, list[float]]:
+        """All metrics of a pair, by name."""
+        found: dict[str, list[float]] = {}
+        for one in self._embedded(pair):
+            found.setdefault(one.name, []).extend(one.values)
+        return found
+
+    def _embedded(self, pair: str | None) -> Iterator[Measured]:
+        logs = self.running.client("logs")
+        for group in ("SubmitLog", "PollLog", "FinalizeLog"):
+            pages = logs.get_paginator("filter_log_events").paginate(
+                logGroupName=self.ids[group], filterPattern='"_aws"', startTime=int(self.began * 1000)
+            )
+            for event in (event for page in pages for event in page["events"] if '"_aws"' in event["message"]):
+                line = json.loads(event["message"])
+                if pair is None or line.get("pair") == f"{pair}/":
+                    yield from _metrics_in(line)
+
+    def throttles(self, function: str) -> list[Measured]:
+        """What Lambda itself measured of a function in the last hour."""
+        dimensions = {"FunctionName": self.ids[function]}
+        answer = self.running.client("cloudwatch").get_metric_statistics(
+            Namespace="AWS/Lambda",
+            MetricName="Throttles",
+            Dimensions=_as_list(dimensions),
+            StartTime=time.time() - HOUR,
+            EndTime=time.time() + HOUR,
+            Period=HOUR,
+            Statistics=["Sum"],
+        )
+        return [Measured("AWS/Lambda", "Throttles", dimensions, "Count", [one["Sum"]]) for one in answer["Datapoints"]]
+
+    def crashes(self, pair: str, function: str) -> list[Measured]:
+        """How often a pair's workflow met a crash of a function; on AWS each is one error of that function."""
+        states, workflow = self.running.client("stepfunctions"), self.running.outputs["RenderWorkflowArn"]
+        executions = states.list_executions(stateMachineArn=workflow)["executions"]
+        history = [
+            event
+            for one in executions
+            if one["name"].startswith(f"{pair}-")
+            for event in states.get_execution_history(executionArn=one["executionArn"])["events"]
+        ]
+        failed = [e for e in history if e.get("taskFailedEventDetails", {}).get("error") == "Runtime.HandlerError"]
+        count = sum(e["taskFailedEventDetails"]["resource"].endswith(self.ids[function]) for e in failed)
+        return [Measured("AWS/Lambda", "Errors", {"FunctionName": self.ids[function]}, "Count", [float(count)])]
+
+    def of_queue(self, queue: str, name: str, value: float) -> Measured:
+        """A metric of SQS, as AWS documents it: https://docs.aws.amazon.com/AWSSimpleQueueService (CloudWatch)."""
+        url = self.running.outputs[f"{queue}Url"]
+        unit = "Seconds" if "Age" in name else "Count"
+        return Measured("AWS/SQS", name, {"QueueName": url.rpartition("/")[2]}, unit, [value])
+
+    def alarm(self, name: str) -> Json:
+        """The alarm as it is deployed."""
+        (found,) = self.running.client("cloudwatch").describe_alarms(AlarmNames=[self.ids[name]])["MetricAlarms"]
+        return found  # type: ignore[no-any-return]
+
+    def feed(self, measured: list[Measured], alarm: Json) -> None:
+        """Give CloudWatch what was emitted, once for each of the alarm's periods."""
+        client = self.running.client("cloudwatch")
+        client.set_alarm_state(AlarmName=alarm["AlarmName"], StateValue="OK", StateReason="a proof begins")
+        for period in range(alarm.get("DatapointsToAlarm", alarm["EvaluationPeriods"])):
+            for one in measured:
+                datum = {"MetricName": one.name, "Dimensions": _as_list(one.dimensions), "Unit": one.unit}
+                datum |= {"Values": one.values, "Timestamp": time.time() - period * alarm["Period"] + 1}
+                client.put_metric_data(Namespace=one.namespace, MetricData=[datum])
+
+    def mend(self) -> None:
+        """Put everything right, so that what is still waiting goes on."""
+        self.emulator.delete("script").raise_for_status()
+        self.tell("settings", {"credits": 100.0, "spend_limit": None, "keys": [self.running.emulator_key]})
+        self.tell("settings", {"models": {"multi-image-kontext-pro": "available"}})
+        pacing = Pacing(self.table, Rate(per_minute=1))
+        pacing.look()
+        pacing.accept()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.LocalStack]:
+    home = tmp_path_factory.mktemp("alarms")
+    emulator = {"inference": 0.2, "pixels": 65_536, "workers": 4, "rate_limit": None}
+    parameters = {"SettleSeconds": "2", "RequestsPerMinute": "1200", "AlarmEmail": "operators@example.com"}
+    parameters |= {"LowCredits": str(LOW_CREDITS), "LookCostSeconds": "0.02"}
+    options = stack.Options(keep=False, emulator=emulator, parameters=parameters, wait_scale=0.2)
+    with stack.using(home, options) as started:
+        yield started
+
+
+@pytest.fixture
+def scene(running: stack.LocalStack, samples: Path) -> Iterator[Scene]:
+    with httpx.Client(base_url=f"{running.segmind_url}/_emulator/", trust_env=False) as emulator:
+        played = Scene(running, emulator, samples)
+        yield played
+        played.mend()
+
+
+@pytest.fixture
+def operator(scene: Scene) -> Iterator[Subscriber]:
+    """Somebody who is called when an alarm rings."""
+    with Subscriber(scene.target, "AlarmTopicArn") as called:
+        yield called
+
+
+def wrong_key(scene: Scene, eventually: Eventually) -> list[Measured]:
+    scene.tell("settings", {"keys": ["SG_0000000000000000"]})
+
+    scene.drop("wrong-key")
+
+    return eventually(lambda: scene.measured(None, "AccountRefused"), "the refusal")  # type: ignore[no-any-return]
+
+
+def no_credits(scene: Scene, eventually: Eventually) -> list[Measured]:
+    scene.tell("settings", {"credits": 0.01})
+
+    scene.drop("no-credits")
+
+    return eventually(lambda: scene.measured(None, "AccountRefused"), "the refusal")  # type: ignore[no-any-return]
+
+
+def forbidden(scene: Scene, eventually: Eventually) -> list[Measured]:
+    scene.tell("settings", {"models": {"multi-image-kontext-pro": "forbidden"}})
+
+    scene.drop("forbidden")
+
+    return eventually(lambda: scene.measured(None, "AccountRefused"), "the refusal")  # type: ignore[no-any-return]
+
+
+def spend_limit(scene: Scene, eventually: Eventually) -> list[Measured]:
+    scene.tell("settings", {"spend_limit": 0.0})
+
+    scene.drop("spend-limit")
+
+    return eventually(lambda: scene.measured(None, "AccountRefused"), "the refusal")  # type: ignore[no-any-return]
+
+
+def revoked_key(scene: Scene, eventually: Eventually) -> list[Measured]:
+    scene.rule("revoked", on="submit", inference=20.0)
+    scene.drop("revoked")
+    eventually(lambda: scene.measured("revoked", "Submitted"), "the submit")
+
+    scene.tell("settings", {"keys": ["SG_0000000000000000"]})
+
+    return eventually(lambda: scene.measured("revoked", "AccountRefused"), "a refused look")  # type: ignore[no-any-return]
+
+
+def low_credits(scene: Scene, eventually: Eventually) -> list[Measured]:
+    scene.tell("settings", {"credits": LOW_CREDITS})
+
+    scene.drop("low-credits")
+
+    return eventually(lambda: scene.measured("low-credits", "RemainingCredits"), "the completed job")  # type: ignore[no-any-return]
+
+
+def segmind_down(scene: Scene, eventually: Eventually) -> list[Measured]:
+    scene.tell("script", {"on": "submit", "times": None, "status": 503, "body": {"error": "temporarily unavailable"}})
+
+    scene.drop("down")
+
+    # The next probe meets the outage too, and says so again.
+    eventually(lambda: len(scene.measured("down", "ParkedOutage")) >= 2, "the second park")
+    return scene.measured("down", "ParkedOutage")[:1]
+
+
+def lost_answer(scene: Scene, eventually: Eventually) -> list[Measured]:
+    scene.rule("lost", on="submit", accept=True, drop=True)
+
+    scene.drop("lost")
+
+    return eventually(lambda: scene.measured("lost", "Uncertain"), "the loss")  # type: ignore[no-any-return]
+
+
+def renders_fail(scene: Scene, eventually: Eventually) -> list[Measured]:
+    scene.rule("blocked", on="submit", fail="content blocked")
+
+    scene.drop("blocked")
+    scene.drop("good")
+
+    failed = eventually(lambda: scene.measured("blocked", "Failed"), "the failure")
+    delivered = eventually(lambda: scene.measured("good", "Failed"), "the delivery")
+    return [*failed, *delivered]
+
+
+def undelivered(scene: Scene, eventually: Eventually) -> list[Measured]:
+    scene.rule("elsewhere", on="submit", output_url="https://elsewhere.example/picture.png")
+
+    scene.drop("elsewhere")
+
+    return eventually(lambda: scene.measured("elsewhere", "Undelivered"), "the end")  # type: ignore[no-any-return]
+
+
+def dead_letter(scene: Scene, eventually: Eventually) -> list[Measured]:
+    sqs, outputs = scene.running.client("sqs"), scene.running.outputs
+    sqs.set_queue_attributes(QueueUrl=outputs["UploadQueueUrl"], Attributes={"VisibilityTimeout": "1"})
+
+    sqs.send_message(QueueUrl=outputs["UploadQueueUrl"], MessageBody="this is no message")
+
+    dead = eventually(lambda: _visible(sqs, outputs["DeadLetterQueueUrl"]), "the death")
+    return [scene.of_queue("DeadLetterQueue", "ApproximateNumberOfMessagesVisible", dead)]
+
+
+def stopped_submitter(scene: Scene, eventually: Eventually) -> list[Measured]:
+    client, sqs = scene.running.client("lambda"), scene.running.client("sqs")
+    (mapping,) = client.list_event_source_mappings(FunctionName=scene.ids["SubmitFunction"])["EventSourceMappings"]
+    client.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+
+    scene.drop("stopped")
+
+    url = scene.running.outputs["UploadQueueUrl"]
+    eventually(lambda: _visible(sqs, url) == 3, "three messages that nobody takes")
+    client.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+    # Nobody waits for half an hour here: a message that stays is so old after it.
+    return [scene.of_queue("UploadQueue", "ApproximateAgeOfOldestMessage", 1800.0)]
+
+
+def poll_crashes(scene: Scene, eventually: Eventually) -> list[Measured]:
+    return _without_its_policy(scene, eventually, "Poll")
+
+
+def finalize_crashes(scene: Scene, eventually: Eventually) -> list[Measured]:
+    return _without_its_policy(scene, eventually, "Finalize")
+
+
+def poll_throttled(scene: Scene, eventually: Eventually) -> list[Measured]:
+    client, function = scene.running.client("lambda"), scene.ids["PollFunction"]
+    client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
+
+    scene.drop("throttled")
+
+    try:
+        eventually(lambda: _sum(scene.throttles("PollFunction")), "the throttle")
+    finally:
+        client.delete_function_concurrency(FunctionName=function)
+    return scene.throttles("PollFunction")
+
+
+PROOFS: dict[str, tuple[Callable[[Scene, Eventually], list[Measured]], ...]] = {
+    "AccountRefusedAlarm": (wrong_key, no_credits, forbidden, spend_limit, revoked_key),
+    "LowCreditsAlarm": (low_credits,),
+    "SegmindDownAlarm": (segmind_down,),
+    "UncertainAlarm": (lost_answer,),
+    "RendersFailingAlarm": (renders_fail,),
+    "UndeliveredAlarm": (undelivered,),
+    "DeadLettersAlarm": (dead_letter,),
+    "UploadQueueOldAlarm": (stopped_submitter,),
+    "PollFailingAlarm": (poll_crashes,),
+    "FinalizeFailingAlarm": (finalize_crashes,),
+    "PollThrottledAlarm": (poll_throttled,),
+}
+"""For each alarm what makes it ring. A new alarm needs a line here."""
+
+
+def test_every_alarm_of_the_stack_is_proved(scene: Scene) -> None:
+    alarms = {name for name in scene.ids if name.endswith("Alarm")}
+
+    assert alarms == PROOFS.keys()
+
+
+@pytest.mark.parametrize(
+    ("alarm", "cause"), [pytest.param(a, c, id=f"{a}-{c.__name__}") for a, causes in PROOFS.items() for c in causes]
+)
+def test_an_alarm_rings(
+    scene: Scene, operator: Subscriber, eventually: Eventually, alarm: str, cause: Callable[..., list[Measured]]
+) -> None:
+    measured = cause(scene, eventually)
+
+    defined = scene.alarm(alarm)
+    assert {(one.namespace, one.name) for one in measured} == {(defined["Namespace"], defined["MetricName"])}
+    assert [one.dimensions for one in measured] == [_by_name(defined["Dimensions"])] * len(measured)
+    assert {one.unit for one in measured} <= {defined.get("Unit", one.unit) for one in measured}
+    assert _crosses(defined, [value for one in measured for value in one.values])
+    scene.feed(measured, defined)
+    call = eventually(lambda: _call_of(scene.ids[alarm], operator), "the call", 10)
+    assert call["NewStateValue"] == "ALARM"
+    assert f"docs/operations.md#{alarm.lower()}" in call["AlarmDescription"]
+
+
+def test_a_delivered_pair_rings_nothing(scene: Scene, eventually: Eventually) -> None:
+    scene.drop("peaceful")
+    eventually(lambda: scene.measured("peaceful", "Delivered"), "the delivery")
+
+    measured = scene.everything_measured("peaceful")
+
+    ours = [scene.alarm(name) for name in PROOFS if scene.alarm(name)["Namespace"] == "kontext-drop"]
+    ringing = [a["AlarmName"] for a in ours if (values := measured.get(a["MetricName"])) and _crosses(a, values)]
+    assert ringing == []
+    assert {name: values for name, values in measured.items() if name in ("Submitted", "Delivered", "CostUsd")} == {
+        "Submitted": [1.0],
+        "Delivered": [1.0],
+        "CostUsd": [0.05],
+    }
+
+
+def test_who_is_named_by_the_parameter_is_asked_to_confirm(running: stack.LocalStack) -> None:
+    topic = running.outputs["AlarmTopicArn"]
+
+    subscriptions = running.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+
+    assert ("email", "operators@example.com") in [(one["Protocol"], one["Endpoint"]) for one in subscriptions]
+
+
+def test_an_alarm_about_a_closed_gate_does_not_end_between_two_probes(scene: Scene) -> None:
+    refused, down = scene.alarm("AccountRefusedAlarm"), scene.alarm("SegmindDownAlarm")
+
+    longest = RECHECK_SECONDS[1]
+
+    assert refused["Period"] * refused["EvaluationPeriods"] > longest
+    assert down["Period"] >= longest
+    assert down["EvaluationPeriods"] > down["DatapointsToAlarm"]
+
+
+def test_the_messages_of_parked_renders_are_never_old_enough_to_ring(scene: Scene) -> None:
+    url = scene.running.outputs["UploadQueueUrl"]
+    attributes = scene.running.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"])
+    receives = json.loads(attributes["Attributes"]["RedrivePolicy"])["maxReceiveCount"]
+
+    oldest = MAX_DELAY_SECONDS + receives * 150
+
+    assert oldest < scene.alarm("UploadQueueOldAlarm")["Threshold"]
+
+
+def _metrics_in(line: Json) -> Iterator[Measured]:
+    for directive in line["_aws"]["CloudWatchMetrics"]:
+        (names,) = directive["Dimensions"]
+        dimensions = {name: line[name] for name in names}
+        for metric in directive["Metrics"]:
+            values = line[metric["Name"]]
+            values = values if isinstance(values, list) else [values]
+            yield Measured(directive["Namespace"], metric["Name"], dimensions, metric["Unit"], values)
+
+
+def _crosses(alarm: Json, values: list[float]) -> bool:
+    statistic = STATISTICS[alarm["Statistic"]](values)
+    return bool(COMPARISONS[alarm["ComparisonOperator"]](statistic, alarm["Threshold"]))
+
+
+def _call_of(alarm: str, operator: Subscriber) -> Json | None:
+    # The embedded CloudWatch ignores dimensions, so that other alarms on a metric of this name call, too.
+    return next((call for call in operator.receive() if call["AlarmName"] == alarm), None)
+
+
+def _by_name(dimensions: list[dict[str, str]]) -> dict[str, str]:
+    return {one["Name"]: one["Value"] for one in dimensions}
+
+
+def _as_list(dimensions: dict[str, str]) -> list[dict[str, str]]:
+    return [{"Name": name, "Value": value} for name, value in dimensions.items()]
+
+
+def _sum(measured: list[Measured]) -> float:
+    return sum(value for one in measured for value in one.values)
+
+
+def _visible(sqs: Any, url: str) -> int:
+    name = "ApproximateNumberOfMessages"
+    return int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])
+
+
+def _without_its_policy(scene: Scene, eventually: Eventually, name: str) -> list[Measured]:
+    """What Lambda measures of a function that may do nothing any more."""
+    iam, role = scene.running.client("iam"), scene.ids[f"{name}Role"]
+    policy = iam.get_role_policy(RoleName=role, PolicyName=name.lower())["PolicyDocument"]
+    iam.delete_role_policy(RoleName=role, PolicyName=name.lower())
+    pair, function = f"{name.lower()}-crashes", f"{name}Function"
+
+    scene.drop(pair)
+
+    try:
+        eventually(lambda: _sum(scene.crashes(pair, function)) >= 3, "the third crash")
+    finally:
+        iam.put_role_policy(RoleName=role, PolicyName=name.lower(), PolicyDocument=json.dumps(policy))
+    return scene.crashes(pair, function)
