@@ -31,6 +31,14 @@ check: $(READY) ## format, lint, types, template
 	$(BIN)/cfn-lint template.yaml
 	AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 $(BIN)/sam validate --lint
 
+.PHONY: bench
+bench: $(READY) ## measure time and cost, and write bench/report.md
+	@$(BIN)/python -m bench.report
+
+.PHONY: soak
+soak: $(READY) ## 200 pairs at once and the other promises, on the embedded cloud (about ten minutes)
+	KONTEXT_PAIRS=200 $(BIN)/pytest tests/e2e/test_promises.py -s
+
 .PHONY: down
 down: $(READY) ## stop the stack that `kontext up` left running on this machine
 	@$(BIN)/kontext down

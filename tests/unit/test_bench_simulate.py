@@ -3,19 +3,16 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from segmind.v2 import DEFAULT_POLL_INTERVAL_S
 
-simulate = pytest.importorskip("bench.simulate")
-
-import numpy as np  # noqa: E402
-from segmind.v2 import DEFAULT_POLL_INTERVAL_S  # noqa: E402
-
-from bench import costs, pollers, report  # noqa: E402
-from bench.optimum import best_looks, evaluate, frontier  # noqa: E402
-from bench.part import Part  # noqa: E402
-from bench.workloads import DESCRIPTIONS, STATIONARY, Empirical, Renders, sample  # noqa: E402
-from kontext.schedule import BREAK_EVEN_SECONDS, LONGEST_STAY_SECONDS, Progress, looks  # noqa: E402
-from kontext.sketch import Sketch  # noqa: E402
+from bench import costs, pollers, report, simulate
+from bench.optimum import best_looks, evaluate, frontier
+from bench.part import Part
+from bench.workloads import DESCRIPTIONS, STATIONARY, Empirical, Renders, sample
+from kontext.schedule import BREAK_EVEN_SECONDS, LONGEST_STAY_SECONDS, Progress, looks
+from kontext.sketch import Sketch
 
 ROOT = Path(__file__).parents[2]
 NARROW = STATIONARY["cv0.2"]
