@@ -46,7 +46,7 @@ class Inputs:
         try:
             answer = self.client.get_object(Bucket=self.bucket, Key=key, Range=f"bytes=0-{_FIRST_BYTES - 1}")
         except ClientError as error:
-            return self._unreadable(key, error)
+            return self._unreadable(key, slot, error)
         body = answer["Body"].read()
         read: Read = {
             "key": key,
@@ -96,14 +96,15 @@ class Inputs:
         answer = self.client.get_object(Bucket=self.bucket, Key=read["key"], Range=f"bytes={start}-{end - 1}", **pinned)
         return answer["Body"].read()
 
-    def _unreadable(self, key: str, error: ClientError) -> Read | None:
+    def _unreadable(self, key: str, slot: str, error: ClientError) -> Read | None:
         code = error.response["Error"]["Code"]
         if code in _ABSENT:
             return None
         if code == "InvalidRange":  # what S3 answers for an object of no bytes
-            return self._unread(key) | _problem(key, "invalid_image", "it is empty (0 bytes)")
+            wrong = "invalid_request" if slot in ("request", "prompt") else "invalid_image"
+            return self._unread(key) | _problem(key, wrong, "it is empty (0 bytes)")
         if code == "InvalidObjectState":
-            return self._unread(key) | _problem(key, "invalid_image", "it is archived; restore it, then drop it again")
+            return self._unread(key) | _problem(key, bad, "it is archived; restore it, then drop it again")
         raise error
 
     def _unread(self, key: str) -> Read:
