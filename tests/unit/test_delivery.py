@@ -1,0 +1,216 @@
+"""Copying a picture: only a whole one, of the asked kind, from an allowed host."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from kontext.delivery import MAX_PICTURE_BYTES, Allowed, Delivery
+from kontext.errors import DeliveryError
+from kontext.outputs import PART_BYTES, Outputs
+from kontext_local.segmind.padding import padded
+
+Aws = Callable[[str], Any]
+Encoded = Callable[..., bytes]
+Deliver = Callable[..., dict[str, Any]]
+
+URL = "https://images.segmind.com/outputs/a.png"
+TOO_LARGE = {"content-length": str(MAX_PICTURE_BYTES + 1)}
+HOSTS = ("images.segmind.com", "127.0.0.1:8080")
+
+
+class Host:
+    """A file host that gives prepared answers, one after the other and the last one for ever."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self.answers = list(answers)
+        self.asked: list[str] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(str(request.url))
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def deliver(aws: Aws, bucket: str) -> Deliver:
+    """Copies what a host gives: `deliver(host, output_format="jpg")`."""
+
+    def copy(host: Host, url: str = URL, output_format: str = "png") -> dict[str, Any]:
+        delivery = Delivery(Outputs(aws("s3"), bucket), Allowed(HOSTS), httpx.MockTransport(host))
+        return delivery.copy(url, "taj/result.x", output_format, {"render-id": "r1"}, {"IfNoneMatch": "*"})
+
+    return copy
+
+
+@pytest.fixture
+def delivered(aws: Aws, bucket: str) -> Callable[[], list[bytes]]:
+    """The objects in the output bucket."""
+
+    def read() -> list[bytes]:
+        listed = aws("s3").list_objects_v2(Bucket=bucket).get("Contents", [])
+        return [aws("s3").get_object(Bucket=bucket, Key=item["Key"])["Body"].read() for item in listed]
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("output_format", "kind", "content_type"), [("png", "PNG", "image/png"), ("jpg", "JPEG", "image/jpeg")]
+)
+def test_a_picture_arrives_byte_for_byte_and_is_described(
+    deliver: Deliver,
+    delivered: Callable[[], list[bytes]],
+    encoded: Encoded,
+    output_format: str,
+    kind: str,
+    content_type: str,
+) -> None:
+    picture = encoded(kind, (40, 30))
+
+    result = deliver(Host(httpx.Response(200, content=picture)), output_format=output_format)
+
+    assert delivered() == [picture]
+    assert result["version_id"]
+    assert {name: result[name] for name in result if name not in ("version_id", "etag")} == {
+        "bucket": "photographs",
+        "key": "taj/result.x",
+        "content_type": content_type,
+        "bytes": len(picture),
+        "sha256": hashlib.sha256(picture).hexdigest(),
+        "width": 40,
+        "height": 30,
+    }
+
+
+def test_a_large_picture_is_passed_on_in_parts(
+    deliver: Deliver, delivered: Callable[[], list[bytes]], encoded: Encoded
+) -> None:
+    picture = b"".join(padded(encoded(), 2 * PART_BYTES + 12_345))
+
+    result = deliver(Host(httpx.Response(200, content=iter([picture]))))
+
+    assert [hashlib.sha256(body).hexdigest() for body in delivered()] == [result["sha256"]]
+    assert result["bytes"] == len(picture)
+
+
+def _cut(content: bytes) -> Iterator[bytes]:
+    yield content[: len(content) // 2]
+    raise httpx.RemoteProtocolError("peer closed connection")
+
+
+@pytest.mark.parametrize(
+    ("answer", "final"),
+    [
+        pytest.param(lambda picture: httpx.Response(404), False, id="404"),
+        pytest.param(lambda picture: httpx.Response(503), False, id="503"),
+        pytest.param(lambda picture: httpx.ConnectError("refused"), False, id="no connection"),
+        pytest.param(lambda picture: httpx.ReadTimeout("late"), False, id="no answer"),
+        pytest.param(lambda picture: httpx.Response(200, content=_cut(picture)), False, id="cut off by the network"),
+        pytest.param(lambda picture: httpx.Response(200, content=picture[:-8]), False, id="cut off unnoticed"),
+        pytest.param(lambda picture: httpx.Response(200, content=b""), False, id="empty"),
+        pytest.param(lambda picture: httpx.Response(200, text="<html>"), True, id="a web page"),
+        pytest.param(lambda picture: httpx.Response(200, content=b"\xff\xd8\xff\xe0"), True, id="another kind"),
+        pytest.param(
+            lambda picture: httpx.Response(
+                200, headers={"content-length": str(MAX_PICTURE_BYTES + 1)}, content=iter([b""])
+            ),
+            True,
+            id="too large",
+        ),
+    ],
+)
+def test_what_is_not_the_whole_picture_is_not_delivered(
+    deliver: Deliver,
+    delivered: Callable[[], list[bytes]],
+    encoded: Encoded,
+    answer: Callable[[bytes], httpx.Response],
+    final: bool,
+) -> None:
+    with pytest.raises(DeliveryError) as refused:
+        deliver(Host(answer(encoded())))
+
+    assert refused.value.final is final
+    assert delivered() == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param(URL, id="an allowed host"),
+        pytest.param("https://images.segmind.com:443/a.png", id="with the usual port"),
+        pytest.param("https://IMAGES.segmind.com./a.png", id="spelled otherwise"),
+        pytest.param("http://127.0.0.1:8080/a.png", id="named with its port, plain"),
+        pytest.param("https://127.0.0.1:8080/a.png", id="named with its port"),
+    ],
+)
+def test_an_allowed_host_is_asked(deliver: Deliver, encoded: Encoded, url: str) -> None:
+    host = Host(httpx.Response(200, content=encoded()))
+
+    deliver(host, url)
+
+    assert len(host.asked) == 1
+
+
+FORBIDDEN = [
+    pytest.param("http://images.segmind.com/a.png", id="plain"),
+    pytest.param("https://images.segmind.com:8443/a.png", id="another port"),
+    pytest.param("https://evil.example/a.png", id="another host"),
+    pytest.param("https://images.segmind.com.evil.example/a.png", id="a host that begins alike"),
+    pytest.param("https://evil-images.segmind.com/a.png", id="a host that ends alike"),
+    pytest.param("https://images.segmind.com@evil.example/a.png", id="in the user's name"),
+    pytest.param("https://user:pw@images.segmind.com/a.png", id="with a password"),
+    pytest.param("https://evil.example\\@images.segmind.com/a.png", id="read differently by two parsers"),
+    pytest.param("http://127.0.0.1:8081/a.png", id="another port of this machine"),
+    pytest.param("http://169.254.169.254/latest/meta-data", id="metadata"),
+    pytest.param("file:///etc/passwd", id="a file"),
+    pytest.param("ftp://images.segmind.com/a.png", id="another protocol"),
+    pytest.param("https://[::1/a.png", id="broken"),
+    pytest.param("https://images.segmind.com:port/a.png", id="a port in words"),
+    pytest.param("", id="nothing"),
+]
+
+
+@pytest.mark.parametrize("url", FORBIDDEN)
+def test_no_other_host_is_ever_asked(deliver: Deliver, url: str) -> None:
+    host = Host(httpx.Response(200))
+
+    with pytest.raises(DeliveryError) as refused:
+        deliver(host, url)
+
+    assert refused.value.final
+    assert host.asked == []
+
+
+@pytest.mark.parametrize("url", FORBIDDEN[2:11])
+def test_a_redirect_to_another_host_is_not_followed(deliver: Deliver, url: str) -> None:
+    host = Host(httpx.Response(302, headers={"location": url}))
+
+    with pytest.raises(DeliveryError) as refused:
+        deliver(host)
+
+    assert refused.value.final
+    assert host.asked == [URL]
+
+
+def test_a_redirect_on_an_allowed_host_is_followed(deliver: Deliver, encoded: Encoded) -> None:
+    host = Host(httpx.Response(302, headers={"location": "/b.png"}), httpx.Response(200, content=encoded()))
+
+    deliver(host)
+
+    assert host.asked == [URL, "https://images.segmind.com/b.png"]
+
+
+def test_redirects_come_to_an_end(deliver: Deliver) -> None:
+    host = Host(httpx.Response(302, headers={"location": URL}))
+
+    with pytest.raises(DeliveryError, match="too often") as refused:
+        deliver(host)
+
+    assert refused.value.final
+    assert len(host.asked) == 4

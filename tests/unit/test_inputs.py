@@ -1,0 +1,172 @@
+"""The input bucket: what a dropped object is, and the link that Segmind gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from kontext.inputs import LINK_SECONDS, Inputs
+
+Aws = Callable[[str], Any]
+Encoded = Callable[..., bytes]
+Drop = Callable[..., str]
+
+
+@pytest.fixture
+def inputs(aws: Aws, bucket: str) -> Inputs:
+    signing = boto3.client("s3", region_name="us-east-1", config=Config(signature_version="s3v4"))
+    return Inputs(signing, bucket)
+
+
+@pytest.fixture
+def drop(aws: Aws, bucket: str) -> Drop:
+    """Drops an object; gives its version: `drop(key, body, prompt="…")`, the rest is its metadata."""
+
+    def put(key: str, body: bytes, **metadata: str) -> str:
+        answer = aws("s3").put_object(Bucket=bucket, Key=key, Body=body, Metadata=metadata)
+        return str(answer["VersionId"])
+
+    return put
+
+
+def test_an_image_is_read_with_its_size_and_its_metadata(inputs: Inputs, drop: Drop, encoded: Encoded) -> None:
+    picture = encoded("JPEG", (40, 30))
+    version = drop("a b+ü/1.PNG", picture, prompt="A cat.", seed="7")
+
+    read = inputs.read("a b+ü/1.PNG", "1")
+
+    assert read is not None
+    assert read.pop("etag")
+    assert read == {
+        "key": "a b+ü/1.PNG",
+        "version_id": version,
+        "bytes": len(picture),
+        "kind": "jpeg",
+        "width": 40,
+        "height": 30,
+        "parameters": {"prompt": "A cat.", "seed": 7},
+    }
+
+
+@pytest.mark.parametrize(
+    ("slot", "body", "parameters"),
+    [
+        (
+            "request",
+            b'{"prompt": "A cat.", "input_image_1": "/me.png"}',
+            {"prompt": "A cat.", "input_image_1": "/me.png"},
+        ),
+        ("prompt", b"A cat.\n", {"prompt": "A cat."}),
+    ],
+)
+def test_a_file_that_asks_for_something_is_read(
+    inputs: Inputs, drop: Drop, slot: str, body: bytes, parameters: dict[str, Any]
+) -> None:
+    drop(f"taj/{slot}", body)
+
+    read = inputs.read(f"taj/{slot}", slot)
+
+    assert read is not None
+    assert read["parameters"] == parameters
+    assert "problem" not in read
+
+
+@pytest.mark.parametrize(
+    ("slot", "body", "code", "said"),
+    [
+        pytest.param("1", b"", "invalid_image", "empty", id="empty image"),
+        pytest.param("1", b"<!doctype html><html>", "invalid_image", "not a PNG, JPEG or WebP", id="web page"),
+        pytest.param("2", b"\x89PNG\r\n\x1a\n\0\0", "invalid_image", "cut off", id="truncated image"),
+        pytest.param("image", b"GIF89a", "invalid_image", "not a PNG, JPEG or WebP", id="named image of another kind"),
+        pytest.param("request", b"", "invalid_request", "empty", id="empty request"),
+        pytest.param("request", b'{"seed": "x"}', "invalid_request", "seed", id="wrong parameter"),
+        pytest.param("request", b" " * 70_000, "invalid_request", "longer than", id="huge request"),
+        pytest.param("prompt", b"", "invalid_request", "empty", id="empty prompt"),
+        pytest.param("prompt", b"\xff\xfe\x00\xd8", "invalid_request", "UTF-8", id="prompt in bytes"),
+    ],
+)
+def test_what_cannot_be_used_says_why_and_is_kept_as_a_problem(
+    inputs: Inputs, drop: Drop, slot: str, body: bytes, code: str, said: str
+) -> None:
+    drop("taj/x", body)
+
+    read = inputs.read("taj/x", slot)
+
+    assert read is not None
+    assert read["problem"]["code"] == code
+    assert read["problem"]["message"].startswith("taj/x: ")
+    assert said in read["problem"]["message"]
+    assert read["etag"]
+    assert "parameters" not in read
+
+
+def test_wrong_metadata_is_a_problem_of_the_request_not_of_the_image(
+    inputs: Inputs, drop: Drop, encoded: Encoded
+) -> None:
+    drop("taj/1.png", encoded(), seed="seven")
+
+    read = inputs.read("taj/1.png", "1")
+
+    assert read is not None
+    assert read["problem"]["code"] == "invalid_request"
+    assert "seed" in read["problem"]["message"]
+
+
+def test_an_object_that_is_gone_is_none(inputs: Inputs, drop: Drop, aws: Aws, bucket: str) -> None:
+    drop("taj/1.png", b"x")
+    aws("s3").delete_object(Bucket=bucket, Key="taj/1.png")
+
+    assert inputs.read("taj/1.png", "1") is None
+    assert inputs.read("never/there.png", "1") is None
+
+
+def test_an_object_that_may_not_be_read_is_not_taken_for_one_that_is_gone(aws: Aws) -> None:
+    with pytest.raises(ClientError):
+        Inputs(aws("s3"), "no-such-bucket-of-ours").read("taj/1.png", "1")
+
+
+class Counting:
+    """An S3 client that counts the bytes that it is asked for."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.given = 0
+
+    def get_object(self, **asked: Any) -> Any:
+        answer = self.client.get_object(**asked)
+        self.given += answer["ContentLength"]
+        return answer
+
+
+def test_a_large_image_is_not_read_whole(aws: Aws, bucket: str, drop: Drop, encoded: Encoded) -> None:
+    noise = encoded("PNG", (40, 30))
+    drop("taj/1.png", noise[:-12] + b"\0\x10\0\0kpAd" + bytes(0x100000 + 4) + noise[-12:])
+    client = Counting(aws("s3"))
+
+    read = Inputs(client, bucket).read("taj/1.png", "1")  # type: ignore[arg-type]
+
+    assert read is not None
+    assert read["bytes"] > 1_000_000
+    assert client.given < 150_000
+
+
+def test_a_link_gives_the_version_that_was_read_and_ends_within_the_hour(
+    inputs: Inputs, drop: Drop, encoded: Encoded
+) -> None:
+    version = drop("a b+ü/1.png", encoded())
+    read = inputs.read("a b+ü/1.png", "1")
+    drop("a b+ü/1.png", b"something newer")
+
+    assert read is not None
+    link = httpx.URL(inputs.link(read))
+
+    assert link.params["versionId"] == version
+    assert int(link.params["X-Amz-Expires"]) == LINK_SECONDS <= 3600
+    assert link.params["X-Amz-Algorithm"] == "AWS4-HMAC-SHA256"
+    assert link.path.endswith("/a b+ü/1.png")

@@ -1,0 +1,187 @@
+"""The output bucket: what may be written over what, and how much memory it takes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from kontext.outputs import PART_BYTES, PARTS_IN_FLIGHT, Condition, Outputs, Overtaken
+
+Aws = Callable[[str], Any]
+NEW: Condition = {"IfNoneMatch": "*"}
+DESCRIBED = ("image/png", {"render-id": "r1"})
+
+
+@pytest.fixture
+def outputs(aws: Aws, bucket: str) -> Outputs:
+    return Outputs(aws("s3"), bucket)
+
+
+@pytest.fixture
+def stored(aws: Aws, bucket: str) -> Callable[[str], bytes]:
+    return lambda key: aws("s3").get_object(Bucket=bucket, Key=key)["Body"].read()  # type: ignore[no-any-return]
+
+
+def put(outputs: Outputs, key: str, parts: Iterable[bytes], condition: Condition = NEW) -> dict[str, Any]:
+    with outputs.upload(key, *DESCRIBED, condition) as upload:
+        for part in parts:
+            upload.add(part)
+        return upload.finish()
+
+
+SIZES = [
+    pytest.param([b"small"], id="one part"),
+    pytest.param([b"x" * PART_BYTES, b"rest"], id="two parts"),
+    pytest.param([bytes([n]) * PART_BYTES for n in range(4)] + [b"rest"], id="more parts than fly at once"),
+]
+
+
+@pytest.mark.parametrize("parts", SIZES)
+def test_an_object_is_written_in_parts_and_in_order(
+    outputs: Outputs, stored: Callable[[str], bytes], parts: list[bytes]
+) -> None:
+    written = put(outputs, "taj/result.png", parts)
+
+    assert hashlib.sha256(stored("taj/result.png")).digest() == hashlib.sha256(b"".join(parts)).digest()
+    assert written["ETag"]
+    assert written["VersionId"]
+
+
+@pytest.mark.parametrize("parts", SIZES[:2])
+def test_an_object_keeps_its_type_and_its_metadata(outputs: Outputs, aws: Aws, bucket: str, parts: list[bytes]) -> None:
+    put(outputs, "taj/result.png", parts)
+
+    head = aws("s3").head_object(Bucket=bucket, Key="taj/result.png")
+    assert (head["ContentType"], head["Metadata"]) == ("image/png", {"render-id": "r1"})
+
+
+def test_the_condition_is_that_nobody_has_written_since_we_looked(
+    outputs: Outputs, stored: Callable[[str], bytes]
+) -> None:
+    before = outputs.standing("taj/result.png")
+    put(outputs, "taj/result.png", [b"theirs"], condition=before)
+
+    with pytest.raises(Overtaken):
+        put(outputs, "taj/result.png", [b"ours"], condition=before)
+    put(outputs, "taj/result.png", [b"ours after another look"], condition=outputs.standing("taj/result.png"))
+
+    assert stored("taj/result.png") == b"ours after another look"
+
+
+class Bucket:
+    """An S3 client that takes parts for as long as it is told to, and refuses the end with a status."""
+
+    def __init__(self, refuse: int | None = None) -> None:
+        self.refuse = refuse
+        self.calls: list[str] = []
+        self.flying = self.most_flying = 0
+        self._lock = threading.Lock()
+
+    def create_multipart_upload(self, **_: Any) -> dict[str, str]:
+        self.calls.append("create")
+        return {"UploadId": "u"}
+
+    def upload_part(self, **_: Any) -> dict[str, str]:
+        with self._lock:
+            self.flying += 1
+            self.most_flying = max(self.most_flying, self.flying)
+        with self._lock:
+            self.flying -= 1
+        return {"ETag": "e"}
+
+    def complete_multipart_upload(self, **asked: Any) -> dict[str, Any]:
+        self.calls.append(f"complete {asked.get('IfNoneMatch')}")
+        return self._answer()
+
+    def put_object(self, **asked: Any) -> dict[str, Any]:
+        self.calls.append(f"put {asked.get('IfNoneMatch')}")
+        return self._answer()
+
+    def abort_multipart_upload(self, **_: Any) -> None:
+        self.calls.append("abort")
+
+    def _answer(self) -> dict[str, Any]:
+        if self.refuse:
+            metadata: Any = {"HTTPStatusCode": self.refuse}
+            raise ClientError({"Error": {"Code": "Refused"}, "ResponseMetadata": metadata}, "Put")
+        return {"ETag": "e"}
+
+
+LARGE = [b"x" * PART_BYTES] * 6
+
+
+@pytest.mark.parametrize("status", [409, 412])
+@pytest.mark.parametrize("parts", [[b"small"], LARGE[:2]], ids=["at once", "in parts"])
+def test_whoever_is_overtaken_writes_nothing(status: int, parts: list[bytes]) -> None:
+    bucket = Bucket(refuse=status)
+
+    with pytest.raises(Overtaken):
+        put(Outputs(bucket, "pictures"), "taj/result.png", parts)  # type: ignore[arg-type]
+
+    assert bucket.calls == (["put *"] if len(parts) == 1 else ["create", "complete *", "abort"])
+
+
+def test_any_other_refusal_is_passed_on_and_leaves_no_debris() -> None:
+    bucket = Bucket(refuse=403)
+
+    with pytest.raises(ClientError):
+        put(Outputs(bucket, "pictures"), "taj/result.png", LARGE)  # type: ignore[arg-type]
+
+    assert bucket.calls[-1] == "abort"
+
+
+def test_a_source_that_fails_leaves_neither_object_nor_debris(outputs: Outputs, aws: Aws, bucket: str) -> None:
+    def parts() -> Iterator[bytes]:
+        yield from [b"x" * PART_BYTES] * 2
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        put(outputs, "taj/result.png", parts())
+
+    assert "Uploads" not in aws("s3").list_multipart_uploads(Bucket=bucket)
+    assert "Contents" not in aws("s3").list_objects_v2(Bucket=bucket)
+
+
+def test_no_more_parts_fly_at_once_than_the_memory_is_meant_for() -> None:
+    bucket = Bucket()
+
+    put(Outputs(bucket, "pictures"), "taj/result.png", LARGE)  # type: ignore[arg-type]
+
+    assert bucket.most_flying <= PARTS_IN_FLIGHT
+    assert bucket.calls == ["create", "complete *"]
+
+
+def test_a_part_is_as_large_as_s3_asks_for() -> None:
+    assert PART_BYTES == 5 * 1024 * 1024
+
+
+def test_who_wrote_a_picture_stands_in_its_metadata(outputs: Outputs) -> None:
+    put(outputs, "taj/result.png", [b"picture"])
+
+    assert outputs.written_by("taj/result.png") == "r1"
+    assert outputs.written_by("taj/result.jpg") is None
+
+
+def test_what_is_removed_is_out_of_sight_and_kept(outputs: Outputs, aws: Aws, bucket: str) -> None:
+    put(outputs, "taj/result.png", [b"picture"])
+
+    outputs.remove("taj/result.png")
+    outputs.remove("never/there.png")
+
+    assert "Contents" not in aws("s3").list_objects_v2(Bucket=bucket)
+    (version,) = aws("s3").list_object_versions(Bucket=bucket)["Versions"]
+    assert version["Key"] == "taj/result.png"
+
+
+def test_an_error_file_is_json_for_every_program(outputs: Outputs, aws: Aws, bucket: str) -> None:
+    outputs.put_json("taj/error.json", b'{"code": "refused"}')
+
+    answer = aws("s3").get_object(Bucket=bucket, Key="taj/error.json")
+    assert answer["ContentType"] == "application/json"
+    assert json.loads(answer["Body"].read()) == {"code": "refused"}
