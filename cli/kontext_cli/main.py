@@ -128,12 +128,15 @@ def drop(
 def status(
     prefix: Annotated[str, typer.Argument(help="Only pairs whose prefix begins so.", show_default=False)] = "",
     limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = 30,
+    ledger: Annotated[bool, typer.Option("--ledger", help="Show what was spent each day instead.")] = False,
     stack: Stack = None,
     json: Json = False,
 ) -> None:
-    """Show what became of the pairs that were dropped."""
+    """Show what became of the pairs that were dropped, or what was spent."""
     from kontext_cli import status as command
 
+    if ledger:
+        raise typer.Exit(command.ledger(stack=stack, as_json=json))
     raise typer.Exit(command.run(prefix, stack=stack, limit=limit, as_json=json))
 
 

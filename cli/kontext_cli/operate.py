@@ -163,7 +163,7 @@ def resume(*, stack: str | None) -> int:
     """Open the gate, whatever closed it; returns the exit code."""
     operator = Operator(target.find(stack))
     operator.pacing.look()
-    operator.pacing.accept()
+    operator.pacing.accept(time.time())
     with progress() as shown:
         shown.line(
             "Resumed: waiting renders come back within five minutes; if the account is still refused, they park again."

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import groupby
 from operator import itemgetter
@@ -30,6 +31,8 @@ class Render:
     parameters: dict[str, Any] = field(default_factory=dict)
     request_id: str | None = None
     parked: dict[str, Any] | None = None
+    place: int | None = None
+    """The place in line, 1 is next, of a render that waits for its turn."""
     error: dict[str, Any] | None = None
     result: dict[str, Any] | None = None
     cost: float | None = None
@@ -70,11 +73,48 @@ class Records:
         if start:
             exact = (self.pair(start + separator) for separator in SEPARATORS)
             if found := next((pair for pair in exact if pair), None):
-                return [found]
+                return [found] if not _in_line(found) else [pair for pair in self._all() if pair.prefix == found.prefix]
+        return [pair for pair in self._all() if pair.prefix.startswith(start)]
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """The money of each UTC day, newest first: counts of renders, and USD `reserved` and `cost`."""
+        days = [item for item in self._table.query("stack") if item["sk"].startswith("ledger#")]
+        names = ("submitted", "not_charged", "completed", "reserved", "cost")
+        return [
+            {"day": item["sk"].partition("#")[2], **{name: item.get(name, 0) for name in names}}
+            for item in sorted(days, key=itemgetter("sk"), reverse=True)
+        ]
+
+    def _all(self) -> list[Pair]:
         items = sorted(self._table.scan(), key=itemgetter("pk", "sk"))
         pairs = [_pair(group) for _, group in groupby(items, itemgetter("pk"))]
-        chosen = [pair for pair in pairs if pair and pair.prefix.startswith(start)]
-        return sorted(chosen, key=lambda pair: pair.since or datetime.now(UTC), reverse=True)
+        known = _placed([pair for pair in pairs if pair])
+        return sorted(known, key=lambda pair: pair.since or datetime.now(UTC), reverse=True)
+
+
+def _in_line(pair: Pair) -> bool:
+    return any(_waits_for_its_turn(render) for render in pair.renders)
+
+
+def _waits_for_its_turn(render: Render) -> bool:
+    return render.status == "CLAIMED" and (render.parked or {}).get("reason") in ("pace", "rate_limited")
+
+
+def _placed(pairs: list[Pair]) -> list[Pair]:
+    """The pairs, each render that waits for its turn with its place in line."""
+    line = sorted((r.parked or {})["until"] for pair in pairs for r in pair.renders if _waits_for_its_turn(r))
+
+    def place(render: Render) -> Render:
+        if not _waits_for_its_turn(render):
+            return render
+        return replace(render, place=bisect_left(line, (render.parked or {})["until"]) + 1)
+
+    def with_places(pair: Pair) -> Pair:
+        renders = [place(render) for render in pair.renders]
+        shown = detail(renders[0]) if _in_line(pair) and renders else pair.detail
+        return replace(pair, renders=renders, detail=shown)
+
+    return [with_places(pair) for pair in pairs]
 
 
 def _pair(group: Iterable[dict[str, Any]]) -> Pair | None:
@@ -112,16 +152,18 @@ def _render(item: dict[str, Any]) -> Render:
 def detail(render: Render) -> str:
     """The one thing worth knowing beside the status."""
     if render.parked:
-        return parked(render.parked)
+        return parked(render.parked, render.place)
     if render.error:
         return str(render.error.get("message", render.error.get("code", "")))
     return str((render.result or {}).get("key", ""))
 
 
-def parked(park: dict[str, Any]) -> str:
+def parked(park: dict[str, Any], place: int | None = None) -> str:
     """Why a render waits, and how long."""
-    until = moment(park["until"]).strftime("%H:%M:%S UTC") if "until" in park else "its reason ends"
-    return f"parked ({park.get('reason')}) until {until}, goes on by itself"
+    if place:
+        return f"number {place} in line, goes at about {moment(park['until']):%H:%M:%S} UTC"
+    since = f" since {moment(park['since']):%H:%M:%S} UTC" if "since" in park else ""
+    return f"parked ({park.get('reason')}){since}, goes on by itself"
 
 
 def moment(value: str | float) -> datetime:

@@ -34,6 +34,22 @@ def run(prefix: str, *, stack: str | None, limit: int, as_json: bool) -> int:
     return 0
 
 
+def ledger(*, stack: str | None, as_json: bool) -> int:
+    """Show what was spent each UTC day; returns the exit code."""
+    days = Records(target.find(stack)).ledger()
+    if as_json:
+        print_json(days)
+        return 0
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in ("UTC day", "submitted", "not charged", "completed", "reserved USD", "cost USD"):
+        table.add_column(title, justify="left" if title == "UTC day" else "right")
+    for day in days:
+        counts = (str(day[name]) for name in ("submitted", "not_charged", "completed"))
+        table.add_row(day["day"], *counts, f"{day['reserved']:.2f}", f"{day['cost']:.2f}")
+    Console().print(table if days else "Nothing has been spent so far.")
+    return 0
+
+
 def _show_many(console: Console, pairs: list[Pair], limit: int) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("pair", "status", "age", ""):
@@ -67,7 +83,7 @@ def _facts(render: Render) -> dict[str, Any]:
         "render id": render.render_id,
         "request id": render.request_id,
         "prompt": render.parameters.get("prompt"),
-        "waits": parked(render.parked) if render.parked else None,
+        "waits": parked(render.parked, render.place) if render.parked else None,
         "result": result.get("key"),
         "cost": f"USD {render.cost:.2f}" if render.cost else None,
         "error": error.get("message"),

@@ -109,10 +109,16 @@ def test_the_render_that_speaks_for_the_pair_comes_first() -> None:
             id="a wrong part",
         ),
         pytest.param(
-            render(status="CLAIMED", parked={"reason": "no_credits", "until": int(NOW.timestamp())}),
+            render(status="CLAIMED", parked={"reason": "no_credits", "since": int(NOW.timestamp())}),
             "CLAIMED",
-            "parked (no_credits) until 03:04:05 UTC",
+            "parked (no_credits) since 03:04:05 UTC, goes on by itself",
             id="parked",
+        ),
+        pytest.param(
+            render(status="CLAIMED", parked={"reason": "pace", "until": int(NOW.timestamp())}),
+            "CLAIMED",
+            "number 1 in line, goes at about 03:04:05 UTC",
+            id="in line",
         ),
         pytest.param(render(status="FAILED", error={"message": "blocked"}), "FAILED", "blocked", id="failed"),
         pytest.param(render(status="DELIVERED", result={"key": "k"}), "DELIVERED", "k", id="delivered"),
