@@ -230,6 +230,7 @@ class Batch:
         if self.context.get_remaining_time_in_millis() < TIME_FOR_A_SUBMIT * 1000:
             raise OutOfTime
         verdict = self.via.pacing.admit(self.via.clock.now(), in_line=in_line)
+        self.tell_of_gate()
         if isinstance(verdict, Hold):
             self.park(render, verdict.reason, verdict.until)
             return
@@ -265,7 +266,8 @@ class Batch:
         else:
             self.accepted(render, request_id)
         if probe:
-            self.via.pacing.accept()
+            self.via.pacing.accept(self.via.clock.now())
+            self.tell_of_gate()
 
     def accepted(self, render: Render, request_id: str) -> None:
         """Segmind has the job: two places remember its request_id, the record and the workflow."""
@@ -304,6 +306,18 @@ class Batch:
         if reason in measures.REFUSALS:
             measures.tell(render, AccountRefused=1)
         self.park(render, reason, pace.probe_at, status=status, message=message)
+        self.tell_of_gate()
+
+    def tell_of_gate(self) -> None:
+        """Tell subscribers once that the gate was closed or opened, whoever did it; what fails is told later."""
+        change = self.via.pacing.untold()
+        if change is None:
+            return
+        try:
+            self.via.topic.publish_change(change)
+            self.via.pacing.told(change)
+        except (ClientError, BotoCoreError):
+            logger.exception("nobody was told of the gate", change=change.what, reason=change.reason)
 
     def park(self, render: Render, reason: str, until: float, **said: Any) -> None:
         """Put a render aside; the record first, so that a crash in between only sends its message twice."""

@@ -153,7 +153,7 @@ class Scene:
         self.tell("settings", {"models": {"multi-image-kontext-pro": "available"}})
         pacing = Pacing(self.table, Rate(per_minute=1))
         pacing.look()
-        pacing.accept()
+        pacing.accept(time.time())
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,10 @@ from cloudevents.core.bindings.http import HTTPMessage, from_structured_event, t
 from kontext import events, request
 from kontext.clock import iso
 from kontext.drops import Complete, Drops, Pair
-from kontext.errors import CODES, problem
-from kontext.events import Topic, announce, cloud_event, error_file
+from kontext.errors import CODES, REASONS, problem
+from kontext.events import Topic, announce, cloud_event, error_file, gate_event
 from kontext.outputs import Outputs
+from kontext.pacing import Change
 from kontext.renders import Render, Renders
 
 Aws = Callable[[str], Any]
@@ -89,6 +90,9 @@ class Stage:
     def rejected(self) -> Render:
         return self.renders.reject(self.pair, problem("invalid_image", "empty"), "e", NOW).render
 
+
+GATES = sorted(REASONS.keys() - {"pace", "rate_limited"})
+"""What lets all renders wait; the others concern one, or are no news."""
 
 ENDS = [
     name
@@ -202,6 +206,38 @@ def test_a_delivered_render_is_told_with_everything_a_backend_needs(ended: Calla
         "inference_seconds": 12,
         "segmind_seconds": 12.0,
     }
+
+
+@pytest.fixture(params=[(what, reason) for what in ("parked", "resumed") for reason in GATES], ids=".".join)
+def change(request: pytest.FixtureRequest) -> Change:
+    """Each way in which the gate may be closed or opened."""
+    return Change(*request.param, NOW, NOW + 60 if request.param[0] == "resumed" else NOW)
+
+
+def test_a_change_of_the_gate_is_told_as_the_contract_says(change: Change) -> None:
+    event = json.loads(json.dumps(gate_event(change, SOURCE)))
+
+    assert [error.message for error in CONTRACT.iter_errors(event)] == []
+    assert (event["type"], event["data"]["reason"]) == (f"kontext.{change.what}", change.reason)
+    assert (event["data"]["error"] is None) == (change.what == "resumed")
+    parsed = from_structured_event(
+        HTTPMessage({"content-type": "application/cloudevents+json"}, json.dumps(event).encode())
+    )
+    assert parsed.get_id() == change.id
+
+
+def test_a_change_of_the_gate_has_every_field_of_a_render(ended: Callable[[str], Render]) -> None:
+    of_a_render = cloud_event(ended("delivered"), SOURCE)
+
+    of_the_gate = gate_event(Change("parked", "outage", NOW, NOW), SOURCE)
+
+    assert of_a_render.keys() == of_the_gate.keys()
+    assert of_a_render["data"].keys() <= of_the_gate["data"].keys()
+    assert of_a_render["data"]["times"].keys() == of_the_gate["data"]["times"].keys()
+
+
+def test_the_contract_lists_every_reason_that_closes_the_gate() -> None:
+    assert set(SCHEMA["definitions"]["gate"]["properties"]["reason"]["enum"]) == set(GATES)
 
 
 def test_telling_again_tells_the_same(stage: Stage, ended: Callable[[str], Render], end: str) -> None:
@@ -323,6 +359,17 @@ def test_subscribers_can_filter_by_type_folder_and_error(
     (message,) = published()
     assert {name: value["StringValue"] for name, value in message["MessageAttributes"].items()} == attributes
     assert json.loads(message["Body"])["type"] == attributes["type"]
+
+
+@pytest.mark.parametrize(("what", "code"), [("parked", "no_credits"), ("resumed", "none")])
+def test_subscribers_can_filter_changes_of_the_gate_too(
+    topic: Topic, published: Callable[[], list[dict[str, Any]]], what: Any, code: str
+) -> None:
+    topic.publish_change(Change(what, "no_credits", NOW, NOW))
+
+    (message,) = published()
+    attributes = {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
+    assert attributes == {"type": f"kontext.{what}", "folder": "/", "error_code": code}
 
 
 @pytest.mark.parametrize(

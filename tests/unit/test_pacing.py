@@ -160,7 +160,10 @@ def test_the_longer_an_account_is_refused_the_rarer_it_is_asked() -> None:
 def test_one_success_opens_the_gate() -> None:
     closed = refuse(Pace(next_free=NOW + 9), "outage", NOW)
 
-    assert accept(closed) == Pace(next_free=NOW + 9)
+    opened = accept(closed, NOW + 7)
+
+    assert admit(opened, PRO, NOW + 7, in_line=True)[1] == Go(NOW + 9)
+    assert (opened.refused, opened.ended, opened.ended_since, opened.opened_at) == (None, "outage", NOW, NOW + 7)
 
 
 def test_a_paused_stack_stays_closed_whatever_is_answered() -> None:
@@ -170,7 +173,33 @@ def test_a_paused_stack_stays_closed_whatever_is_answered() -> None:
 
     assert isinstance(verdict, Hold)
     assert verdict.reason == "paused"
-    assert accept(paused) == Pace()
+    assert accept(paused, NOW + 9).refused is None
+
+
+@pytest.mark.parametrize(
+    ("moves", "told"),
+    [
+        pytest.param([], None, id="never closed"),
+        pytest.param(["bad_key"], "gate.1000000000.bad_key.parked", id="closed"),
+        pytest.param(["bad_key", "bad_key"], "gate.1000000000.bad_key.parked", id="refused again"),
+        pytest.param(["bad_key", "no_credits"], "gate.1000000000.no_credits.parked", id="for another reason"),
+        pytest.param(["bad_key", None], "gate.1000000000.bad_key.resumed", id="opened"),
+        pytest.param(["bad_key", None, None], "gate.1000000000.bad_key.resumed", id="opened twice"),
+        pytest.param(["bad_key", None, "outage"], "gate.1000002000.outage.parked", id="closed once more"),
+    ],
+)
+def test_each_change_of_the_gate_is_to_be_told_once(table: Table, moves: list[str | None], told: str | None) -> None:
+    gate = Pacing(table, PRO)
+    for second, reason in enumerate(moves):
+        gate.refuse(reason, NOW + second) if reason else gate.accept(NOW + second)
+
+    change = gate.untold()
+
+    assert (change and change.id) == told
+    if change:
+        gate.told(change)
+    assert gate.untold() is None
+    assert Pacing(table, PRO).look().told == told
 
 
 def test_who_waits_at_a_gate_never_waits_for_longer_than_between_two_probes() -> None:
@@ -195,7 +224,7 @@ def test_a_closed_gate_is_seen_by_every_submitter(table: Table) -> None:
 
     here.refuse("no_credits", NOW)
     seen = there.admit(NOW, in_line=False)
-    here.accept()
+    here.accept(NOW + 1)
     reopened = there.admit(NOW + 1, in_line=False)
 
     assert isinstance(seen, Hold)

@@ -9,15 +9,19 @@ from urllib.parse import urlsplit, urlunsplit
 
 from kontext import pairs, words
 from kontext.clock import iso
+from kontext.errors import REASONS
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
 
     from kontext.drops import Drops
     from kontext.outputs import Outputs
+    from kontext.pacing import Change
     from kontext.renders import Render, Renders
 
 SCHEMA = "urn:kontext-drop:schema:event:v1"
+GATE = "stack"
+"""The subject of what concerns all pairs; no pair's prefix is called so, because it ends with a separator."""
 TYPES = {"DELIVERED": "kontext.rendered", "FAILED": "kontext.failed", "UNCERTAIN": "kontext.uncertain"}
 
 
@@ -31,13 +35,15 @@ class Topic:
 
     def publish(self, render: "Render") -> None:
         """Tell how a render ended. Subscribers may be told twice; the event's id is the same."""
-        event = cloud_event(render, self.source)
+        self._send(cloud_event(render, self.source), _folder(render["prefix"]))
+
+    def publish_change(self, change: "Change") -> None:
+        """Tell that renders wait for the account, or go on. As with renders, the id stays the same."""
+        self._send(gate_event(change, self.source), "/")
+
+    def _send(self, event: dict[str, Any], folder: str) -> None:
         error = event["data"]["error"]
-        attributes = {
-            "type": event["type"],
-            "folder": _folder(render["prefix"]),
-            "error_code": error["code"] if error else "none",
-        }
+        attributes = {"type": event["type"], "folder": folder, "error_code": error["code"] if error else "none"}
         self.client.publish(
             TopicArn=self.arn,
             Message=words.dumps(event),
@@ -76,6 +82,21 @@ def cloud_event(render: "Render", source: str) -> dict[str, Any]:
     }
 
 
+def gate_event(change: "Change", source: str) -> dict[str, Any]:
+    """That all renders wait (`kontext.parked`), or go on (`kontext.resumed`), as a structured CloudEvent."""
+    return {
+        "specversion": "1.0",
+        "id": change.id,
+        "source": source,
+        "type": f"kontext.{change.what}",
+        "subject": GATE,
+        "time": iso(change.at),
+        "datacontenttype": "application/json",
+        "dataschema": SCHEMA,
+        "data": _gate(change),
+    }
+
+
 def error_file(render: "Render") -> bytes:
     """`error.json`: what happened, whether anything was charged, and what to do, for the one who dropped the
     pair."""
@@ -110,6 +131,34 @@ def _data(render: "Render") -> dict[str, Any]:
 def _folder(prefix: str) -> str:
     folder, slash, _ = prefix.partition("/")
     return words.shown(folder[:100]) if slash and folder else "/"
+
+
+def _gate(change: "Change") -> dict[str, Any]:
+    closed = change.what == "parked"
+    known = REASONS[change.reason]
+    error = {"code": change.reason, "message": known.meaning, "charged": known.charged, "remedy": known.remedy}
+    nothing = dict.fromkeys(("pair", "render_id", "attempt", "request_id", "output", "cost", "remaining_credits"))
+    return {
+        **nothing,
+        "status": change.what.upper(),
+        "inputs": [],
+        "request": {},
+        "times": {**dict.fromkeys(_TIMES), "ended_at": iso(change.at)},
+        "reason": change.reason,
+        "since": iso(change.since),
+        "error": error if closed else None,
+    }
+
+
+_TIMES = (
+    "claimed_at",
+    "submitted_at",
+    "completed_at",
+    "ended_at",
+    "queue_seconds",
+    "inference_seconds",
+    "segmind_seconds",
+)
 
 
 def _times(render: "Render", metrics: dict[str, float]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ writes their answer by compare-and-swap. Two schedules stand in it:
 """
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from kontext.table import ConditionFailed, Key, Table
 
@@ -63,6 +63,27 @@ class Pace:
     refused_since: float = 0.0
     asked_at: float = 0.0
     probe_at: float = 0.0
+    ended: str | None = None
+    """The reason for which the gate was closed before it was opened at `opened_at`; it had been since `ended_since`."""
+    ended_since: float = 0.0
+    opened_at: float = 0.0
+    told: str | None = None
+    """The `id` of the change of the gate that subscribers were told last."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """The gate was closed (`parked`) or opened again (`resumed`) at `at`, because of `reason`."""
+
+    what: Literal["parked", "resumed"]
+    reason: str
+    since: float
+    at: float
+
+    @property
+    def id(self) -> str:
+        """The same whenever this change is told."""
+        return f"gate.{round(self.since * 1000)}.{self.reason}.{self.what}"
 
 
 @dataclass(frozen=True)
@@ -118,9 +139,22 @@ def pause(pace: Pace, now: float) -> Pace:
     return replace(pace, refused=PAUSED, refused_since=now, asked_at=0.0, probe_at=now + _FOR_EVER_SECONDS)
 
 
-def accept(pace: Pace) -> Pace:
+def accept(pace: Pace, now: float) -> Pace:
     """The account works: open the gate."""
-    return replace(pace, refused=None, refused_since=0.0, asked_at=0.0, probe_at=0.0)
+    if not pace.refused:
+        return pace
+    opened = replace(pace, ended=pace.refused, ended_since=pace.refused_since, opened_at=now)
+    return replace(opened, refused=None, refused_since=0.0, asked_at=0.0, probe_at=0.0)
+
+
+def untold(pace: Pace) -> Change | None:
+    """What became of the gate, if subscribers have not been told yet."""
+    change = None
+    if pace.refused:
+        change = Change("parked", pace.refused, pace.refused_since, pace.refused_since)
+    elif pace.ended:
+        change = Change("resumed", pace.ended, pace.ended_since, pace.opened_at)
+    return change if change and change.id != pace.told else None
 
 
 def push(pace: Pace, reset_at: float | None, now: float) -> Pace:
@@ -185,9 +219,18 @@ class Pacing:
         while not self._swap(pause(_pace(self._seen), now)):
             pass
 
-    def accept(self) -> None:
+    def accept(self, now: float) -> None:
         """`accept`, for all submitters."""
-        while not self._swap(accept(_pace(self._seen))):
+        while not self._swap(accept(_pace(self._seen), now)):
+            pass
+
+    def untold(self) -> Change | None:
+        """`untold`, of the state as it was last seen."""
+        return untold(_pace(self._seen))
+
+    def told(self, change: Change) -> None:
+        """Subscribers have been told of a change."""
+        while not self._swap(replace(_pace(self._seen), told=change.id)):
             pass
 
     def push(self, reset_at: float | None, now: float) -> Pace:
