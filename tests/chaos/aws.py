@@ -49,28 +49,14 @@ class Client:
             raise ReadTimeoutError(endpoint_url=f"https://{self._name}.amazonaws.com")
         if kind == "conflict":
             raise _conflict(operation, asked)
-        if kind == "partly":
-            return self._partly(asked)
         raise s3.error(*_TROUBLE[self._name], operation)
-
-    def _partly(self, asked: dict[str, Any]) -> Any:
-        entries = asked["Entries"]
-        taken = entries[: len(entries) // 2]
-        if taken:
-            self._service.send_message_batch(QueueUrl=asked["QueueUrl"], Entries=taken)
-        failed = [{"Id": entry["Id"], "Code": "InternalError"} for entry in entries[len(taken) :]]
-        return {"Successful": [{"Id": entry["Id"]} for entry in taken], "Failed": failed}
 
 
 def _kinds(operation: str) -> tuple[str, ...]:
     if operation in READS:
         return EVERYWHERE
-    special = {
-        "update_item": ("conflict",),
-        "transact_write_items": ("conflict",),
-        "send_message_batch": ("partly",),
-    }
-    return (*EVERYWHERE, "repeated", *special.get(operation, ()))
+    conflict = ("conflict",) if operation in ("update_item", "transact_write_items") else ()
+    return (*EVERYWHERE, "repeated", *conflict)
 
 
 def _conflict(operation: str, asked: dict[str, Any]) -> ClientError:

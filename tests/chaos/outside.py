@@ -21,7 +21,7 @@ class Fault:
 
     `crash before` and `crash after` the call takes effect; an `error` answer; a `time-out with effect` or `without`;
     a call `repeated` by the SDK because its first answer was lost; a `stall` of the process before the call; what
-    else a service is known for (`conflict`, `partly`, `gateway time-out`). A message delivered `twice`, `again`
+    else a service is known for (`conflict`, `gateway time-out`). A message delivered `twice`, `again`
     although it was worked on, or `late`.
     """
 
@@ -42,7 +42,7 @@ class Fault:
         return cls(int(at), known[kind])
 
 
-SPECIAL = ("repeated", "conflict", "partly", "gateway time-out")
+SPECIAL = ("repeated", "conflict", "gateway time-out")
 MESSAGE_FAULTS = ("twice", "again", "late")
 
 

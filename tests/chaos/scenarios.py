@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.chaos.deeds import Drop, Secret, account, image, request, vendor
@@ -21,7 +21,7 @@ class Scenario:
     ends: dict[str, set[str]]
 
 
-def pair(prefix: str = TAJ, at: float = 0.0, prompt: str = "both at the Taj") -> list[tuple[float, Deed]]:
+def pair(prefix: str = TAJ, at: float = 0.0, prompt: str = "both at the Taj") -> list[tuple[float, Drop]]:
     """Two images and a request, the request last."""
     return [
         (at, image(f"{prefix}1.png")),
@@ -30,14 +30,125 @@ def pair(prefix: str = TAJ, at: float = 0.0, prompt: str = "both at the Taj") ->
     ]
 
 
+def named(name: str = "/shared/a.png", prefix: str = TAJ, at: float = 0.0) -> list[tuple[float, Deed]]:
+    """An image and a request that names the other one."""
+    asked = request(prefix, prompt=f"both in {prefix}", input_image_1=name)
+    return [(at, image(f"{prefix}2.png")), (at + 0.1, asked)]
+
+
+def many(count: int, *, at: float = 0.0, every: float) -> list[tuple[float, Deed]]:
+    """Pairs one after another."""
+    pairs = [pair(f"p{n}/", at + every * n, f"both of {n}") for n in range(count)]
+    return [step for steps in pairs for step in steps]
+
+
+def all_of(count: int) -> dict[str, set[str]]:
+    """All of `many` are delivered."""
+    return {f"p{n}/": {"DELIVERED"} for n in range(count)}
+
+
+def elsewhere() -> list[tuple[float, Deed]]:
+    """The vendor names a host that pictures must not come from."""
+    return [(0.0, vendor(output_url="https://elsewhere.example/picture.png", times=None))]
+
+
+def trouble_with_looks() -> list[tuple[float, Deed]]:
+    """The vendor answers looks in every wrong way."""
+    answers: list[dict[str, Any]] = [
+        {"status": 500, "body": {"error": "oh"}},
+        {"status": 401, "body": {"error": "who?"}},
+        {"status": 200, "text": "<html>"},
+        {"status": 429, "body": {"error": "slow"}},
+        {"status": 404, "body": {"error": "not found"}},
+        {"drop": True},
+        {"status": 200, "body": {"status": "DREAMING"}},
+    ]
+    rules = [vendor(on="status", nth=2 + n, **answer) for n, answer in enumerate(answers)]
+    backwards = vendor(on="result", patch={"status": "PROCESSING"})
+    return [(0.0, rule) for rule in (*rules, backwards)]
+
+
+def prompt_file(text: str) -> Drop:
+    return Drop("taj/prompt.txt", text.encode())
+
+
 def scenario(name: str, *steps: tuple[float, Deed], end: str | dict[str, set[str]] = "DELIVERED", **more: Any) -> Scenario:
     schedule = Schedule(tuple(Step(at, deed) for at, deed in steps), **more)
     return Scenario(name, schedule, end if isinstance(end, dict) else {TAJ: {end}})
 
 
+MIDNIGHT = 57_600.0
+"""Seconds from the beginning to the end of its UTC day."""
+
 SCENARIOS: dict[str, Scenario] = {
     one.name: one
     for one in (
         scenario("pair", *pair()),
+        scenario("no prompt", *pair()[:2]),
+        scenario("a prompt at the last moment", *pair()[:2], (19.2, prompt_file("at the last moment"))),
+        scenario("told twice", *[(at, replace(drop, notices=2)) for at, drop in pair()]),
+        scenario("dropped again", *pair(), *pair(at=200.0)),
+        scenario("dropped again meanwhile", *pair(), *pair(at=10.0)),
+        scenario("changed meanwhile", *pair(), (10.0, image("taj/2.png", "another"))),
+        scenario("changed at once", *pair(), (0.3, request(TAJ, prompt="another"))),
+        scenario("changed and changed back", *pair(), (100.0, request(TAJ, prompt="b")), (200.0, pair()[2][1])),
+        scenario("changed in form", *pair(), (100.0, request(TAJ, prompt="both", output_format="jpg"))),
+        scenario("the job fails", (0.0, vendor(fail="blocked")), *pair(), end="FAILED render_failed"),
+        scenario("dropped again after it failed", (0.0, vendor(fail="blocked")), *pair(), (300.0, pair()[1][1])),
+        scenario("refused", (0.0, vendor(status=400, body={"error": "no"})), *pair(), end="FAILED refused"),
+        scenario(
+            "a wrong request, corrected", *pair()[:2], (0.2, request(TAJ, prompt=7)), (100.0, request(TAJ, prompt="x"))
+        ),
+        scenario("a wrong image", *pair(), (100.0, Drop("taj/1.png", b"text")), end="FAILED invalid_image"),
+        scenario("429", (0.0, vendor(status=429, body={"error": "slow"}, times=2)), *pair(), provokes_429=True),
+        scenario("no credits", *pair(), (17.0, account(credits=10.0)), account={"credits": 0.01}),
+        scenario(
+            "changed while parked",
+            *pair(),
+            (8.0, request(TAJ, prompt="another")),
+            (12.0, account(credits=10.0)),
+            account={"credits": 0.01},
+        ),
+        scenario("wrong key", *pair(), (13.0, Secret(OTHER_KEY)), account={"keys": (OTHER_KEY,)}),
+        scenario(
+            "key replaced meanwhile", *pair(), (10.0, account(keys=(OTHER_KEY,))), (60.0, Secret(OTHER_KEY))
+        ),
+        scenario("outage", (0.0, vendor(status=503, body={"error": "down"}, times=3)), *pair()),
+        scenario("server errors", (0.0, vendor(status=500, body={"error": "oh"}, times=2)), *pair()),
+        scenario(
+            "nothing but server errors",
+            (0.0, vendor(status=500, body={"error": "oh"}, times=None)),
+            *pair(),
+            end="FAILED server_error",
+        ),
+        scenario("in line", *many(3, every=0.3), end=all_of(3), parameters={"RequestsPerMinute": "2"}),
+        scenario(
+            "spend limit until midnight",
+            *many(2, at=MIDNIGHT - 20, every=1.0),
+            end=all_of(2),
+            parameters={"DailySpendLimit": "0.05"},
+        ),
+        scenario("a named image", (0.0, image("shared/a.png")), *named()),
+        scenario("a named image comes last", *named(), (30.0, image("shared/a.png"))),
+        scenario("a named image under a name of no part", *named("any.png"), (5.0, image("taj/any.png"))),
+        scenario("a name of no part is explained later", (0.0, image("taj/any.png")), *named("any.png", at=5.0)),
+        scenario(
+            "two pairs wait for one image",
+            *named(),
+            *named(prefix="fort/"),
+            (5.0, image("shared/a.png")),
+            end={TAJ: {"DELIVERED"}, "fort/": {"DELIVERED"}},
+        ),
+        scenario("the picture is late", (0.0, vendor(on="output", status=503, times=3)), *pair()),
+        scenario("the picture cannot be fetched", *elsewhere(), *pair(), end="FAILED delivery"),
+        scenario(
+            "delivered by another drop", (0.0, vendor(on="output", status=503, times=9)), *pair(), (2000.0, pair()[1][1])
+        ),
+        scenario("the answer is lost", (0.0, vendor(drop=True, accept=True)), *pair(), end="UNCERTAIN"),
+        scenario("the request is lost", (0.0, vendor(drop=True)), *pair(), end="UNCERTAIN"),
+        scenario("slow", (0.0, vendor(inference=3000.0)), *pair()),
+        scenario("slower than the record's life", (0.0, vendor(inference=4000.0)), *pair(), end="FAILED expired"),
+        scenario("trouble with looks", *trouble_with_looks(), *pair(), provokes_429=True),
+        scenario("a large picture", (0.0, vendor(output_bytes=11_000_000)), *pair()),
     )
 }

@@ -50,11 +50,13 @@ class Queue:
         self._messages: list[Message] = []
         self._invocations = 0
 
-    def send_message_batch(self, *, QueueUrl: str, Entries: list[Any]) -> dict[str, Any]:  # noqa: N803
-        _check(Entries)
-        for entry in Entries:
-            self.send(entry["MessageBody"], entry.get("DelaySeconds", 0))
-        return {"Successful": [{"Id": entry["Id"]} for entry in Entries], "Failed": []}
+    def send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int = 0) -> dict[str, Any]:  # noqa: N803
+        if not isinstance(DelaySeconds, int) or not 0 <= DelaySeconds <= 900:
+            raise ValueError(f"SQS takes no delay of {DelaySeconds} s")
+        if len(MessageBody.encode()) > _MAX_BYTES:
+            raise ValueError("SQS takes no message of this size")
+        self.send(MessageBody, DelaySeconds)
+        return {"MessageId": f"m{self.sent - 1}"}
 
     def send(self, body: str, delay: float = 0.0) -> None:
         """Take a message in."""
@@ -121,13 +123,3 @@ def _record(message: Message) -> dict[str, Any]:
         "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:UploadQueue",
         "awsRegion": "us-east-1",
     }
-
-
-def _check(entries: list[Any]) -> None:
-    ids = {entry["Id"] for entry in entries}
-    delays = [entry.get("DelaySeconds", 0) for entry in entries]
-    size = sum(len(entry["MessageBody"].encode()) for entry in entries)
-    if not 1 <= len(entries) <= 10 or len(ids) < len(entries) or size > _MAX_BYTES:
-        raise ValueError("not a batch that SQS takes")
-    if not all(isinstance(delay, int) and 0 <= delay <= 900 for delay in delays):
-        raise ValueError("not a delay that SQS takes")

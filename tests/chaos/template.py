@@ -57,7 +57,7 @@ class Template:
     def workflow(self) -> dict[str, Any]:
         """The state machine, with the logical names of its functions."""
         said = self._resources["RenderWorkflow"]["Properties"]
-        text = (ROOT / said["DefinitionUri"]).read_text()
+        text = _text(said["DefinitionUri"])
         for name, value in said["DefinitionSubstitutions"].items():
             text = text.replace(f"${{{name}}}", self._resolved(value))
         return dict(json.loads(text))
@@ -75,8 +75,13 @@ class Template:
 
 
 @cache
+def _text(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+@cache
 def _parsed() -> Any:
-    return yaml.load((ROOT / "template.yaml").read_text(), _Loader)  # noqa: S506  our own file
+    return yaml.load(_text("template.yaml"), _Loader)  # noqa: S506  our own file
 
 
 class _Loader(yaml.SafeLoader):

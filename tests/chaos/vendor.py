@@ -44,9 +44,11 @@ def png(told: bytes) -> bytes:
 
 
 def jpeg(told: bytes) -> bytes:
-    """The frame of a JPEG of one pixel with a comment in it."""
+    """A JPEG of one pixel, as far as its markers go, with a comment in it."""
     comment = b"\xff\xfe" + struct.pack(">H", len(told) + 2) + told
-    return b"\xff\xd8" + comment + b"\xff\xc0\x00\x0b\x08\x00\x01\x00\x01\x01\x01\x11\x00" + b"\xff\xd9"
+    size = b"\xff\xc0\x00\x0b\x08\x00\x01\x00\x01\x01\x01\x11\x00"
+    scan = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00\x00"
+    return b"\xff\xd8" + comment + size + scan + b"\xff\xd9"
 
 
 _PIXEL = zlib.compress(b"\0\0")

@@ -81,7 +81,7 @@ class World:
         self.template = Template(**schedule.parameters)
         self.stage = Stage()
         self.clock = VirtualClock(self.stage)
-        self.rng = Random(schedule.seed)
+        self.rng = Random(schedule.seed or 0)
         self.outside = Outside(self.stage, schedule.faults, self._delay)
         self.s3, self.dynamodb, self.topic = S3(), DynamoDB(), Topic(self.stage)
         self.secrets = Secrets(KEY)
