@@ -309,15 +309,11 @@ class Batch:
         self.tell_of_gate()
 
     def tell_of_gate(self) -> None:
-        """Tell subscribers once that the gate was closed or opened, whoever did it; what fails is told later."""
-        change = self.via.pacing.untold()
-        if change is None:
-            return
+        """Tell subscribers if the gate was closed or opened; the renders do not wait for it, it is told later."""
         try:
-            self.via.topic.publish_change(change)
-            self.via.pacing.told(change)
+            events.announce_change(self.via.pacing, self.via.topic)
         except (ClientError, BotoCoreError):
-            logger.exception("nobody was told of the gate", change=change.what, reason=change.reason)
+            logger.exception("nobody was told of the gate yet")
 
     def park(self, render: Render, reason: str, until: float, **said: Any) -> None:
         """Put a render aside; the record first, so that a crash in between only sends its message twice."""

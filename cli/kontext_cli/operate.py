@@ -10,7 +10,7 @@ from typing import Any
 from kontext import drops, letters, pairs
 from kontext.drops import Drops
 from kontext.errors import problem
-from kontext.events import Topic, announce
+from kontext.events import Topic, announce, announce_change
 from kontext.outputs import Outputs
 from kontext.pacing import Pacing, Rate
 from kontext.parking import Parking, Wake
@@ -38,6 +38,7 @@ class Operator:
         self.renders = Renders(self.table, price=0.0, daily_limit=0.0, retention_days=RECORD_RETENTION_DAYS)
         self.pacing = Pacing(self.table, Rate(per_minute=1))
         self.parking = Parking(chosen.client("sqs"), chosen.output("UploadQueueUrl"))
+        self.topic = Topic(chosen.client("sns"), chosen.output("RenderTopicArn"), chosen.output("EventSource"))
         self.workflow = Workflow(chosen.client("stepfunctions"), chosen.output("RenderWorkflowArn"))
 
     def pair(self, prefix: str) -> drops.Pair:
@@ -75,10 +76,7 @@ class Operator:
         if render["status"] == "UNCERTAIN":
             render = self.renders.failed(render, error, pairs.error_key(render["prefix"]), time.time())
         outputs = Outputs(self.chosen.client("s3"), self.chosen.output("OutputBucket"))
-        topic = Topic(
-            self.chosen.client("sns"), self.chosen.output("RenderTopicArn"), self.chosen.output("EventSource")
-        )
-        announce(render, self.drops, outputs, topic, self.renders)
+        announce(render, self.drops, outputs, self.topic, self.renders)
         return render
 
     def deliver_again(self, render: Render) -> Render:
@@ -151,7 +149,9 @@ def redrive(*, stack: str | None, as_json: bool) -> int:
 
 def pause(*, stack: str | None) -> int:
     """Let nothing more be submitted; returns the exit code."""
-    Operator(target.find(stack)).pacing.pause(time.time())
+    operator = Operator(target.find(stack))
+    operator.pacing.pause(time.time())
+    announce_change(operator.pacing, operator.topic)
     with progress() as shown:
         shown.line(
             "Paused: drops are taken and wait; what Segmind has already is still delivered. `kontext resume` ends it."
@@ -164,6 +164,7 @@ def resume(*, stack: str | None) -> int:
     operator = Operator(target.find(stack))
     operator.pacing.look()
     operator.pacing.accept(time.time())
+    announce_change(operator.pacing, operator.topic)
     with progress() as shown:
         shown.line(
             "Resumed: waiting renders come back within five minutes; if the account is still refused, they park again."

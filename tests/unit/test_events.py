@@ -9,16 +9,18 @@ from typing import Any
 
 import jsonschema
 import pytest
+from botocore.exceptions import ClientError
 from cloudevents.core.bindings.http import HTTPMessage, from_structured_event, to_structured_event
 
 from kontext import events, request
 from kontext.clock import iso
 from kontext.drops import Complete, Drops, Pair
 from kontext.errors import CODES, REASONS, problem
-from kontext.events import Topic, announce, cloud_event, error_file, gate_event
+from kontext.events import Topic, announce, announce_change, cloud_event, error_file, gate_event
 from kontext.outputs import Outputs
-from kontext.pacing import Change
+from kontext.pacing import Change, Pacing, Rate
 from kontext.renders import Render, Renders
+from kontext.table import Table
 
 Aws = Callable[[str], Any]
 MakePair = Callable[..., Pair]
@@ -449,3 +451,32 @@ def test_a_failure_of_an_older_drop_does_not_speak_for_the_pair(
     written = tell(old)
 
     assert written == []
+
+
+def test_each_change_of_the_gate_is_told_to_subscribers_once(
+    table: Table, topic: Topic, published: Callable[[], list[dict[str, Any]]]
+) -> None:
+    gate = Pacing(table, Rate(50))
+
+    for _ in range(2):
+        gate.refuse("no_credits", NOW)
+        announce_change(gate, topic)
+    for _ in range(2):
+        gate.accept(NOW + 60)
+        announce_change(gate, topic)
+
+    told = [json.loads(message["Body"])["type"] for message in published()]
+    assert told == ["kontext.parked", "kontext.resumed"]
+
+
+def test_a_change_that_could_not_be_told_is_told_later(
+    table: Table, topic: Topic, published: Callable[[], list[dict[str, Any]]]
+) -> None:
+    gate, nowhere = Pacing(table, Rate(50)), Topic(topic.client, f"{topic.arn}-gone", SOURCE)
+    gate.refuse("no_credits", NOW)
+    with pytest.raises(ClientError):
+        announce_change(gate, nowhere)
+
+    announce_change(gate, topic)
+
+    assert len(published()) == 1

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from kontext.drops import Drops
     from kontext.outputs import Outputs
-    from kontext.pacing import Change
+    from kontext.pacing import Change, Pacing
     from kontext.renders import Render, Renders
 
 SCHEMA = "urn:kontext-drop:schema:event:v1"
@@ -57,6 +57,14 @@ def announce(render: "Render", drops: "Drops", outputs: "Outputs", topic: Topic,
         outputs.put_json(pairs.error_key(render["prefix"]), error_file(render))
     topic.publish(render)
     renders.announced(render)
+
+
+def announce_change(pacing: "Pacing", topic: Topic) -> None:
+    """Tell once that the gate was closed or opened, whoever did it. Can be repeated."""
+    change = pacing.untold()
+    if change:
+        topic.publish_change(change)
+        pacing.told(change)
 
 
 def _speaks_for_its_pair(render: "Render", drops: "Drops") -> bool:
