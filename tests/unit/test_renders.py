@@ -61,6 +61,14 @@ class Life:
         return getattr(self, stage)()  # type: ignore[no-any-return]
 
 
+class Repeating(Table):
+    """Writes twice, as the SDK does when it has lost the first answer."""
+
+    def update(self, *write: Any, **values: Any) -> Any:
+        super().update(*write, **values)
+        return super().update(*write, **values)
+
+
 @pytest.fixture
 def life(renders: Renders, pair: MakePair, complete: MakeComplete) -> Life:
     return Life(renders, pair(), complete(pair()))
@@ -101,6 +109,15 @@ def test_the_same_message_waits_while_it_is_being_worked_on(life: Life) -> None:
 
     with pytest.raises(Busy):
         life.renders.claim(life.pair, life.complete, "m1", NOW + 1)
+
+
+def test_a_write_that_the_sdk_repeats_finds_its_own(life: Life) -> None:
+    parked = life.parked()
+    life.renders.table = Repeating(life.renders.table.client, life.renders.table.name)
+
+    claim = life.renders.wake("taj/", parked["render_id"], parked["wake"], "m2", NOW + 60)
+
+    assert claim.then == "submit"
 
 
 def test_a_claim_whose_owner_died_is_taken_up(life: Life) -> None:

@@ -319,15 +319,21 @@ class Renders:
         *extra: Any,
         **values: Any,
     ) -> Render:
-        # The revision stands for everything read before: whoever wrote in between makes this write fail.
+        # The revision stands for everything read before: whoever wrote in between makes this write fail. The SDK
+        # repeats a write whose answer was lost, and finds its own: `written_by` tells it from another's.
         if render["status"] not in allowed:
             raise ConditionFailed(render)
         moved = {"status": status, "updated_at": iso(now), "revision": render["revision"] + 1, **values}
+        moved["written_by"] = uuid4().hex
         if said:
             moved["history"] = _noted(render["history"], {"at": iso(now), **said})
         write = self._write(render, "#revision = :seen", **moved)
         write[3]["seen"] = render["revision"]
-        self._transact(write, *extra)
+        try:
+            self._transact(write, *extra)
+        except ConditionFailed as refused:
+            if (refused.found or {}).get("written_by") != moved["written_by"]:
+                raise
         return {name: value for name, value in {**render, **moved}.items() if value is not None}
 
     def _end(
