@@ -68,6 +68,7 @@ class Batch:
         self.via = via
         self.context = context
         self.sent_on: set[str] = set()
+        self.came_back = False
 
     def count_drops(self, records: list[dict[str, Any]]) -> None:
         """Measure what has come in, once: not when a message comes back."""
@@ -110,6 +111,7 @@ class Batch:
     def read(self, record: SQSRecord) -> None:
         """A message tells of drops or brings waiting renders back."""
         body = json.loads(record.body)
+        self.came_back = int(record.attributes.approximate_receive_count) > 1
         for wake in parking.wakes_in(body):
             self.on_wake(record.message_id, wake)
         for dropped in S3Event(body).records if "Records" in body else ():
@@ -162,6 +164,8 @@ class Batch:
         """Do what a pair, as dropped so far, asks for."""
         logger.append_keys(pair=pair.prefix, render_id=None, request_id=None)
         now = self.via.clock.now()
+        for claim in self.via.renders.left_by(pair.prefix, message_id, now) if self.came_back else ():
+            self.carry_on(claim, pair)
         match self.decide(pair, now):
             case drops.Incomplete(missing, wanted):
                 logger.info("the pair is not complete", missing=missing)
@@ -202,10 +206,14 @@ class Batch:
             self.advance(message_id, pair)
             return
         claim = self.via.renders.wake(wake.prefix, wake.render_id, wake.token, message_id, self.via.clock.now())
-        if claim.then == "submit" and pair.current != wake.render_id:
+        self.carry_on(claim, pair, in_line=True)
+
+    def carry_on(self, claim: Claim, pair: drops.Pair, *, in_line: bool = False) -> None:
+        """Do what a claim allows, unless the pair has gone on to another one."""
+        if claim.then == "submit" and pair.current != claim.render["render_id"]:
             self.fail(claim.render, "superseded", "a newer drop has replaced this one before it was sent")
             return
-        self.follow(claim, in_line=True)
+        self.follow(claim, in_line=in_line)
 
     def follow(self, claim: Claim, *, in_line: bool = False) -> None:
         """Do what a claim allows."""

@@ -11,7 +11,7 @@ from tests.chaos import dynamodb, s3
 from tests.chaos.outside import EVERYWHERE, Manners, Outside
 from tests.chaos.stage import Stage
 
-READS = ("get_item", "get_object", "head_object", "get_secret_value")
+READS = ("get_item", "query", "get_object", "head_object", "get_secret_value")
 _TROUBLE = {
     "dynamodb": ("InternalServerError", 500),
     "s3": ("SlowDown", 503),
@@ -32,6 +32,10 @@ class Client:
     def generate_presigned_url(self, operation: str, **asked: Any) -> Any:
         """Made without a call."""
         return self._service.generate_presigned_url(operation, **asked)
+
+    def get_paginator(self, operation: str) -> dynamodb.Pages:
+        """Each page is a call."""
+        return dynamodb.Pages(getattr(self, operation))
 
     def __getattr__(self, operation: str) -> Callable[..., Any]:
         effect = getattr(self._service, operation)

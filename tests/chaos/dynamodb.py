@@ -49,6 +49,16 @@ class Words:
         self.values: dict[str, Any] = write.get("ExpressionAttributeValues", {})
 
 
+class Pages:
+    """All answers in one page."""
+
+    def __init__(self, query: Callable[..., dict[str, Any]]) -> None:
+        self.query = query
+
+    def paginate(self, **asked: Any) -> list[dict[str, Any]]:
+        return [self.query(**asked)]
+
+
 class DynamoDB:
     """One table with the keys `pk` and `sk`."""
 
@@ -60,6 +70,24 @@ class DynamoDB:
     def get_item(self, *, TableName: str, Key: Item, ConsistentRead: bool) -> dict[str, Any]:  # noqa: N803
         item = self.items.get(_place(Key))
         return {"Item": dict(item)} if item is not None else {}
+
+    def get_paginator(self, operation: str) -> Pages:
+        if operation != "query":
+            raise NotImplementedError(operation)
+        return Pages(self.query)
+
+    def query(
+        self,
+        *,
+        TableName: str,
+        KeyConditionExpression: str,
+        ExpressionAttributeValues: Item,
+        ConsistentRead: bool,  # noqa: N803
+    ) -> dict[str, Any]:
+        if KeyConditionExpression != "pk = :pk":
+            raise NotImplementedError(KeyConditionExpression)
+        wanted = ExpressionAttributeValues[":pk"]["S"]
+        return {"Items": [dict(item) for (pk, _), item in sorted(self.items.items()) if pk == wanted]}
 
     def update_item(self, *, ReturnValues: str = "NONE", **write: Any) -> dict[str, Any]:  # noqa: N803
         try:

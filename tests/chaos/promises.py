@@ -186,8 +186,13 @@ def the_ledger_agrees(seen: Evidence) -> Broken:
     for name, value in expected.items():
         if abs(total[name] - value) > 1e-6:
             yield f"the ledger's {name} is {total[name]}, should be {value}"
-    elsewhere = [job for render in (*unsure, *seen.renders) if _said(render, "expired") or render in unsure
-                 for job in seen.jobs[render["render_id"]] if job.request_id != render.get("request_id")]
+    elsewhere = [
+        job
+        for render in (*unsure, *seen.renders)
+        if _said(render, "expired") or render in unsure
+        for job in seen.jobs[render["render_id"]]
+        if job.request_id != render.get("request_id")
+    ]
     charged = cost + sum({job.request_id: job.charged for job in elsewhere}.values())
     if abs(seen.world.vendor.ledger.spent - charged) > 1e-6:
         yield f"the vendor charged {seen.world.vendor.ledger.spent}, our records say {charged}"

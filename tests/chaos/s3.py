@@ -95,13 +95,25 @@ class S3:
         return {"UploadId": upload_id}
 
     def upload_part(
-        self, *, Bucket: str, Key: str, UploadId: str, PartNumber: int, Body: bytes  # noqa: N803
+        self,
+        *,
+        Bucket: str,
+        Key: str,
+        UploadId: str,
+        PartNumber: int,
+        Body: bytes,  # noqa: N803
     ) -> dict[str, Any]:
         self._upload(UploadId, "UploadPart").parts[PartNumber] = Body
         return {"ETag": f'"{hashlib.md5(Body).hexdigest()}"'}
 
     def complete_multipart_upload(
-        self, *, Bucket: str, Key: str, UploadId: str, MultipartUpload: dict[str, Any], **said: Any  # noqa: N803
+        self,
+        *,
+        Bucket: str,
+        Key: str,
+        UploadId: str,
+        MultipartUpload: dict[str, Any],
+        **said: Any,  # noqa: N803
     ) -> dict[str, Any]:
         upload = self._upload(UploadId, "CompleteMultipartUpload")
         self._check(Bucket, Key, said, "CompleteMultipartUpload")

@@ -72,7 +72,9 @@ def prompt_file(text: str) -> Drop:
     return Drop("taj/prompt.txt", text.encode())
 
 
-def scenario(name: str, *steps: tuple[float, Deed], end: str | dict[str, set[str]] = "DELIVERED", **more: Any) -> Scenario:
+def scenario(
+    name: str, *steps: tuple[float, Deed], end: str | dict[str, set[str]] = "DELIVERED", **more: Any
+) -> Scenario:
     schedule = Schedule(tuple(Step(at, deed) for at, deed in steps), **more)
     return Scenario(name, schedule, end if isinstance(end, dict) else {TAJ: {end}})
 
@@ -110,9 +112,7 @@ SCENARIOS: dict[str, Scenario] = {
             account={"credits": 0.01},
         ),
         scenario("wrong key", *pair(), (13.0, Secret(OTHER_KEY)), account={"keys": (OTHER_KEY,)}),
-        scenario(
-            "key replaced meanwhile", *pair(), (10.0, account(keys=(OTHER_KEY,))), (60.0, Secret(OTHER_KEY))
-        ),
+        scenario("key replaced meanwhile", *pair(), (10.0, account(keys=(OTHER_KEY,))), (60.0, Secret(OTHER_KEY))),
         scenario("outage", (0.0, vendor(status=503, body={"error": "down"}, times=3)), *pair()),
         scenario("server errors", (0.0, vendor(status=500, body={"error": "oh"}, times=2)), *pair()),
         scenario(
@@ -142,7 +142,10 @@ SCENARIOS: dict[str, Scenario] = {
         scenario("the picture is late", (0.0, vendor(on="output", status=503, times=3)), *pair()),
         scenario("the picture cannot be fetched", *elsewhere(), *pair(), end="FAILED delivery"),
         scenario(
-            "delivered by another drop", (0.0, vendor(on="output", status=503, times=9)), *pair(), (2000.0, pair()[1][1])
+            "delivered by another drop",
+            (0.0, vendor(on="output", status=503, times=9)),
+            *pair(),
+            (2000.0, pair()[1][1]),
         ),
         scenario("the answer is lost", (0.0, vendor(drop=True, accept=True)), *pair(), end="UNCERTAIN"),
         scenario("the request is lost", (0.0, vendor(drop=True)), *pair(), end="UNCERTAIN"),

@@ -129,6 +129,24 @@ def test_a_claim_whose_owner_died_is_taken_up(life: Life) -> None:
     assert claim.render["lease_until"] == LATER + LEASE_SECONDS
 
 
+@pytest.mark.parametrize(
+    ("stage", "then"),
+    [
+        pytest.param("claimed", "submit", id="not sent"),
+        pytest.param("parked", "wake", id="parked"),
+        pytest.param("submitting", "lost", id="the answer is lost"),
+        pytest.param("queued", "start", id="at Segmind"),
+    ],
+)
+def test_a_message_that_comes_back_finds_what_it_had_begun(life: Life, stage: str, then: str) -> None:
+    life.at(stage)
+
+    left = life.renders.left_by("taj/", "m1", LATER)
+
+    assert [claim.then for claim in left] == [then]
+    assert life.renders.left_by("taj/", "m2", LATER) == []
+
+
 def test_of_two_that_take_up_a_claim_one_wins(life: Life) -> None:
     stale = life.claimed("m1")
     life.renders.claim(life.pair, life.complete, "m1", LATER)

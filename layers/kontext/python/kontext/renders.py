@@ -23,6 +23,7 @@ LEASE_SECONDS = 130.0
 """Longer than a submitter can live (its function's timeout is 120 s): an expired lease has no living owner."""
 
 IN_FLIGHT = ("QUEUED", "PROCESSING")
+_BEGUN = ("CLAIMED", "SUBMITTING", *IN_FLIGHT, "COMPLETED")
 HISTORY_KEPT = 60
 
 Render = Item
@@ -117,6 +118,16 @@ class Renders:
         if render.get("message_id") == message_id:
             return self._same_message(render, message_id, now)
         return Claim("nothing", render)
+
+    def left_by(self, prefix: str, message_id: str, now: float) -> list[Claim]:
+        """What a message that comes back had begun for a pair, and may go on with, whatever the pair has become since.
+
+        Raises:
+            Busy: this very message is being worked on; it must stay in the queue.
+        """
+        items = self.table.query(f"pair#{prefix}")
+        left = [item for item in items if item["sk"].startswith("render#") and item.get("message_id") == message_id]
+        return [self._same_message(render, message_id, now) for render in left if render["status"] in _BEGUN]
 
     def park(self, render: Render, reason: str, until: float, now: float, said: dict[str, Any] | None = None) -> Render:
         """Put a render aside until `until`; its `wake` token goes into the message that brings it back.
