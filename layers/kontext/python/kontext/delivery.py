@@ -18,7 +18,7 @@ from kontext import addresses, images
 from kontext.errors import DeliveryError
 from kontext.network import DEADLINE, BoundedTransport
 from kontext.outputs import PART_BYTES, Condition, Outputs
-from kontext.whole import Damaged, Reader
+from kontext.whole import Damaged, Reader, TooLarge
 
 MAX_PICTURE_BYTES = 200 * 1024 * 1024
 MAX_MEGAPIXELS = 200.0
@@ -175,13 +175,13 @@ def _expect(head: bytes, kind: str) -> Reader:
         raise DeliveryError("what the result's host gave is not a picture", final=True)
     if found != kind:
         raise DeliveryError(f"the picture is a {found}, asked for was a {kind}", final=True)
-    return Reader(kind)
+    return Reader(kind, MAX_MEGAPIXELS)
 
 
 def _follow(reader: Reader, part: bytes) -> None:
     try:
         reader.feed(part)
+    except TooLarge as problem:
+        raise DeliveryError(f"the picture is too large: {problem}", final=True) from problem
     except Damaged as problem:
         raise DeliveryError(f"the picture is damaged: {problem}", tries=_TRIES_OF_BAD_BYTES) from problem
-    if reader.image and reader.image.megapixels > MAX_MEGAPIXELS:
-        raise DeliveryError(f"the picture has more than {MAX_MEGAPIXELS:g} million pixels", final=True)

@@ -77,7 +77,8 @@ class Inputs:
         if image.megapixels > limits.megapixels:
             has = f"it has {image.width} x {image.height} pixels, {image.megapixels:.1f} million"
             raise ValueError(f"{has}; at most {limits.megapixels:g} million are allowed")
-        tail = head if len(head) == size else self._part(read, max(0, size - images.TAIL_BYTES), size)
+        start = max(0, size - images.TAIL_BYTES)
+        tail = head[start:] if len(head) == size else self._part(read, start, size)
         images.check_end(image, head, tail, size)
         return {"kind": image.kind, "width": image.width, "height": image.height}
 

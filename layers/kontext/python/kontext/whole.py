@@ -30,17 +30,22 @@ class Damaged(ValueError):
     """The bytes are not those of a picture of the kind."""
 
 
-class Reader:
-    """Follows one picture. `image` is known as soon as its size was read."""
+class TooLarge(Damaged):
+    """It has more pixels than anybody wants to unpack."""
 
-    def __init__(self, kind: str) -> None:
+
+class Reader:
+    """Follows one picture of at most `megapixels`. `image` is known as soon as its size was read."""
+
+    def __init__(self, kind: str, megapixels: float) -> None:
         self.image: Image | None = None
+        self._megapixels = megapixels
         self._steps: Steps = {"png": self._png, "jpeg": self._jpeg}[kind]()
         self._wanted: Wanted | None = next(self._steps)
         self._rest = b""
 
     def feed(self, part: bytes) -> None:
-        """Take the next bytes. What stands behind the picture's end is not looked at. Raises Damaged."""
+        """Take the next bytes. What stands behind the picture's end is not looked at. Raises Damaged, TooLarge."""
         data, at = self._rest + part, 0
         while self._wanted is not None:
             taken = _taken(self._wanted, data, at)
@@ -68,7 +73,7 @@ class Reader:
         if colour not in _CHANNELS or not width * height or interlaced > 1:
             raise Damaged("its header makes no sense")
         _check((yield 4), zlib.crc32(header, zlib.crc32(b"IHDR")))
-        self.image = Image("png", width, height)
+        self.image = self._bounded(Image("png", width, height))
         pixels = _Pixels(_unpacked(width, height, depth * _CHANNELS[colour], interlaced))
         kind = b""
         while kind != b"IEND":
@@ -93,10 +98,15 @@ class Reader:
             (length,) = struct.unpack(">H", (yield 2))
             body = (yield length - 2) if length > 2 else b""
             if marker in _SIZES and self.image is None:
-                self.image = _sized(body)
+                self.image = self._bounded(_sized(body))
             scanned = scanned or marker == _SCAN
         if self.image is None or not scanned:
             raise Damaged("it ends before its picture begins")
+
+    def _bounded(self, image: Image) -> Image:
+        if image.megapixels > self._megapixels:
+            raise TooLarge(f"it has more than {self._megapixels:g} million pixels")
+        return image
 
 
 class _Pixels:

@@ -41,13 +41,14 @@ def shown(text: str) -> str:
 
 
 def told(text: str, most: int = 500) -> str:
-    """What somebody else's server said, at most `most` characters of it: without signatures, keys and half characters.
+    """What somebody else's server said, as a line of at most `most` characters, without signatures and keys.
 
     Its message may repeat our request, and with it the signed links to the images.
     """
     for secret, instead in _SECRETS:
         text = secret.sub(instead, text[: 20 * most])
-    return text[:most].encode(errors="replace").decode()
+    line = shown(" ".join(text.split()))
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def _escaped(found: re.Match[str]) -> str:
