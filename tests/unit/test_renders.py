@@ -147,6 +147,18 @@ def test_a_message_that_comes_back_finds_what_it_had_begun(life: Life, stage: st
     assert life.renders.left_by("taj/", "m2", LATER) == []
 
 
+def test_what_is_dropped_again_meanwhile_speaks_for_its_pair_again(
+    life: Life, pair: MakePair, complete: MakeComplete, drops: Drops
+) -> None:
+    first = life.queued()
+    other = life.renders.claim(pair(drop="02"), complete(life.pair, prompt="Another."), "m2", NOW + 1).render
+
+    claim = life.renders.claim(pair(drop="03", current=other["render_id"]), life.complete, "m3", NOW + 2)
+
+    assert (claim.then, claim.render["render_id"]) == ("start", first["render_id"])
+    assert drops.get("taj/").current == first["render_id"]  # type: ignore[union-attr]
+
+
 def test_of_two_that_take_up_a_claim_one_wins(life: Life) -> None:
     stale = life.claimed("m1")
     life.renders.claim(life.pair, life.complete, "m1", LATER)

@@ -77,17 +77,12 @@ class Renders:
         try:
             self._transact(
                 self._write(render, "attribute_not_exists(#pk)", **render),
-                (
-                    pair_key(pair.prefix),
-                    "SET #current = :id, #current_drop = :drop",
-                    "attribute_not_exists(#current_drop) OR #current_drop <= :drop",
-                    {"id": render["render_id"], "drop": pair.drop_id},
-                ),
+                self._speaks_now(pair, render),
             )
         except ConditionFailed as refused:
             if refused.position == 1 or refused.found is None:
                 return Claim("nothing", render)  # a newer drop of this pair has been claimed already
-            return self._found(refused.found, pair, message_id, now)
+            return self._known(refused.found, pair, message_id, now)
         return Claim("submit", render)
 
     def reject(self, pair: Pair, error: dict[str, Any], key: str, now: float) -> Claim:
@@ -203,11 +198,11 @@ class Renders:
         """The picture is in the output bucket.
 
         Raises:
-            ConditionFailed: position 1: a newer drop has overtaken this render.
+            ConditionFailed: position 1: a newer drop has overtaken this render, or does not overtake it any more.
         """
-        extra = [] if result.get("superseded") else [self._speaks(render, result["key"])]
+        place = self._is_overtaken(render) if result.get("superseded") else self._speaks(render, result["key"])
         said = {"what": "delivered", "key": result["key"]}
-        return self._end(render, ("COMPLETED",), "DELIVERED", said, now, *extra, result=result)
+        return self._end(render, ("COMPLETED",), "DELIVERED", said, now, place, result=result)
 
     def failed(self, render: Render, error: dict[str, Any], key: str, now: float) -> Render:
         """The render has ended without a picture; `key`: where its error.json goes."""
@@ -256,6 +251,14 @@ class Renders:
             }
         said = {"what": "again", "attempt": render["attempt"] + 1}
         return self._move(render, (render["status"],), status, now, said, current, **fresh)
+
+    def _known(self, render: Render, pair: Pair, message_id: str, now: float) -> Claim:
+        if pair.current != render["render_id"]:  # dropped before, then something else, and now again
+            try:
+                self._transact(self._speaks_now(pair, render))
+            except ConditionFailed:
+                return Claim("nothing", render)
+        return self._found(render, pair, message_id, now)
 
     def _found(self, render: Render, pair: Pair, message_id: str, now: float) -> Claim:
         status = render["status"]
@@ -367,6 +370,18 @@ class Renders:
         if gone:
             expression += " REMOVE " + ", ".join(f"#{name}" for name in gone)
         return render_key(render["prefix"], render["render_id"]), expression, condition, kept
+
+    def _speaks_now(self, pair: Pair, render: Render) -> Any:
+        return (
+            pair_key(pair.prefix),
+            "SET #current = :id, #current_drop = :drop",
+            "attribute_not_exists(#current_drop) OR #current_drop <= :drop",
+            {"id": render["render_id"], "drop": pair.drop_id},
+        )
+
+    def _is_overtaken(self, render: Render) -> Any:
+        values = {"prefix": render["prefix"], "id": render["render_id"]}
+        return pair_key(render["prefix"]), "SET #prefix = :prefix", "#current <> :id", values
 
     def _speaks(self, render: Render, key: str) -> Any:
         return (
