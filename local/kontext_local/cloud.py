@@ -90,7 +90,7 @@ def environment(endpoint: str) -> dict[str, str]:
 def start(
     log: Path,
     *,
-    concurrency: int = 32,
+    concurrency: int = 16,
     warm_seconds: int = 30,
     wait_scale: float | None = None,
     iam_record: Path | None = None,
