@@ -25,7 +25,7 @@ from kontext_cli import operate
 from kontext_cli.target import LOCAL, Target
 from kontext_local.stack import LocalStack
 
-PAIRS = int(os.environ.get("KONTEXT_PAIRS", "24"))
+PAIRS = int(os.environ.get("KONTEXT_PAIRS", "10"))
 Eventually = Callable[..., Any]
 Stacks = Callable[..., LocalStack]
 
@@ -146,7 +146,7 @@ def test_a_refused_account_parks_and_resumes_by_itself(
 ) -> None:
     customer = customer_of(emulator={"inference": 2.0, "workers": 50}, parameters={"RequestsPerMinute": "3000"})
     customer.emulator.post("settings", json=before).raise_for_status()
-    names = customer.drop_many(20)
+    names = customer.drop_many(min(20, PAIRS))
     eventually(lambda: all(_parked(customer, name) == reason for name in names), f"all parked for {reason}", 90)
     asked = len(customer.ledger()["posts"])
 
