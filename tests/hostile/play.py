@@ -1,0 +1,262 @@
+"""Plays a case of the corpus: the real functions and the real workflow between AWS in memory and the hostile vendor."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from kontext.network import DEADLINE
+from tests.chaos.aws import Topic
+from tests.chaos.deeds import Drop
+from tests.chaos.s3 import S3, error
+from tests.chaos.stage import BEGINNING, NeverRests, Stage
+from tests.chaos.world import KEY, Schedule, World
+from tests.hostile.material import Description, made
+from tests.hostile.vendor import Reply, Seen, Vendor
+
+CORPUS = Path(__file__).parent / "corpus"
+PREFIX = "case/"
+PROMPT = "A very private prompt."
+GOOD: dict[str, Description] = {"1": {"image": "PNG"}, "2": {"image": "JPEG"}}
+API, FILES = "https://api.segmind.com", "https://images.segmind.com"
+MODULES = ("submit", "poll", "finalize")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One entry of the corpus: what is dropped, what is answered, and what must become of it.
+
+    `drops`: keys (`$P` is the prefix) and contents, in their order; `end`: in words, as `Outcome.end` says them.
+    """
+
+    name: str
+    drops: tuple[tuple[str, Description, dict[str, str]], ...]
+    answers: dict[str, Any]
+    end: str
+    says: tuple[str, ...]
+    posts: int | None
+    """How many jobs are asked for; None if that is a matter of time."""
+    within: float
+    prefix: str
+    parameters: dict[str, str]
+    good: bool
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@cache
+def cases(file: str = "*") -> tuple[Case, ...]:
+    """The corpus, file by file."""
+    found = [_case(path.stem, entry) for path in sorted(CORPUS.glob(f"{file}.yaml")) for entry in _entries(path)]
+    return tuple(found)
+
+
+def _entries(path: Path) -> list[dict[str, Any]]:
+    whole = yaml.safe_load(path.read_text())
+    return [{**whole.get("usual", {}), **entry} for entry in whole["cases"]]
+
+
+def _case(file: str, entry: dict[str, Any]) -> Case:
+    prefix = made(entry.get("prefix", PREFIX)).decode()
+    end = entry["end"]
+    return Case(
+        name=f"{file}: {entry['name']}",
+        drops=tuple(_drops(entry, prefix)),
+        answers={kind: entry[kind] for kind in ("submit", "status", "result", "file") if kind in entry},
+        end=end,
+        says=tuple(entry.get("says", ())),
+        posts=entry.get("posts", 1 if end.split()[0] in ("DELIVERED", "UNCERTAIN") else 0),
+        within=entry.get("within", 3600.0),
+        prefix=prefix,
+        parameters=entry.get("parameters", {}),
+        good=entry.get("good", False),
+    )
+
+
+def _drops(entry: dict[str, Any], prefix: str) -> Iterator[tuple[str, Description, dict[str, str]]]:
+    for key, content in entry.get("also", ()):
+        yield made(key).decode().replace("$P", prefix), content, {}
+    for name in ("request.json", "prompt.txt"):
+        if name in entry:
+            content = entry[name]
+            literal = isinstance(content, dict) and not _is_made(content)
+            yield f"{prefix}{name}", json.dumps(content) if literal else content, {}
+    # The images come last, and the pair goes at once: a prompt is there.
+    for slot, good in GOOD.items():
+        content = entry.get(slot, good)
+        if content is not None:
+            metadata = entry.get("metadata", {"prompt": PROMPT}) if slot == "1" else {}
+            yield f"{prefix}{entry.get('names', {}).get(slot, f'{slot}.png')}", content, metadata
+
+
+def _is_made(content: dict[str, Any]) -> bool:
+    return bool(content.keys() & {"text", "hex", "base64", "repeat", "zeros", "image", "segments", "png"})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case: in words, with all that was left behind."""
+
+    end: str
+    said: str
+    vendor: Vendor
+    world: World
+    seconds: float
+    logs: str
+
+
+class Street(World):
+    """A world with the limits that AWS really has."""
+
+    def __init__(self, case: Case) -> None:
+        super().__init__(Schedule((), parameters=case.parameters))
+        self.s3 = StrictS3()
+        self.topic = StrictTopic(self.stage)
+        self.hostile = Vendor(case.answers, KEY, API, FILES)
+        self.transport = Wire(self.stage, self.hostile)  # type: ignore[assignment]
+
+
+class StrictS3(S3):
+    """Keys as long as S3 takes them, and reads of a version."""
+
+    def get_object(self, *, Bucket: str, Key: str, Range: str = "", **_: str) -> dict[str, Any]:  # noqa: N803
+        return super().get_object(Bucket=Bucket, Key=_key(Key, "GetObject"), Range=Range)
+
+    def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
+        return super().head_object(Bucket=Bucket, Key=_key(Key, "HeadObject"))
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, **said: Any) -> dict[str, Any]:  # noqa: N803
+        for name, value in said.get("Metadata", {}).items():
+            if Bucket == "OutputBucket" and not (value.isascii() and value.isprintable()):
+                raise ValueError(f"metadata {name} is {value!r}")
+        return super().put_object(Bucket=Bucket, Key=_key(Key, "PutObject"), Body=Body, **said)
+
+
+def _key(key: str, operation: str) -> str:
+    if len(key.encode()) > 1024:
+        raise error("KeyTooLongError", 400, operation)
+    return key
+
+
+class StrictTopic(Topic):
+    """Messages as SNS and the queues behind it take them."""
+
+    def publish(self, *, TopicArn: str, Message: str, MessageAttributes: dict[str, Any]) -> Any:  # noqa: N803
+        for text in (Message, *(attribute["StringValue"] for attribute in MessageAttributes.values())):
+            if re.search("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", text) or len(text.encode()) > 262_144:
+                raise error("InvalidParameter", 400, "Publish")
+        return super().publish(TopicArn=TopicArn, Message=Message, MessageAttributes=MessageAttributes)
+
+
+class Wire(httpx.BaseTransport):
+    """The network on virtual time: every request, whatever its host, comes to the vendor."""
+
+    def __init__(self, stage: Stage, vendor: Vendor) -> None:
+        self.stage, self.vendor = stage, vendor
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.stage.pause(0.2)
+        host = f"{request.url.scheme}://{request.url.netloc.decode()}"
+        seen = Seen(request.method, host, request.url.raw_path.decode(), dict(request.headers), request.read())
+        reply = self.vendor.answer(seen)
+        patience = min(request.extensions["timeout"]["read"], request.extensions.get(DEADLINE, float("inf")))
+        self._wait(reply.hang, patience, request)
+        if reply.drop:
+            raise httpx.RemoteProtocolError("Server disconnected without sending a response.", request=request)
+        return httpx.Response(reply.status, headers=_latin(reply.headers), stream=self._stream(reply, request))
+
+    def _stream(self, reply: Reply, request: httpx.Request) -> httpx.SyncByteStream:
+        if reply.drip:
+            size, pause = reply.drip
+            self._wait(len(reply.body) / size * pause, request.extensions.get(DEADLINE, float("inf")), request)
+        return _Body(reply)
+
+    def _wait(self, seconds: float, patience: float, request: httpx.Request) -> None:
+        self.stage.pause(min(seconds, patience))
+        if seconds > patience:
+            raise httpx.ReadTimeout("The read operation timed out", request=request)
+
+
+def _latin(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+
+
+class _Body(httpx.SyncByteStream):
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+
+    def __iter__(self) -> Iterator[bytes]:
+        body, end = self._reply.body, self._reply.cut_after
+        for at in range(0, len(body[:end]), 65_536):
+            yield body[:end][at : at + 65_536]
+        if end is not None:
+            raise httpx.RemoteProtocolError("peer closed connection without sending complete message body")
+
+
+def play(case: Case) -> Outcome:
+    """Drop what the case drops, and let everything happen until nothing does, or for as long as the case may take."""
+    world = Street(case)
+    for number, (key, content, metadata) in enumerate(case.drops):
+        drop = Drop(key, made(content), tuple(metadata.items()))
+        world.stage.at(BEGINNING + number, partial(drop.do, world))
+    with _listening() as logs:
+        try:
+            world.stage.play(BEGINNING + case.within)
+        except NeverRests as problem:
+            world.problem = str(problem)
+        finally:
+            world.stage.close()
+    end, said = _end(world, case)
+    return Outcome(end, said, world.hostile, world, world.stage.now - BEGINNING, logs.getvalue())
+
+
+@contextlib.contextmanager
+def _listening() -> Iterator[io.StringIO]:
+    """What the functions write to their logs, at INFO."""
+    heard = io.StringIO()
+    handlers = [importlib.import_module(name).logger.registered_handler for name in MODULES]
+    before = [handler.setStream(heard) for handler in handlers]
+    for name in MODULES:
+        importlib.import_module(name).logger.setLevel("INFO")
+    with contextlib.redirect_stdout(heard), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield heard
+    for handler, stream in zip(handlers, before, strict=True):
+        handler.setStream(stream)
+
+
+def _end(world: World, case: Case) -> tuple[str, str]:
+    items = list(world.dynamodb.items)
+    renders = [world.table.get({"pk": pk, "sk": sk}) or {} for pk, sk in items if sk.startswith("render#")]
+    ours = [render for render in renders if render["prefix"] == case.prefix]
+    if world.queue.dead_letters:
+        return "DEAD LETTER", world.queue.dead_letters[0].body
+    if ours:
+        newest = max(ours, key=lambda render: (render["drop_id"], render["updated_at"]))
+        return _ended(newest)
+    files = [key for key in world.s3.keys("OutputBucket") if key.endswith("error.json")]
+    if files:
+        told = json.loads(world.s3.newest("OutputBucket", files[0]).body)  # type: ignore[union-attr, arg-type]
+        return f"FILE {told['code']}", told["message"]
+    return "WAITING" if any(sk == "pair" for _, sk in items) else "NOTHING", ""
+
+
+def _ended(render: dict[str, Any]) -> tuple[str, str]:
+    if render["status"] == "FAILED":
+        return f"FAILED {render['error']['code']}", render["error"]["message"]
+    if render.get("parked"):
+        return f"PARKED {render['parked']['reason']}", ""
+    return render["status"], render.get("error", {}).get("message", "")
