@@ -38,12 +38,16 @@ class Journey:
         if self.render is None:
             return []
         noted = [Step(moment(entry["at"]), told(entry)) for entry in self.render.history]
-        return sorted((*noted, *self._execution(self.render)), key=lambda step: step.at)
+        return sorted((*noted, *self.execution(self.render)), key=lambda step: step.at)
 
-    def _execution(self, render: Render) -> Iterator[Step]:
-        """What the workflow did; nothing before it has started."""
+    def execution_arn(self, render: Render) -> str:
+        """The execution that follows this attempt of a render."""
         name = execution_name({"prefix": render.prefix, "render_id": render.render_id, "attempt": render.attempt})
-        execution = f"{self._workflow.replace(':stateMachine:', ':execution:')}:{name}"
+        return f"{self._workflow.replace(':stateMachine:', ':execution:')}:{name}"
+
+    def execution(self, render: Render) -> Iterator[Step]:
+        """What the workflow did for this attempt of a render; nothing before it has started."""
+        execution = self.execution_arn(render)
         try:
             pages = self._states.get_paginator("get_execution_history").paginate(executionArn=execution)
             events = [event for page in pages for event in page["events"]]
@@ -61,11 +65,24 @@ def _seen(event: dict[str, Any]) -> str | None:
             look = json.loads(output).get("look", {})
             again = f", waits {look['wait']} s" if "wait" in look else ""
             return f"workflow looked at Segmind: {look.get('outcome')}{again}"
+        case {"stateExitedEventDetails": {"name": "Finalize", "output": output}}:
+            delivery = json.loads(output).get("delivery", {})
+            if delivery.get("outcome") == "again":
+                return f"delivery did not work, and is tried again in {delivery.get('wait')} s"
+        case {"taskFailedEventDetails": details} | {"lambdaFunctionFailedEventDetails": details}:
+            return f"a function crashed, and is called again: {_cause(details)}"
         case {"type": "ExecutionSucceeded"}:
             return "workflow succeeded"
         case {"type": "ExecutionFailed", "executionFailedEventDetails": details}:
             return f"workflow failed: {details.get('error')}"
     return None
+
+
+def _cause(details: dict[str, Any]) -> str:
+    try:
+        return str(json.loads(details["cause"])["errorMessage"])
+    except (KeyError, ValueError, TypeError):
+        return str(details.get("error"))
 
 
 def told(entry: dict[str, Any]) -> str:

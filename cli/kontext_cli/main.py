@@ -8,7 +8,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from kontext_cli.errors import CANNOT, explain
+from kontext_cli.errors import CANNOT
+from kontext_cli.errors import explain as in_plain_words
 
 app = typer.Typer(
     add_completion=False,
@@ -36,7 +37,7 @@ def main() -> NoReturn:
     try:
         app()
     except Exception as error:
-        message = explain(error)
+        message = in_plain_words(error)
         if message is None:
             raise
         print(f"kontext: {message}", file=sys.stderr)
@@ -138,6 +139,32 @@ def status(
     if ledger:
         raise typer.Exit(command.ledger(stack=stack, as_json=json))
     raise typer.Exit(command.run(prefix, stack=stack, limit=limit, as_json=json))
+
+
+@app.command()
+def explain(
+    prefix: Annotated[str, typer.Argument(help="The pair, or a file that was dropped.", show_default=False)],
+    stack: Stack = None,
+    json: Json = False,
+) -> None:
+    """Tell the whole story of one pair: drops, decisions, looks, result, times, cost."""
+    from kontext_cli import explain as command
+
+    raise typer.Exit(command.run(prefix, stack=stack, as_json=json))
+
+
+@app.command()
+def doctor(
+    drift: Annotated[
+        bool, typer.Option("--drift", help="Compare each resource with the template; takes a while.")
+    ] = False,
+    stack: Stack = None,
+    json: Json = False,
+) -> None:
+    """Check a deployed stack; exit code 1 if something is wrong."""
+    from kontext_cli import doctor as command
+
+    raise typer.Exit(command.run(stack=stack, drift=drift, as_json=json))
 
 
 @app.command()

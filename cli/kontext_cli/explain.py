@@ -1,0 +1,196 @@
+"""`kontext explain`: the whole story of one pair, in order, with its times, its cost and where to look further."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from kontext import drops, pairs
+from kontext.errors import REASONS
+from kontext.table import Item, Table
+from kontext.words import shown
+from kontext_cli import links, target
+from kontext_cli.console import print_json
+from kontext_cli.errors import CommandError
+from kontext_cli.journey import Journey, Step, told
+from kontext_cli.records import Pair, Records, moment
+from kontext_cli.status import STYLES
+from kontext_cli.target import Target
+
+UNDECIDED = "CLAIMED"
+
+
+def run(prefix: str, *, stack: str | None, as_json: bool) -> int:
+    """Tell the story of the pair under a prefix, its last separator left out or not; returns the exit code."""
+    chosen = target.find(stack)
+    story = Story(chosen, _the_pair(chosen, prefix)).told()
+    if as_json:
+        print_json(story)
+    else:
+        _show(Console(), story)
+    return 0
+
+
+class Story:
+    """What is known of one pair, from its drops to its end."""
+
+    def __init__(self, chosen: Target, pair: Pair) -> None:
+        self.target = chosen
+        self.pair = pair
+        self.journey = Journey(chosen, pair.prefix)
+        self.table = Table(chosen.client("dynamodb"), chosen.output("RendersTable"))
+        self.items = self.table.query(drops.pair_key(pair.prefix)["pk"])
+
+    def told(self) -> dict[str, Any]:
+        """The story as a document; `steps` in order, each with the seconds since the first."""
+        steps = sorted((*self.drops(), *self.renders()), key=lambda step: step.at)
+        return {
+            "pair": self.pair.prefix,
+            "status": self.pair.status,
+            "steps": _counted(steps),
+            "times": self.times(),
+            "cost": sum(render.cost or 0.0 for render in self.pair.renders),
+            "now": self.now(),
+            "links": links.of_pair(self.target, self.journey, self.pair.renders),
+        }
+
+    def drops(self) -> list[Step]:
+        """When each part came; of a part dropped twice only the last time is known."""
+        dropped = drops.pair_of(next((item for item in self.items if item["sk"] == "pair"), {}))
+        return [Step(moment(part["at"]), _drop(part)) for part in dropped.parts.values()]
+
+    def renders(self) -> list[Step]:
+        """What the records and the workflows of all renders and attempts say."""
+        steps = []
+        for render in self.pair.renders:
+            steps += [Step(moment(entry["at"]), _noted(entry)) for entry in render.history]
+            for attempt in range(1, render.attempt + 1):
+                steps += self.journey.execution(replace(render, attempt=attempt))
+        return steps
+
+    def times(self) -> dict[str, float]:
+        """Where the time of the current render went, in seconds."""
+        item = next((item for item in self.items if self._is_current(item)), {})
+        metrics = item.get("metrics", {})
+        first = min((step.at for step in self.drops()), default=None)
+        marks: dict[str, datetime] = {
+            name: moment(item[name]) for name in ("created_at", "submitted_at", "completed_at") if name in item
+        }
+        marks |= {"ended_at": moment(item["updated_at"])} if item.get("status") == "DELIVERED" else {}
+        spans = {
+            "from the first drop to the claim": _between(first, marks.get("created_at")),
+            "from the claim to Segmind": _between(marks.get("created_at"), marks.get("submitted_at")),
+            "in Segmind's queue": metrics.get("queue_time"),
+            "inference": metrics.get("inference_time"),
+            "until completion was seen": _lag(marks, metrics),
+            "until it was delivered": _between(marks.get("completed_at"), marks.get("ended_at")),
+        }
+        return {name: round(span, 1) for name, span in spans.items() if span is not None}
+
+    def now(self) -> dict[str, Any]:
+        """What the pair's state means, whether anything was charged, and what to do."""
+        if self.pair.status == "WAITING":
+            return {"means": f"The pair waits {self.pair.detail}.", "charged": "no", "remedy": "Drop what is missing."}
+        if not self.pair.renders:
+            return {"means": self.pair.detail, "charged": "no", "remedy": "Correct it and drop it again."}
+        render = self.pair.renders[0]
+        if render.error:
+            return {"means": render.error["message"], **{k: render.error[k] for k in ("code", "charged", "remedy")}}
+        if render.status == UNDECIDED and render.parked:
+            known = REASONS[render.parked["reason"]]
+            until = moment(render.parked["until"]).strftime("%H:%M:%S UTC")
+            return {"means": f"{known.meaning} Next try at {until}.", "charged": "no", "remedy": known.remedy}
+        if render.status == "DELIVERED":
+            key = (render.result or {}).get("key")
+            return {"means": f"The picture is in the output bucket as {key}.", "charged": "yes", "remedy": None}
+        return {"means": f"The render is {render.status}.", "charged": "unknown", "remedy": "Nothing to do yet."}
+
+    def _is_current(self, item: Item) -> bool:
+        return bool(self.pair.renders) and item.get("render_id") == self.pair.renders[0].render_id
+
+
+def _the_pair(chosen: Target, prefix: str) -> Pair:
+    found = Records(chosen).matching(prefix)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        some = ", ".join(shown(pair.prefix) for pair in found[:5])
+        raise CommandError(f"{len(found)} pairs begin with {shown(prefix)!r}: name one of them, for example {some}.")
+    raise CommandError(_unknown(chosen, prefix))
+
+
+def _unknown(chosen: Target, prefix: str) -> str:
+    table = Table(chosen.client("dynamodb"), chosen.output("RendersTable"))
+    item = table.get(drops.object_key(prefix)) or {}
+    if item.get("reported") and "prefix" not in item:
+        return f"{shown(prefix)} fits no rule of the drop convention. {pairs.RULE}"
+    if "prefix" in item:
+        return f"{shown(prefix)} is an object that a request.json names, not a pair: explain the pair that names it."
+    return (
+        f"Nothing is known of {shown(prefix)!r} in {chosen.name}. If it has been dropped into "
+        f"{chosen.output('InputBucket')}, it was not worked on: `kontext doctor` says why."
+    )
+
+
+def _drop(part: dict[str, Any]) -> str:
+    kind = f" ({part['kind'].upper()} {part['width']}×{part['height']})" if "width" in part else ""
+    problem = f": {part['problem']['message']}" if "problem" in part else ""
+    return f"dropped {part['key']}{kind}{problem}"
+
+
+def _noted(entry: dict[str, Any]) -> str:
+    if entry.get("what") != "parked":
+        return told(entry)
+    known = REASONS.get(entry["reason"])
+    again = f", {entry['times']} times until {entry['last_at'][11:19]}" if "times" in entry else ""
+    answer = f" (Segmind: {entry['message']})" if entry.get("message") else ""
+    return f"parked ({entry['reason']}{again}): {known.meaning if known else ''}{answer}"
+
+
+def _counted(steps: list[Step]) -> list[dict[str, Any]]:
+    """The steps, what happened several times in a row as one: `at` of the first, and how many `times`."""
+    told: list[dict[str, Any]] = []
+    for step in steps:
+        if told and told[-1]["what"] == step.what:
+            told[-1]["times"] += 1
+        else:
+            after = round((step.at - steps[0].at).total_seconds(), 3)
+            told.append({**asdict(step), "after_seconds": after, "times": 1})
+    return told
+
+
+def _between(start: datetime | None, end: datetime | None) -> float | None:
+    return max(0.0, (end - start).total_seconds()) if start and end else None
+
+
+def _lag(marks: dict[str, datetime], metrics: dict[str, float]) -> float | None:
+    at_segmind = _between(marks.get("submitted_at"), marks.get("completed_at"))
+    if at_segmind is None or "inference_time" not in metrics:
+        return None
+    return max(0.0, at_segmind - metrics.get("queue_time", 0.0) - metrics["inference_time"])
+
+
+def _show(console: Console, story: dict[str, Any]) -> None:
+    def line(text: str = "") -> None:
+        console.print(text, soft_wrap=True, highlight=False)
+
+    status = story["status"]
+    cost = f"  USD {story['cost']:.2f}" if story["cost"] else ""
+    line(f"[{STYLES.get(status, 'cyan')}]{escape(status)}[/]  {escape(shown(story['pair']))}{cost}")
+    for step in story["steps"]:
+        after = f"{step['after_seconds']:9.1f} s"
+        times = f" ({step['times']} times)" if step["times"] > 1 else ""
+        line(f"  [dim]{step['at'].strftime('%Y-%m-%d %H:%M:%S')} {after}[/]  {escape(shown(step['what']))}{times}")
+    for name, seconds in story["times"].items():
+        line(f"  [dim]{seconds:7.1f} s {name}[/]")
+    now = story["now"]
+    line(f"\n  {escape(shown(now['means']))}")
+    line(f"  [dim]charged[/]     {now['charged']}")
+    if now["remedy"]:
+        line(f"  [dim]what to do[/]  [bold]{escape(now['remedy'])}[/]")
+    for name, link in story["links"].items():
+        line(f"  [dim]{name:<11}[/] {escape(link)}")

@@ -1,0 +1,58 @@
+"""Where to look further: the pages of the AWS console about a stack and about one pair."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import quote
+
+from kontext.drops import pair_key
+from kontext_cli.journey import Journey
+from kontext_cli.records import Render
+from kontext_cli.resources import physical_ids
+from kontext_cli.target import LOCAL, Target
+
+LOGS = ("SubmitLog", "PollLog", "FinalizeLog")
+WEEK_SECONDS = 7 * 86_400
+
+
+def of_pair(target: Target, journey: Journey, renders: Iterable[Render]) -> dict[str, str]:
+    """The console's pages about a pair, by what they show; none for a local stack, which has no console."""
+    newest = next(iter(renders), None)
+    if target.name == LOCAL:
+        return {}
+    console, region = _console(target)
+    found = {}
+    if newest is not None:
+        found["record"] = _items(target, console, region, newest.prefix)
+        found["logs"] = _logs(target, console, region, newest.render_id)
+    if newest is not None and newest.request_id:
+        execution = quote(journey.execution_arn(newest), safe=":")
+        found["execution"] = f"{console}/states/home?region={region}#/v2/executions/details/{execution}"
+    if newest is not None and newest.result:
+        bucket, key = newest.result["bucket"], quote(newest.result["key"], safe="")
+        found["result"] = f"{console}/s3/object/{bucket}?region={region}&prefix={key}"
+    return found
+
+
+def _console(target: Target) -> tuple[str, str]:
+    region = target.output("RenderWorkflowArn").split(":")[3]
+    return f"https://{region}.console.aws.amazon.com", region
+
+
+def _items(target: Target, console: str, region: str, prefix: str) -> str:
+    table, pk = target.output("RendersTable"), quote(pair_key(prefix)["pk"], safe="")
+    return f"{console}/dynamodbv2/home?region={region}#item-explorer?operation=QUERY&pk={pk}&table={table}"
+
+
+def _logs(target: Target, console: str, region: str, render_id: str) -> str:
+    """A query of Logs Insights over the three functions, in the console's own spelling."""
+    query = f"fields @timestamp, message, code, reason, @message | filter render_id = '{render_id}' | sort @timestamp"
+    ids = physical_ids(target)
+    groups = "".join(f"~'{_spelled(ids[log])}" for log in LOGS)
+    detail = f"~(end~0~start~-{WEEK_SECONDS}~timeType~'RELATIVE~unit~'seconds~editorString~'{_spelled(query)}"
+    return f"{console}/cloudwatch/home?region={region}#logsV2:logs-insights$3FqueryDetail$3D{detail}~source~({groups}))"
+
+
+def _spelled(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]", lambda found: f"*{ord(found[0]):02x}", text)
