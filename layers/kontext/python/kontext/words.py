@@ -13,6 +13,7 @@ _HIDDEN = (
     "\x00-\x09\x0b-\x1f\x7f-\x9f\xad"  # controls; a line feed in JSON is only ever ours
     "\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164"  # invisible, bidirectional, line ends
     "\ud800-\udfff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff"  # halves, variants, marks, no characters
+    "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"  # formats of rare scripts and of music
     "\U000e0000-\U000e0fff"  # tags: text that nobody sees
     "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0x10000, 0x110000, 0x10000))
 )
