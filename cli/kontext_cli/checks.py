@@ -255,7 +255,7 @@ def subscriptions(patient: Patient) -> Iterator[Finding]:
     told = _subscribers(patient, "RenderTopicArn")
     called = _subscribers(patient, "AlarmTopicArn")
     for one in (*told, *called):
-        if one["SubscriptionArn"] == "PendingConfirmation":
+        if _is_pending(patient, one["SubscriptionArn"]):
             says = f"{one['Protocol']} {one['Endpoint']} has not confirmed its subscription"
             confirm = "Open the link in the message that it was sent, or subscribe it again."
             yield Finding("subscriptions", "wrong", says, confirm)
@@ -272,6 +272,13 @@ def _subscribers(patient: Patient, topic: str) -> list[Any]:
     pages = patient.client("sns").get_paginator("list_subscriptions_by_topic")
     arn = patient.target.output(topic)
     return [one for page in pages.paginate(TopicArn=arn) for one in page["Subscriptions"]]
+
+
+def _is_pending(patient: Patient, arn: str) -> bool:
+    if not arn.startswith("arn:"):
+        return True  # SNS lists "PendingConfirmation" in its place
+    asked = patient.client("sns").get_subscription_attributes(SubscriptionArn=arn)
+    return bool(asked["Attributes"].get("PendingConfirmation") == "true")
 
 
 def alarms(patient: Patient) -> Iterator[Finding]:

@@ -1,0 +1,320 @@
+"""`kontext doctor` on a stack that is broken in one way after the other."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from kontext import letters
+from kontext.pacing import Pacing, Rate
+from kontext.renders import render_key
+from kontext.table import Table
+from kontext_cli import checks
+from kontext_cli.checks import Finding, Patient
+from kontext_cli.doctor import examine
+from kontext_cli.target import LOCAL, Target
+from kontext_local import stack
+
+Check = Callable[[Patient], Iterator[Finding]]
+
+
+@dataclass
+class Ward:
+    """A stack, and ways to make it ill and well."""
+
+    running: stack.LocalStack
+
+    def __post_init__(self) -> None:
+        self.target = Target(LOCAL, self.running.outputs, self.running.client)
+        self.table = Table(self.running.client("dynamodb"), self.running.outputs["RendersTable"])
+        self.pacing = Pacing(self.table, Rate(1))
+
+    def patient(self) -> Patient:
+        """The stack as a doctor meets it."""
+        return Patient(self.target)
+
+    def find(self, check: Check) -> list[Finding]:
+        """What one check says."""
+        return list(examine(self.patient(), (check,)))
+
+    def emulator(self, what: str, body: Any) -> None:
+        """Set something at the emulator."""
+        httpx.post(f"{self.running.segmind_url}/_emulator/{what}", json=body, trust_env=False).raise_for_status()
+
+    def render(self, name: str, status: str, **more: Any) -> None:
+        """Put a render on the record, as it would stand there."""
+        known = {"prefix": f"{name}/", "render_id": "1", "status": status, **more}
+        names = ", ".join(f"#{name} = :{name}" for name in known)
+        self.table.update(render_key(known["prefix"], "1"), f"SET {names}", **known)
+
+
+@pytest.fixture(scope="module")
+def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
+    options = stack.Options(keep=False, emulator={"pixels": 65_536})
+    with stack.using(tmp_path_factory.mktemp("ward"), options) as running:
+        yield Ward(running)
+
+
+@pytest.fixture
+def secret(ward: Ward) -> Iterator[Callable[[str], None]]:
+    """Puts another text into the stack's secret."""
+    client, arn = ward.running.client("secretsmanager"), ward.running.outputs["SegmindSecretArn"]
+    before = client.get_secret_value(SecretId=arn)["SecretString"]
+    yield lambda text: client.put_secret_value(SecretId=arn, SecretString=text)
+    client.put_secret_value(SecretId=arn, SecretString=before)
+
+
+@pytest.fixture
+def emulator(ward: Ward) -> Iterator[Callable[[str, Any], None]]:
+    """Sets something at the emulator."""
+    yield ward.emulator
+    httpx.delete(f"{ward.running.segmind_url}/_emulator/script", trust_env=False).raise_for_status()
+    ward.emulator("settings", {"credits": 100.0, "keys": [ward.running.emulator_key]})
+
+
+def the_one(findings: list[Finding]) -> Finding:
+    """The one finding that is wrong."""
+    (wrong,) = [finding for finding in findings if finding.state == "wrong"]
+    return wrong
+
+
+ALL_CHECKS = (
+    checks.stack,
+    checks.api_key,
+    checks.gate,
+    checks.event_wiring,
+    checks.functions,
+    checks.dead_letters,
+    checks.alarms,
+    checks.drift,
+)
+
+
+@pytest.mark.parametrize("check", ALL_CHECKS, ids=lambda check: check.__name__)
+def test_a_stack_that_is_well_is_found_well(ward: Ward, check: Check) -> None:
+    findings = ward.find(check)
+
+    assert findings
+    assert [finding for finding in findings if finding.state != "good"] == []
+
+
+@pytest.mark.parametrize("text", ["", "put-the-api-key-here"], ids=["empty", "as deployed"])
+def test_a_secret_without_a_key(ward: Ward, secret: Callable[[str], None], text: str) -> None:
+    secret(text or " ")
+
+    found = the_one(ward.find(checks.api_key))
+
+    assert (found.check, found.says) == ("API key", "the secret holds no API key yet")
+    assert f"put-secret-value --secret-id {ward.running.outputs['SegmindSecretArn']}" in str(found.remedy)
+
+
+def test_a_wrong_key(ward: Ward, secret: Callable[[str], None]) -> None:
+    secret("SG_0000000000000000")
+
+    found = the_one(ward.find(checks.api_key))
+
+    assert found.check == "API key"
+    assert found.says.startswith("Segmind refuses it")
+    assert "put-secret-value" in str(found.remedy)
+
+
+@pytest.mark.parametrize(
+    ("credits", "remedy"), [pytest.param(0.01, "Top the account up", id="none"), pytest.param(4.0, "Top", id="few")]
+)
+def test_too_few_credits(ward: Ward, emulator: Callable[[str, Any], None], credits: float, remedy: str) -> None:
+    emulator("settings", {"credits": credits})
+
+    found = the_one(ward.find(checks.api_key))
+
+    assert found.check == "credits"
+    assert found.says.startswith(f"USD {credits:.2f} at Segmind")
+    assert remedy in str(found.remedy)
+
+
+def test_segmind_down(ward: Ward, emulator: Callable[[str, Any], None]) -> None:
+    emulator("script", {"on": "credits", "status": 503, "times": None, "body": {"error": "temporarily unavailable"}})
+
+    found = the_one(ward.find(checks.api_key))
+
+    assert found.says == f"Segmind does not answer at {ward.running.segmind_url}: temporarily unavailable"
+    assert "go on by themselves" in str(found.remedy)
+
+
+@pytest.mark.parametrize(
+    ("close", "reason", "remedy"),
+    [
+        pytest.param(lambda gate: gate.refuse("no_credits", time.time()), "no_credits", "Top", id="by the account"),
+        pytest.param(lambda gate: gate.pause(time.time()), "paused", "kontext resume", id="by a person"),
+    ],
+)
+def test_a_closed_gate(ward: Ward, close: Callable[[Pacing], object], reason: str, remedy: str) -> None:
+    close(ward.pacing)
+
+    found = the_one(ward.find(checks.gate))
+
+    ward.pacing.accept(time.time())
+    assert f"({reason})" in found.says
+    assert remedy in str(found.remedy)
+    assert [finding.state for finding in ward.find(checks.gate)] == ["good"]
+
+
+def test_a_bucket_that_tells_nobody(ward: Ward) -> None:
+    s3, bucket = ward.running.client("s3"), ward.running.outputs["InputBucket"]
+    before = s3.get_bucket_notification_configuration(Bucket=bucket)["QueueConfigurations"]
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
+
+    found = the_one(ward.find(checks.event_wiring))
+
+    again = {"QueueConfigurations": before}
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=again)
+    assert found.says == f"{bucket} does not tell the upload queue of drops"
+
+
+def test_a_queue_that_lets_nobody_in(ward: Ward) -> None:
+    sqs, url = ward.running.client("sqs"), ward.running.outputs["UploadQueueUrl"]
+    before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])["Attributes"]
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": ""})
+
+    found = the_one(ward.find(checks.event_wiring))
+
+    sqs.set_queue_attributes(QueueUrl=url, Attributes=before)
+    assert "does not let S3 send" in found.says
+
+
+def test_a_function_that_does_not_read_the_queue(ward: Ward) -> None:
+    client, function = ward.running.client("lambda"), ward.patient().ids["SubmitFunction"]
+    (mapping,) = client.list_event_source_mappings(FunctionName=function)["EventSourceMappings"]
+    client.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+
+    found = the_one(ward.find(checks.event_wiring))
+
+    client.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+    assert found.check == "queue"
+    assert mapping["UUID"] in str(found.remedy)
+
+
+def test_a_function_that_may_not_run(ward: Ward) -> None:
+    client, function = ward.running.client("lambda"), ward.patient().ids["PollFunction"]
+    client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
+
+    found = the_one(ward.find(checks.functions))
+
+    client.delete_function_concurrency(FunctionName=function)
+    assert "PollFunction may not run" in found.says
+    assert function in str(found.remedy)
+
+
+def test_a_dead_letter_says_what_it_died_of(ward: Ward) -> None:
+    sqs, url = ward.running.client("sqs"), ward.running.outputs["DeadLetterQueueUrl"]
+    sent = sqs.send_message(QueueUrl=url, MessageBody="poison")["MessageId"]
+    letters.note(ward.table, sent, ValueError("no JSON"), time.time())
+
+    found = the_one(ward.find(checks.dead_letters))
+
+    sqs.purge_queue(QueueUrl=url)
+    assert found.says == "1; one died of: ValueError: no JSON"
+    assert "kontext redrive" in str(found.remedy)
+
+
+LONG_AGO = time.time() - 3 * 3600
+
+
+@pytest.mark.parametrize(
+    ("status", "more", "says", "remedy"),
+    [
+        ("UNCERTAIN", {}, "1 uncertain renders: uncertain/", "kontext resolve"),
+        (
+            "FAILED",
+            {"output_url": "https://x", "error": {"code": "delivery"}},
+            "1 undelivered pictures: failed/",
+            "kontext redeliver",
+        ),
+        ("SUBMITTING", {"lease_until": LONG_AGO}, "1 renders that stand still: submitting/", "kontext explain"),
+        ("CLAIMED", {"parked": {"until": LONG_AGO}}, "1 renders that stand still: claimed/", "kontext explain"),
+        ("PROCESSING", {"submitted_at": LONG_AGO}, "1 renders that stand still: processing/", "kontext explain"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and value.isupper() else "",
+)
+def test_a_render_that_needs_a_hand(ward: Ward, status: str, more: dict[str, Any], says: str, remedy: str) -> None:
+    ward.render(status.lower(), status, **more)
+
+    found = the_one(ward.find(checks.stuck_renders))
+
+    ward.render(status.lower(), "DELIVERED")
+    assert found.says == says
+    assert remedy in str(found.remedy)
+    assert [finding.state for finding in ward.find(checks.stuck_renders)] == ["good"]
+
+
+def test_renders_on_their_way_need_no_hand(ward: Ward) -> None:
+    ward.render("parked", "CLAIMED", parked={"until": time.time() + 600})
+    ward.render("at-work", "PROCESSING", submitted_at=time.time() - 20)
+    ward.render("blocked", "FAILED", error={"code": "render_failed"})
+
+    findings = ward.find(checks.stuck_renders)
+
+    assert [finding.state for finding in findings] == ["good"]
+
+
+def test_an_alarm_that_rings_is_told_with_its_remedy(ward: Ward) -> None:
+    client, name = ward.running.client("cloudwatch"), ward.patient().ids["UncertainAlarm"]
+    client.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
+
+    found = the_one(ward.find(checks.alarms))
+
+    client.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="a test")
+    assert found.says == f"{name} rings"
+    assert "kontext resolve PREFIX" in str(found.remedy)
+
+
+def test_an_alarm_that_calls_nobody(ward: Ward) -> None:
+    client, name = ward.running.client("cloudwatch"), ward.patient().ids["DeadLettersAlarm"]
+    client.disable_alarm_actions(AlarmNames=[name])
+
+    found = the_one(ward.find(checks.alarms))
+
+    client.enable_alarm_actions(AlarmNames=[name])
+    assert found.says == f"{name} calls nobody"
+
+
+def test_a_subscription_that_nobody_confirmed(ward: Ward) -> None:
+    sns, topic = ward.running.client("sns"), ward.running.outputs["AlarmTopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="http", Endpoint="http://127.0.0.1:9/alarms")
+
+    found = the_one(ward.find(checks.subscriptions))
+
+    assert found.says == "http http://127.0.0.1:9/alarms has not confirmed its subscription"
+
+
+def test_a_resource_that_somebody_changed(ward: Ward) -> None:
+    sqs, url = ward.running.client("sqs"), ward.running.outputs["UploadQueueUrl"]
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "5"})
+
+    found = the_one(ward.find(checks.drift))
+
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "150"})
+    assert found.says == "changed since the deployment: UploadQueue"
+
+
+def test_the_command_says_it_all_in_one_document_and_by_its_exit_code(ward: Ward, tmp_path: Path) -> None:
+    ward.pacing.refuse("bad_key", time.time())
+    environment = {**os.environ, "KONTEXT_HOME": ward.running.home}
+    command = [sys.executable, "-m", "kontext_cli.main", "doctor", "--json"]
+
+    answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    ward.pacing.accept(time.time())
+    findings = json.loads(answer.stdout)
+    assert answer.returncode == 1, answer.stderr
+    assert {"gate"} <= {finding["check"] for finding in findings if finding["state"] == "wrong"}
+    assert all(finding["remedy"] for finding in findings if finding["state"] != "good")
