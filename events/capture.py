@@ -1,0 +1,201 @@
+"""Captures the sample events anew: `.venv/bin/python events/capture.py`.
+
+Nothing here is written by hand. A local stack is started, pairs are dropped, and what its functions, its
+workflow and a subscriber of its topic were given is kept. Takes about a minute.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from kontext_cli.subscriber import Subscriber
+from kontext_cli.target import LOCAL, Target
+from kontext_local import stack
+from kontext_local.project import ROOT
+
+EVENTS = Path(__file__).parent
+BUCKET, FUNCTION = "captured-events", "capture-events"
+SOURCE = f"""
+import boto3, json, uuid
+def handler(event, context):
+    boto3.client("s3").put_object(Bucket="{BUCKET}", Key=uuid.uuid4().hex, Body=json.dumps(event))
+"""
+POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": ["s3:PutObject", "sqs:*"], "Resource": "*"}],
+}
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
+PAIR, BLOCKED, LOST, EMPTY = "summer/cafe/", "summer/blocked/", "summer/lost/", "summer/empty/"
+PROMPTS = {
+    PAIR: "The cat sits behind the cup of coffee on a café table.",
+    BLOCKED: "Something that may not be shown.",
+    LOST: "The cat looks for an answer.",
+}
+PUBLISHED = {
+    "kontext.rendered": PAIR,
+    "kontext.failed": BLOCKED,
+    "kontext.uncertain": LOST,
+    "kontext.parked": "stack",
+    "kontext.resumed": "stack",
+}
+SCRIPT = [
+    {"prompt": PROMPTS[PAIR], "status": 503, "body": {"error": "temporarily unavailable"}},
+    {"prompt": PROMPTS[BLOCKED], "fail": "The request was blocked by the content filter."},
+    {"prompt": PROMPTS[LOST], "accept": True, "drop": True},
+]
+
+
+class Capture:
+    """A running stack, with a function that can take the place of Submit at the upload queue."""
+
+    def __init__(self, local: stack.LocalStack) -> None:
+        self.client, self.outputs = local.client, local.outputs
+        self.s3, self.functions = local.client("s3"), local.client("lambda")
+        self.s3.create_bucket(Bucket=BUCKET)
+        role = local.client("iam").create_role(RoleName=FUNCTION, AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]
+        local.client("iam").put_role_policy(RoleName=FUNCTION, PolicyName="all", PolicyDocument=json.dumps(POLICY))
+        self.functions.create_function(
+            FunctionName=FUNCTION,
+            Runtime="python3.13",
+            Handler="capture.handler",
+            Role=role["Arn"],
+            Code={"ZipFile": _zipped("capture.py", SOURCE)},
+        )
+        (self.submit,) = self.functions.list_event_source_mappings()["EventSourceMappings"]
+        self.capture = self.functions.create_event_source_mapping(
+            EventSourceArn=self.submit["EventSourceArn"], FunctionName=FUNCTION, BatchSize=10, Enabled=False
+        )
+
+    def drop(self, prefix: str, *images: bytes) -> None:
+        """Drop a pair with its request."""
+        request = json.dumps({"prompt": PROMPTS[prefix]}, ensure_ascii=False).encode() if prefix in PROMPTS else None
+        parts = {"request.json": request, **{f"{slot}.png": image for slot, image in enumerate(images, 1)}}
+        for name, body in parts.items():
+            if body is not None:
+                self.s3.put_object(Bucket=self.outputs["InputBucket"], Key=prefix + name, Body=body)
+
+    def connect(self, *, submit: bool = False, capture: bool = False) -> None:
+        """Say who is given the queue's messages."""
+        for mapping, enabled in ((self.submit, submit), (self.capture, capture)):
+            self.functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=enabled)
+        time.sleep(2)  # a poll that is on its way ends
+
+    def send_again(self, event: Any) -> None:
+        """Put the messages of a captured event back into the queue."""
+        for record in event["Records"]:
+            self.client("sqs").send_message(QueueUrl=self.outputs["UploadQueueUrl"], MessageBody=record["body"])
+
+    def captured(self) -> Any:
+        """The one event that the capturing function was given; it is forgotten."""
+        (item,) = _eventually(lambda: self.s3.list_objects_v2(Bucket=BUCKET).get("Contents"), "a captured event")
+        event = json.loads(self.s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read())
+        self.s3.delete_object(Bucket=BUCKET, Key=item["Key"])
+        return event
+
+    def given_to(self, state: str, prefix: str) -> Any:
+        """The first input of a state of the workflow that ended for a pair."""
+        states, workflow = self.client("stepfunctions"), self.outputs["RenderWorkflowArn"]
+
+        def find() -> Any:
+            for execution in states.list_executions(stateMachineArn=workflow)["executions"]:
+                history = states.get_execution_history(executionArn=execution["executionArn"])["events"]
+                inputs = [event["stateEnteredEventDetails"] for event in history if "stateEnteredEventDetails" in event]
+                given = [json.loads(one["input"]) for one in inputs if one["name"] == state]
+                if given and given[0]["prefix"] == prefix:
+                    return given[0]
+            return None
+
+        return _eventually(find, f"{state} of {prefix}")
+
+    def output(self, key: str) -> Any:
+        """A JSON file of the output bucket."""
+        found = _eventually(lambda: self._output(key), key)
+        return json.loads(found)
+
+    def _output(self, key: str) -> bytes | None:
+        try:
+            answer = self.s3.get_object(Bucket=self.outputs["OutputBucket"], Key=key)
+        except self.s3.exceptions.NoSuchKey:
+            return None
+        return answer["Body"].read()  # type: ignore[no-any-return]
+
+
+def main() -> None:
+    """Capture everything."""
+    cat, coffee = ((ROOT / "samples" / name).read_bytes() for name in ("chelsea.png", "coffee.png"))
+    options = stack.Options(keep=False, emulator={"inference": 4.0}, parameters={"SettleSeconds": "300"})
+    with tempfile.TemporaryDirectory() as home, stack.using(Path(home), options) as local:
+        httpx.post(f"{local.segmind_url}/_emulator/script", json=SCRIPT)
+        capture = Capture(local)
+        with Subscriber(Target(LOCAL, local.outputs, local.client)) as subscriber:
+            capture.connect()
+            capture.drop(PAIR, cat, coffee)
+            capture.connect(capture=True)
+            drop = _write("submit-drop.json", capture.captured())
+            capture.connect(submit=True)
+            capture.send_again(drop)
+            _eventually(lambda: _is_parked(local), "a parked render")
+            capture.connect(capture=True)
+            wake = _write("submit-wake.json", capture.captured())
+            capture.connect(submit=True)
+            capture.send_again(wake)
+            capture.drop(BLOCKED, cat, coffee)
+            capture.drop(LOST, cat, coffee)
+            capture.drop(EMPTY, b"", coffee)
+            _write("poll.json", capture.given_to("Poll", PAIR))
+            _write("finalize.json", capture.given_to("Finalize", PAIR))
+            _write("finalize-failed.json", capture.given_to("Finalize", BLOCKED))
+            _write("published/error.json", capture.output(f"{EMPTY}error.json"))
+            _publish(subscriber)
+
+
+def _publish(subscriber: Subscriber) -> None:
+    missing = dict(PUBLISHED)
+    while missing:
+        for event in subscriber.receive(wait_seconds=5):
+            if missing.get(event["type"]) == event["subject"]:
+                del missing[event["type"]]
+                _write(f"published/{event['type'].partition('.')[2]}.json", event)
+
+
+def _is_parked(local: stack.LocalStack) -> bool:
+    items = local.client("dynamodb").scan(TableName=local.outputs["RendersTable"])["Items"]
+    return any("parked" in item for item in items)
+
+
+def _write(name: str, event: Any) -> Any:
+    (EVENTS / name).write_text(json.dumps(event, indent=2, ensure_ascii=False) + "\n")
+    print(f"captured {name}")
+    return event
+
+
+def _zipped(name: str, text: str) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(name, text)
+    return file.getvalue()
+
+
+def _eventually(look: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (seen := look()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} did not happen within {seconds:.0f} s")
+        time.sleep(0.2)
+    return seen
+
+
+if __name__ == "__main__":
+    main()
