@@ -54,9 +54,14 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+def said() -> list[str]:
+    """What the pages of a test have written on their consoles."""
+    return []
+
+
+@pytest.fixture
+def open_page(browser: Browser, said: list[str]) -> Iterator[Callable[..., Page]]:
     """Opens a page, with the arguments of a browser context; at the end there must be nothing on its console."""
-    said: list[str] = []
     with ExitStack() as opened:
 
         def new(url: str, **context: Any) -> Page:
@@ -73,7 +78,7 @@ def _page(browser: Browser, said: list[str], context: dict[str, Any]) -> Iterato
     made = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
     page = made.new_page()
     page.set_default_timeout(15_000)
-    page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+    page.on("console", lambda message: said.append(f"{message.type}: {message.text} {message.location['url']}"))
     page.on("pageerror", lambda error: said.append(f"error: {error}"))
     page.on("dialog", lambda dialog: (said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
     yield page

@@ -202,12 +202,29 @@ def test_a_pair_has_an_address_of_its_own(page_of: Open, stack: Any) -> None:
 
 def test_an_address_of_no_pair_says_so(page_of: Open, stack: Any) -> None:
     stack.pair("one/", status="DELIVERED")
-    page = page_of()
+    page = page_of("#pair=none%2F")
 
+    expect(page.locator("#story-body")).to_contain_text("Nothing has been dropped there")
     page.evaluate("location.hash = '#pair=%E0%A4%A'")
     expect(page.locator("#story")).to_be_hidden()
     page.get_by_role("link", name="one/").click()
     expect(page.locator("#story-title")).to_have_text("one/")
+
+
+def test_a_console_that_fails_or_is_stopped_says_so(empty: Served, open_page: Open, said: list[str]) -> None:
+    page = open_page(empty.url)
+    expect(page.locator("#empty")).to_be_visible()
+
+    page.route("**/api/pairs*", lambda route: route.fulfill(status=500, json={"message": "A bug."}))
+    expect(page.locator(".banner")).to_contain_text("The console refuses to answer. A bug.")
+    page.unroute("**/api/pairs*")
+    page.route("**/api/pairs*", lambda route: route.abort())
+    expect(page.locator(".banner")).to_contain_text("The console does not answer.")
+    page.unroute("**/api/pairs*")
+    expect(page.locator(".banner")).to_have_count(0)
+
+    assert all("Failed to load resource" in line for line in said)
+    said.clear()
 
 
 @pytest.mark.parametrize("place", ["body", ".slot[data-slot='1']"])
@@ -249,9 +266,7 @@ def test_a_file_that_is_no_picture_is_refused_with_a_word(page_of: Open, grey: b
 
 def test_a_large_stack_is_shown_in_portions(page_of: Open, stack: Any) -> None:
     for number in range(60):
-        stack.note(
-            f"pair#many/{number:02}/", "pair", prefix=f"many/{number:02}/", part_1={"key": "1.png", "at": number}
-        )
+        stack.pair(f"many/{number:02}/", slots="1", at=1_795_384_556.0 + number)
 
     page = page_of()
 

@@ -244,6 +244,17 @@ def test_what_has_not_changed_is_not_sent_again(ask_empty: httpx.Client, eventua
     assert (answer.status_code, answer.content) == (304, b"")
 
 
+def test_a_bug_is_answered_as_strictly_as_anything_else(stack: Any, serve: Any) -> None:
+    stack.note("pair#cat/", "pair", prefix="cat/", part_1="what nobody ever writes")
+    url = serve(stack.target).url
+
+    answer = httpx.get(f"{url}api/pair?prefix=cat/", trust_env=False)
+
+    assert answer.status_code == 500
+    assert "a bug" in answer.json()["message"]
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
 def test_a_stack_that_cannot_be_read_is_said(ask: httpx.Client, stack: Any, eventually: Any) -> None:
     stack.client("dynamodb").delete_table(TableName="renders")
 

@@ -82,12 +82,17 @@ class App:
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
+        with_body = scope["method"] != "HEAD"
         try:
             request = await self._admitted(scope, receive)
             answer = await asyncio.to_thread(self._answer, request)
         except Refused as refused:
             answer = _json({"message": str(refused)}, refused.status)
-        await _send(answer, send, with_body=scope["method"] != "HEAD")
+        except Exception:
+            # The server writes it down where the command runs.
+            await _send(_json({"message": "This is a bug: its terminal says where."}, 500), send, with_body=with_body)
+            raise
+        await _send(answer, send, with_body=with_body)
 
     async def _admitted(self, scope: MutableMapping[str, Any], receive: Receive) -> Request:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -124,9 +129,7 @@ class App:
 
     def _pair(self, request: Request) -> Answer:
         told = story(self._target, request.query.get("prefix", ""))
-        if told is None:
-            raise Refused(404, "Nothing has been dropped there, or it is not known yet.")
-        return _json(told)
+        return _json(told or {"message": "Nothing has been dropped there, or it is not known yet."})
 
     def _picture(self, request: Request) -> Answer:
         asked = request.query

@@ -267,7 +267,7 @@ async function tell(prefix) {
   if (view.open !== prefix || view.told === text) return;
   view.told = text;
   const content = JSON.parse(text);
-  const nodes = answer.ok ? storyOf(content) : [h("p", { class: "empty" }, content.message)];
+  const nodes = content.pair ? storyOf(content) : [h("p", { class: "empty" }, content.message)];
   const fresh = h("div", {}, nodes);
   keepPictures(by("story-body"), fresh);
   by("story-body").replaceChildren(...fresh.childNodes);
@@ -482,7 +482,7 @@ async function look() {
     const answer = await fetch(`/api/pairs?${asked}`);
     const page = await answer.json();
     if (turn !== looking) return;
-    if (!answer.ok) throw new Error(page.message);
+    if (!answer.ok) throw new Error(page.message, { cause: answer.status });
     view.lag = Number(answer.headers.get("x-now")) - Date.now() / 1000;
     draw(page);
     if (page.counts.running || page.counts.parked) pause = SOON;
@@ -490,7 +490,9 @@ async function look() {
     if (view.open !== null && unsettled(view.open)) await tell(view.open);
   } catch (problem) {
     if (turn !== looking) return;
-    replace("banners", [h("p", { class: "banner failed", role: "alert" }, h("b", {}, "The console does not answer. "), "Was it stopped? `kontext console` starts it again.")]);
+    replace("banners", [problem.cause
+      ? h("p", { class: "banner failed", role: "alert" }, h("b", {}, "The console refuses to answer. "), problem.message)
+      : h("p", { class: "banner failed", role: "alert" }, h("b", {}, "The console does not answer. "), "Was it stopped? `kontext console` starts it again.")]);
   }
   timer = setTimeout(look, document.hidden ? 20 * LATER : pause);
 }
