@@ -1,0 +1,142 @@
+"""How long a function takes from process start until its handler can answer, beside what its packages cost at least.
+
+Each start is a new Python that sees only the built layers, the built function and a runtime's boto3, and can write
+no byte code: as in Lambda. The floor of a function is a bare script that imports boto3 and httpx from the same
+places and makes the same clients.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import boto3
+
+from bench.layer import built
+from bench.part import Part
+
+STARTS = 9
+_RUNTIME = ("boto3", "botocore", "s3transfer", "urllib3", "dateutil", "six.py", "jmespath")
+_FOLDERS = {"submit": "SubmitFunction", "poll": "PollFunction", "finalize": "FinalizeFunction"}
+_WHERE = {
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": "none",
+    "AWS_SECRET_ACCESS_KEY": "none",
+    "POWERTOOLS_SERVICE_NAME": "bench",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+
+
+class Needs(NamedTuple):
+    """The services that a usual first invocation talks to, and the `Connections` it makes."""
+
+    services: tuple[str, ...]
+    connections: tuple[str, ...]
+
+
+NEEDS = {
+    "submit": Needs(
+        ("s3", "dynamodb", "secretsmanager", "stepfunctions"),
+        ("inputs", "drops", "renders", "pacing", "defaults", "segmind", "_secrets", "learning", "workflow"),
+    ),
+    "poll": Needs(("dynamodb", "secretsmanager"), ("renders", "learning", "segmind", "_secrets")),
+    "finalize": Needs(("dynamodb", "s3", "sns"), ("renders", "drops", "outputs", "delivery", "topic")),
+}
+
+_READY = """
+import json, resource, time
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps([time.time(), used.ru_utime + used.ru_stime]))
+"""
+
+
+class Start(NamedTuple):
+    """Seconds until ready: by the clock, and of the processor."""
+
+    wall: float
+    cpu: float
+
+
+def measure(starts: int = STARTS) -> Part:
+    """Starts each function and its floor in turn, so that both meet the same machine."""
+    with _places(built()) as places:
+        found = {name: _compare(name, places[name], starts) for name in NEEDS}
+    return Part(
+        summary={"cold_start_over_floor": {name: ours.wall / floor.wall for name, (ours, floor) in found.items()}},
+        figures={
+            "starts": starts,
+            "seconds": {
+                name: {"ours": ours._asdict(), "floor": floor._asdict()} for name, (ours, floor) in found.items()
+            },
+        },
+        text=_text(found, starts),
+    )
+
+
+def _compare(name: str, path: str, starts: int) -> tuple[Start, Start]:
+    """The medians of a function's starts and of its floor's."""
+    environment = _WHERE | _settings(path) | {"PYTHONPATH": path}
+    ours, floor = [], []
+    for _ in range(starts):
+        ours.append(_start(_function(name), environment))
+        floor.append(_start(_floor(name), environment))
+    return _middle(ours), _middle(floor)
+
+
+def _start(script: str, environment: Mapping[str, str]) -> Start:
+    command = [sys.executable, "-S", "-c", script + _READY]  # -S: nothing but what PYTHONPATH names
+    began = time.time()
+    done = subprocess.run(command, env=dict(environment), check=True, stdout=subprocess.PIPE, text=True)
+    ready, cpu = json.loads(done.stdout)
+    return Start(ready - began, cpu)
+
+
+def _middle(starts: list[Start]) -> Start:
+    return Start(median(start.wall for start in starts), median(start.cpu for start in starts))
+
+
+def _function(name: str) -> str:
+    made = "\n".join(f"via.{connection}" for connection in NEEDS[name].connections)
+    return f"from {name} import handler\nfrom connections import connect\nvia = connect()\n{made}\n"
+
+
+def _floor(name: str) -> str:
+    made = "\n".join(f"boto3.client({service!r})" for service in NEEDS[name].services)
+    return f"import boto3, httpx\n{made}\nhttpx.Client()\n"
+
+
+def _settings(path: str) -> dict[str, str]:
+    source = Path(path.split(":")[0], "connections.py").read_text()
+    return dict.fromkeys(re.findall(r'environment\["(\w+)"\]', source), "1")
+
+
+@contextmanager
+def _places(build: Path) -> Iterator[dict[str, str]]:
+    """Where Python looks, by function: the function, the layers, and the packages of a Lambda runtime."""
+    packages = Path(boto3.__file__).parents[1]
+    layers = [str(build / layer / "python") for layer in ("KontextLayer", "DependenciesLayer")]
+    with tempfile.TemporaryDirectory() as runtime:
+        for package in _RUNTIME:
+            Path(runtime, package).symlink_to(packages / package)
+        yield {name: ":".join([str(build / folder), *layers, runtime]) for name, folder in _FOLDERS.items()}
+
+
+def _text(found: Mapping[str, tuple[Start, Start]], starts: int) -> str:
+    rows = "\n".join(
+        f"| {name} | {ours.wall:.2f} | {floor.wall:.2f} | {ours.wall / floor.wall:.2f} | {ours.cpu / floor.cpu:.2f} |"
+        for name, (ours, floor) in found.items()
+    )
+    return (
+        f"## Cold start\n\nSeconds from process start until the handler and its clients are ready, medians of {starts} "
+        "starts in turn with the floor's: a bare script\nthat imports boto3 and httpx and makes the same clients.\n\n"
+        f"| function | s | floor, s | ratio | ratio of processor time |\n|---|--:|--:|--:|--:|\n{rows}"
+    )
