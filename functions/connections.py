@@ -40,7 +40,10 @@ class Connections:
         import boto3
         from botocore.config import Config
 
-        return boto3.client(service, config=Config(signature_version="s3v4" if service == "s3" else None))  # type: ignore[call-overload]
+        return boto3.client(
+            service,
+            config=Config(signature_version="s3v4", s3={"addressing_style": "virtual"}) if service == "s3" else None,
+        )  # type: ignore[call-overload]
 
     @cached_property
     def table(self) -> Table:

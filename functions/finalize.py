@@ -16,7 +16,8 @@ logger = Logger(json_serializer=words.dumps)
 
 ENDED = ("DELIVERED", "FAILED", "UNCERTAIN")
 MAX_TRIES = 9
-"""With doubling waits of 2 to 256 seconds: about ten minutes, then `kontext redeliver` is for a person to call."""
+"""With doubling waits of 2 to 256 seconds: eight and a half minutes, then
+`kontext redeliver` is for a person to call."""
 
 
 @logger.inject_lambda_context
@@ -60,7 +61,7 @@ class Finalize:
 
     def why_failed(self) -> tuple[str, str]:
         """The error code and message of a job that did not complete."""
-        if self.look["outcome"] == "failed":
+        if self.look.get("outcome") == "failed":
             return "render_failed", self.look["message"]
         if self.look.get("gone"):
             return "expired", "Segmind does not know the job any more"
@@ -99,7 +100,7 @@ class Finalize:
         """Try again later, `tries` times in all, or say that a person has to."""
         logger.warning("not delivered", reason=message, tries=self.tries)
         if self.tries < tries - 1:
-            return {"outcome": "again", "wait": 2 ** (self.tries + 1) // 2, "tries": self.tries + 1}
+            return {"outcome": "again", "wait": 2 ** (self.tries + 1), "tries": self.tries + 1}
         if self.render["status"] == "COMPLETED":
             self.fail("delivery", message)
         if self.render["status"] not in ENDED:

@@ -25,7 +25,6 @@ from kontext.errors import (
     BadDrop,
     Busy,
     Charged,
-    KontextError,
     RateLimited,
     RequestRefused,
     Unavailable,
@@ -39,8 +38,11 @@ from kontext.table import ConditionFailed
 logger = Logger(json_serializer=words.dumps)
 
 TIME_FOR_A_SUBMIT = 45.0
-"""Seconds that must be left before another request is sent: its answer may take that long."""
+"""Seconds that must be left before another request is sent, whose answer may take that long; else another
+invocation sends it."""
 MAX_SERVER_ERRORS = 6
+RECORD_SECONDS = 3600.0
+"""How long Segmind keeps the record of a job."""
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -55,10 +57,6 @@ def handler(event: dict[str, Any], context: Any, via: Connections | None = None)
         processor.process()
     failures = [{"itemIdentifier": record["messageId"]} for record in failed]
     return {"batchItemFailures": failures + processor.response()["batchItemFailures"]}
-
-
-class OutOfTime(KontextError):
-    """This invocation ends before another request could be answered."""
 
 
 class Batch:
@@ -99,13 +97,13 @@ class Batch:
         logger.append_keys(message_id=record.message_id, pair=None, render_id=None, request_id=None)
         try:
             self.read(record)
-        except (Busy, OutOfTime) as early:
+        except Busy as early:
             logger.info("comes back", reason=type(early).__name__)
             letters.note(self.via.table, record.message_id, early, self.via.clock.now())
             raise
-        except Exception as problem:
+        except Exception as failure:
             logger.exception("the message failed; it comes back")
-            letters.note(self.via.table, record.message_id, problem, self.via.clock.now())
+            letters.note(self.via.table, record.message_id, failure, self.via.clock.now())
             raise
 
     def read(self, record: SQSRecord) -> None:
@@ -236,7 +234,8 @@ class Batch:
     def submit(self, render: Render, *, in_line: bool) -> None:
         """Send a claimed render to Segmind, or park it."""
         if self.context.get_remaining_time_in_millis() < TIME_FOR_A_SUBMIT * 1000:
-            raise OutOfTime
+            self.park(render, "pace", self.via.clock.now())
+            return
         verdict = self.via.pacing.admit(self.via.clock.now(), in_line=in_line)
         self.tell_of_gate()
         if isinstance(verdict, Hold):
@@ -294,8 +293,11 @@ class Batch:
         """Start the render's workflow; started already is as good."""
         waiting = render["status"] != "COMPLETED"
         wait = self.via.learning.first_wait(self.via.clock.now() - render["submitted_at"]) if waiting else 0
-        if not self.via.workflow.start(render, wait):
-            logger.info("the workflow runs already")
+        if self.via.workflow.start(render, wait):
+            return
+        logger.info("the workflow was started before")
+        if waiting and self.via.clock.now() - render["submitted_at"] > RECORD_SECONDS:
+            self.fail(render, "expired", "the workflow ended without a result, and so did Segmind's record of the job")
 
     def unavailable(self, render: Render, failure: Unavailable) -> None:
         """Surely not accepted. A 500 is often about this request alone; anything else holds for all."""

@@ -75,6 +75,8 @@ class Operator:
         error = problem("given_up", "an operator gave this render up")
         if render["status"] == "UNCERTAIN":
             render = self.renders.failed(render, error, pairs.error_key(render["prefix"]), time.time())
+        if render["status"] != "FAILED":
+            raise CommandError("The render waits to be sent again: say --resubmit, or let it go on.")
         outputs = Outputs(self.chosen.client("s3"), self.chosen.output("OutputBucket"))
         announce(render, self.drops, outputs, self.topic, self.renders)
         return render

@@ -14,7 +14,7 @@ from cloudevents.core.bindings.http import HTTPMessage, from_structured_event, t
 
 from kontext import events, request
 from kontext.clock import iso
-from kontext.drops import Complete, Drops, Pair
+from kontext.drops import Complete, Drops, Pair, pair_key
 from kontext.errors import CODES, REASONS, problem
 from kontext.events import Topic, announce, announce_change, cloud_event, error_file, gate_event
 from kontext.outputs import Outputs
@@ -72,7 +72,9 @@ class Stage:
 
     def superseded(self) -> Render:
         beside = RESULT | {"key": "taj/superseded/x.png", "superseded": True}
-        return self.renders.delivered(self.completed(METRICS), beside, NOW + 21)
+        completed = self.completed(METRICS)
+        self.renders.table.update(pair_key("taj/"), "SET #current = :newer", newer="a newer render")
+        return self.renders.delivered(completed, beside, NOW + 21)
 
     def failed(self) -> Render:
         return self.renders.failed(self.queued(), problem("render_failed", "blocked"), "e", NOW + 20)

@@ -245,3 +245,13 @@ def test_a_state_that_a_later_version_wrote_can_be_read(table: Table) -> None:
     table.update(Pacing.KEY, "SET #version = :one, #pace = :pace", one=1, pace={"next_free": NOW + 9, "new": "x"})
 
     assert Pacing(table, PRO).look() == Pace(next_free=NOW + 9)
+
+
+def test_a_probe_waits_for_its_slot_as_everybody_does() -> None:
+    closed = refuse(push(Pace(), NOW + 60, NOW), "outage", NOW)
+
+    waiting, verdict = admit(closed, PRO, closed.probe_at, in_line=True)
+    _, probe = admit(waiting, PRO, NOW + 60, in_line=True)
+
+    assert verdict == Hold("outage", NOW + 60)
+    assert probe == Go(NOW + 60, probe=True)

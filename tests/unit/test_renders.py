@@ -446,9 +446,34 @@ def test_only_the_last_message_of_a_parked_render_wakes_it(life: Life) -> None:
 
     old = life.renders.wake("taj/", parked["render_id"], "an older token", "m2", NOW + 60)
     new = life.renders.wake("taj/", parked["render_id"], parked["wake"], "m3", NOW + 60)
-    copy = life.renders.wake("taj/", parked["render_id"], parked["wake"], "m4", NOW + 60)
 
-    assert [claim.then for claim in (old, new, copy)] == ["nothing", "submit", "nothing"]
+    assert [claim.then for claim in (old, new)] == ["nothing", "submit"]
+
+
+@pytest.mark.parametrize(
+    ("become", "then"),
+    [
+        pytest.param("claimed", "submit", id="before anything was sent"),
+        pytest.param("submitting", "lost", id="while the request was on its way"),
+        pytest.param("queued", "start", id="before the workflow was started"),
+    ],
+)
+def test_a_wake_message_that_was_sent_on_under_another_id_ends_what_it_had_begun(
+    life: Life, become: str, then: str
+) -> None:
+    parked = life.parked()
+    woken = life.renders.wake("taj/", parked["render_id"], parked["wake"], "m3", NOW + 60).render
+    if become != "claimed":
+        woken = life.renders.submitting(woken, NOW + 61)
+    if become == "queued":
+        life.renders.accepted(woken, "r-1", NOW + 62)
+
+    if become != "queued":
+        with pytest.raises(Busy):
+            life.renders.wake("taj/", parked["render_id"], parked["wake"], "m4", NOW + 70)
+    claim = life.renders.wake("taj/", parked["render_id"], parked["wake"], "m4", NOW + 61 + LEASE_SECONDS)
+
+    assert claim.then == then
 
 
 def test_a_message_for_a_render_that_is_gone_does_nothing(renders: Renders) -> None:
@@ -564,3 +589,41 @@ def test_the_items_of_a_pair_stand_together(life: Life, table: Table) -> None:
     items = table.query(pair_key("taj/")["pk"])
 
     assert sorted(item["sk"].partition("#")[0] for item in items) == ["pair", "render"]
+
+
+@pytest.mark.parametrize(
+    ("days", "status"),
+    [
+        pytest.param(1, "COMPLETED", id="its file is still there"),
+        pytest.param(8, "CLAIMED", id="its file is gone"),
+    ],
+)
+def test_a_paid_picture_dropped_again_is_delivered_while_segmind_keeps_it_and_else_rendered(
+    life: Life, pair: Any, days: float, status: str
+) -> None:
+    completed = life.completed()
+    life.renders.failed(completed, problem("delivery", "no access"), "taj/error.json", NOW + 60)
+
+    claim = life.renders.claim(pair(drop="09"), life.complete, "m9", NOW + days * 86_400)
+
+    assert claim.render["status"] == status
+
+
+def test_an_operator_who_delivers_an_old_render_again_does_not_make_it_speak_for_its_pair(life: Life) -> None:
+    old = life.renders.failed(life.completed(), problem("delivery", "no access"), "taj/error.json", NOW + 60)
+    life.renders.table.update(pair_key("taj/"), "SET #current = :newer", newer="a newer render")
+
+    life.renders.again(old, "COMPLETED", "operator", old["drop_id"], NOW + 70)
+
+    dropped = Drops(life.renders.table).get("taj/")
+    assert dropped is not None
+    assert dropped.current == "a newer render"
+
+
+def test_what_was_reserved_is_given_back_though_the_price_has_changed(life: Life) -> None:
+    submitting = life.submitting()
+    life.renders.price = 1.0
+
+    life.renders.park(submitting, "no_credits", NOW + 60, NOW)
+
+    assert (life.renders.table.get(ledger_key(day(NOW))) or {})["reserved"] == 0

@@ -45,10 +45,10 @@ class Allowed:
             read = httpx.URL(url if re.fullmatch(r"[!-\[\]-~]{1,4096}", url) else "")
         except (httpx.InvalidURL, ValueError) as problem:
             raise DeliveryError("the result's URL cannot be read", final=True) from problem
-        port = read.port or _USUAL_PORTS.get(read.scheme)
-        secure = read.scheme == "https" and port == 443 and _bare(read.host) in self._names()
-        if read.userinfo or not (secure or (port and self.names_with_port(read.host, port))):
-            raise DeliveryError(f"the result's host {read.host[:80]!r} is not one of the allowed hosts", final=True)
+        host, port = read.raw_host.decode(), read.port or _USUAL_PORTS.get(read.scheme)
+        secure = read.scheme == "https" and port == 443 and _bare(host) in self._names()
+        if read.userinfo or not (secure or (port and self.names_with_port(host, port))):
+            raise DeliveryError(f"the result's host {host[:80]!r} is not one of the allowed hosts", final=True)
         return read
 
     def names_with_port(self, host: str, port: int) -> bool:

@@ -71,7 +71,8 @@ def _speaks_for_its_pair(render: "Render", drops: "Drops") -> bool:
     pair = drops.get(render["prefix"])
     if pair is None or render["error"]["code"] == "superseded":
         return False
-    return bool(render["render_id"] == pair.current) or bool(render["drop_id"] == pair.rejected_drop)
+    newest = render["render_id"] == pair.current and pair.rejected_drop <= render["drop_id"]
+    return bool(newest or render["drop_id"] == pair.rejected_drop)
 
 
 def cloud_event(render: "Render", source: str) -> dict[str, Any]:

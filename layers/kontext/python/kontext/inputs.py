@@ -101,11 +101,11 @@ class Inputs:
         code = error.response["Error"]["Code"]
         if code in _ABSENT:
             return None
+        wrong = "invalid_request" if slot in ("request", "prompt") else "invalid_image"
         if code == "InvalidRange":  # what S3 answers for an object of no bytes
-            wrong = "invalid_request" if slot in ("request", "prompt") else "invalid_image"
             return self._unread(key) | _problem(key, wrong, "it is empty (0 bytes)")
         if code == "InvalidObjectState":
-            return self._unread(key) | _problem(key, bad, "it is archived; restore it, then drop it again")
+            return self._unread(key) | _problem(key, wrong, "it is archived; restore it, then drop it again")
         raise error
 
     def _unread(self, key: str) -> Read:

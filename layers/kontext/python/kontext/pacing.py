@@ -107,9 +107,10 @@ def admit(pace: Pace, rate: Rate, now: float, *, in_line: bool) -> tuple[Pace, G
     if pace.refused:
         if now < pace.probe_at:
             return pace, Hold(pace.refused, gate_reopens(pace, now))
-        probing = replace(pace, asked_at=now, probe_at=now + _recheck(pace, now))
-        slotted, at = _slot(probing, rate, now)
-        return slotted, Go(max(now, min(at, now + PATIENCE_SECONDS)), probe=True)
+        slotted, at = _slot(pace, rate, now)
+        if at - now > PATIENCE_SECONDS:
+            return replace(pace, probe_at=at), Hold(pace.refused, at)
+        return replace(slotted, asked_at=at, probe_at=at + _recheck(pace, at)), Go(at, probe=True)
     if not in_line and pace.line_end > now:
         return _turn(pace, rate, pace.line_end)
     slotted, at = _slot(pace, rate, now)

@@ -10,6 +10,8 @@ The day's ledger moves in the same transaction as the render, so the two always 
 """
 
 import hashlib
+import random
+import time
 from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import uuid4
@@ -20,7 +22,11 @@ from kontext.errors import Busy, KontextError
 from kontext.table import ConditionFailed, Conflict, Item, Key, Table
 
 LEASE_SECONDS = 130.0
-"""Longer than a submitter can live (its function's timeout is 120 s): an expired lease has no living owner."""
+"""Longer than a submitter can live (its function's timeout is 120 s): an expired lease has no living owner.
+A message stays out of sight for longer than both together, so one that comes back never finds its own lease alive."""
+
+OUTPUT_SECONDS = 6.9 * 86_400
+"""How long a paid picture can be fetched: Segmind deletes it after 7 days."""
 
 IN_FLIGHT = ("QUEUED", "PROCESSING")
 _BEGUN = ("CLAIMED", "SUBMITTING", *IN_FLIGHT, "COMPLETED")
@@ -110,9 +116,9 @@ class Renders:
             return Claim("nothing", {})
         if render["status"] == "CLAIMED" and render.get("wake") == token:
             return self._take_up(render, message_id, now)
-        if render.get("message_id") == message_id:
-            return self._same_message(render, message_id, now)
-        return Claim("nothing", render)
+        if render.get("wake"):
+            return Claim("nothing", render)  # a later message brings it back
+        return self._same_message(render, message_id, now)  # or the same one: sent on, it has another id
 
     def left_by(self, prefix: str, message_id: str, now: float) -> list[Claim]:
         """What a message that comes back had begun for a pair, and may go on with, whatever the pair has become since.
@@ -154,8 +160,9 @@ class Renders:
         if self.price > self.daily_limit:
             raise OverLimit
         said = {"what": "submitting", "attempt": render["attempt"]}
+        reserved = {"day": today, "reserved": self.price, "parked": None, "wake": None}
         try:
-            return self._move(render, ("CLAIMED",), "SUBMITTING", now, said, reserve, day=today, parked=None, wake=None)
+            return self._move(render, ("CLAIMED",), "SUBMITTING", now, said, reserve, **reserved)
         except ConditionFailed as refused:
             if refused.position == 1:
                 raise OverLimit from refused
@@ -188,7 +195,7 @@ class Renders:
             ledger_key(render.get("day", day(now))),
             "ADD #completed :one, #cost :cost, #reserved :difference",
             None,
-            {"one": 1, "cost": cost, "difference": round(cost - self.price, 6)},
+            {"one": 1, "cost": cost, "difference": round(cost - render.get("reserved", self.price), 6)},
         )
         said = {"what": "completed", "cost": cost}
         moved = {"output_url": output_url, "metrics": metrics, "cost": cost, "completed_at": now}
@@ -240,7 +247,6 @@ class Renders:
             "result": None,
         }
         fresh |= {"expires_at": None, "parked": None, "server_errors": None}
-        current = (pair_key(render["prefix"]), "SET #current = :id", None, {"id": render["render_id"]})
         if status == "CLAIMED":
             fresh |= {
                 "request_id": None,
@@ -250,7 +256,7 @@ class Renders:
                 **_lease(message_id, now),
             }
         said = {"what": "again", "attempt": render["attempt"] + 1}
-        return self._move(render, (render["status"],), status, now, said, current, **fresh)
+        return self._move(render, (render["status"],), status, now, said, **fresh)
 
     def _known(self, render: Render, pair: Pair, message_id: str, now: float) -> Claim:
         if pair.current != render["render_id"]:  # dropped before, then something else, and now again
@@ -275,12 +281,12 @@ class Renders:
         return self._ended(render, pair, message_id, now)
 
     def _same_message(self, render: Render, message_id: str, now: float) -> Claim:
-        if render["lease_until"] > now:
+        if render["status"] in (*IN_FLIGHT, "COMPLETED"):
+            return Claim("start", render)
+        if render["status"] in ("CLAIMED", "SUBMITTING") and render["lease_until"] > now:
             raise Busy(render["render_id"])
         if render["status"] == "SUBMITTING":
             return Claim("lost", render)
-        if render["status"] in (*IN_FLIGHT, "COMPLETED"):
-            return Claim("start", render)
         if render["status"] == "CLAIMED":
             return Claim("wake", render) if render.get("wake") else self._take_up(render, message_id, now)
         return Claim("nothing" if render.get("announced") else "announce", render)
@@ -289,13 +295,15 @@ class Renders:
         new_drop = pair.drop_id > render["drop_id"]
         if render["status"] == "FAILED" and new_drop:
             paid = render["error"]["code"] == "delivery"
-            return self._once_more(render, "COMPLETED" if paid else "CLAIMED", pair, message_id, now)
+            return self._once_more(render, paid, pair, message_id, now)
         if render["status"] == "DELIVERED" and new_drop and pair.current != render["render_id"]:
-            return self._once_more(render, "COMPLETED", pair, message_id, now)
+            return self._once_more(render, True, pair, message_id, now)
         told = render.get("announced") or render["status"] not in ("FAILED", "UNCERTAIN")
         return Claim("nothing" if told else "announce", render)
 
-    def _once_more(self, render: Render, status: str, pair: Pair, message_id: str, now: float) -> Claim:
+    def _once_more(self, render: Render, paid: bool, pair: Pair, message_id: str, now: float) -> Claim:
+        there = paid and now - render["completed_at"] < OUTPUT_SECONDS
+        status = "COMPLETED" if there else "CLAIMED"
         try:
             render = self.again(render, status, message_id, pair.drop_id, now)
         except ConditionFailed:
@@ -392,7 +400,7 @@ class Renders:
         )
 
     def _give_back(self, render: Render) -> Any:
-        values = {"minus": -self.price, "one": 1}
+        values = {"minus": -render["reserved"], "one": 1}
         return ledger_key(render["day"]), "ADD #reserved :minus, #not_charged :one", None, values
 
     def _transact(self, *writes: Any) -> None:
@@ -405,6 +413,7 @@ class Renders:
                 return self.table.transact(*writes)
             except Conflict as conflict:
                 last = conflict
+                time.sleep(random.uniform(0, 0.05))  # noqa: S311 - no secret
         raise last
 
 
