@@ -1,5 +1,7 @@
 """The AWS clients that the functions are given: each call through the border, to a service in memory."""
 
+# ruff: noqa: N803  the services' own names
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -89,7 +91,7 @@ class Topic:
         self.stage = stage
         self.published: list[tuple[float, str, dict[str, Any]]] = []
 
-    def publish(self, *, TopicArn: str, Message: str, MessageAttributes: dict[str, Any]) -> Any:  # noqa: N803
+    def publish(self, *, TopicArn: str, Message: str, MessageAttributes: dict[str, Any]) -> Any:
         if not all(attribute["StringValue"] for attribute in MessageAttributes.values()):
             raise s3.error("InvalidParameterValue", 400, "Publish")
         self.published.append((self.stage.now, Message, MessageAttributes))
@@ -102,5 +104,5 @@ class Secrets:
     def __init__(self, value: str) -> None:
         self.value = value
 
-    def get_secret_value(self, *, SecretId: str) -> Any:  # noqa: N803
+    def get_secret_value(self, *, SecretId: str) -> Any:
         return {"SecretString": self.value}

@@ -3,6 +3,8 @@
 `test_fakes.py` holds it against moto.
 """
 
+# ruff: noqa: N803  the services' own names
+
 from __future__ import annotations
 
 import operator
@@ -67,7 +69,7 @@ class DynamoDB:
     def __init__(self) -> None:
         self.items: dict[tuple[str, str], Item] = {}
 
-    def get_item(self, *, TableName: str, Key: Item, ConsistentRead: bool) -> dict[str, Any]:  # noqa: N803
+    def get_item(self, *, TableName: str, Key: Item, ConsistentRead: bool) -> dict[str, Any]:
         item = self.items.get(_place(Key))
         return {"Item": dict(item)} if item is not None else {}
 
@@ -82,14 +84,14 @@ class DynamoDB:
         TableName: str,
         KeyConditionExpression: str,
         ExpressionAttributeValues: Item,
-        ConsistentRead: bool,  # noqa: N803
+        ConsistentRead: bool,
     ) -> dict[str, Any]:
         if KeyConditionExpression != "pk = :pk":
             raise NotImplementedError(KeyConditionExpression)
         wanted = ExpressionAttributeValues[":pk"]["S"]
         return {"Items": [dict(item) for (pk, _), item in sorted(self.items.items()) if pk == wanted]}
 
-    def update_item(self, *, ReturnValues: str = "NONE", **write: Any) -> dict[str, Any]:  # noqa: N803
+    def update_item(self, *, ReturnValues: str = "NONE", **write: Any) -> dict[str, Any]:
         try:
             item = self._written(write)
         except Refused as refused:
@@ -100,7 +102,7 @@ class DynamoDB:
         self.items[_place(write["Key"])] = item
         return {"Attributes": dict(item)} if ReturnValues == "ALL_NEW" else {}
 
-    def transact_write_items(self, *, TransactItems: list[Any]) -> dict[str, Any]:  # noqa: N803
+    def transact_write_items(self, *, TransactItems: list[Any]) -> dict[str, Any]:
         writes = [entry["Update"] for entry in TransactItems]
         if len({_place(write["Key"]) for write in writes}) < len(writes):
             raise invalid("Transaction request cannot include multiple operations on one item", "TransactWriteItems")

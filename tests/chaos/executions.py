@@ -1,5 +1,7 @@
 """The workflow, played from the real `workflow.asl.json`: its waits, tasks, retries, choices and ends."""
 
+# ruff: noqa: N803  the services' own names
+
 from __future__ import annotations
 
 import json
@@ -48,7 +50,7 @@ class Executions:
         self._states, self._start = definition["States"], definition["StartAt"]
         self._invoke = invoke
 
-    def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> dict[str, Any]:  # noqa: A002, N803
+    def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> dict[str, Any]:
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", name):
             raise ClientError({"Error": {"Code": "InvalidName", "Message": name}}, "StartExecution")
         known = self.by_name.get(name)

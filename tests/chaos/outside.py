@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -118,7 +119,5 @@ class Outside:
 
 
 def _regardless(effect: Callable[[], Any]) -> None:
-    try:
+    with contextlib.suppress(Exception):  # nobody hears what it answers
         effect()
-    except Exception:  # noqa: BLE001, S110  nobody hears what it answers
-        pass

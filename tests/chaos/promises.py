@@ -118,7 +118,8 @@ def nothing_is_lost(seen: Evidence) -> Broken:
 def uncertain_only_if_an_answer_was_lost(seen: Evidence) -> Broken:
     """2. A render is UNCERTAIN only if its request was, or may have been, sent and no answer was recorded."""
     uncertain = [render["prefix"] for render in seen.renders if render["status"] == "UNCERTAIN"]
-    lost = [fault for fault, call in seen.world.outside.struck if _loses_an_answer(fault, call)]
+    struck, calls = seen.world.outside.struck, seen.world.outside.calls
+    lost = [fault for fault, call in struck if _loses_an_answer(fault, call, calls)]
     unheard = [post for post in seen.world.vendor.ledger.posts if post.status is None or post.status == 504]
     if len(uncertain) > len(lost) + len(unheard):
         yield f"{', '.join(uncertain)}: UNCERTAIN, though no answer was lost"
@@ -138,6 +139,35 @@ def failed_only_if_it_did(seen: Evidence) -> Broken:
             yield f"{told}, but no job of it has failed"
         if {"yes": not paid, "no": paid, "unknown": False}[render["error"]["charged"]] and not _said(render, "expired"):
             yield f"{told} and charged: {render['error']['charged']}, but it {'was' if paid else 'was not'}"
+
+
+def the_newest_drop_speaks(seen: Evidence) -> Broken:
+    """3. What stands for a pair is made of what was dropped last."""
+    for prefix, pair in seen.pairs.items():
+        render, dropped = seen.current(pair), last_dropped(seen.world, prefix)
+        if render is None or "inputs" not in render or dropped is None:
+            continue
+        made_of = (render["parameters"]["prompt"], *(given.get("etag") for given in render["inputs"]))
+        if made_of != dropped:
+            yield f"{prefix} is made of {made_of}, dropped was {dropped}"
+
+
+def last_dropped(world: World, prefix: str) -> tuple[str, str, str] | None:
+    """The prompt and the ETags of a pair's images as they are now, read straight from the bucket; None if not whole."""
+    there = {key: world.s3.newest("InputBucket", key) for key in world.s3.keys("InputBucket")}
+    asked = there.get(f"{prefix}request.json")
+    request = json.loads(asked.body or b"") if asked else {}
+    text = there.get(f"{prefix}prompt.txt")
+    prompt = request.get("prompt") or (text.body.decode() if text and text.body else None)
+    folder = prefix.rpartition("/")[0]
+    images = []
+    for slot in "12":
+        name = request.get(f"input_image_{slot}", f"/{prefix}{slot}.png")
+        images.append(there.get(name[1:] if name.startswith("/") else f"{folder}/{name}"))
+    if not all(images):
+        return None
+    one, two = images
+    return prompt or world.template.parameters["DefaultPrompt"], one.etag, two.etag  # type: ignore[union-attr]
 
 
 def each_pair_has_its_one_result(seen: Evidence) -> Broken:
@@ -245,6 +275,7 @@ PROMISES: tuple[Callable[[Evidence], Broken], ...] = (
     nothing_is_lost,
     uncertain_only_if_an_answer_was_lost,
     failed_only_if_it_did,
+    the_newest_drop_speaks,
     each_pair_has_its_one_result,
     overtaken_pictures_are_kept,
     the_ledger_agrees,
@@ -294,9 +325,16 @@ def _error_file(seen: Evidence, prefix: str, render: Render, there: set[str]) ->
         yield f"{prefix}: {render['status']} {render['error']['code']}, and there are {sorted(there)} saying {told}"
 
 
-def _loses_an_answer(fault: Fault, call: Call) -> bool:
-    if call.service == "segmind":
-        return call.name.startswith("POST")
-    if call.service == "secretsmanager":
-        return call.process.startswith("submit")
-    return call.service == "dynamodb" and any(word in str(call.asked) for word in ("SUBMITTING", "QUEUED"))
+def _loses_an_answer(fault: Fault, struck: Call, calls: list[Call]) -> bool:
+    """Whether the process had said that it would send a request, and had not yet recorded what came of it."""
+    said = [call for call in calls if call.process == struck.process and call.at <= struck.at and _moves(call)]
+    return (
+        struck.process.startswith("submit") and bool(said) and (_moves(said[-1]) == "SUBMITTING" or said[-1] is struck)
+    )
+
+
+def _moves(call: Call) -> str:
+    """The status that a call gives to a render, if it does."""
+    writes = call.asked.get("TransactItems", [{"Update": call.asked}]) if call.service == "dynamodb" else []
+    values = [write["Update"].get("ExpressionAttributeValues", {}) for write in writes]
+    return "".join(value[":status"]["S"] for value in values if ":status" in value)

@@ -3,6 +3,8 @@
 `test_fakes.py` holds it against moto.
 """
 
+# ruff: noqa: N803  the services' own names
+
 from __future__ import annotations
 
 import base64
@@ -61,7 +63,7 @@ class S3:
         versions = self.buckets.get(parts.netloc.partition(".")[0], {}).get(key, [])
         return key, next((one for one in versions if one.version_id == pinned and one.body is not None), None)
 
-    def get_object(self, *, Bucket: str, Key: str, Range: str = "") -> dict[str, Any]:  # noqa: N803
+    def get_object(self, *, Bucket: str, Key: str, Range: str = "") -> dict[str, Any]:
         found = self._existing(Bucket, Key, "GetObject", "NoSuchKey")
         body = found.body or b""
         answer = _told(found)
@@ -74,22 +76,22 @@ class S3:
             body = part
         return answer | {"Body": io.BytesIO(body), "ContentLength": len(body)}
 
-    def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
+    def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
         found = self._existing(Bucket, Key, "HeadObject", "404")
         return _told(found) | {"ContentLength": len(found.body or b"")}
 
-    def put_object(self, *, Bucket: str, Key: str, Body: bytes, **said: Any) -> dict[str, Any]:  # noqa: N803
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, **said: Any) -> dict[str, Any]:
         if said.get("ChecksumSHA256", _sha256(Body)) != _sha256(Body):
             raise error("BadDigest", 400, "PutObject")
         self._check(Bucket, Key, said, "PutObject")
         return self._write(Bucket, Key, Body, hashlib.md5(Body).hexdigest(), said)
 
-    def delete_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
+    def delete_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
         marker = Version(self._version_id(), None)
         self.buckets.setdefault(Bucket, {}).setdefault(Key, []).append(marker)
         return {"DeleteMarker": True, "VersionId": marker.version_id}
 
-    def create_multipart_upload(self, *, Bucket: str, Key: str, **said: Any) -> dict[str, Any]:  # noqa: N803
+    def create_multipart_upload(self, *, Bucket: str, Key: str, **said: Any) -> dict[str, Any]:
         upload_id = f"upload-{next(self._numbers)}"
         self.uploads[upload_id] = Upload(Key, said)
         return {"UploadId": upload_id}
@@ -101,7 +103,7 @@ class S3:
         Key: str,
         UploadId: str,
         PartNumber: int,
-        Body: bytes,  # noqa: N803
+        Body: bytes,
     ) -> dict[str, Any]:
         self._upload(UploadId, "UploadPart").parts[PartNumber] = Body
         return {"ETag": f'"{hashlib.md5(Body).hexdigest()}"'}
@@ -113,7 +115,7 @@ class S3:
         Key: str,
         UploadId: str,
         MultipartUpload: dict[str, Any],
-        **said: Any,  # noqa: N803
+        **said: Any,
     ) -> dict[str, Any]:
         upload = self._upload(UploadId, "CompleteMultipartUpload")
         self._check(Bucket, Key, said, "CompleteMultipartUpload")
@@ -122,12 +124,12 @@ class S3:
         del self.uploads[UploadId]
         return self._write(Bucket, Key, b"".join(parts), f"{digest}-{len(parts)}", upload.described)
 
-    def abort_multipart_upload(self, *, Bucket: str, Key: str, UploadId: str) -> dict[str, Any]:  # noqa: N803
+    def abort_multipart_upload(self, *, Bucket: str, Key: str, UploadId: str) -> dict[str, Any]:
         self._upload(UploadId, "AbortMultipartUpload")
         del self.uploads[UploadId]
         return {}
 
-    def generate_presigned_url(self, operation: str, *, Params: dict[str, str], ExpiresIn: int) -> str:  # noqa: N803
+    def generate_presigned_url(self, operation: str, *, Params: dict[str, str], ExpiresIn: int) -> str:
         pinned = f"versionId={Params['VersionId']}&" if "VersionId" in Params else ""
         return f"https://{Params['Bucket']}.s3.amazonaws.com/{quote(Params['Key'])}?{pinned}X-Amz-Expires={ExpiresIn}"
 

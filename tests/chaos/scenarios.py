@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.chaos.deeds import Drop, Secret, account, image, request, vendor
-from tests.chaos.world import KEY, Deed, Schedule, Step
+from tests.chaos.world import Deed, Schedule, Step
 
 TAJ = "taj/"
 OTHER_KEY = "SG_fedcba9876543210"
@@ -95,9 +95,12 @@ SCENARIOS: dict[str, Scenario] = {
         scenario("changed at once", *pair(), (0.3, request(TAJ, prompt="another"))),
         scenario("changed and changed back", *pair(), (100.0, request(TAJ, prompt="b")), (200.0, pair()[2][1])),
         scenario("changed in form", *pair(), (100.0, request(TAJ, prompt="both", output_format="jpg"))),
-        scenario("the job fails", (0.0, vendor(fail="blocked")), *pair(), end="FAILED render_failed"),
+        scenario(
+            "changed and changed back at once", *pair(), (5.0, image("taj/2.png", "b")), (9.0, image("taj/2.png"))
+        ),
+        scenario("the job fails", (0.0, vendor(fail="blocked", times=None)), *pair(), end="FAILED render_failed"),
         scenario("dropped again after it failed", (0.0, vendor(fail="blocked")), *pair(), (300.0, pair()[1][1])),
-        scenario("refused", (0.0, vendor(status=400, body={"error": "no"})), *pair(), end="FAILED refused"),
+        scenario("refused", (0.0, vendor(status=400, body={"error": "no"}, times=None)), *pair(), end="FAILED refused"),
         scenario(
             "a wrong request, corrected", *pair()[:2], (0.2, request(TAJ, prompt=7)), (100.0, request(TAJ, prompt="x"))
         ),
@@ -147,8 +150,8 @@ SCENARIOS: dict[str, Scenario] = {
             *pair(),
             (2000.0, pair()[1][1]),
         ),
-        scenario("the answer is lost", (0.0, vendor(drop=True, accept=True)), *pair(), end="UNCERTAIN"),
-        scenario("the request is lost", (0.0, vendor(drop=True)), *pair(), end="UNCERTAIN"),
+        scenario("the answer is lost", (0.0, vendor(drop=True, accept=True, times=None)), *pair(), end="UNCERTAIN"),
+        scenario("the request is lost", (0.0, vendor(drop=True, times=None)), *pair(), end="UNCERTAIN"),
         scenario("slow", (0.0, vendor(inference=3000.0)), *pair()),
         scenario("slower than the record's life", (0.0, vendor(inference=4000.0)), *pair(), end="FAILED expired"),
         scenario("trouble with looks", *trouble_with_looks(), *pair(), provokes_429=True),

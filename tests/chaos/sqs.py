@@ -1,5 +1,7 @@
 """The upload queue and the mapping that calls Submit with it: at least once, in no order, as the template says."""
 
+# ruff: noqa: N803  the services' own names
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -18,12 +20,13 @@ _MAX_BYTES = 262_144
 
 @dataclass
 class Message:
-    """A message, or another copy of one; `keeps` says that deleting it does not work the first time."""
+    """A message; `twice`: delivered once more while it is being worked on; `keeps`: deleted in vain the first time."""
 
     message_id: str
     body: str
     visible_at: float
     receives: int = 0
+    twice: bool = False
     keeps: bool = False
 
 
@@ -50,7 +53,7 @@ class Queue:
         self._messages: list[Message] = []
         self._invocations = 0
 
-    def send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int = 0) -> dict[str, Any]:  # noqa: N803
+    def send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int = 0) -> dict[str, Any]:
         if not isinstance(DelaySeconds, int) or not 0 <= DelaySeconds <= 900:
             raise ValueError(f"SQS takes no delay of {DelaySeconds} s")
         if len(MessageBody.encode()) > _MAX_BYTES:
@@ -65,13 +68,8 @@ class Queue:
         at = self.stage.now + delay + late
         message_id = f"m{self.sent}"
         self.sent += 1
-        self._keep(Message(message_id, body, at, keeps=fault == "again"))
-        if fault == "twice":
-            self._keep(Message(message_id, body, at + TWICE_SECONDS))
-
-    def _keep(self, message: Message) -> None:
-        self._messages.append(message)
-        self.stage.at(message.visible_at, self._poll)
+        self._messages.append(Message(message_id, body, at, twice=fault == "twice", keeps=fault == "again"))
+        self.stage.at(at, self._poll)
 
     def _poll(self) -> None:
         while self._invocations < self._concurrency and (batch := self._received()):
@@ -80,18 +78,19 @@ class Queue:
 
     def _received(self) -> list[Message]:
         visible = self._order([message for message in self._messages if message.visible_at <= self.stage.now])
-        batch: dict[str, Message] = {}
+        batch: list[Message] = []
         for message in visible:
             if message.receives >= self._most_receives:
                 self._messages.remove(message)
                 self.dead_letters.append(message)
-            elif len(batch) < self._batch and message.message_id not in batch:
-                batch[message.message_id] = message
-        for message in batch.values():
+            elif len(batch) < self._batch:
+                batch.append(message)
+        for message in batch:
             message.receives += 1
-            message.visible_at = self.stage.now + self._visibility
+            message.visible_at = self.stage.now + (TWICE_SECONDS if message.twice else self._visibility)
+            message.twice = False
             self.stage.at(message.visible_at, self._poll)
-        return list(batch.values())
+        return batch
 
     def _answered(self, batch: list[Message], answer: Any, problem: BaseException | None) -> None:
         self._invocations -= 1

@@ -81,7 +81,7 @@ def _text(name: str) -> str:
 
 @cache
 def _parsed() -> Any:
-    return yaml.load(_text("template.yaml"), _Loader)  # noqa: S506  our own file
+    return yaml.load(_text("template.yaml"), _Loader)
 
 
 class _Loader(yaml.SafeLoader):

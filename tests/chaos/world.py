@@ -17,7 +17,6 @@ from urllib.parse import quote_plus
 
 from connections import Connections
 from kontext.clock import iso
-from kontext.learning import Learning
 from kontext.outputs import Outputs, Upload
 from kontext.table import Table
 from kontext_local.segmind import Lognormal, Segmind, Settings
