@@ -159,6 +159,27 @@ def test_what_is_dropped_again_meanwhile_speaks_for_its_pair_again(
     assert drops.get("taj/").current == first["render_id"]  # type: ignore[union-attr]
 
 
+def test_of_two_deliveries_of_one_message_the_slower_does_not_end_it(life: Life) -> None:
+    parked = life.parked()
+    stale = life.renders.get("taj/", parked["render_id"])
+    life.renders.wake("taj/", parked["render_id"], parked["wake"], "m2", NOW + 60)
+    life.renders.get = lambda *_: stale  # type: ignore[method-assign]
+
+    with pytest.raises(Busy):
+        life.renders.wake("taj/", parked["render_id"], parked["wake"], "m2", NOW + 60)
+
+
+def test_an_uncertain_render_that_is_dropped_again_after_another_is_told_again(
+    life: Life, pair: MakePair, complete: MakeComplete
+) -> None:
+    life.renders.announced(life.uncertain())
+    other = life.renders.claim(pair(drop="02"), complete(life.pair, prompt="Another."), "m2", NOW + 1).render
+
+    claim = life.renders.claim(pair(drop="03", current=other["render_id"]), life.complete, "m3", NOW + 2)
+
+    assert claim.then == "announce"
+
+
 def test_of_two_that_take_up_a_claim_one_wins(life: Life) -> None:
     stale = life.claimed("m1")
     life.renders.claim(life.pair, life.complete, "m1", LATER)

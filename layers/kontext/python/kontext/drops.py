@@ -25,10 +25,12 @@ class Pair:
     parts: dict[str, Any] = field(default_factory=dict)
     current: str | None = None
     """The render_id of the newest claim: only its result may stand under the pair's result key."""
+    current_drop: str = ""
+    """The `drop_id` of that claim."""
     rejected_drop: str = ""
     """The `drop_id` of the newest drop that could not be rendered."""
     written: frozenset[str] = frozenset()
-    """The keys in the output bucket that speak for this pair now."""
+    """The keys in the output bucket that speak, or once spoke, for this pair."""
     wanted_by: frozenset[str] = frozenset()
     """Prefixes of other pairs that wait for an object of this one."""
 
@@ -231,6 +233,7 @@ def pair_of(item: Item) -> Pair:
         prefix=item.get("prefix", ""),
         parts={slot: item[f"part_{slot}"] for slot in ("1", "2", "request", "prompt") if f"part_{slot}" in item},
         current=item.get("current"),
+        current_drop=item.get("current_drop", ""),
         rejected_drop=item.get("rejected_drop", ""),
         written=frozenset(item.get("written", ())),
         wanted_by=frozenset(item.get("wanted_by", ())),

@@ -237,7 +237,7 @@ class Renders:
             status=render["status"],
         )
 
-    def again(self, render: Render, status: str, message_id: str, drop_id: str, now: float) -> Render:
+    def again(self, render: Render, status: str, message_id: str, drop_id: str, now: float, *extra: Any) -> Render:
         """Begin a new attempt of an ended render: `CLAIMED` pays again, `COMPLETED` only delivers again."""
         fresh = {
             "attempt": render["attempt"] + 1,
@@ -256,14 +256,20 @@ class Renders:
                 **_lease(message_id, now),
             }
         said = {"what": "again", "attempt": render["attempt"] + 1}
-        return self._move(render, (render["status"],), status, now, said, **fresh)
+        return self._move(render, (render["status"],), status, now, said, *extra, **fresh)
 
     def _known(self, render: Render, pair: Pair, message_id: str, now: float) -> Claim:
-        if pair.current != render["render_id"]:  # dropped before, then something else, and now again
-            try:
-                self._transact(self._speaks_now(pair, render))
-            except ConditionFailed:
-                return Claim("nothing", render)
+        # Dropped before, perhaps then something else, and now again: it speaks for its pair, and nothing older may.
+        # What begins a new attempt says so with it.
+        status, speaks = render["status"], self._speaks_now(pair, render)
+        overtaken = pair.current not in (None, render["render_id"])
+        try:
+            if overtaken and status == "UNCERTAIN":
+                render = self._move(render, (status,), status, now, None, speaks, announced=None)
+            elif pair.current_drop < pair.drop_id and not (overtaken and status in ("FAILED", "DELIVERED")):
+                self._transact(speaks)
+        except ConditionFailed:
+            return Claim("nothing", render)
         return self._found(render, pair, message_id, now)
 
     def _found(self, render: Render, pair: Pair, message_id: str, now: float) -> Claim:
@@ -305,16 +311,16 @@ class Renders:
         there = paid and now - render["completed_at"] < OUTPUT_SECONDS
         status = "COMPLETED" if there else "CLAIMED"
         try:
-            render = self.again(render, status, message_id, pair.drop_id, now)
-        except ConditionFailed:
-            return Claim("nothing", render)  # another delivery of the same drop was faster
+            render = self.again(render, status, message_id, pair.drop_id, now, self._speaks_now(pair, render))
+        except ConditionFailed as refused:
+            return _other_was_faster(refused, render, message_id)
         return Claim("submit" if status == "CLAIMED" else "start", render)
 
     def _take_up(self, render: Render, message_id: str, now: float) -> Claim:
         try:
             ours = self._move(render, ("CLAIMED",), "CLAIMED", now, None, wake=None, **_lease(message_id, now))
-        except ConditionFailed:
-            return Claim("nothing", render)
+        except ConditionFailed as refused:
+            return _other_was_faster(refused, render, message_id)
         return Claim("submit", ours)
 
     def _new(self, pair: Pair, render_id: str, message_id: str, now: float) -> Render:
@@ -394,9 +400,9 @@ class Renders:
     def _speaks(self, render: Render, key: str) -> Any:
         return (
             pair_key(render["prefix"]),
-            "SET #written = :only",
+            "ADD #written :key",
             "#current = :id",
-            {"only": {key}, "id": render["render_id"]},
+            {"key": {key}, "id": render["render_id"]},
         )
 
     def _give_back(self, render: Render) -> Any:
@@ -426,6 +432,13 @@ def ledger_key(utc_day: str) -> Key:
     """Where the money of a UTC day stands: `submitted`, `not_charged`, `completed` (counts), `reserved`, `cost`
     (USD)."""
     return {"pk": "stack", "sk": f"ledger#{utc_day}"}
+
+
+def _other_was_faster(refused: ConditionFailed, render: Render, message_id: str) -> Claim:
+    # Ended by one of its deliveries, a message has ended for all; and the faster one may still need it.
+    if (refused.found or {}).get("message_id") == message_id:
+        raise Busy(render["render_id"]) from refused
+    return Claim("nothing", render)
 
 
 def rejected_id(pair: Pair) -> str:
