@@ -105,7 +105,7 @@ def eventually() -> Callable[..., Any]:
     return _eventually
 
 
-def _eventually(look: Callable[[], Seen], what: str, seconds: float = 60.0) -> Seen:
+def _eventually(look: Callable[[], Seen], what: str, seconds: float = 240.0) -> Seen:
     """The first true value of `look()`; the test fails when there is none within `seconds`."""
     deadline = time.monotonic() + seconds
     while not (seen := look()):

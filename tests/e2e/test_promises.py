@@ -98,7 +98,7 @@ def test_a_burst_is_paced_below_the_hard_limit(customer_of: Callable[..., Custom
 
     began = time.time()
     customer.drop_many(PAIRS)
-    eventually(lambda: customer.statuses()["DELIVERED"] == PAIRS, "every pair delivered", 60 + PAIRS)
+    eventually(lambda: customer.statuses()["DELIVERED"] == PAIRS, "every pair delivered", 240 + PAIRS)
 
     ledger = customer.ledger()
     posts = [post["at"] for post in ledger["posts"]]
@@ -120,11 +120,11 @@ def test_killed_workers_lose_nothing_and_pay_nothing_twice(
         parameters={"RequestsPerMinute": "3000", "DailySpendLimit": "1000"},
     )
     customer.drop_many(count)
-    eventually(lambda: len(customer.ledger()["jobs"]) == count, "every pair at Segmind", 120)
-    eventually(lambda: _at_segmind(customer) == count, "every request_id on the record", 120)
+    eventually(lambda: len(customer.ledger()["jobs"]) == count, "every pair at Segmind")
+    eventually(lambda: _at_segmind(customer) == count, "every request_id on the record")
 
     killed = _kill_workers(customer.local)
-    eventually(lambda: customer.statuses()["DELIVERED"] == count, "every pair delivered", 240)
+    eventually(lambda: customer.statuses()["DELIVERED"] == count, "every pair delivered")
 
     assert killed > 0
     assert len(customer.ledger()["charges"]) == count
@@ -147,7 +147,7 @@ def test_a_refused_account_parks_and_resumes_by_itself(
     customer = customer_of(emulator={"inference": 2.0, "workers": 50}, parameters={"RequestsPerMinute": "3000"})
     customer.emulator.post("settings", json=before).raise_for_status()
     names = customer.drop_many(min(20, PAIRS))
-    eventually(lambda: all(_parked(customer, name) == reason for name in names), f"all parked for {reason}", 90)
+    eventually(lambda: all(_parked(customer, name) == reason for name in names), f"all parked for {reason}")
     asked = len(customer.ledger()["posts"])
 
     if after:
@@ -157,9 +157,12 @@ def test_a_refused_account_parks_and_resumes_by_itself(
             SecretId=customer.local.outputs["SegmindSecretArn"], SecretString=before["keys"][0]
         )
     resumed = time.monotonic()
-    eventually(lambda: customer.statuses()["DELIVERED"] == len(names), "all delivered", 60)
+    eventually(lambda: customer.statuses()["DELIVERED"] == len(names), "all delivered")
 
-    print(f"{reason}: {asked} requests while refused, all delivered {time.monotonic() - resumed:.0f} s after")
+    took = time.monotonic() - resumed
+    print(f"{reason}: {asked} requests while refused, all delivered {took:.0f} s after")
+    if PAIRS >= 100:  # the proof has the machine to itself
+        assert took <= 60
     assert asked < len(names)  # one probe at a time, not everybody
     assert len(customer.ledger()["charges"]) == len(names)
     assert customer.dead_letters() == 0
@@ -172,7 +175,7 @@ def test_a_lost_answer_is_never_sent_again_until_a_person_decides(
     customer.script(on="submit", accept=True, drop=True, times=3)
     for name in ("again", "adopt", "leave"):
         customer.drop(name)
-    eventually(lambda: customer.statuses()["UNCERTAIN"] == 3, "three renders uncertain", 60)
+    eventually(lambda: customer.statuses()["UNCERTAIN"] == 3, "three renders uncertain")
     jobs = {job["prompt"]: job for job in customer.ledger()["jobs"]}
     assert len(customer.ledger()["posts"]) == 3
     said = json.loads(
