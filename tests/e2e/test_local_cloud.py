@@ -111,8 +111,8 @@ def test_the_cloud_ends_with_a_parent_that_is_killed(tmp_path: Path, eventually:
 
         parent.send_signal(signal.SIGKILL)
 
-        eventually(lambda: not _exists(int(pid)), "the end of the cloud", 10)
-        eventually(lambda: not Path(folder).exists(), "the removal of its files", 10)
+        eventually(lambda: not _exists(int(pid)), "the end of the cloud", 60)
+        eventually(lambda: not Path(folder).exists(), "the removal of its files", 60)
 
 
 def test_an_unchanged_source_is_not_built_again(tmp_path: Path) -> None:

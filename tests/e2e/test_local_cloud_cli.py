@@ -179,9 +179,9 @@ def test_nothing_is_left_when_the_supervisor_is_killed(own_home: Path, eventuall
 
     os.kill(supervisor, signal.SIGKILL)
 
-    eventually(lambda: stack.find(own_home) is None, "the end of the stack", 10)
-    eventually(lambda: not _answers(started.endpoint), "the end of the embedded cloud", 10)
-    eventually(lambda: not _answers(started.segmind_url), "the end of the emulator", 10)
+    eventually(lambda: stack.find(own_home) is None, "the end of the stack", 60)
+    eventually(lambda: not _answers(started.endpoint), "the end of the embedded cloud", 60)
+    eventually(lambda: not _answers(started.segmind_url), "the end of the emulator", 60)
 
 
 @pytest.mark.parametrize("command", [("up",), ("demo",)])
