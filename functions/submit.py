@@ -59,6 +59,11 @@ def handler(event: dict[str, Any], context: Any, via: Connections | None = None)
     return {"batchItemFailures": failures + processor.response()["batchItemFailures"]}
 
 
+def came_back(record: dict[str, Any]) -> bool:
+    """Whether a message was received before."""
+    return int(record["attributes"]["ApproximateReceiveCount"]) > 1
+
+
 class Batch:
     """One invocation's messages."""
 
@@ -70,18 +75,20 @@ class Batch:
 
     def count_drops(self, records: list[dict[str, Any]]) -> None:
         """Measure what has come in, once: not when a message comes back."""
-        new = [_body(record) for record in records if record["attributes"]["ApproximateReceiveCount"] == "1"]
+        new = [_body(record) for record in records if not came_back(record)]
         dropped = [body["Records"] for body in new if isinstance(body, dict) and isinstance(body.get("Records"), list)]
         if dropped:
             measures.tell(Dropped=sum(len(records) for records in dropped))
 
     def send_on_what_is_early(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Send waits whose time has not come on their way, many in one message; returns the records that failed
-        to go."""
-        waiting = {record["messageId"]: wakes for record in records if (wakes := _wakes(record))}
+        to go. One that comes back may have begun something, and only it can end that."""
+        now = self.via.clock.now()
+        begun = {record["messageId"] for record in records if came_back(record) and parking.is_due(_wakes(record), now)}
+        waits = {record["messageId"]: _wakes(record) for record in records}
+        waiting = {message_id: wakes for message_id, wakes in waits.items() if wakes and message_id not in begun}
         if not waiting:
             return []
-        now = self.via.clock.now()
         pace = self.via.pacing.look()
         _, onward = parking.sort_out(list(waiting.items()), pace, now)
         self.sent_on = {message_id for message_id, _ in onward}
@@ -109,7 +116,7 @@ class Batch:
     def read(self, record: SQSRecord) -> None:
         """A message tells of drops or brings waiting renders back."""
         body = json.loads(record.body)
-        self.came_back = int(record.attributes.approximate_receive_count) > 1
+        self.came_back = came_back(record.raw_event)
         for wake in parking.wakes_in(body):
             self.on_wake(record.message_id, wake)
         for dropped in S3Event(body).records if "Records" in body else ():

@@ -497,6 +497,16 @@ def test_a_wake_message_that_was_sent_on_under_another_id_ends_what_it_had_begun
     assert claim.then == then
 
 
+def test_a_wake_message_that_parked_its_render_and_died_sends_the_next_one(life: Life) -> None:
+    parked = life.parked()
+    woken = life.renders.wake("taj/", parked["render_id"], parked["wake"], "m2", NOW + 60).render
+    life.renders.park(woken, "no_credits", NOW + 65, NOW + 60)
+
+    claim = life.renders.wake("taj/", parked["render_id"], parked["wake"], "m2", NOW + 210)
+
+    assert claim.then == "wake"
+
+
 def test_a_message_for_a_render_that_is_gone_does_nothing(renders: Renders) -> None:
     assert renders.wake("taj/", "0" * 24, "token", "m", NOW).then == "nothing"
 

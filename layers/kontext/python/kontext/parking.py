@@ -39,6 +39,11 @@ def wakes_in(body: Any) -> list[Wake]:
     return [Wake(**wake) for wake in body.get("wake", ())] if isinstance(body, dict) else []
 
 
+def is_due(wakes: Sequence[Wake], now: float) -> bool:
+    """Whether a message with these waits is one to work on: a packed one never is."""
+    return len(wakes) == 1 and wakes[0].due <= now + _EARLY_SECONDS
+
+
 def sort_out(
     messages: Sequence[tuple[str, list[Wake]]], pace: Pace, now: float
 ) -> tuple[set[str], list[tuple[str, list[Wake]]]]:
@@ -50,7 +55,7 @@ def sort_out(
     onward: list[tuple[str, list[Wake]]] = []
     probed = False
     for message_id, wakes in messages:
-        ready = len(wakes) == 1 and wakes[0].due <= now + _EARLY_SECONDS
+        ready = is_due(wakes, now)
         closed = bool(pace.refused) and bool(wakes[0].render_id) and (now < pace.probe_at or probed)
         if ready and not closed:
             work.add(message_id)

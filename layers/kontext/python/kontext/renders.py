@@ -116,7 +116,7 @@ class Renders:
             return Claim("nothing", {})
         if render["status"] == "CLAIMED" and render.get("wake") == token:
             return self._take_up(render, message_id, now)
-        if render.get("wake"):
+        if render.get("wake") and render.get("message_id") != message_id:
             return Claim("nothing", render)  # a later message brings it back
         return self._same_message(render, message_id, now)  # or the same one: sent on, it has another id
 
@@ -265,7 +265,8 @@ class Renders:
         overtaken = pair.current not in (None, render["render_id"])
         try:
             if overtaken and status == "UNCERTAIN":
-                render = self._move(render, (status,), status, now, None, speaks, announced=None)
+                same = {"announced": None, "updated_at": render["updated_at"]}
+                render = self._move(render, (status,), status, now, None, speaks, **same)
             elif pair.current_drop < pair.drop_id and not (overtaken and status in ("FAILED", "DELIVERED")):
                 self._transact(speaks)
         except ConditionFailed:
