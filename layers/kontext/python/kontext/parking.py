@@ -22,6 +22,7 @@ MAX_DELAY_SECONDS = 900
 PACK = 100
 """With prefixes of 1,024 bytes about half of what a message may hold."""
 _EARLY_SECONDS = 1.0
+_GATHER_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -97,5 +98,8 @@ def _packed(wakes: Sequence[Wake], now: float, together: bool) -> Iterator[tuple
 
 
 def _delay(wake: Wake, now: float) -> int:
+    if wake.due > now + MAX_DELAY_SECONDS:
+        # Only what comes back in one batch can be packed, so all that are on their way meet each full minute.
+        return int(MAX_DELAY_SECONDS - (now + MAX_DELAY_SECONDS) % _GATHER_SECONDS)
     # Rounded up: a message that comes too early is sent on at once, over and over, until its second is up.
     return max(0, min(MAX_DELAY_SECONDS, math.ceil(wake.due - now)))
