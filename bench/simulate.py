@@ -218,7 +218,7 @@ _INTRODUCTION = """\
 completion to the look that sees it; *lag ÷ optimum* compares with the least lag that any sequence of looks can have
 with that many looks, computed from the known distribution by another method. Images a minute hold if looks count
 against 50 requests a minute. Transitions and dollars are those of a whole render, by the price list in `prices.json`;
-what surrounds the looking ({around:.3f} of the dollars, equal for all) is counted from the design: `costs.py`.
+what surrounds the looking ({around:.3f} of the dollars, equal for all) is measured: see the calls per pair.
 
 ![Lag against looks](lag-and-looks.png)
 

@@ -111,7 +111,7 @@ def test_a_queued_render_is_found_soon_after_its_completion():
 
 def test_break_even_is_that_of_the_price_list():
     loop = costs.usd({"state_transition": costs.LOOP_TRANSITIONS})
-    second = costs.usd({"lambda_gb_second": costs.POLL_GB})
+    second = costs.usd({"lambda_gb_second": costs.MEMORY_GB["PollFunction"]})
 
     assert pytest.approx(loop / second) == BREAK_EVEN_SECONDS
     assert LONGEST_STAY_SECONDS < 900
