@@ -31,6 +31,10 @@ check: $(READY) ## format, lint, types, template
 	$(BIN)/cfn-lint template.yaml
 	AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 $(BIN)/sam validate --lint
 
+.PHONY: chaos
+chaos: $(READY) ## crash the pipeline at every call it makes, and hold it to its promises
+	@PYTHONPATH=.:functions $(BIN)/python -m tests.chaos
+
 .PHONY: bench
 bench: $(READY) ## measure time and cost, and write bench/report.md
 	@$(BIN)/python -m bench.report
