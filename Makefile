@@ -21,6 +21,7 @@ demo: $(READY) ## watch two pairs of photographs go through the whole stack on t
 
 .PHONY: test
 test: check ## run everything that is checked and tested
+	@sh tests/browser/install-chromium
 	$(BIN)/pytest -n 2 --dist worksteal
 
 .PHONY: check
