@@ -298,11 +298,12 @@ def test_a_subscription_that_nobody_confirmed(ward: Ward) -> None:
 
 def test_a_resource_that_somebody_changed(ward: Ward) -> None:
     sqs, url = ward.running.client("sqs"), ward.running.outputs["UploadQueueUrl"]
+    before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "5"})
 
     found = the_one(ward.find(checks.drift))
 
-    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "150"})
+    sqs.set_queue_attributes(QueueUrl=url, Attributes=before)
     assert found.says == "changed since the deployment: UploadQueue"
 
 
