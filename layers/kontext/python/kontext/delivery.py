@@ -25,6 +25,7 @@ MAX_MEGAPIXELS = 200.0
 COPY_SECONDS = 120.0
 """For a whole picture with all redirects, however slowly it drips."""
 _MAX_REDIRECTS = 3
+_PIECE_BYTES = 65_536
 _TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 _TRIES_OF_BAD_BYTES = 4
 
@@ -151,7 +152,7 @@ def _checked(answer: httpx.Response) -> Iterator[bytes]:
     if size > MAX_PICTURE_BYTES:
         raise DeliveryError(f"the picture is larger than {MAX_PICTURE_BYTES} bytes", final=True)
     size = 0
-    for chunk in answer.iter_bytes(65_536):
+    for chunk in answer.iter_bytes(_PIECE_BYTES):
         size += len(chunk)
         if size > MAX_PICTURE_BYTES:
             raise DeliveryError(f"the picture is larger than {MAX_PICTURE_BYTES} bytes", final=True)
@@ -159,14 +160,17 @@ def _checked(answer: httpx.Response) -> Iterator[bytes]:
 
 
 def _parts(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    part = bytearray()
+    pieces, size = list[bytes](), 0
     for chunk in chunks:
-        part += chunk
-        if len(part) >= PART_BYTES:
-            yield bytes(part)
-            part.clear()
-    if part:
-        yield bytes(part)
+        pieces.append(chunk)
+        size += len(chunk)
+        if size >= PART_BYTES:
+            part = b"".join(pieces)
+            pieces.clear()  # before the part is worked on: two copies of each would be a third of our memory
+            yield part
+            size = 0
+    if pieces:
+        yield b"".join(pieces)
 
 
 def _expect(head: bytes, kind: str) -> Reader:
@@ -180,7 +184,8 @@ def _expect(head: bytes, kind: str) -> Reader:
 
 def _follow(reader: Reader, part: bytes) -> None:
     try:
-        reader.feed(part)
+        for at in range(0, len(part), _PIECE_BYTES):  # the reader joins what it is given to what it has left
+            reader.feed(part[at : at + _PIECE_BYTES])
     except TooLarge as problem:
         raise DeliveryError(f"the picture is too large: {problem}", final=True) from problem
     except Damaged as problem:
