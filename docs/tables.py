@@ -1,0 +1,72 @@
+"""Writes the parts of the documentation that say what the code says: `.venv/bin/python docs/tables.py`.
+
+They stand between `<!-- generated: NAME -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kontext.errors import CODES, REASONS, Code
+from kontext.measures import MEASURES
+
+DOCS = Path(__file__).parent
+PART = re.compile(r"(?<=<!-- generated: )(?P<name>[^>]+)(?P<open> -->\n)(?P<text>.*?)(?=<!-- end -->)", re.DOTALL)
+
+
+def alarms() -> dict[str, str]:
+    """The description of each alarm in the template, without its link."""
+    from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
+
+    resources: dict[str, Any] = yaml_parse((DOCS.parent / "template.yaml").read_text())["Resources"]
+    return {
+        name: resource["Properties"]["AlarmDescription"].rpartition(" (docs/")[0]
+        for name, resource in resources.items()
+        if resource["Type"] == "AWS::CloudWatch::Alarm"
+    }
+
+
+def table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A table in Markdown."""
+    lines = [columns, tuple("---" for _ in columns), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def of_codes(codes: Mapping[str, Code], title: str) -> str:
+    """What codes mean, for people."""
+    rows = [(f"`{name}`", code.meaning, code.charged, code.remedy) for name, code in codes.items()]
+    return table((title, "what it means", "charged", "what to do"), rows)
+
+
+def of_measures() -> str:
+    """What the functions measure."""
+    rows = [(f"`{name}`", told.unit, told.meaning) for name, told in MEASURES.items()]
+    return table(("metric", "unit", "one value is"), rows)
+
+
+def generated(name: str) -> str:
+    """The text of a generated part."""
+    made: dict[str, Callable[[], str]] = {
+        "error codes": lambda: of_codes(CODES, "code"),
+        "reasons": lambda: of_codes(REASONS, "reason"),
+        "measures": of_measures,
+    }
+    return made[name]() if name in made else f"> {alarms()[name]}\n"
+
+
+def filled(text: str) -> str:
+    """A page with its generated parts as they ought to be."""
+    return PART.sub(lambda part: f"{part['name']}{part['open']}{generated(part['name'])}", text)
+
+
+def main() -> None:
+    """Write every page anew."""
+    for page in sorted(DOCS.glob("*.md")):
+        page.write_text(filled(page.read_text()))
+
+
+if __name__ == "__main__":
+    main()
