@@ -82,7 +82,7 @@ class Finalize:
             condition = self.via.outputs.standing(key)
         result = self.via.delivery.copy(render["output_url"], key, output_format, _metadata(render), condition)
         if pair is not None and not overtaken:
-            self.clean_up(pair.written - {key}, keep_error=pair.rejected_drop > render["drop_id"])
+            self.clean_up(pair.written - {key}, keep_error=pair.rejected_drop > pair.current_drop)
         self.render = self.via.renders.delivered(render, {**result, "superseded": overtaken}, self.via.clock.now())
 
     def withdraw(self, key: str) -> None:

@@ -180,11 +180,13 @@ class Batch:
                 self.via.parking.send([Wake(pair.prefix, until)], now)
             case drops.Rejected(code, message):
                 error = problem(code, message)
-                self.follow(self.via.renders.reject(pair, error, pairs.error_key(pair.prefix), now))
+                self.follow(self.via.renders.reject(pair, error, pairs.error_key(pair.prefix), message_id, now))
             case drops.Complete() as complete:
                 for key in drops.named_keys(pair):
                     if self.via.drops.named(key):
                         self.via.outputs.remove(pairs.unknown_drop_key(key))
+                if pair.rejected_drop > pair.current_drop:  # what was wrong is not so any more
+                    self.via.outputs.remove(pairs.error_key(pair.prefix))
                 self.follow(self.via.renders.claim(pair, complete, message_id, now))
 
     def decide(self, pair: drops.Pair, now: float) -> drops.Decision:

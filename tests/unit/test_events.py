@@ -92,7 +92,7 @@ class Stage:
         return self.renders.uncertain(self.submitting(), problem("uncertain", "lost"), "e", NOW)
 
     def rejected(self) -> Render:
-        return self.renders.reject(self.pair, problem("invalid_image", "empty"), "e", NOW).render
+        return self.renders.reject(self.pair, problem("invalid_image", "empty"), "e", "m", NOW).render
 
 
 GATES = sorted(REASONS.keys() - {"pace", "rate_limited"})

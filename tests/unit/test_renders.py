@@ -147,6 +147,14 @@ def test_a_message_that_comes_back_finds_what_it_had_begun(life: Life, stage: st
     assert life.renders.left_by("taj/", "m2", LATER) == []
 
 
+def test_a_message_that_comes_back_tells_of_what_it_had_rejected(life: Life) -> None:
+    life.renders.reject(life.pair, problem("invalid_image", "empty"), "taj/error.json", "m1", NOW)
+
+    left = life.renders.left_by("taj/", "m1", LATER)
+
+    assert [claim.then for claim in left] == ["announce"]
+
+
 def test_what_is_dropped_again_meanwhile_speaks_for_its_pair_again(
     life: Life, pair: MakePair, complete: MakeComplete, drops: Drops
 ) -> None:
@@ -537,10 +545,10 @@ def test_an_answer_that_comes_after_all_settles_an_uncertain_render(life: Life) 
 def test_a_rejected_drop_is_on_the_record_once(life: Life, drops: Drops) -> None:
     error = problem("invalid_image", "taj/1.png: it is empty (0 bytes)")
 
-    claim = life.renders.reject(life.pair, error, "taj/error.json", NOW)
-    again = life.renders.reject(life.pair, error, "taj/error.json", NOW + 1)
+    claim = life.renders.reject(life.pair, error, "taj/error.json", "m1", NOW)
+    again = life.renders.reject(life.pair, error, "taj/error.json", "m1", NOW + 1)
     life.renders.announced(claim.render)
-    told = life.renders.reject(life.pair, error, "taj/error.json", NOW + 2)
+    told = life.renders.reject(life.pair, error, "taj/error.json", "m1", NOW + 2)
 
     assert [one.then for one in (claim, again, told)] == ["announce", "announce", "nothing"]
     assert claim.render["render_id"] == rejected_id(life.pair)

@@ -71,8 +71,9 @@ def _speaks_for_its_pair(render: "Render", drops: "Drops") -> bool:
     pair = drops.get(render["prefix"])
     if pair is None or render["error"]["code"] == "superseded":
         return False
-    newest = render["render_id"] == pair.current and pair.rejected_drop <= render["drop_id"]
-    return bool(newest or render["drop_id"] == pair.rejected_drop)
+    if pair.rejected_drop > pair.current_drop:
+        return bool(render["drop_id"] == pair.rejected_drop)
+    return bool(render["render_id"] == pair.current)
 
 
 def cloud_event(render: "Render", source: str) -> dict[str, Any]:

@@ -29,7 +29,6 @@ OUTPUT_SECONDS = 6.9 * 86_400
 """How long a paid picture can be fetched: Segmind deletes it after 7 days."""
 
 IN_FLIGHT = ("QUEUED", "PROCESSING")
-_BEGUN = ("CLAIMED", "SUBMITTING", *IN_FLIGHT, "COMPLETED")
 HISTORY_KEPT = 60
 
 Render = Item
@@ -91,9 +90,9 @@ class Renders:
             return self._known(refused.found, pair, message_id, now)
         return Claim("submit", render)
 
-    def reject(self, pair: Pair, error: dict[str, Any], key: str, now: float) -> Claim:
+    def reject(self, pair: Pair, error: dict[str, Any], key: str, message_id: str, now: float) -> Claim:
         """Record a drop that cannot become a render, once; `key`: where its error.json goes."""
-        render = self._new(pair, rejected_id(pair), "", now)
+        render = self._new(pair, rejected_id(pair), message_id, now)
         render |= {"status": "FAILED", "error": error, "expires_at": int(now + self.retention_days * 86_400)}
         said = {"what": "rejected", "code": error["code"], "message": error["message"]}
         render["history"] = [{"at": iso(now), **said}]
@@ -128,7 +127,7 @@ class Renders:
         """
         items = self.table.query(f"pair#{prefix}")
         left = [item for item in items if item["sk"].startswith("render#") and item.get("message_id") == message_id]
-        return [self._same_message(render, message_id, now) for render in left if render["status"] in _BEGUN]
+        return [self._same_message(render, message_id, now) for render in left if render["status"] != "DELIVERED"]
 
     def park(self, render: Render, reason: str, until: float, now: float, said: dict[str, Any] | None = None) -> Render:
         """Put a render aside until `until`; its `wake` token goes into the message that brings it back.
