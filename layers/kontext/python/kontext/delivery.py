@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 import httpx
@@ -160,17 +161,14 @@ def _checked(answer: httpx.Response) -> Iterator[bytes]:
 
 
 def _parts(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    pieces, size = list[bytes](), 0
+    part = BytesIO()
     for chunk in chunks:
-        pieces.append(chunk)
-        size += len(chunk)
-        if size >= PART_BYTES:
-            part = b"".join(pieces)
-            pieces.clear()  # before the part is worked on: two copies of each would be a third of our memory
-            yield part
-            size = 0
-    if pieces:
-        yield b"".join(pieces)
+        part.write(chunk)
+        if part.tell() >= PART_BYTES:
+            yield part.getvalue()  # shares the memory: a second copy of each part would be a third of what we hold
+            part = BytesIO()
+    if part.tell():
+        yield part.getvalue()
 
 
 def _expect(head: bytes, kind: str) -> Reader:
