@@ -45,8 +45,8 @@ def check_url(url: str) -> None:
         raise ValueError(_why_no_url(url))
     if match["port"] not in (None, ":443"):
         raise ValueError("must not name a port")
-    host = match["host"].lower().strip("[]").removesuffix(".")
-    if not _is_public_host(host):
+    host = match["host"].lower()
+    if not (_is_public_ipv6(host[1:-1]) if host.startswith("[") else _is_public_host(host.removesuffix("."))):
         raise ValueError("must lead to a public host: a private, local or reserved one is never asked for")
 
 
@@ -58,15 +58,18 @@ def _why_no_url(url: str) -> str:
     return "is not an https URL that can be read"
 
 
+def _is_public_ipv6(host: str) -> bool:
+    try:
+        return is_public(ipaddress.IPv6Address(host))
+    except ValueError:
+        return False
+
+
 def _is_public_host(host: str) -> bool:
-    if ":" in host:
-        try:
-            return is_public(ipaddress.IPv6Address(host))
-        except ValueError:
-            return False
     if _NUMBER.fullmatch(host.rpartition(".")[2]):
+        # Only in the form that every parser reads alike: 010 is ten to some, and eight to others.
         address = by_number(host)
-        return address is not None and is_public(address)
+        return address is not None and str(address) == host and is_public(address)
     return bool(_NAME.fullmatch(host)) and not _PRIVATE_NAMES.fullmatch(host) and not _hides_a_private_address(host)
 
 
