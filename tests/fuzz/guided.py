@@ -1,0 +1,15 @@
+"""One target under libFuzzer: `python -m tests.fuzz.guided TARGET [LIBFUZZER'S ARGUMENTS]`, started by `__main__`."""
+
+from __future__ import annotations
+
+import sys
+
+import atheris  # type: ignore[import-not-found, import-untyped]
+
+with atheris.instrument_imports(include=["kontext", "tests.fuzz.targets"]):
+    from tests.fuzz.targets import TARGETS
+
+if __name__ == "__main__":
+    target = TARGETS[sys.argv[1]]
+    atheris.Setup([sys.argv[0], *sys.argv[2:]], target)
+    atheris.Fuzz()

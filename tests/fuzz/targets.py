@@ -1,0 +1,187 @@
+"""What is fuzzed: each target takes any bytes, and raises only if something is wrong."""
+# ruff: noqa: PT017 (no test of pytest's)
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import math
+import socket
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from kontext import addresses, images, pairs, request, segmind, words
+from kontext.delivery import Allowed
+from kontext.errors import BadDrop, DeliveryError, SegmindError
+from kontext.segmind import Result, Segmind
+from kontext.whole import Damaged, Reader
+
+Target = Callable[[bytes], None]
+STATUSES = (200, 201, 204, 302, 400, 401, 403, 404, 405, 406, 410, 422, 429, 500, 503, 504)
+FIELDS = ("prompt", "aspect-ratio", "output_format", "safety-tolerance", "seed", "input_image_1", "other")
+
+
+def key(data: bytes) -> None:
+    """An object's key: whatever it names, what is written for it fits S3 and is never taken up again."""
+    text = data[:1024].decode(errors="ignore")
+    part = pairs.parse(text)
+    if part:
+        assert text.startswith(part.prefix)
+        assert pairs.parse(text.swapcase()) is not None
+    prefix = part.prefix if part else text
+    written = [pairs.result_key(prefix, "png"), pairs.superseded_key(prefix, "0" * 24, "jpg")]
+    assert all(pairs.is_result(one) for one in written) or not part
+    for one in (*written, pairs.error_key(prefix), pairs.unknown_drop_key(text)):
+        assert len(one.encode()) <= pairs.MAX_KEY_BYTES
+        assert pairs.parse(one) is None or not part
+    assert pairs.is_error_file(pairs.unknown_drop_key(text))
+
+
+def name(data: bytes) -> None:
+    """A name in a request.json: it stays in the bucket, below its folder or from the root, and is no result."""
+    folder, _, named = data.decode(errors="ignore").partition("\n")
+    with contextlib.suppress(ValueError):
+        found = pairs.resolve_name(f"{folder}/", named)
+        assert named.startswith("/") or found.startswith(f"{folder}/")
+        assert ".." not in found.removeprefix(f"{folder}/").split("/")
+        assert not pairs.is_result(found)
+
+
+def request_file(data: bytes) -> None:
+    """A request.json or a prompt.txt: read or refused in plain words, and what was read can be passed on."""
+    for parse in (request.parse_request, request.parse_prompt):
+        try:
+            _passed_on(parse(data))
+        except BadDrop as refused:
+            assert refused.code == "invalid_request"
+            assert len(str(refused)) < 1000
+            assert str(refused).isprintable()
+
+
+def metadata(data: bytes) -> None:
+    """An image's metadata, as HTTP headers can carry it."""
+    values = data.decode("latin-1").replace("\r", "").split("\n")
+    with contextlib.suppress(BadDrop):
+        _passed_on(request.parse_metadata(dict(zip(FIELDS, values, strict=False))))
+
+
+def _passed_on(parameters: request.Parameters) -> None:
+    assert parameters.keys() <= set(request._properties())
+    merged = request.merge(parameters, {"prompt": "x"})
+    assert len(request.render_id("p/", "1", "2", merged)) == 24
+    assert request.parse_request(json.dumps(parameters).encode()) == parameters
+    words.dumps(merged).encode()
+
+
+def link(data: bytes) -> None:
+    """A link in a request.json: if it is allowed, every parser sees the same public host in it."""
+    url = "https://" + data.decode(errors="ignore")
+    try:
+        addresses.check_url(url)
+    except ValueError:
+        return
+    host = httpx.URL(url).raw_host.decode().rstrip(".").lower()
+    assert host == (urlsplit(url).hostname or "").rstrip(".")
+    assert urlsplit(url).username is None
+    with contextlib.suppress(OSError):
+        assert addresses.is_public(ipaddress.IPv4Address(socket.inet_aton(host)))
+
+
+def result_link(data: bytes) -> None:
+    """A link in an answer: if it is allowed, every parser sees the allowed host in it."""
+    url = data.decode(errors="replace")
+    with contextlib.suppress(DeliveryError):
+        read = Allowed(("images.segmind.com", "127.0.0.1:80")).check(url)
+        host = read.raw_host.decode().rstrip(".")
+        assert (read.scheme, host) in {("https", "images.segmind.com"), ("http", "127.0.0.1")}
+        assert (urlsplit(url).hostname or "").rstrip(".") == host
+
+
+def answer(data: bytes) -> None:
+    """An answer of Segmind: told as what it is, or as one of the client's own errors."""
+    status = STATUSES[data[0] % len(STATUSES)] if data else 200
+    reset = data[1:25].decode("latin-1").split("\n")[0]
+    headers = {"x-rate-limit-reset-at-utc": reset.encode("latin-1"), "content-type": b"application/json"}
+
+    def answers(asked: httpx.Request) -> httpx.Response:
+        return httpx.Response(status, headers=list(headers.items()), content=data[1:])
+
+    client = Segmind("https://api.segmind.com", "m", lambda fresh: "SG_0123456789abcdef", httpx.MockTransport(answers))
+    calls: tuple[Callable[[], Any], ...] = (
+        lambda: client.submit({}),
+        lambda: client.look("a"),
+        lambda: client.result("a"),
+        client.credits,
+    )
+    for call in calls:
+        try:
+            _plain(call())
+        except SegmindError as said:
+            assert str(said).isprintable()
+            assert len(str(said)) <= 600
+
+
+def _plain(told: Any) -> None:
+    if isinstance(told, str):
+        assert told.isascii()
+        assert told.isprintable()
+        assert "/" not in told
+    if isinstance(told, Result):
+        assert told.url.isascii()
+        assert told.url.isprintable()
+    for value in getattr(told, "metrics", {}).values():
+        assert 0 <= value < 1e9
+
+
+def reset(data: bytes) -> None:
+    """A reset time in a header: a finite time, or none."""
+    at = segmind.parse_reset(data.decode("latin-1"))
+    assert at is None or math.isfinite(at)
+
+
+def image(data: bytes) -> None:
+    """The first and last bytes of a dropped image."""
+    try:
+        seen = images.identify(data)
+        images.check_end(seen, data, data[-images.TAIL_BYTES :], len(data))
+    except ValueError as refused:
+        assert str(refused).startswith("it is ")
+    else:
+        assert seen.width > 0
+        assert seen.height > 0
+
+
+def picture(data: bytes) -> None:
+    """The bytes of a result, in pieces: the same is found whatever the pieces are."""
+    step = 1 + (data[0] if data else 0)
+    for kind in ("png", "jpeg"):
+        assert _followed(kind, data[1:], step) == _followed(kind, data[1:], 1 << 20)
+
+
+def _followed(kind: str, data: bytes, step: int) -> object:
+    reader = Reader(kind, megapixels=1)
+    try:
+        for at in range(0, len(data), step):
+            reader.feed(data[at : at + step])
+    except Damaged as refused:
+        return str(refused)
+    return reader.image, reader.is_whole()
+
+
+def text(data: bytes) -> None:
+    """A text that is shown, told or written as JSON."""
+    said = data.decode("utf-8", "surrogateescape").encode("utf-8", "replace").decode()
+    assert json.loads(words.dumps(said)) == said
+    assert "\n" not in words.shown(said)
+    assert len(words.told(said)) <= 500
+    assert "X-Amz-Signature=0" not in words.told(said.replace("X-Amz-Signature=", "X-Amz-Signature=0"))
+
+
+TARGETS: dict[str, Target] = {
+    target.__name__: target
+    for target in (key, name, request_file, metadata, link, result_link, answer, reset, image, picture, text)
+}
