@@ -27,7 +27,7 @@ UNDECIDED = "CLAIMED"
 def run(prefix: str, *, stack: str | None, as_json: bool) -> int:
     """Tell the story of the pair under a prefix, its last separator left out or not; returns the exit code."""
     chosen = target.find(stack)
-    story = Story(chosen, _the_pair(chosen, prefix)).told()
+    story = Story(chosen, the_pair(chosen, prefix)).told()
     if as_json:
         print_json(story)
     else:
@@ -113,7 +113,8 @@ class Story:
         return bool(self.pair.renders) and item.get("render_id") == self.pair.renders[0].render_id
 
 
-def _the_pair(chosen: Target, prefix: str) -> Pair:
+def the_pair(chosen: Target, prefix: str) -> Pair:
+    """The pair under a prefix, its last separator left out or not. Raises CommandError saying what is known instead."""
     found = Records(chosen).matching(prefix)
     if len(found) == 1:
         return found[0]

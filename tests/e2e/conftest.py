@@ -19,6 +19,7 @@ from kontext_cli.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack
 from kontext_local.project import ROOT
+from tests.e2e.scene import Scene
 
 Seen = TypeVar("Seen")
 
@@ -77,6 +78,24 @@ def own_stack(tmp_path: Path) -> Iterator[Callable[..., stack.LocalStack]]:
             return own
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def scene_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.LocalStack]:
+    """A stack of this worker alone, in which tests may break whatever they like, and mend it again."""
+    parameters = {"AlarmEmail": "operators@example.com", "LowCredits": "5"}
+    with stack.using(tmp_path_factory.mktemp("scene"), options(parameters=parameters, wait_scale=0.2)) as running:
+        teach(running)
+        yield running
+
+
+@pytest.fixture
+def scene(scene_stack: stack.LocalStack, samples: Path) -> Iterator[Scene]:
+    """That stack, with everything in it mended after the test."""
+    with httpx.Client(base_url=f"{scene_stack.segmind_url}/_emulator/", trust_env=False) as emulator:
+        played = Scene(scene_stack, emulator, samples)
+        yield played
+        played.mend()
 
 
 @pytest.fixture

@@ -8,171 +8,24 @@ values with the threshold; then feed it to the embedded CloudWatch and see the a
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from operator import ge, lt
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import httpx
 import pytest
 
-from kontext.pacing import RECHECK_SECONDS, Pacing, Rate
+from kontext.pacing import RECHECK_SECONDS
 from kontext.parking import MAX_DELAY_SECONDS
-from kontext.table import Table
 from kontext_cli.subscriber import Subscriber
-from kontext_cli.target import LOCAL, Target
-from kontext_local import stack
+from tests.e2e.scene import Measured, Scene
 
 Json = dict[str, Any]
 Eventually = Callable[..., Any]
 
-HOUR = 3600
 STATISTICS: dict[str, Callable[[list[float]], float]] = {"Sum": sum, "Average": mean, "Minimum": min, "Maximum": max}
 COMPARISONS = {"GreaterThanOrEqualToThreshold": ge, "LessThanThreshold": lt}
 LOW_CREDITS = 5.0
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One metric as it was emitted; `dimensions` by name."""
-
-    namespace: str
-    name: str
-    dimensions: dict[str, str]
-    unit: str
-    values: list[float]
-
-
-class Scene:
-    """A stack in which everything may be broken."""
-
-    def __init__(self, running: stack.LocalStack, emulator: httpx.Client, samples: Path) -> None:
-        self.running = running
-        self.emulator = emulator
-        self.samples = samples
-        self.began = time.time()
-        self.target = Target(LOCAL, running.outputs, running.client)
-        self.table = Table(running.client("dynamodb"), running.outputs["RendersTable"])
-        resources = running.client("cloudformation").describe_stack_resources(StackName="kontext-drop")
-        self.ids = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in resources["StackResources"]}
-
-    def drop(self, pair: str) -> None:
-        """Drop a pair whose prompt is its name, so that a rule of the emulator can single it out."""
-        s3, bucket = self.running.client("s3"), self.running.outputs["InputBucket"]
-        s3.put_object(Bucket=bucket, Key=f"{pair}/prompt.txt", Body=f"scene {pair}".encode())
-        for slot, name in (("1", "astronaut.png"), ("2", "coffee.png")):
-            s3.put_object(Bucket=bucket, Key=f"{pair}/{slot}.png", Body=(self.samples / name).read_bytes())
-
-    def rule(self, pair: str, **what: Any) -> None:
-        """Let the emulator misbehave at this pair."""
-        self.tell("script", {"prompt": f"scene {pair}", "times": None, **what})
-
-    def tell(self, what: str, body: Any) -> None:
-        """Set something at the emulator."""
-        answer = self.emulator.post(what, json=body)
-        assert answer.status_code == 200, answer.text
-
-    def measured(self, pair: str | None, name: str) -> list[Measured]:
-        """What the functions' logs hold of a metric of a pair, or of any, since this scene began."""
-        return [one for one in self._embedded(pair) if one.name == name]
-
-    def everything_measured(self, pair: str) -> dict[str, list[float]]:
-        """All metrics of a pair, by name."""
-        found: dict[str, list[float]] = {}
-        for one in self._embedded(pair):
-            found.setdefault(one.name, []).extend(one.values)
-        return found
-
-    def _embedded(self, pair: str | None) -> Iterator[Measured]:
-        logs = self.running.client("logs")
-        for group in ("SubmitLog", "PollLog", "FinalizeLog"):
-            pages = logs.get_paginator("filter_log_events").paginate(
-                logGroupName=self.ids[group], filterPattern='"_aws"', startTime=int(self.began * 1000)
-            )
-            for event in (event for page in pages for event in page["events"] if '"_aws"' in event["message"]):
-                line = json.loads(event["message"])
-                if pair is None or line.get("pair") == f"{pair}/":
-                    yield from _metrics_in(line)
-
-    def throttles(self, function: str) -> list[Measured]:
-        """What Lambda itself measured of a function in the last hour."""
-        dimensions = {"FunctionName": self.ids[function]}
-        answer = self.running.client("cloudwatch").get_metric_statistics(
-            Namespace="AWS/Lambda",
-            MetricName="Throttles",
-            Dimensions=_as_list(dimensions),
-            StartTime=time.time() - HOUR,
-            EndTime=time.time() + HOUR,
-            Period=HOUR,
-            Statistics=["Sum"],
-        )
-        return [Measured("AWS/Lambda", "Throttles", dimensions, "Count", [one["Sum"]]) for one in answer["Datapoints"]]
-
-    def crashes(self, pair: str, function: str) -> list[Measured]:
-        """How often a pair's workflow met a crash of a function; on AWS each is one error of that function."""
-        states, workflow = self.running.client("stepfunctions"), self.running.outputs["RenderWorkflowArn"]
-        executions = states.list_executions(stateMachineArn=workflow)["executions"]
-        history = [
-            event
-            for one in executions
-            if one["name"].startswith(f"{pair}-")
-            for event in states.get_execution_history(executionArn=one["executionArn"])["events"]
-        ]
-        failed = [e for e in history if e.get("taskFailedEventDetails", {}).get("error") == "Runtime.HandlerError"]
-        count = sum(e["taskFailedEventDetails"]["resource"].endswith(self.ids[function]) for e in failed)
-        return [Measured("AWS/Lambda", "Errors", {"FunctionName": self.ids[function]}, "Count", [float(count)])]
-
-    def of_queue(self, queue: str, name: str, value: float) -> Measured:
-        """A metric of SQS, as AWS documents it: https://docs.aws.amazon.com/AWSSimpleQueueService (CloudWatch)."""
-        url = self.running.outputs[f"{queue}Url"]
-        unit = "Seconds" if "Age" in name else "Count"
-        return Measured("AWS/SQS", name, {"QueueName": url.rpartition("/")[2]}, unit, [value])
-
-    def alarm(self, name: str) -> Json:
-        """The alarm as it is deployed."""
-        (found,) = self.running.client("cloudwatch").describe_alarms(AlarmNames=[self.ids[name]])["MetricAlarms"]
-        return found  # type: ignore[no-any-return]
-
-    def feed(self, measured: list[Measured], alarm: Json) -> None:
-        """Give CloudWatch what was emitted, once for each of the alarm's periods."""
-        client = self.running.client("cloudwatch")
-        client.set_alarm_state(AlarmName=alarm["AlarmName"], StateValue="OK", StateReason="a proof begins")
-        for period in range(alarm.get("DatapointsToAlarm", alarm["EvaluationPeriods"])):
-            for one in measured:
-                datum = {"MetricName": one.name, "Dimensions": _as_list(one.dimensions), "Unit": one.unit}
-                datum |= {"Values": one.values, "Timestamp": time.time() - period * alarm["Period"] + 1}
-                client.put_metric_data(Namespace=one.namespace, MetricData=[datum])
-
-    def mend(self) -> None:
-        """Put everything right, so that what is still waiting goes on."""
-        self.emulator.delete("script").raise_for_status()
-        self.tell("settings", {"credits": 100.0, "spend_limit": None, "keys": [self.running.emulator_key]})
-        self.tell("settings", {"models": {"multi-image-kontext-pro": "available"}})
-        pacing = Pacing(self.table, Rate(per_minute=1))
-        pacing.look()
-        pacing.accept(time.time())
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.LocalStack]:
-    home = tmp_path_factory.mktemp("alarms")
-    emulator = {"inference": 0.2, "pixels": 65_536, "workers": 4, "rate_limit": None}
-    parameters = {"SettleSeconds": "2", "RequestsPerMinute": "1200", "AlarmEmail": "operators@example.com"}
-    parameters |= {"LowCredits": str(LOW_CREDITS), "LookCostSeconds": "0.02"}
-    options = stack.Options(keep=False, emulator=emulator, parameters=parameters, wait_scale=0.2)
-    with stack.using(home, options) as started:
-        yield started
-
-
-@pytest.fixture
-def scene(running: stack.LocalStack, samples: Path) -> Iterator[Scene]:
-    with httpx.Client(base_url=f"{running.segmind_url}/_emulator/", trust_env=False) as emulator:
-        played = Scene(running, emulator, samples)
-        yield played
-        played.mend()
 
 
 @pytest.fixture
@@ -376,10 +229,10 @@ def test_a_delivered_pair_rings_nothing(scene: Scene, eventually: Eventually) ->
     }
 
 
-def test_who_is_named_by_the_parameter_is_asked_to_confirm(running: stack.LocalStack) -> None:
-    topic = running.outputs["AlarmTopicArn"]
+def test_who_is_named_by_the_parameter_is_asked_to_confirm(scene: Scene) -> None:
+    topic = scene.running.outputs["AlarmTopicArn"]
 
-    subscriptions = running.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    subscriptions = scene.running.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
 
     assert ("email", "operators@example.com") in [(one["Protocol"], one["Endpoint"]) for one in subscriptions]
 
@@ -404,16 +257,6 @@ def test_the_messages_of_parked_renders_are_never_old_enough_to_ring(scene: Scen
     assert oldest < scene.alarm("UploadQueueOldAlarm")["Threshold"]
 
 
-def _metrics_in(line: Json) -> Iterator[Measured]:
-    for directive in line["_aws"]["CloudWatchMetrics"]:
-        (names,) = directive["Dimensions"]
-        dimensions = {name: line[name] for name in names}
-        for metric in directive["Metrics"]:
-            values = line[metric["Name"]]
-            values = values if isinstance(values, list) else [values]
-            yield Measured(directive["Namespace"], metric["Name"], dimensions, metric["Unit"], values)
-
-
 def _crosses(alarm: Json, values: list[float]) -> bool:
     statistic = STATISTICS[alarm["Statistic"]](values)
     return bool(COMPARISONS[alarm["ComparisonOperator"]](statistic, alarm["Threshold"]))
@@ -426,10 +269,6 @@ def _call_of(alarm: str, operator: Subscriber) -> Json | None:
 
 def _by_name(dimensions: list[dict[str, str]]) -> dict[str, str]:
     return {one["Name"]: one["Value"] for one in dimensions}
-
-
-def _as_list(dimensions: dict[str, str]) -> list[dict[str, str]]:
-    return [{"Name": name, "Value": value} for name, value in dimensions.items()]
 
 
 def _sum(measured: list[Measured]) -> float:
