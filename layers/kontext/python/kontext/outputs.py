@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PART_BYTES = 5 * 1024 * 1024
 """The least that S3 takes as a part of an upload; with `PARTS_IN_FLIGHT` it bounds the memory, whatever the
 picture."""
-PARTS_IN_FLIGHT = 2
+PARTS_IN_FLIGHT = 1
 
 Condition = dict[str, str]
 """Under which an object may be written: `{"IfMatch": etag}` or `{"IfNoneMatch": "*"}`."""
