@@ -38,7 +38,7 @@ Eventually = Callable[..., Any]
 CONTRACT = jsonschema.Draft7Validator(
     json.loads((Path(published.__file__).parent / "schemas" / "event.v1.json").read_text())
 )
-SECONDS = 120.0
+SECONDS = 300.0
 """For whatever has to happen; an idle machine needs about five."""
 
 
