@@ -177,13 +177,19 @@ def test_of_two_deliveries_of_one_message_the_slower_does_not_end_it(life: Life)
         life.renders.wake("taj/", parked["render_id"], parked["wake"], "m2", NOW + 60)
 
 
-def test_an_uncertain_render_that_is_dropped_again_after_another_is_told_again(
-    life: Life, pair: MakePair, complete: MakeComplete
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        pytest.param({"current": "another"}, id="another render"),
+        pytest.param({"current_drop": "01", "rejected_drop": "02"}, id="a drop that was rejected"),
+    ],
+)
+def test_an_uncertain_render_that_is_dropped_again_after_something_else_is_told_again(
+    life: Life, pair: MakePair, meanwhile: dict[str, str]
 ) -> None:
     life.renders.announced(life.uncertain())
-    other = life.renders.claim(pair(drop="02"), complete(life.pair, prompt="Another."), "m2", NOW + 1).render
 
-    claim = life.renders.claim(pair(drop="03", current=other["render_id"]), life.complete, "m3", NOW + 2)
+    claim = life.renders.claim(pair(drop="03", **meanwhile), life.complete, "m3", NOW + 2)
 
     assert claim.then == "announce"
 

@@ -263,7 +263,7 @@ class Renders:
         status, speaks = render["status"], self._speaks_now(pair, render)
         overtaken = pair.current not in (None, render["render_id"])
         try:
-            if overtaken and status == "UNCERTAIN":
+            if status == "UNCERTAIN" and (overtaken or pair.rejected_drop > pair.current_drop):
                 same = {"announced": None, "updated_at": render["updated_at"]}
                 render = self._move(render, (status,), status, now, None, speaks, **same)
             elif pair.current_drop < pair.drop_id and not (overtaken and status in ("FAILED", "DELIVERED")):
