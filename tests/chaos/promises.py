@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+from kontext.clock import day
 from kontext.drops import Pair, pair_of
 from kontext.errors import CODES
 from kontext_local.segmind.jobs import Job
+from kontext_local.segmind.ledger import Post
 from kontext_local.segmind.padding import padded
+from tests.chaos.dropped import dropped, prefixes
 from tests.chaos.outside import Call, Fault
 from tests.chaos.vendor import picture
 from tests.chaos.world import KEY, World
@@ -22,13 +25,14 @@ from tests.chaos.world import KEY, World
 Broken = Iterator[str]
 Render = dict[str, Any]
 ENDED = ("DELIVERED", "FAILED", "UNCERTAIN")
-_REJECTED = ("invalid_request", "invalid_image")
+_REFUSALS_A_MINUTE = 17
+"""Those on their way when the first is refused, and a probe every five seconds."""
 
 
 class Evidence:
     """A world at rest, with what belongs together brought together."""
 
-    def __init__(self, world: World, ends: dict[str, set[str]]) -> None:
+    def __init__(self, world: World, ends: Mapping[str, set[str]]) -> None:
         self.world = world
         self.ends = ends
         table = world.table
@@ -58,10 +62,9 @@ class Evidence:
 
     def current(self, pair: Pair) -> Render | None:
         """The render that speaks for a pair."""
-        rejected = pair.rejected_drop and pair.rejected_drop == pair.drop_id
-        for render in self.all_renders:
-            if render["prefix"] == pair.prefix and "inputs" not in render and rejected and _drop_of(render, pair):
-                return render
+        if pair.rejected_drop > pair.current_drop:
+            rejected = (render for render in self.all_renders if render["drop_id"] == pair.rejected_drop)
+            return next((render for render in rejected if render["prefix"] == pair.prefix and "inputs" not in render))
         return next((render for render in self.renders if render["render_id"] == pair.current), None)
 
     def end(self, prefix: str) -> str:
@@ -104,10 +107,10 @@ def at_most_one_paid_job_per_render(seen: Evidence) -> Broken:
 
 def nothing_is_lost(seen: Evidence) -> Broken:
     """2. Every complete pair ends DELIVERED, FAILED (said so) or UNCERTAIN (said so); what was parked has resumed."""
-    for prefix, allowed in seen.ends.items():
-        end = seen.end(prefix)
-        if end not in allowed and end != "UNCERTAIN":
-            yield f"{prefix} ended {end}, not {' or '.join(sorted(allowed))}"
+    for prefix in prefixes(seen.world):
+        allowed, end = seen.ends.get(prefix) or {dropped(seen.world, prefix).end}, seen.end(prefix)
+        if end not in allowed and end != "UNCERTAIN" and None not in allowed:
+            yield f"{prefix} ended {end}, not {' or '.join(sorted(allowed, key=str))}"
     for render in seen.all_renders:
         if render["status"] not in ENDED:
             yield f"{render['prefix']} stays {render['status']} {render.get('parked', {}).get('reason', '')} for ever"
@@ -120,7 +123,7 @@ def uncertain_only_if_an_answer_was_lost(seen: Evidence) -> Broken:
     uncertain = [render["prefix"] for render in seen.renders if render["status"] == "UNCERTAIN"]
     struck, calls = seen.world.outside.struck, seen.world.outside.calls
     lost = [fault for fault, call in struck if _loses_an_answer(fault, call, calls)]
-    unheard = [post for post in seen.world.vendor.ledger.posts if post.status is None or post.status == 504]
+    unheard = [post for post in seen.world.vendor.ledger.posts if _unheard(post)]
     if len(uncertain) > len(lost) + len(unheard):
         yield f"{', '.join(uncertain)}: UNCERTAIN, though no answer was lost"
 
@@ -144,30 +147,12 @@ def failed_only_if_it_did(seen: Evidence) -> Broken:
 def the_newest_drop_speaks(seen: Evidence) -> Broken:
     """3. What stands for a pair is made of what was dropped last."""
     for prefix, pair in seen.pairs.items():
-        render, dropped = seen.current(pair), last_dropped(seen.world, prefix)
-        if render is None or "inputs" not in render or dropped is None:
+        render, content = seen.current(pair), dropped(seen.world, prefix).content
+        if render is None or "inputs" not in render or content is None:
             continue
         made_of = (render["parameters"]["prompt"], *(given.get("etag") for given in render["inputs"]))
-        if made_of != dropped:
-            yield f"{prefix} is made of {made_of}, dropped was {dropped}"
-
-
-def last_dropped(world: World, prefix: str) -> tuple[str, str, str] | None:
-    """The prompt and the ETags of a pair's images as they are now, read straight from the bucket; None if not whole."""
-    there = {key: world.s3.newest("InputBucket", key) for key in world.s3.keys("InputBucket")}
-    asked = there.get(f"{prefix}request.json")
-    request = json.loads(asked.body or b"") if asked else {}
-    text = there.get(f"{prefix}prompt.txt")
-    prompt = request.get("prompt") or (text.body.decode() if text and text.body else None)
-    folder = prefix.rpartition("/")[0]
-    images = []
-    for slot in "12":
-        name = request.get(f"input_image_{slot}", f"/{prefix}{slot}.png")
-        images.append(there.get(name[1:] if name.startswith("/") else f"{folder}/{name}"))
-    if not all(images):
-        return None
-    one, two = images
-    return prompt or world.template.parameters["DefaultPrompt"], one.etag, two.etag  # type: ignore[union-attr]
+        if made_of != content:
+            yield f"{prefix} is made of {made_of}, dropped was {content}"
 
 
 def each_pair_has_its_one_result(seen: Evidence) -> Broken:
@@ -254,7 +239,10 @@ def dead_letters_are_poison(seen: Evidence) -> Broken:
 
 
 def workflows_end_as_their_renders(seen: Evidence) -> Broken:
-    """Every execution ends: green if its attempt was delivered, red with the error's code if not."""
+    """An attempt has one execution, and every one ends: green if it was delivered, red with the error's code if not."""
+    inputs = [json.loads(execution.given) for execution in seen.world.executions.by_name.values()]
+    attempts = [(given["render_id"], given["attempt"]) for given in inputs]
+    yield from (f"{attempts.count(one)} executions for {one}" for one in set(attempts) if attempts.count(one) > 1)
     by_name = {f"{render['render_id']}-{render['attempt']}": render for render in seen.renders}
     for execution in seen.world.executions.by_name.values():
         render = by_name.get("-".join(execution.name.rsplit("-", 2)[-2:]))
@@ -262,6 +250,25 @@ def workflows_end_as_their_renders(seen: Evidence) -> Broken:
             yield f"execution {execution.name} is {execution.status} {execution.error} {execution.cause}"
         elif render and (execution.status == "SUCCEEDED") is not (render["status"] == "DELIVERED"):
             yield f"execution {execution.name} {execution.status}, its render is {render['status']}"
+
+
+def the_money_brake_holds(seen: Evidence) -> Broken:
+    """5. On no UTC day are more jobs sent than the daily spend limit pays for."""
+    limit, price = (float(seen.world.template.parameters[name]) for name in ("DailySpendLimit", "PricePerRender"))
+    jobs = [job for job in seen.world.vendor.ledger.jobs.values() if job.state != "FAILED"]
+    for utc_day, count in Counter(day(job.accepted_at) for job in jobs).items():
+        if count * price > limit + 1e-6:
+            yield f"{count} jobs were sent on {utc_day}, the limit is {limit} USD"
+
+
+def one_probe_at_a_time(seen: Evidence) -> Broken:
+    """5. While the account is refused, one probe goes at a time, not a thousand."""
+    posts = seen.world.vendor.ledger.posts
+    refused = [post.at for post in posts if post.outcome == "refused" and post.status in (401, 403, 406)]
+    for first, last in zip(refused, refused[_REFUSALS_A_MINUTE + len(seen.world.schedule.faults) :], strict=False):
+        if last - first < 60:
+            yield f"more than {_REFUSALS_A_MINUTE} refused requests within a minute"
+            return
 
 
 def paced(seen: Evidence) -> Broken:
@@ -282,11 +289,13 @@ PROMISES: tuple[Callable[[Evidence], Broken], ...] = (
     every_end_is_told,
     dead_letters_are_poison,
     workflows_end_as_their_renders,
+    the_money_brake_holds,
+    one_probe_at_a_time,
     paced,
 )
 
 
-def broken(world: World, ends: dict[str, set[str]]) -> list[str]:
+def broken(world: World, ends: Mapping[str, set[str]]) -> list[str]:
     """All that breaks a promise in a world at rest."""
     seen = Evidence(world, ends)
     return [f"{promise.__name__}: {words}" for promise in PROMISES for words in promise(seen)]
@@ -300,10 +309,6 @@ def _asked_by(render: Render) -> str:
 
 def _words(*asked: Any) -> str:
     return json.dumps(asked)
-
-
-def _drop_of(render: Render, pair: Pair) -> bool:
-    return bool(render["drop_id"] == pair.rejected_drop)
 
 
 def _error(render: Render) -> str:
@@ -331,6 +336,11 @@ def _loses_an_answer(fault: Fault, struck: Call, calls: list[Call]) -> bool:
     return (
         struck.process.startswith("submit") and bool(said) and (_moves(said[-1]) == "SUBMITTING" or said[-1] is struck)
     )
+
+
+def _unheard(post: Post) -> bool:
+    """Whether the vendor's answer says nothing of what became of the request."""
+    return post.status is None or post.status >= 504 or (post.status == 200 and post.request_id is None)
 
 
 def _moves(call: Call) -> str:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.chaos.deeds import Drop, Secret, account, image, request, vendor
 from tests.chaos.world import Deed, Schedule, Step
 
 TAJ = "taj/"
+FAILS, REFUSED = "(this fails)", "(this is refused)"
+"""What the vendor does to a prompt with these words in it."""
 OTHER_KEY = "SG_fedcba9876543210"
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A schedule, and how each of its pairs may end; UNCERTAIN is allowed as well where an answer was lost."""
+    """A schedule, and how its pairs may end where that does not follow from what was dropped last.
+
+    UNCERTAIN is allowed as well where an answer was lost.
+    """
 
     name: str
     schedule: Schedule
-    ends: dict[str, set[str]]
+    ends: Mapping[str, set[str]] = field(default_factory=dict)
 
 
 def pair(prefix: str = TAJ, at: float = 0.0, prompt: str = "both at the Taj") -> list[tuple[float, Drop]]:
@@ -40,11 +46,6 @@ def many(count: int, *, at: float = 0.0, every: float) -> list[tuple[float, Deed
     """Pairs one after another."""
     pairs = [pair(f"p{n}/", at + every * n, f"both of {n}") for n in range(count)]
     return [step for steps in pairs for step in steps]
-
-
-def all_of(count: int) -> dict[str, set[str]]:
-    """All of `many` are delivered."""
-    return {f"p{n}/": {"DELIVERED"} for n in range(count)}
 
 
 def elsewhere() -> list[tuple[float, Deed]]:
@@ -72,11 +73,9 @@ def prompt_file(text: str) -> Drop:
     return Drop("taj/prompt.txt", text.encode())
 
 
-def scenario(
-    name: str, *steps: tuple[float, Deed], end: str | dict[str, set[str]] = "DELIVERED", **more: Any
-) -> Scenario:
+def scenario(name: str, *steps: tuple[float, Deed], end: str | None = None, **more: Any) -> Scenario:
     schedule = Schedule(tuple(Step(at, deed) for at, deed in steps), **more)
-    return Scenario(name, schedule, end if isinstance(end, dict) else {TAJ: {end}})
+    return Scenario(name, schedule, {TAJ: {end}} if end else {})
 
 
 MIDNIGHT = 57_600.0
@@ -124,11 +123,10 @@ SCENARIOS: dict[str, Scenario] = {
             *pair(),
             end="FAILED server_error",
         ),
-        scenario("in line", *many(3, every=0.3), end=all_of(3), parameters={"RequestsPerMinute": "2"}),
+        scenario("in line", *many(3, every=0.3), parameters={"RequestsPerMinute": "2"}),
         scenario(
             "spend limit until midnight",
             *many(2, at=MIDNIGHT - 20, every=1.0),
-            end=all_of(2),
             parameters={"DailySpendLimit": "0.05"},
         ),
         scenario("a named image", (0.0, image("shared/a.png")), *named()),
@@ -140,7 +138,6 @@ SCENARIOS: dict[str, Scenario] = {
             *named(),
             *named(prefix="fort/"),
             (5.0, image("shared/a.png")),
-            end={TAJ: {"DELIVERED"}, "fort/": {"DELIVERED"}},
         ),
         scenario("the picture is late", (0.0, vendor(on="output", status=503, times=3)), *pair()),
         scenario("the picture cannot be fetched", *elsewhere(), *pair(), end="FAILED delivery"),
@@ -153,7 +150,7 @@ SCENARIOS: dict[str, Scenario] = {
         scenario("the answer is lost", (0.0, vendor(drop=True, accept=True, times=None)), *pair(), end="UNCERTAIN"),
         scenario("the request is lost", (0.0, vendor(drop=True, times=None)), *pair(), end="UNCERTAIN"),
         scenario("slow", (0.0, vendor(inference=3000.0)), *pair()),
-        scenario("slower than the record's life", (0.0, vendor(inference=4000.0)), *pair(), end="FAILED expired"),
+        scenario("slower than the record's life", (0.0, vendor(inference=4000.0, times=None)), *pair(), end="FAILED expired"),
         scenario("trouble with looks", *trouble_with_looks(), *pair(), provokes_429=True),
         scenario("a large picture", (0.0, vendor(output_bytes=11_000_000)), *pair()),
     )

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import io
 import json
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
@@ -248,8 +249,8 @@ class Context:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    for module in ("submit", "poll", "finalize"):
-        importlib.import_module(module).logger.setLevel("CRITICAL")
+    logging.disable(logging.CRITICAL)
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield
+    logging.disable(logging.NOTSET)
