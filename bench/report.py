@@ -10,6 +10,7 @@ import argparse
 import importlib
 import importlib.util
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", choices=MEASURES, default=MEASURES)
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent)
     options = parser.parse_args(arguments)
+    sys.path.append(str(Path(__file__).parents[1] / "functions"))  # as in Lambda and under pytest
     for name in options.only:
         if importlib.util.find_spec(f"bench.{name}"):
             write(options.folder, name, importlib.import_module(f"bench.{name}").measure())

@@ -37,11 +37,22 @@ class Subscriber:
 
     def receive(self, wait_seconds: int = 0) -> list[dict[str, Any]]:
         """The events that have come since the last call."""
-        answer = self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10, WaitTimeSeconds=wait_seconds)
+        return [event for event, _ in self.received(wait_seconds)]
+
+    def received(self, wait_seconds: int = 0) -> list[tuple[dict[str, Any], float]]:
+        """The same, each with the unix seconds at which it came into the queue."""
+        answer = self._sqs.receive_message(
+            QueueUrl=self._queue,
+            MaxNumberOfMessages=10,
+            WaitTimeSeconds=wait_seconds,
+            MessageSystemAttributeNames=["SentTimestamp"],
+        )
         messages = answer.get("Messages", [])
         for message in messages:
             self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
-        return [json.loads(message["Body"]) for message in messages]
+        return [
+            (json.loads(message["Body"]), int(message["Attributes"]["SentTimestamp"]) / 1000) for message in messages
+        ]
 
 
 def _policy(queue: str, topic: str) -> str:
