@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -70,12 +71,16 @@ class Manners:
 class Outside:
     """Counts, delays and spoils the calls. `delay`: seconds that a call to a service takes."""
 
-    def __init__(self, stage: Stage, faults: Sequence[Fault], delay: Callable[[str], float]) -> None:
+    def __init__(
+        self, stage: Stage, faults: Sequence[Fault], delay: Callable[[str], float], *, remembers: bool = True
+    ) -> None:
         self.stage = stage
+        self.count: Counter[str] = Counter()
         self.calls: list[Call] = []
         self.struck: list[tuple[Fault, Call]] = []
         self._faults = {fault.at: fault for fault in faults if not fault.of_message}
         self._delay = delay
+        self._remembers = remembers
 
     def call(self, service: str, name: str, asked: Any, effect: Callable[[], Any], manners: Manners) -> Any:
         """Let a call take effect, and return its answer; or not."""
@@ -85,8 +90,10 @@ class Outside:
         if process.dead:
             raise Crash
         call = Call(self.stage.now, process.name, service, name, asked, manners.kinds)
-        fault = self._faults.get(len(self.calls))
-        self.calls.append(call)
+        fault = self._faults.get(self.count.total())
+        self.count[service] += 1
+        if self._remembers:
+            self.calls.append(call)
         self.stage.pause(self._delay(service))
         if fault is None or fault.kind not in manners.kinds:
             return effect()

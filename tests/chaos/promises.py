@@ -64,7 +64,7 @@ class Evidence:
         """The render that speaks for a pair."""
         if pair.rejected_drop > pair.current_drop:
             rejected = (render for render in self.all_renders if render["drop_id"] == pair.rejected_drop)
-            return next((render for render in rejected if render["prefix"] == pair.prefix and "inputs" not in render))
+            return next(render for render in rejected if render["prefix"] == pair.prefix and "inputs" not in render)
         return next((render for render in self.renders if render["render_id"] == pair.current), None)
 
     def end(self, prefix: str) -> str:

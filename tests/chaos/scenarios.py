@@ -150,7 +150,9 @@ SCENARIOS: dict[str, Scenario] = {
         scenario("the answer is lost", (0.0, vendor(drop=True, accept=True, times=None)), *pair(), end="UNCERTAIN"),
         scenario("the request is lost", (0.0, vendor(drop=True, times=None)), *pair(), end="UNCERTAIN"),
         scenario("slow", (0.0, vendor(inference=3000.0)), *pair()),
-        scenario("slower than the record's life", (0.0, vendor(inference=4000.0, times=None)), *pair(), end="FAILED expired"),
+        scenario(
+            "slower than the record's life", (0.0, vendor(inference=4000.0, times=None)), *pair(), end="FAILED expired"
+        ),
         scenario("trouble with looks", *trouble_with_looks(), *pair(), provokes_429=True),
         scenario("a large picture", (0.0, vendor(output_bytes=11_000_000)), *pair()),
     )

@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tests.chaos.outside import Fault
-from tests.chaos.stage import Stage
+from tests.chaos.stage import Due, Stage
 from tests.chaos.template import Template
 
 Answered = Callable[[Any, BaseException | None], None]
@@ -18,16 +18,16 @@ LATE_SECONDS = 200.0
 _MAX_BYTES = 262_144
 
 
-@dataclass
+@dataclass(eq=False)
 class Message:
     """A message; `twice`: delivered once more while it is being worked on; `keeps`: deleted in vain the first time."""
 
     message_id: str
     body: str
-    visible_at: float
-    receives: int = 0
     twice: bool = False
     keeps: bool = False
+    receives: int = 0
+    appears: Due | None = None
 
 
 class Queue:
@@ -39,7 +39,7 @@ class Queue:
         template: Template,
         faults: Sequence[Fault],
         call: Callable[[list[Message], Answered], None],
-        order: Callable[[list[Message]], list[Message]],
+        order: Callable[[Iterable[Message]], list[Message]],
     ) -> None:
         self.stage = stage
         self.dead_letters: list[Message] = []
@@ -50,7 +50,7 @@ class Queue:
         self._most_receives = int(template.queue["RedrivePolicy"]["maxReceiveCount"])
         self._batch = int(template.mapping["BatchSize"])
         self._concurrency = int(template.mapping["ScalingConfig"]["MaximumConcurrency"])
-        self._messages: list[Message] = []
+        self._visible: dict[Message, None] = {}
         self._invocations = 0
 
     def send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int = 0) -> dict[str, Any]:
@@ -64,12 +64,16 @@ class Queue:
     def send(self, body: str, delay: float = 0.0) -> None:
         """Take a message in."""
         fault = self._faults.get(self.sent)
-        late = LATE_SECONDS if fault == "late" else 0.0
-        at = self.stage.now + delay + late
-        message_id = f"m{self.sent}"
+        message = Message(f"m{self.sent}", body, twice=fault == "twice", keeps=fault == "again")
         self.sent += 1
-        self._messages.append(Message(message_id, body, at, twice=fault == "twice", keeps=fault == "again"))
-        self.stage.at(at, self._poll)
+        self._hide(message, delay + (LATE_SECONDS if fault == "late" else 0.0))
+
+    def _hide(self, message: Message, seconds: float) -> None:
+        def appear() -> None:
+            self._visible[message] = None
+            self._poll()
+
+        message.appears = self.stage.at(self.stage.now + seconds, appear)
 
     def _poll(self) -> None:
         while self._invocations < self._concurrency and (batch := self._received()):
@@ -77,19 +81,20 @@ class Queue:
             self._call(batch, lambda answer, problem, batch=batch: self._answered(batch, answer, problem))
 
     def _received(self) -> list[Message]:
-        visible = self._order([message for message in self._messages if message.visible_at <= self.stage.now])
         batch: list[Message] = []
-        for message in visible:
+        for message in self._order(self._visible):
             if message.receives >= self._most_receives:
-                self._messages.remove(message)
+                del self._visible[message]
                 self.dead_letters.append(message)
             elif len(batch) < self._batch:
                 batch.append(message)
+            else:
+                break
         for message in batch:
+            del self._visible[message]
             message.receives += 1
-            message.visible_at = self.stage.now + (TWICE_SECONDS if message.twice else self._visibility)
+            self._hide(message, TWICE_SECONDS if message.twice else self._visibility)
             message.twice = False
-            self.stage.at(message.visible_at, self._poll)
         return batch
 
     def _answered(self, batch: list[Message], answer: Any, problem: BaseException | None) -> None:
@@ -101,8 +106,10 @@ class Queue:
                 continue
             if message.keeps:
                 message.keeps = False
-            elif message in self._messages:
-                self._messages.remove(message)
+                continue
+            self._visible.pop(message, None)
+            if message.appears:
+                message.appears.call_off()
         self._poll()
 
 
