@@ -200,6 +200,17 @@ def test_a_pair_has_an_address_of_its_own(page_of: Open, stack: Any) -> None:
     expect(page.locator("#story")).to_be_visible()
 
 
+def test_going_back_at_once_opens_again_what_was_closed(page_of: Open, stack: Any) -> None:
+    stack.pair("summer/taj_", status="DELIVERED", prompt="Two women.")
+    page = page_of("#pair=summer%2Ftaj_")
+    expect(page.locator("#story")).to_contain_text("Two women.")
+
+    page.evaluate("() => { document.getElementById('close').click(); history.back(); }")
+
+    expect(page.locator("#story")).to_be_visible()
+    expect(page.locator("#story-title")).to_have_text("summer/taj_")
+
+
 def test_an_address_of_no_pair_says_so(page_of: Open, stack: Any) -> None:
     stack.pair("one/", status="DELIVERED")
     page = page_of("#pair=none%2F")

@@ -246,10 +246,7 @@ function opened() {
 async function follow() {
   const prefix = opened();
   const dialog = by("story");
-  if (prefix === null) {
-    if (dialog.open) dialog.close();
-    return;
-  }
+  if (prefix === null) return shut();
   if (view.open !== prefix) {
     view.open = prefix;
     view.told = "";
@@ -378,9 +375,11 @@ function step(way) {
   if (to) location.replace(address(to.prefix));
 }
 
+// The dialog's `close` event only comes with a later frame: whoever goes back before it would leave the page.
 function shut() {
   view.open = null;
-  if (location.hash) history.pushState(null, "", location.pathname);
+  by("story").close();
+  if (opened() !== null) history.pushState(null, "", location.pathname);
 }
 
 // ---- the drop zone
@@ -528,11 +527,11 @@ function listen() {
     typing = setTimeout(() => { filter(view.group, by("prefix").value); look(); }, 200);
   });
   by("more").addEventListener("click", () => { view.limit += PAGE; look(); });
-  by("close").addEventListener("click", () => by("story").close());
+  by("close").addEventListener("click", shut);
   by("newer").addEventListener("click", () => step("newer"));
   by("older").addEventListener("click", () => step("older"));
-  by("story").addEventListener("close", shut);
-  by("story").addEventListener("click", (event) => { if (event.target === by("story")) by("story").close(); });
+  by("story").addEventListener("close", () => { if (!by("story").open) shut(); });
+  by("story").addEventListener("click", (event) => { if (event.target === by("story")) shut(); });
   by("story").addEventListener("keydown", (event) => {
     if (event.key === "ArrowLeft") step("newer");
     if (event.key === "ArrowRight") step("older");
