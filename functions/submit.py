@@ -10,10 +10,6 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
-from aws_lambda_powertools.utilities.data_classes import S3Event
-from aws_lambda_powertools.utilities.data_classes.s3_event import S3EventRecord
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from botocore.exceptions import BotoCoreError, ClientError
 
 from connections import Connections, connect
@@ -52,11 +48,8 @@ def handler(event: dict[str, Any], context: Any, via: Connections | None = None)
     batch.count_drops(event["Records"])
     failed = batch.send_on_what_is_early(event["Records"])
     due = [record for record in event["Records"] if record["messageId"] not in batch.sent_on]
-    processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
-    with processor(due, batch.work_on, context):
-        processor.process()
-    failures = [{"itemIdentifier": record["messageId"]} for record in failed]
-    return {"batchItemFailures": failures + processor.response()["batchItemFailures"]}
+    failed += [record for record in due if not batch.work_on(record)]
+    return {"batchItemFailures": [{"itemIdentifier": record["messageId"]} for record in failed]}
 
 
 def came_back(record: dict[str, Any]) -> bool:
@@ -99,37 +92,39 @@ class Batch:
             return [record for record in records if record["messageId"] in self.sent_on]
         return []
 
-    def work_on(self, record: SQSRecord) -> None:
-        """Work on one message. Raises what must bring the message back, and keeps why for the dead-letter queue."""
-        logger.append_keys(message_id=record.message_id, pair=None, render_id=None, request_id=None)
+    def work_on(self, record: dict[str, Any]) -> bool:
+        """Work on one message; False if it must come back, and why is then kept for the dead-letter queue."""
+        message_id = record["messageId"]
+        logger.append_keys(message_id=message_id, pair=None, render_id=None, request_id=None)
         try:
-            self.read(record)
+            self.read(message_id, record)
         except Busy as early:
             logger.info("comes back", reason=type(early).__name__)
-            letters.note(self.via.table, record.message_id, early, self.via.clock.now())
-            raise
-        except Exception as failure:
+            letters.note(self.via.table, message_id, early, self.via.clock.now())
+        except Exception as failure:  # the other messages of the batch are none of its business
             logger.exception("the message failed; it comes back")
-            letters.note(self.via.table, record.message_id, failure, self.via.clock.now())
-            raise
+            letters.note(self.via.table, message_id, failure, self.via.clock.now())
+        else:
+            return True
+        return False
 
-    def read(self, record: SQSRecord) -> None:
+    def read(self, message_id: str, record: dict[str, Any]) -> None:
         """A message tells of drops or brings waiting renders back."""
-        body = json.loads(record.body)
-        self.came_back = came_back(record.raw_event)
+        body = json.loads(record["body"])
+        self.came_back = came_back(record)
         for wake in parking.wakes_in(body):
-            self.on_wake(record.message_id, wake)
-        for dropped in S3Event(body).records if "Records" in body else ():
-            self.on_drop(record.message_id, dropped)
+            self.on_wake(message_id, wake)
+        for told in body.get("Records", ()):
+            self.on_drop(message_id, told)
 
-    def on_drop(self, message_id: str, record: S3EventRecord) -> None:
-        """An object has been dropped."""
-        dropped = record.s3.get_object
-        key = unquote_plus(dropped.key)
-        if record.s3.bucket.name != self.via.inputs.bucket or pairs.is_error_file(key):
-            logger.info("nobody's drop", bucket=record.s3.bucket.name, key=key)
+    def on_drop(self, message_id: str, told: dict[str, Any]) -> None:
+        """An object has been dropped: a record of S3's notification."""
+        bucket, dropped = told["s3"]["bucket"]["name"], told["s3"]["object"]
+        key = unquote_plus(dropped["key"])
+        if bucket != self.via.inputs.bucket or pairs.is_error_file(key):
+            logger.info("nobody's drop", bucket=bucket, key=key)
             return
-        if pairs.is_folder_placeholder(key, dropped.size or 0):
+        if pairs.is_folder_placeholder(key, dropped.get("size", 0)):
             return
         part = pairs.parse(key)
         if part is None:
@@ -139,7 +134,7 @@ class Batch:
         read = self.via.inputs.read(key, part.slot)
         if read is None:  # deleted in the meantime
             return
-        pair = self.via.drops.record(part.prefix, part.slot, read, dropped["sequencer"], _unix(record.event_time))
+        pair = self.via.drops.record(part.prefix, part.slot, read, dropped["sequencer"], _unix(told["eventTime"]))
         self.advance(message_id, pair)
         self.advance_those_who_waited(message_id, key, pair.wanted_by)
 

@@ -261,6 +261,11 @@ def shape(event: Any) -> Any:
 
 JUNK = [
     pytest.param("not JSON", id="no JSON"),
+    pytest.param("[]", id="a list"),
+    pytest.param('["Records"]', id="a list that names records"),
+    pytest.param('"Records"', id="a string"),
+    pytest.param("5", id="a number"),
+    pytest.param("null", id="nothing"),
     pytest.param('{"wake": 5}', id="a wait that is none"),
     pytest.param('{"wake": [{"until": 5}]}', id="a wait with other fields"),
     pytest.param('{"Records": 5}', id="records that are none"),

@@ -3,8 +3,6 @@
 import logging
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from kontext.clock import iso
 from kontext.table import Item, Key, Table
 
@@ -23,7 +21,7 @@ def note(table: Table, message_id: str, problem: Exception, now: float) -> None:
         table.update(
             _key(message_id), "SET #reason = :reason, #at = :at, #expires_at = :expires_at ADD #times :one", **values
         )
-    except (ClientError, BotoCoreError):
+    except Exception:
         logging.getLogger(__name__).exception("the reason of a failed message was not kept")
 
 
