@@ -10,6 +10,8 @@ PYTHON ?= $(shell for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+AUDIT := .venv-audit
+AUDIT_READY := $(AUDIT)/.ready
 
 .PHONY: help
 help: ## list the targets
@@ -25,12 +27,20 @@ test: check ## run everything that is checked and tested
 	$(BIN)/pytest -n 2 --dist worksteal
 
 .PHONY: check
-check: $(READY) ## format, lint, types, template
+check: $(READY) $(AUDIT_READY) ## format, lint, types, template, policies, workflow
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/cfn-lint template.yaml
 	AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 $(BIN)/sam validate --lint
+	$(AUDIT)/bin/statelint --ignore=URI workflow.asl.json
+	$(AUDIT)/bin/python -W ignore tests/audit/policies.py
+	$(AUDIT)/bin/checkov --file template.yaml --framework cloudformation --skip-download --compact --quiet
+
+.PHONY: advisories
+advisories: $(AUDIT_READY) ## look for known-bad versions among all locked packages (asks PyPI's advisory database)
+	@for lock in layers/dependencies/requirements.txt requirements/*.txt; do \
+		echo "$$lock"; $(AUDIT)/bin/pip-audit --strict --require-hashes --disable-pip -r $$lock || exit 1; done
 
 .PHONY: chaos
 chaos: $(READY) ## crash the pipeline at every call it makes, and hold it to its promises
@@ -61,10 +71,17 @@ $(READY): requirements/bootstrap.txt requirements/dev.txt pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
+$(AUDIT_READY): $(READY) requirements/audit.txt
+	@echo "setting up $(AUDIT)"
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(AUDIT)
+	@$(BIN)/uv pip install --quiet --python $(AUDIT)/bin/python --require-hashes -r requirements/audit.txt
+	@touch $@
+
 .PHONY: lock
 lock: $(READY) ## resolve the locked dependencies anew
 	cd layers/dependencies && ../../$(BIN)/uv pip compile $(COMPILE) requirements.in -o requirements.txt
 	cd requirements && ../$(BIN)/uv pip compile $(COMPILE) bootstrap.in -o bootstrap.txt
 	cd requirements && ../$(BIN)/uv pip compile $(COMPILE) dev.in -o dev.txt
+	cd requirements && ../$(BIN)/uv pip compile $(COMPILE) audit.in -o audit.txt
 COMPILE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--upgrade --quiet --custom-compile-command "make lock"

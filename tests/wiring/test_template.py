@@ -264,3 +264,18 @@ def _named(key: str, value: Any) -> Iterator[str]:
         yield from (name.partition(".")[0] for name in re.findall(r"\$\{([^!}]+)\}", text))
     elif key == "DependsOn":
         yield from _listed(value)
+
+
+def test_every_suppression_of_the_audit_says_why(resources: Json) -> None:
+    skipped = [
+        skip for one in resources.values() for skip in one.get("Metadata", {}).get("checkov", {}).get("skip", ())
+    ]
+
+    assert skipped
+    assert [skip["id"] for skip in skipped if len(skip.get("comment", "")) < 40] == []
+
+
+def test_nothing_is_tied_to_one_partition_or_account(root: Path) -> None:
+    files = [root / "template.yaml", root / "workflow.asl.json"]
+
+    assert [line for file in files for line in re.findall(r".*arn:aws.*|.*\b\d{12}\b.*", file.read_text())] == []

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cfnlint.api import ManualArgs, lint
 
 Json = dict[str, Any]
 
 PATIENCE = {"Poll": 3600, "Finalize": 600}
 """For how many seconds each task is retried at least: Segmind's record of a job lives an hour."""
+
+
+def test_cfn_lint_finds_nothing_in_the_definition_and_every_mistake_in_a_broken_one(workflow: Json) -> None:
+    changes = {
+        "NoSuchType": ("Poll", {"Type": "Tusk"}),
+        "NoSuchField": ("Poll", {"TimeoutSecond": 3}),
+        "NoErrorToRetry": ("Poll", {"Retry": [{"MaxAttempts": 3}]}),
+    }
+    states = workflow["States"]
+    broken = {
+        name: {**workflow, "States": {**states, state: {**states[state], **change}}}
+        for name, (state, change) in changes.items()
+    }
+
+    assert _linted({"Ours": workflow, **broken}) == changes.keys()
 
 
 def test_every_state_can_be_reached(workflow: Json) -> None:
@@ -104,6 +121,20 @@ def test_what_the_workflow_branches_on_is_what_the_functions_say(workflow: Json,
 
     assert branched_on["IsFinished?"] < looks
     assert branched_on["IsDelivered?"] | {"failed"} == ends
+
+
+def _linted(definitions: dict[str, Json]) -> set[str]:
+    """The names of the definitions in which cfn-lint finds fault; it does not follow the template to another file."""
+    machines = {
+        name: {
+            "Type": "AWS::StepFunctions::StateMachine",
+            "Properties": {"RoleArn": "arn:aws:iam::123456789012:role/workflow", "Definition": definition},
+        }
+        for name, definition in definitions.items()
+    }
+    text = re.sub(r"\$\{\w+\}", "arn:aws:lambda:us-east-1:123456789012:function:task", json.dumps(machines))
+    matches = lint(f'{{"Resources": {text}}}', config=ManualArgs(regions=["us-east-1"]))
+    return {str(match.path[1]) for match in matches}
 
 
 def _following(state: Json) -> Iterator[str]:
