@@ -6,6 +6,7 @@ of this one.
 """
 
 import json
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -166,7 +167,11 @@ class Batch:
         now = self.via.clock.now()
         for claim in self.via.renders.left_by(pair.prefix, message_id, now) if self.came_back else ():
             self.carry_on(claim, pair)
-        match self.decide(pair, now):
+        decision = self.decide(pair, now)
+        if isinstance(decision, drops.Complete) and decision.default_prompt:
+            pair = self.with_prompt(pair)
+            decision = self.decide(pair, now)
+        match decision:
             case drops.Incomplete(missing, wanted):
                 logger.info("the pair is not complete", missing=missing)
                 self.wait_for(pair, wanted, message_id)
@@ -183,6 +188,14 @@ class Batch:
                 if pair.rejected_drop > pair.current_drop:  # what was wrong is not so any more
                     self.via.outputs.remove(pairs.error_key(pair.prefix))
                 self.follow(self.via.renders.claim(pair, complete, message_id, now))
+
+    def with_prompt(self, pair: drops.Pair) -> drops.Pair:
+        """The pair with a prompt that was dropped, and whose message still waits: in a burst that takes longer than
+        the settling, and the default would be paid first."""
+        missing = {slot: name for slot, name in pairs.PROMPTS.items() if slot not in pair.parts}
+        found = {slot: self.via.inputs.read(pair.prefix + name, slot) for slot, name in missing.items()}
+        parts = {slot: {**read, "sequencer": "", "at": 0.0} for slot, read in found.items() if read}
+        return replace(pair, parts=pair.parts | parts)
 
     def decide(self, pair: drops.Pair, now: float) -> drops.Decision:
         """What to do with a pair, with the images that its request names."""

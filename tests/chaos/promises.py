@@ -105,6 +105,17 @@ def at_most_one_paid_job_per_render(seen: Evidence) -> Broken:
         yield f"no record knows the job {job.request_id} ({job.parameters.prompt})"
 
 
+def what_is_dropped_once_is_paid_once(seen: Evidence) -> Broken:
+    """1. A pair whose parts were each dropped once, and together, is not paid for twice, whatever its messages do."""
+    settle = float(seen.world.template.parameters["SettleSeconds"])
+    paid = Counter(r["prefix"] for r in seen.renders for job in seen.jobs[r["render_id"]] if job.charged)
+    for prefix, times in paid.items():
+        drops = [(at, key) for at, key in seen.world.drops if key.startswith(prefix)]
+        once = len({key for _, key in drops}) == len(drops)
+        if times > 1 and once and max(drops)[0] - min(drops)[0] < settle:
+            yield f"{prefix} was dropped once, and paid for {times} times"
+
+
 def nothing_is_lost(seen: Evidence) -> Broken:
     """2. Every complete pair ends DELIVERED, FAILED (said so) or UNCERTAIN (said so); what was parked has resumed."""
     for prefix in prefixes(seen.world):
@@ -279,6 +290,7 @@ def paced(seen: Evidence) -> Broken:
 
 PROMISES: tuple[Callable[[Evidence], Broken], ...] = (
     at_most_one_paid_job_per_render,
+    what_is_dropped_once_is_paid_once,
     nothing_is_lost,
     uncertain_only_if_an_answer_was_lost,
     failed_only_if_it_did,

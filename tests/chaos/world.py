@@ -100,7 +100,7 @@ class World:
         self.problem: str | None = None
         self._idle: dict[str, list[Sandbox]] = {}
         self._functions = {name: self.template.function(name) for name in FUNCTIONS}
-        self._drops = 0
+        self.drops: list[tuple[float, str]] = []
 
     @property
     def table(self) -> Table:
@@ -123,13 +123,13 @@ class World:
     def drop(self, key: str, content: bytes, metadata: Mapping[str, str]) -> dict[str, Any]:
         """Put an object into the input bucket; returns what S3 has to tell of it."""
         written = self.s3.put_object(Bucket="InputBucket", Key=key, Body=content, Metadata=dict(metadata))
-        self._drops += 1
+        self.drops.append((self.stage.now, key))
         told = {
             "key": quote_plus(key),
             "size": len(content),
             "eTag": written["ETag"].strip('"'),
             "versionId": written["VersionId"],
-            "sequencer": f"00{self._drops:014X}",
+            "sequencer": f"00{len(self.drops):014X}",
         }
         return {
             "eventVersion": "2.1",

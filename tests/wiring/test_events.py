@@ -286,6 +286,20 @@ def test_a_message_that_is_not_ours_fails_alone(stage: Stage, request_of_the_pai
     assert stage.record(state)["status"] == "QUEUED"
 
 
+def test_a_prompt_whose_message_is_late_is_used_before_the_default_is_paid(
+    stage: Stage, request_of_the_pair: Json
+) -> None:
+    state, event = sample("poll.json"), sample("submit-drop.json")
+    stage.put(state["prefix"], request_of_the_pair)
+    images = [record for record in event["Records"] if "request.json" not in record["body"]]
+    stage.clock.sleep(60)
+
+    stage.submit({"Records": images})
+    stage.submit(event)  # the late message, and the others again
+
+    assert [post.prompt for post in stage.segmind.ledger.posts] == [request_of_the_pair["prompt"]]
+
+
 def test_the_test_message_of_s3_is_no_drop(stage: Stage) -> None:
     event = sample("submit-drop.json")
     event["Records"] = event["Records"][:1]

@@ -78,6 +78,8 @@ class Complete:
 
     inputs: tuple[Read, Read]
     parameters: request.Parameters
+    default_prompt: bool = False
+    """Whether no drop has said what to do with the images."""
 
     def render_id(self, prefix: str) -> str:
         """The deterministic name of the render that this content asks for."""
@@ -122,7 +124,8 @@ def decide(pair: Pair, named: dict[str, Read | None], defaults: Defaults, now: f
         if now < until:
             return Settling(until)
     parameters = request.merge(*sources, {"prompt": defaults.prompt}, defaults.parameters)
-    return Complete((one, two), {k: v for k, v in parameters.items() if not k.startswith("input_image")})
+    asked_for = {name: value for name, value in parameters.items() if not name.startswith("input_image")}
+    return Complete((one, two), asked_for, default_prompt="prompt" not in told)
 
 
 def _image(pair: Pair, slot: str, name: str | None, named: dict[str, Read | None]) -> Any:

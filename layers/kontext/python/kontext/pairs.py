@@ -11,6 +11,9 @@ from typing import Literal
 
 Slot = Literal["1", "2", "request", "prompt"]
 
+PROMPTS: dict[Slot, str] = {"request": "request.json", "prompt": "prompt.txt"}
+"""The usual names of the parts that may hold a prompt."""
+
 # The prefix ends with the last "/", "_" or "-" before the slot; it is empty at the root of the bucket.
 _PART = re.compile(
     r"(?P<prefix>(?:.*[/_-])?)(?:(?P<image>[12])\.(?:png|jpe?g|webp)|(?P<request>request)\.json|(?P<prompt>prompt)\.txt)",
