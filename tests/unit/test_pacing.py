@@ -98,8 +98,17 @@ def test_a_near_slot_is_waited_for_and_a_far_one_gets_a_turn_in_the_line() -> No
     assert far == Hold("pace", NOW + PATIENCE_SECONDS)
 
 
-def test_nobody_overtakes_those_who_wait() -> None:
+def test_a_slot_that_those_who_wait_are_too_late_for_goes_to_whoever_is_there() -> None:
     pace = Pace(next_free=NOW - 100, line_end=NOW + 30)
+
+    after, verdict = admit(pace, PRO, NOW, in_line=False)
+
+    assert verdict == Go(NOW)
+    assert after.line_end == NOW + 30
+
+
+def test_nobody_overtakes_those_who_wait() -> None:
+    pace = Pace(next_free=NOW + 1, line_end=NOW + 30)
 
     after, verdict = admit(pace, PRO, NOW, in_line=False)
 

@@ -6,7 +6,8 @@ writes their answer by compare-and-swap. Two schedules stand in it:
 - the *line*: a render that has to wait is given its turn, one interval behind the one before it, once;
 - the *slots* (GCRA, with the burst paid back): when its turn has come a render takes the next free slot.
   However late and bunched turns come back from the queue, the requests themselves stay an interval apart, so
-  they never meet a 429.
+  they never meet a 429. A slot that is free although others wait, because a burst of drops holds their messages
+  up, goes to whoever is there.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -111,7 +112,7 @@ def admit(pace: Pace, rate: Rate, now: float, *, in_line: bool) -> tuple[Pace, G
         if at - now > PATIENCE_SECONDS:
             return replace(pace, probe_at=at), Hold(pace.refused, at)
         return replace(slotted, asked_at=at, probe_at=at + _recheck(pace, at)), Go(at, probe=True)
-    if not in_line and pace.line_end > now:
+    if not in_line and pace.line_end > now and pace.next_free > now:
         return _turn(pace, rate, pace.line_end)
     slotted, at = _slot(pace, rate, now)
     if at - now > PATIENCE_SECONDS:
