@@ -44,7 +44,7 @@ advisories: $(AUDIT_READY) ## look for known-bad versions among all locked packa
 
 .PHONY: chaos
 chaos: $(READY) ## crash the pipeline at every call it makes, and hold it to its promises
-	@PYTHONPATH=.:functions $(BIN)/python -m tests.chaos
+	@PYTHONPATH=.:functions $(BIN)/python -m tests.chaos $(RUN)
 
 .PHONY: bench
 bench: $(READY) ## measure time and cost, and write bench/report.md

@@ -1,8 +1,8 @@
-"""`make chaos`: crash the pipeline at every call, lose and repeat every answer, and hold it against its promises.
+"""`make chaos`: crash the pipeline at every call, lose and repeat every answer, and hold it to its promises.
 
-python -m tests.chaos                    all of it
-python -m tests.chaos --seed 17          one random schedule, told
-python -m tests.chaos --story pair --fault 12=crash-after    one story with some faults, told
+make chaos                                                    all of it
+make chaos RUN="--story pair --fault 12=crash-after"          one story with some faults, told
+make chaos RUN="--story seed:17"                              what a seed gives, told
 """
 
 from __future__ import annotations
@@ -10,122 +10,175 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from multiprocessing import Pool
+from multiprocessing.pool import Pool as Processes
 from multiprocessing.pool import ThreadPool
 from random import Random
+from typing import NamedTuple
 
-from tests.chaos import mutants, seeds
-from tests.chaos.explore import next_faults, play
-from tests.chaos.outside import Fault
+from tests.chaos import calls, mutants
+from tests.chaos.explore import named, next_faults, play, smallest
+from tests.chaos.outside import CRASHES, Fault
 from tests.chaos.scenarios import SCENARIOS
+from tests.chaos.story import told
 
 PROCESSES = 2
-CHUNK = 40
+TOLD_SECONDS = 15.0
 SHORT_CALLS = 60
 """A story with no more calls than this is short: pairs of faults are played in it."""
+MOST_TOLD = 3
+BURSTS = (10, 100, 1000)
+
+Again = str
+"""What plays a run again."""
+Work = Callable[[], "Played"]
 
 
-@dataclass(frozen=True)
-class Task:
-    """Some runs: of a story with each of `faults`, or of `seeds`."""
+class Played(NamedTuple):
+    """So many runs, and of those that broke a promise: what plays them again, and what they broke."""
 
-    story: str = ""
-    faults: tuple[tuple[Fault, ...], ...] = ()
-    seeds: tuple[int, ...] = ()
+    runs: int
+    broken: list[tuple[str, Again, str]]
 
 
-def work(task: Task) -> tuple[int, list[str]]:
-    """Play a task's runs: how many, and what they broke, each with how to play it again."""
-    broken: list[str] = []
-    for faults in task.faults:
-        again = f"--story {task.story!r} " + " ".join(f"--fault {fault}" for fault in faults)
-        broken += [f"{again}: {found}" for found in play(SCENARIOS[task.story], *faults).violations]
-    for seed in task.seeds:
-        broken += [f"--seed {seed}: {found}" for found in play(seeds.schedule(seed)).violations]
-    return len(task.faults) + len(task.seeds), broken
+class Story(NamedTuple):
+    """A scenario without a fault: how many calls it makes, and all that can go wrong in it."""
+
+    name: str
+    calls: int
+    faults: list[Fault]
 
 
-def singles() -> Iterator[Task]:
-    """Every story without a fault, and with each single one."""
-    for story, scenario in SCENARIOS.items():
-        faults = [(), *((fault,) for fault in next_faults(play(scenario)))]
-        yield from (Task(story, tuple(faults[n : n + CHUNK])) for n in range(0, len(faults), CHUNK))
+def look_through(name: str) -> Story:
+    outcome = play(SCENARIOS[name])
+    return Story(name, len(outcome.world.outside.calls), list(next_faults(outcome)))
 
 
-def pairs(count: int, rng: Random) -> Iterator[Task]:
-    """A sample of pairs of faults, the second in the run that the first has made, over the short stories."""
-    short = [name for name, one in SCENARIOS.items() if len(play(one).world.outside.calls) <= SHORT_CALLS]
-    each = max(1, count // (len(short) * CHUNK))
-    for story in short:
-        for first in _sample(rng, next_faults(play(SCENARIOS[story])), each):
-            seconds = _sample(rng, next_faults(play(SCENARIOS[story], first), after=first.at), CHUNK)
-            yield Task(story, tuple((first, second) for second in seconds))
+def play_each(story: str, runs: Sequence[tuple[Fault, ...]]) -> Played:
+    """Play a story, each time with some other faults."""
+    outcomes = [play(named(story), *faults) for faults in runs]
+    return Played(len(outcomes), [(one.scenario.name, one.again, said) for one in outcomes for said in one.violations])
 
 
-def _sample(rng: Random, faults: Iterable[Fault], count: int) -> list[Fault]:
-    known = list(faults)
-    return rng.sample(known, min(count, len(known)))
+def play_seconds(story: str, first: Fault, kinds: Sequence[str] = (), at_most: int | None = None) -> Played:
+    """Play a story with a fault, and another one that can follow it: every one of these kinds, or a sample."""
+    seconds = [two for two in next_faults(play(named(story), first), after=first.at) if two.kind in kinds or not kinds]
+    if at_most is not None:
+        seconds = Random(f"{story} {first}").sample(seconds, min(at_most, len(seconds)))
+    return play_each(story, [(first, second) for second in seconds])
 
 
-def run(tasks: Iterable[Task], what: str) -> tuple[int, list[str]]:
+def every_fault(stories: Iterable[Story]) -> list[Work]:
+    """Each story without a fault, and with every single one."""
+    runs = [(one.name, [(), *((fault,) for fault in one.faults)]) for one in stories]
+    return [partial(play_each, name, faults[n : n + 40]) for name, faults in runs for n in range(0, len(faults), 40)]
+
+
+def every_two_crashes(story: Story) -> list[Work]:
+    """One story with every two crashes."""
+    firsts = [fault for fault in story.faults if fault.kind in CRASHES]
+    return [partial(play_seconds, story.name, first, CRASHES) for first in firsts]
+
+
+def some_pairs(stories: Sequence[Story], count: int) -> list[Work]:
+    """A sample of all pairs of faults, over the short stories."""
+    short = [one for one in stories if one.calls <= SHORT_CALLS]
+    each = count // len(short) // 10
+    firsts = {one.name: Random(one.name).sample([f for f in one.faults if not f.of_message], each) for one in short}
+    return [partial(play_seconds, name, first, at_most=10) for name, sample in firsts.items() for first in sample]
+
+
+def work(given: Work) -> Played:
+    return given()
+
+
+def run(pool: Processes, what: str, tasks: Iterable[Work]) -> Played:
     """Play tasks on all processes, telling how far it is."""
-    began, runs, broken = time.monotonic(), 0, []
-    with Pool(PROCESSES) as pool:
-        for number, (count, found) in enumerate(pool.imap_unordered(work, tasks), 1):
-            runs += count
-            broken += found
-            for line in found:
-                print(f"  VIOLATION {line}", flush=True)
-            if number % 50 == 0:
-                print(f"  {what}: {runs} runs, {len(broken)} violations", flush=True)
-    print(f"{what}: {runs} runs in {time.monotonic() - began:.0f} s, {len(broken)} violations", flush=True)
-    return runs, broken
+    began = said = time.monotonic()
+    runs, broken = 0, []
+    for played in pool.imap_unordered(work, tasks):
+        runs += played.runs
+        broken += played.broken
+        for _, again, violation in played.broken:
+            print(f"  VIOLATION {violation}\n    {again}", flush=True)
+        if time.monotonic() - said > TOLD_SECONDS:
+            said = time.monotonic()
+            print(f"  … {what}: {runs:,} runs", flush=True)
+    print(f"{what}: {runs:,} runs in {time.monotonic() - began:.0f} s, {len(broken)} violations", flush=True)
+    return Played(runs, broken)
 
 
-def caught() -> int:
+def hunt_mutants() -> int:
     """How many of the deliberate mistakes are found."""
+    caught = 0
     with ThreadPool(PROCESSES) as pool:
-        found = pool.map(mutants.catch, mutants.MUTANTS, chunksize=1)
-    for mutant, gave_away in zip(mutants.MUTANTS, found, strict=True):
-        print(f"  {mutant.name}: {gave_away or 'NOT CAUGHT'}"[:150], flush=True)
-    return sum(1 for gave_away in found if gave_away)
+        for mutant, gave_away in zip(mutants.MUTANTS, pool.imap(mutants.catch, mutants.MUTANTS), strict=True):
+            print(f"  {mutant.name}: {gave_away or 'NOT CAUGHT'}"[:150], flush=True)
+            caught += gave_away is not None
+    return caught
 
 
-def tell(scenario: object, *faults: Fault) -> int:
-    """Play one run and tell it, call by call."""
-    outcome = play(scenario, *faults)  # type: ignore[arg-type]
-    for call in outcome.world.outside.calls:
-        print(f"{call.at:9.2f}  {call.process:12} {call.service}.{call.name}")
-    print(*(outcome.violations or ["no violation"]), sep="\n")
+def drop_bursts(pool: Processes) -> list[str]:
+    """Print what a pair costs in bursts of several sizes, and how long they take; returns what they broke."""
+    bursts = sorted(pool.imap_unordered(calls.burst, sorted(BURSTS, reverse=True)), key=lambda one: one.pairs)
+    print("calls per pair, all pairs dropped at once:", calls.table(bursts), *map(calls.pace, bursts), sep="\n")
+    return [violation for one in bursts for violation in one.violations]
+
+
+def tell(story: str, *faults: Fault) -> int:
+    """Play one run and tell it, call by call; of a seed that breaks a promise, the smallest story that does."""
+    outcome = play(named(story), *faults)
+    if outcome.violations:
+        outcome = smallest(outcome)
+        print(f"# {outcome.again}")
+    print(*told(outcome.world), *(outcome.violations or ["no violation"]), sep="\n")
     return 1 if outcome.violations else 0
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=1500, help="random schedules to play")
-    parser.add_argument("--pairs", type=int, default=4000, help="pairs of faults to play")
-    parser.add_argument("--seed", type=int, help="play this random schedule alone, and tell it")
-    parser.add_argument("--story", choices=list(SCENARIOS), help="play this story alone, and tell it")
-    parser.add_argument("--fault", type=Fault.read, action="append", default=[], help="with this fault")
-    given = parser.parse_args()
-    if given.seed is not None:
-        return tell(seeds.schedule(given.seed))
-    if given.story:
-        return tell(SCENARIOS[given.story], *given.fault)
-    points, broken = run(singles(), "single faults")
-    two, more = run(pairs(given.pairs, Random(7)), "pairs of faults")
-    chance = (Task(seeds=tuple(range(n, min(n + 10, given.seeds)))) for n in range(0, given.seeds, 10))
-    random, most = run(chance, "random schedules")
-    violations = [*broken, *more, *most]
-    found, all_mutants = caught(), len(mutants.MUTANTS)
+def everything(pairs: int, seeds: int) -> int:
+    """All of the proof; returns the exit code."""
+    with Pool(PROCESSES) as pool:
+        stories = pool.map(look_through, SCENARIOS, chunksize=1)
+        played = [
+            run(pool, f"every single fault in {len(stories)} stories", every_fault(stories)),
+            run(pool, "every two crashes", every_two_crashes(next(one for one in stories if one.name == "pair"))),
+            run(pool, "pairs of faults", some_pairs(stories, pairs)),
+            run(pool, "random schedules", [partial(play_each, f"seed:{seed}", [()]) for seed in range(seeds)]),
+        ]
+        too_dear = drop_bursts(pool)
+    print("deliberate mistakes in our own code:")
+    caught = hunt_mutants()
+    broken = [found for part in played for found in part.broken]
+    for story in list(dict.fromkeys(name for name, _, _ in broken if name.startswith("seed:")))[:MOST_TOLD]:
+        tell(story)
+    violations = len(broken) + len(too_dear)
     print(
-        f"crash points: {points - len(SCENARIOS)}, schedules: {points + two + random}, "
-        f"mutations caught: {found}/{all_mutants}, violations: {len(violations)}"
+        f"crash points: {sum(one.calls for one in stories)}, schedules: {sum(part.runs for part in played)}, "
+        f"mutations caught: {caught}/{len(mutants.MUTANTS)}, violations: {violations}"
     )
-    return 0 if found == all_mutants and not violations else 1
+    return 1 if violations or caught < len(mutants.MUTANTS) else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="make chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=1500, help="so many random schedules (default: 1500)")
+    parser.add_argument("--pairs", type=int, default=4000, help="about so many pairs of faults (default: 4000)")
+    parser.add_argument("--story", help="play this story alone, and tell it: a name, or seed:17")
+    parser.add_argument("--fault", type=Fault.read, action="append", default=[], help="with this fault: 12=crash-after")
+    given = parser.parse_args()
+    if given.story:
+        if given.story not in SCENARIOS and not given.story.startswith("seed:"):
+            parser.error("the stories are: " + ", ".join(SCENARIOS))
+        return tell(given.story, *given.fault)
+    return everything(given.pairs, given.seeds)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,10 +1,10 @@
-"""Plays schedules: every single fault of a scenario, pairs of faults, and whatever a seed gives."""
+"""Plays scenarios: each with every fault that can strike it, with pairs of faults, and whatever a seed gives."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
-from random import Random
 
 from tests.chaos import seeds
 from tests.chaos.outside import MESSAGE_FAULTS, Fault
@@ -23,10 +23,10 @@ class Outcome:
     violations: tuple[str, ...]
 
     @property
-    def replay(self) -> str:
-        """What plays it again."""
-        named = " ".join([f'"{self.scenario.name}"', *(str(fault) for fault in self.faults)])
-        return f"python -m tests.chaos replay {named}"
+    def again(self) -> str:
+        """What plays and tells it again."""
+        faults = " ".join(f"--fault {fault}" for fault in self.faults)
+        return f"make chaos RUN={shlex.quote(f'--story {shlex.quote(self.scenario.name)} {faults}'.strip())}"
 
 
 def play(scenario: Scenario, *faults: Fault) -> Outcome:
@@ -46,47 +46,23 @@ def next_faults(outcome: Outcome, after: int = -1) -> Iterator[Fault]:
             yield from (Fault(number, kind) for kind in MESSAGE_FAULTS)
 
 
-def singles(name: str, part: int = 0, parts: int = 1) -> Iterator[Outcome]:
-    """A scenario with every single fault, or one of so many equal parts of that."""
-    scenario = SCENARIOS[name]
-    faults = list(next_faults(play(scenario)))
-    yield from (play(scenario, fault) for fault in faults[part::parts])
-
-
-def pairs(name: str, runs: int, part: int = 0, parts: int = 1) -> Iterator[Outcome]:
-    """A sample of the scenario's pairs of faults: a first one in turn, and by chance one that can follow it."""
-    scenario, rng = SCENARIOS[name], Random(f"{name} {part}")
-    firsts = [fault for fault in next_faults(play(scenario)) if not fault.of_message][part::parts]
-    rng.shuffle(firsts)
-    for number in range(runs):
-        first = firsts[number % len(firsts)]
-        seconds = list(next_faults(play(scenario, first), after=first.at))
-        if seconds:
-            yield play(scenario, first, rng.choice(seconds))
-
-
-def seeded(seed: int) -> Outcome:
-    """The run that a seed gives."""
-    return play(seeds.schedule(seed))
-
-
-def smallest(outcome: Outcome) -> Outcome:
-    """As little as possible of a seed's schedule that still breaks the same promises."""
-    removed = frozenset[int]()
-    for number in reversed(seeds.removable(outcome.scenario)):
-        tried = play(seeds.without(outcome.scenario, removed | {number}))
-        if _promises(tried) & _promises(outcome):
-            smaller, removed = tried, removed | {number}
-    return smaller if removed else outcome
-
-
-def _promises(outcome: Outcome) -> set[str]:
-    return {violation.partition(":")[0] for violation in outcome.violations}
-
-
 def named(name: str) -> Scenario:
     """A scenario by its name, or what a seed gives: `seed:7`, or `seed:7-3,5` without its elements 3 and 5."""
     if not name.startswith("seed:"):
         return SCENARIOS[name]
     seed, _, removed = name.removeprefix("seed:").partition("-")
     return seeds.without(seeds.schedule(int(seed)), frozenset(int(number) for number in removed.split(",") if number))
+
+
+def smallest(outcome: Outcome) -> Outcome:
+    """As little as possible of a seed's schedule that still breaks one of the same promises."""
+    seed, removed, found = named(outcome.scenario.name), frozenset[int](), outcome
+    for number in reversed(seeds.removable(seed) if seed.schedule.seed is not None else []):
+        tried = play(seeds.without(seed, removed | {number}))
+        if _promises(tried) & _promises(outcome):
+            found, removed = tried, removed | {number}
+    return found
+
+
+def _promises(outcome: Outcome) -> set[str]:
+    return {violation.partition(":")[0] for violation in outcome.violations}

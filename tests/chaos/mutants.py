@@ -189,7 +189,12 @@ MUTANTS = (
 
 
 def catch(mutant: Mutant) -> str | None:
-    """What gave the mistake away, None if nothing did. Raises AssertionError if the code has changed under it."""
+    """What gave the mistake away, None if nothing did.
+
+    Raises:
+        AssertionError: the code has changed, and the mutation must follow it.
+        RuntimeError: the stories could not be played.
+    """
     with tempfile.TemporaryDirectory(prefix="kontext-mutant-") as folder:
         for source in SOURCES:
             shutil.copytree(ROOT / source, Path(folder) / source, ignore=shutil.ignore_patterns("__pycache__"))
@@ -207,6 +212,8 @@ def catch(mutant: Mutant) -> str | None:
             text=True,
             check=False,
         )
+    if run.returncode:
+        raise RuntimeError(f"{mutant.name}: {run.stderr[-2000:]}")
     caught = [line for line in run.stdout.splitlines() if line.startswith("caught: ")]
     return caught[-1].removeprefix("caught: ") if caught else None
 
@@ -230,9 +237,6 @@ def hunt(first: str, stories: list[str]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    try:
-        for found in hunt(sys.argv[1], sys.argv[2:]):
-            print("caught:", found.replace("\n", " ")[:200])
-            break
-    except Exception as crash:  # noqa: BLE001 - a run that cannot go on gives the mistake away, too
-        print("caught:", repr(crash)[:200])
+    for found in hunt(sys.argv[1], sys.argv[2:]):
+        print("caught:", found.replace("\n", " ")[:200])
+        break
