@@ -90,8 +90,9 @@ def segmind_down(scene: Scene, eventually: Eventually) -> list[Measured]:
 
     scene.drop("down")
 
-    # The next probe meets the outage too, and says so again.
-    eventually(lambda: len(scene.measured("down", "ParkedOutage")) >= 2, "the second park")
+    # The next probe meets the outage too, and says so again; it may be any pair's that still waits.
+    eventually(lambda: scene.measured("down", "ParkedOutage"), "the park")
+    eventually(lambda: len(scene.measured(None, "ParkedOutage")) >= 2, "the second park")
     return scene.measured("down", "ParkedOutage")[:1]
 
 
