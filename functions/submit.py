@@ -194,7 +194,7 @@ class Batch:
         the settling, and the default would be paid first."""
         missing = {slot: name for slot, name in pairs.PROMPTS.items() if slot not in pair.parts}
         found = {slot: self.via.inputs.read(pair.prefix + name, slot) for slot, name in missing.items()}
-        parts = {slot: {**read, "sequencer": "", "at": 0.0} for slot, read in found.items() if read}
+        parts = {slot: {**read, "at": 0.0} for slot, read in found.items() if read}
         return replace(pair, parts=pair.parts | parts)
 
     def decide(self, pair: drops.Pair, now: float) -> drops.Decision:

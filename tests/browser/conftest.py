@@ -180,7 +180,7 @@ def _render(prefix: str, at: float, parts: list[dict[str, Any]], said: dict[str,
     when = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(at))
     prompt = said.pop("prompt", "A picture.")
     return {
-        **{"prefix": prefix, "render_id": "r1", "attempt": 1, "drop_id": "1", "status": "QUEUED"},
+        **{"prefix": prefix, "render_id": "r1", "attempt": 1, "drop_id": 1, "status": "QUEUED"},
         **{"created_at": when, "updated_at": when, "history": [{"at": when, "what": "claimed"}]},
         **{"inputs": [{name: part[name] for name in ("key", "version_id")} for part in parts]},
         **{"parameters": {"prompt": prompt, "output_format": "png"}},

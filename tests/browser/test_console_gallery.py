@@ -29,7 +29,7 @@ def dropped(**parts: Any) -> dict[str, Any]:
 
 
 def render(render_id: str = "r1", **more: Any) -> dict[str, Any]:
-    known = {"status": "QUEUED", "attempt": 1, "drop_id": "1", "created_at": ISO, "updated_at": ISO}
+    known = {"status": "QUEUED", "attempt": 1, "drop_id": 1, "created_at": ISO, "updated_at": ISO}
     return {"pk": "pair#cat/", "sk": f"render#{render_id}", "prefix": "cat/", "render_id": render_id, **known, **more}
 
 
@@ -122,8 +122,8 @@ def test_a_wrong_drop_is_shown_as_rejected() -> None:
 
 
 def test_the_newest_drop_speaks_for_its_pair() -> None:
-    old = render("old", status="DELIVERED", drop_id="1")
-    new = render("new", status="FAILED", drop_id="2", error=problem("invalid_request", "no"))
+    old = render("old", status="DELIVERED", drop_id=1)
+    new = render("new", status="FAILED", drop_id=2, error=problem("invalid_request", "no"))
 
     pair = views.view([both(current="old"), new, old])
 
@@ -153,7 +153,7 @@ class Large:
         ended = {"status": "DELIVERED", "attempt": 1, "created_at": ISO, "updated_at": ISO}
         return [
             {**item, "sk": "pair", "part_1": {**part("1"), "at": int(NOW) + number}},
-            {**item, "sk": "render#r", "render_id": "r", "drop_id": "1", "parameters": {"prompt": "x" * 600}, **ended},
+            {**item, "sk": "render#r", "render_id": "r", "drop_id": 1, "parameters": {"prompt": "x" * 600}, **ended},
         ]
 
     def get_paginator(self, operation: str) -> Large:

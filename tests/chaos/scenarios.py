@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.chaos.deeds import Drop, Secret, account, image, request, vendor
+from tests.chaos.outside import Fault
 from tests.chaos.world import Deed, Schedule, Step
 
 TAJ = "taj/"
@@ -102,6 +103,14 @@ SCENARIOS: dict[str, Scenario] = {
         scenario("refused", (0.0, vendor(status=400, body={"error": "no"}, times=None)), *pair(), end="FAILED refused"),
         scenario(
             "a wrong request, corrected", *pair()[:2], (0.2, request(TAJ, prompt=7)), (100.0, request(TAJ, prompt="x"))
+        ),
+        scenario(
+            "a wrong request that is told last",
+            *pair(),
+            (100.0, request(TAJ, prompt=7)),
+            (110.0, pair()[1][1]),
+            faults=(Fault(4, "late"),),
+            end="FAILED invalid_request",
         ),
         scenario("a wrong image", *pair(), (100.0, Drop("taj/1.png", b"text")), end="FAILED invalid_image"),
         scenario("429", (0.0, vendor(status=429, body={"error": "slow"}, times=2)), *pair(), provokes_429=True),

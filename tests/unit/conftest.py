@@ -56,15 +56,15 @@ def encoded() -> Callable[..., bytes]:
 
 @pytest.fixture
 def pair() -> Callable[..., Pair]:
-    """A pair of two images as dropped: `pair("taj/", drop="01")`; a later drop has a greater id."""
+    """A pair of two images as dropped: `pair("taj/", drop=1)`; a later drop has a greater id."""
 
-    def dropped(prefix: str = "taj/", drop: str = "01", **more: Any) -> Pair:
+    def dropped(prefix: str = "taj/", drop: int = 1, **more: Any) -> Pair:
         parts = {
             slot: {"key": f"{prefix}{slot}.png", "version_id": f"v{slot}", "etag": f"e{slot}"}
-            | {"sequencer": drop, "at": 1000.0, "kind": "png", "width": 4, "height": 3, "parameters": {}}
+            | {"sequencer": f"{drop:02}", "at": 1000.0, "kind": "png", "width": 4, "height": 3, "parameters": {}}
             for slot in "12"
         }
-        return Pair(prefix, parts, **more)
+        return Pair(prefix, parts, drop, **more)
 
     return dropped
 

@@ -344,4 +344,4 @@ def test_a_pair_that_is_only_waited_for_has_no_parts(drops: Drops) -> None:
 
     assert pair is not None
     assert pair.parts == {}
-    assert pair.drop_id == ""
+    assert pair.drop_id == 0

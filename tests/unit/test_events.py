@@ -447,7 +447,7 @@ def test_a_failure_of_an_older_drop_does_not_speak_for_the_pair(
     tell: Callable[[Render], list[str]],
 ) -> None:
     old = ended("failed")
-    newer = pair(drop="02")
+    newer = pair(drop=2)
     stage.renders.claim(newer, complete(newer, prompt="new"), "m2", NOW)
 
     written = tell(old)

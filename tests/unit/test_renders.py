@@ -159,9 +159,9 @@ def test_what_is_dropped_again_meanwhile_speaks_for_its_pair_again(
     life: Life, pair: MakePair, complete: MakeComplete, drops: Drops
 ) -> None:
     first = life.queued()
-    other = life.renders.claim(pair(drop="02"), complete(life.pair, prompt="Another."), "m2", NOW + 1).render
+    other = life.renders.claim(pair(drop=2), complete(life.pair, prompt="Another."), "m2", NOW + 1).render
 
-    claim = life.renders.claim(pair(drop="03", current=other["render_id"]), life.complete, "m3", NOW + 2)
+    claim = life.renders.claim(pair(drop=3, current=other["render_id"]), life.complete, "m3", NOW + 2)
 
     assert (claim.then, claim.render["render_id"]) == ("start", first["render_id"])
     assert drops.get("taj/").current == first["render_id"]  # type: ignore[union-attr]
@@ -181,7 +181,7 @@ def test_of_two_deliveries_of_one_message_the_slower_does_not_end_it(life: Life)
     "meanwhile",
     [
         pytest.param({"current": "another"}, id="another render"),
-        pytest.param({"current_drop": "01", "rejected_drop": "02"}, id="a drop that was rejected"),
+        pytest.param({"current_drop": 1, "rejected_drop": 2}, id="a drop that was rejected"),
     ],
 )
 def test_an_uncertain_render_that_is_dropped_again_after_something_else_is_told_again(
@@ -189,7 +189,7 @@ def test_an_uncertain_render_that_is_dropped_again_after_something_else_is_told_
 ) -> None:
     life.renders.announced(life.uncertain())
 
-    claim = life.renders.claim(pair(drop="03", **meanwhile), life.complete, "m3", NOW + 2)
+    claim = life.renders.claim(pair(drop=3, **meanwhile), life.complete, "m3", NOW + 2)
 
     assert claim.then == "announce"
 
@@ -242,7 +242,7 @@ def test_while_the_request_is_on_its_way_nobody_else_touches_it(life: Life) -> N
 
 
 def test_an_older_drop_that_comes_late_claims_nothing(renders: Renders, pair: MakePair, complete: MakeComplete) -> None:
-    newer, older = pair(drop="02"), pair(drop="01")
+    newer, older = pair(drop=2), pair(drop=1)
     renders.claim(newer, complete(newer, prompt="new"), "m2", NOW)
 
     claim = renders.claim(older, complete(older, prompt="old"), "m1", NOW)
@@ -253,7 +253,7 @@ def test_an_older_drop_that_comes_late_claims_nothing(renders: Renders, pair: Ma
 
 def test_the_same_content_dropped_again_is_not_paid_again(life: Life, pair: MakePair, complete: MakeComplete) -> None:
     done = life.delivered()
-    again = pair(drop="02", current=done["render_id"])
+    again = pair(drop=2, current=done["render_id"])
 
     claim = life.renders.claim(again, complete(again), "m2", LATER)
 
@@ -265,7 +265,7 @@ def test_content_that_was_overtaken_and_comes_back_is_delivered_again_without_pa
 ) -> None:
     life.delivered()
     paid = ledger()
-    back = pair(drop="03", current="another render")
+    back = pair(drop=3, current="another render")
 
     claim = life.renders.claim(back, complete(back), "m3", LATER)
 
@@ -278,7 +278,7 @@ def test_content_that_was_overtaken_and_comes_back_is_delivered_again_without_pa
 def test_a_failed_render_dropped_again_is_tried_again(life: Life, pair: MakePair, complete: MakeComplete) -> None:
     failed = life.failed()
     life.renders.announced(failed)
-    again = pair(drop="02")
+    again = pair(drop=2)
 
     claim = life.renders.claim(again, complete(again), "m2", LATER)
 
@@ -289,7 +289,7 @@ def test_a_failed_render_dropped_again_is_tried_again(life: Life, pair: MakePair
 
 def test_a_failed_render_is_tried_again_once_for_a_drop(life: Life, pair: MakePair, complete: MakeComplete) -> None:
     life.failed()
-    again = pair(drop="02")
+    again = pair(drop=2)
     life.renders.claim(again, complete(again), "m2", LATER)
 
     twice = life.renders.claim(again, complete(again), "m3", LATER)
@@ -301,7 +301,7 @@ def test_a_paid_picture_that_could_not_be_delivered_is_not_paid_again(
     life: Life, pair: MakePair, complete: MakeComplete
 ) -> None:
     life.renders.failed(life.completed(), problem("delivery", "no access"), "taj/error.json", NOW)
-    again = pair(drop="02")
+    again = pair(drop=2)
 
     claim = life.renders.claim(again, complete(again), "m2", LATER)
 
@@ -310,7 +310,7 @@ def test_a_paid_picture_that_could_not_be_delivered_is_not_paid_again(
 
 def test_an_uncertain_render_dropped_again_stays_uncertain(life: Life, pair: MakePair, complete: MakeComplete) -> None:
     life.renders.announced(life.uncertain())
-    again = pair(drop="02")
+    again = pair(drop=2)
 
     claim = life.renders.claim(again, complete(again), "m2", LATER)
 
@@ -372,7 +372,7 @@ def test_a_result_cannot_be_delivered_under_a_newer_drops_name(
     life: Life, pair: MakePair, complete: MakeComplete
 ) -> None:
     done = life.completed()
-    newer = pair(drop="02")
+    newer = pair(drop=2)
     life.renders.claim(newer, complete(newer, prompt="new"), "m2", NOW)
 
     with pytest.raises(ConditionFailed) as refused:
@@ -569,7 +569,7 @@ def test_an_announcement_of_an_attempt_that_is_over_is_refused(
     life: Life, pair: MakePair, complete: MakeComplete
 ) -> None:
     failed = life.failed()
-    again = pair(drop="02")
+    again = pair(drop=2)
     life.renders.claim(again, complete(again), "m2", LATER)
 
     with pytest.raises(ConditionFailed):
@@ -649,7 +649,7 @@ def test_a_paid_picture_dropped_again_is_delivered_while_segmind_keeps_it_and_el
     completed = life.completed()
     life.renders.failed(completed, problem("delivery", "no access"), "taj/error.json", NOW + 60)
 
-    claim = life.renders.claim(pair(drop="09"), life.complete, "m9", NOW + days * 86_400)
+    claim = life.renders.claim(pair(drop=9), life.complete, "m9", NOW + days * 86_400)
 
     assert claim.render["status"] == status
 

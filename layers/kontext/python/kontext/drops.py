@@ -23,21 +23,19 @@ class Pair:
 
     prefix: str
     parts: dict[str, Any] = field(default_factory=dict)
+    drop_id: int = 0
+    """Counts the drops, also of the same content, and however late they are told: tells a new drop from an event
+    delivered twice."""
     current: str | None = None
     """The render_id of the newest claim: only its result may stand under the pair's result key."""
-    current_drop: str = ""
+    current_drop: int = 0
     """The `drop_id` of that claim."""
-    rejected_drop: str = ""
+    rejected_drop: int = 0
     """The `drop_id` of the newest drop that could not be rendered."""
     written: frozenset[str] = frozenset()
     """The keys in the output bucket that speak, or once spoke, for this pair."""
     wanted_by: frozenset[str] = frozenset()
     """Prefixes of other pairs that wait for an object of this one."""
-
-    @property
-    def drop_id(self) -> str:
-        """Changes with every drop, also of the same content: tells a new drop from an event delivered twice."""
-        return max((part["sequencer"] for part in self.parts.values()), default="")
 
 
 @dataclass(frozen=True)
@@ -171,10 +169,11 @@ class Drops:
         try:
             item = self.table.update(
                 pair_key(prefix),
-                f"SET #prefix = :prefix, #part_{slot} = :part",
+                f"SET #prefix = :prefix, #part_{slot} = :part ADD #drops :one",
                 f"attribute_not_exists(#part_{slot}) OR #part_{slot}.#sequencer < :sequencer",
                 prefix=prefix,
                 part=part,
+                one=1,
                 sequencer=part["sequencer"],
             )
         except ConditionFailed as older:
@@ -235,9 +234,10 @@ def pair_of(item: Item) -> Pair:
     return Pair(
         prefix=item.get("prefix", ""),
         parts={slot: item[f"part_{slot}"] for slot in ("1", "2", "request", "prompt") if f"part_{slot}" in item},
+        drop_id=item.get("drops", 0),
         current=item.get("current"),
-        current_drop=item.get("current_drop", ""),
-        rejected_drop=item.get("rejected_drop", ""),
+        current_drop=item.get("current_drop", 0),
+        rejected_drop=item.get("rejected_drop", 0),
         written=frozenset(item.get("written", ())),
         wanted_by=frozenset(item.get("wanted_by", ())),
     )

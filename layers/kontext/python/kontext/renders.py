@@ -236,7 +236,7 @@ class Renders:
             status=render["status"],
         )
 
-    def again(self, render: Render, status: str, message_id: str, drop_id: str, now: float, *extra: Any) -> Render:
+    def again(self, render: Render, status: str, message_id: str, drop_id: int, now: float, *extra: Any) -> Render:
         """Begin a new attempt of an ended render: `CLAIMED` pays again, `COMPLETED` only delivers again."""
         fresh = {
             "attempt": render["attempt"] + 1,
