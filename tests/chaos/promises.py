@@ -25,6 +25,7 @@ from tests.chaos.world import KEY, World
 Broken = Iterator[str]
 Render = dict[str, Any]
 ENDED = ("DELIVERED", "FAILED", "UNCERTAIN")
+_HELD_UP_SECONDS = 60.0
 _REFUSALS_A_MINUTE = 17
 """Those on their way when the first is refused, and a probe every five seconds."""
 
@@ -59,6 +60,11 @@ class Evidence:
             event = json.loads(message)
             events[event["id"]].append(event)
         return events
+
+    def running_jobs(self) -> Iterator[tuple[Render, Job]]:
+        """Every job that has not failed, with its render; of nobody's, with none."""
+        for render in (*self.renders, {"render_id": ""}):
+            yield from ((render, job) for job in self.jobs[render["render_id"]] if job.state != "FAILED")
 
     def current(self, pair: Pair) -> Render | None:
         """The render that speaks for a pair."""
@@ -106,13 +112,14 @@ def at_most_one_paid_job_per_render(seen: Evidence) -> Broken:
 
 
 def what_is_dropped_once_is_paid_once(seen: Evidence) -> Broken:
-    """1. A pair whose parts were each dropped once, and together, is not paid for twice, whatever its messages do."""
+    """1. A pair whose parts and prompt were each dropped once, and together, is not paid for twice, whatever its
+    messages do."""
     settle = float(seen.world.template.parameters["SettleSeconds"])
     paid = Counter(r["prefix"] for r in seen.renders for job in seen.jobs[r["render_id"]] if job.charged)
     for prefix, times in paid.items():
-        drops = [(at, key) for at, key in seen.world.drops if key.startswith(prefix)]
-        once = len({key for _, key in drops}) == len(drops)
-        if times > 1 and once and max(drops)[0] - min(drops)[0] < settle:
+        drops = [drop for drop in seen.world.drops if drop.key.startswith(prefix)]
+        once = len({drop.key for drop in drops}) == len(drops) and sum(drop.has_prompt for drop in drops) <= 1
+        if times > 1 and once and max(drops).at - min(drops).at < settle:
             yield f"{prefix} was dropped once, and paid for {times} times"
 
 
@@ -266,8 +273,8 @@ def workflows_end_as_their_renders(seen: Evidence) -> Broken:
 def the_money_brake_holds(seen: Evidence) -> Broken:
     """5. On no UTC day are more jobs sent than the daily spend limit pays for."""
     limit, price = (float(seen.world.template.parameters[name]) for name in ("DailySpendLimit", "PricePerRender"))
-    jobs = [job for job in seen.world.vendor.ledger.jobs.values() if job.state != "FAILED"]
-    for utc_day, count in Counter(day(job.accepted_at) for job in jobs).items():
+    days = Counter(_day_of_money(render, job) for render, job in seen.running_jobs())
+    for utc_day, count in days.items():
         if count * price > limit + 1e-6:
             yield f"{count} jobs were sent on {utc_day}, the limit is {limit} USD"
 
@@ -325,6 +332,12 @@ def _words(*asked: Any) -> str:
 
 def _error(render: Render) -> str:
     return str(render["error"]["code"]) if render["status"] == "FAILED" else ""
+
+
+def _day_of_money(render: Render, job: Job) -> str:
+    """The day on which the price was reserved; a request that was held up may reach the vendor just after it."""
+    days = {day(job.accepted_at), day(job.accepted_at - _HELD_UP_SECONDS)}
+    return str(render["day"]) if render.get("day") in days else day(job.accepted_at)
 
 
 def _said(render: Render, code: str) -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from random import Random
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 from urllib.parse import quote_plus
 
 from connections import Connections
@@ -59,6 +59,14 @@ class Step:
         return f"{self.at:8.1f}  {self.deed}"
 
 
+class Dropping(NamedTuple):
+    """That an object was dropped, and whether it may bring a prompt."""
+
+    at: float
+    key: str
+    has_prompt: bool
+
+
 @dataclass(frozen=True)
 class Schedule:
     """All that comes from outside in one run; the same schedule gives the same run, call by call.
@@ -100,7 +108,7 @@ class World:
         self.problem: str | None = None
         self._idle: dict[str, list[Sandbox]] = {}
         self._functions = {name: self.template.function(name) for name in FUNCTIONS}
-        self.drops: list[tuple[float, str]] = []
+        self.drops: list[Dropping] = []
 
     @property
     def table(self) -> Table:
@@ -123,7 +131,8 @@ class World:
     def drop(self, key: str, content: bytes, metadata: Mapping[str, str]) -> dict[str, Any]:
         """Put an object into the input bucket; returns what S3 has to tell of it."""
         written = self.s3.put_object(Bucket="InputBucket", Key=key, Body=content, Metadata=dict(metadata))
-        self.drops.append((self.stage.now, key))
+        has_prompt = "prompt" in metadata or key.endswith(("request.json", "prompt.txt"))
+        self.drops.append(Dropping(self.stage.now, key, has_prompt))
         told = {
             "key": quote_plus(key),
             "size": len(content),
