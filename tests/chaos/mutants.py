@@ -157,6 +157,11 @@ MUTANTS = (
                 'return Claim("nothing" if told else "announce", render)',
                 'return Claim("nothing", render)',
             ),
+            (
+                KONTEXT + "renders.py",
+                'return Claim("nothing" if render.get("announced") else "announce", render)',
+                'return Claim("nothing", render)',
+            ),
         ),
         ("refused", "a wrong image", "the answer is lost"),
     ),

@@ -1,0 +1,83 @@
+"""A slice of `make chaos`: every story, some of all that can go wrong in it, some seeds, some deliberate mistakes."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from tests.chaos import mutants
+from tests.chaos.calls import Burst, burst
+from tests.chaos.explore import named, next_faults, play
+from tests.chaos.outside import CRASHES, Fault
+from tests.chaos.scenarios import SCENARIOS
+from tests.chaos.seeds import schedule
+
+FAULTS_PER_STORY = 12
+SEEDS = range(10_000, 10_040)
+AWS = ("s3", "dynamodb", "sqs", "sns", "stepfunctions", "secretsmanager")
+
+
+@pytest.mark.parametrize("story", SCENARIOS)
+def test_a_story_keeps_the_promises_whatever_goes_wrong_in_it(story: str) -> None:
+    untouched = play(SCENARIOS[story])
+    faults = list(next_faults(untouched))
+
+    struck = [play(SCENARIOS[story], fault) for fault in Random(story).sample(faults, FAULTS_PER_STORY)]
+
+    assert {one.again: one.violations for one in (untouched, *struck) if one.violations} == {}
+
+
+def test_a_pair_survives_a_crash_at_every_call() -> None:
+    crashes = [fault for fault in next_faults(play(SCENARIOS["pair"])) if fault.kind in CRASHES]
+
+    outcomes = [play(SCENARIOS["pair"], crash) for crash in crashes]
+
+    assert len(crashes) > 60
+    assert {one.again: one.violations for one in outcomes if one.violations} == {}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_many_pairs_keep_the_promises_whatever_chance_brings(seed: int) -> None:
+    outcome = play(schedule(seed))
+
+    assert outcome.violations == (), outcome.again
+
+
+@pytest.mark.parametrize("mutant", [pytest.param(one, id=one.name) for one in mutants.MUTANTS[:2]])
+def test_a_deliberate_mistake_is_found(mutant: mutants.Mutant) -> None:
+    assert mutants.catch(mutant) is not None
+
+
+@pytest.mark.parametrize("mutant", [pytest.param(one, id=one.name) for one in mutants.MUTANTS[2:]])
+def test_every_other_mistake_still_fits_the_code(mutant: mutants.Mutant) -> None:
+    sources = {file: (mutants.ROOT / file).read_text() for file, _, _ in mutant.changes}
+
+    assert [old for file, old, _ in mutant.changes if old not in sources[file]] == []
+
+
+@pytest.fixture(scope="module")
+def bursts() -> tuple[Burst, Burst]:
+    """Few pairs, and many: both dropped all at once."""
+    return burst(10), burst(100)
+
+
+def test_a_pair_among_many_costs_no_more_calls_than_one_among_few(bursts: tuple[Burst, Burst]) -> None:
+    few, many = (sum(one.calls[service] for service in AWS) / one.pairs for one in bursts)
+
+    assert many < 1.1 * few
+
+
+def test_many_pairs_take_as_long_as_the_rate_allows_and_never_meet_a_429(bursts: tuple[Burst, Burst]) -> None:
+    _, many = bursts
+
+    assert many.violations == []
+    assert many.refused == 0
+    assert many.seconds < 1.02 * many.ideal
+
+
+def test_what_breaks_can_be_played_again_by_its_name() -> None:
+    outcome = play(named("seed:7"), Fault(3, "crash after"))
+
+    assert outcome.again == "make chaos RUN='--story seed:7 --fault 3=crash-after'"
+    assert play(named("seed:7-0,2")).scenario.name == "seed:7-0,2"
