@@ -174,8 +174,8 @@ MUTANTS = (
         (
             (
                 SUBMIT,
-                "letters.note(self.via.table, message_id, failure, self.via.clock.now())\n        else:\n            return True",
-                "letters.note(self.via.table, message_id, failure, self.via.clock.now())\n        return True",
+                "message_id, failure, self.via.clock.now())\n        else:\n            return True",
+                "message_id, failure, self.via.clock.now())\n        return True",
             ),
         ),
     ),
