@@ -39,7 +39,7 @@ CONTRACT = jsonschema.Draft7Validator(
     json.loads((Path(published.__file__).parent / "schemas" / "event.v1.json").read_text())
 )
 SECONDS = 300.0
-"""For whatever has to happen; an idle machine needs about five."""
+"""For whatever has to happen: about five on an idle machine; a busy one may have to take a message twice."""
 
 
 class Owner:
