@@ -29,6 +29,8 @@ FLAGS = (
     *("--disable-component-update", "--disable-sync"),
 )
 REGION = "us-east-1"
+PATIENCE_MS = 30_000
+"""For whatever a page has to show: well below a second, but not on a machine that is busy with other things."""
 OUTPUTS = {
     "InputBucket": "dropped",
     "OutputBucket": "results",
@@ -45,8 +47,9 @@ def browser() -> Iterator[Browser]:
     if chromium is None:
         why = "Chromium is not installed (tests/browser/install-chromium does it)"
         pytest.fail(why) if os.environ.get("CI") == "true" else pytest.skip(why)
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield running
@@ -77,7 +80,7 @@ def open_page(browser: Browser, said: list[str]) -> Iterator[Callable[..., Page]
 def _page(browser: Browser, said: list[str], context: dict[str, Any]) -> Iterator[Page]:
     made = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
     page = made.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(PATIENCE_MS)
     page.on("console", lambda message: said.append(f"{message.type}: {message.text} {message.location['url']}"))
     page.on("pageerror", lambda error: said.append(f"error: {error}"))
     page.on("dialog", lambda dialog: (said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
