@@ -14,7 +14,7 @@ from kontext.pacing import PAUSED, Pacing, Rate
 from kontext.renders import LEASE_SECONDS
 from kontext.table import Item, Table
 from kontext_cli.records import moment
-from kontext_cli.resources import description, physical_ids, stack_name
+from kontext_cli.resources import description, parameters, physical_ids, stack_name
 from kontext_cli.target import LOCAL, Target
 
 FUNCTIONS = ("SubmitFunction", "PollFunction", "FinalizeFunction")
@@ -56,8 +56,7 @@ class Patient:
 
     @cached_property
     def parameters(self) -> dict[str, str]:
-        given = self.description.get("Parameters", ())
-        return {one["ParameterKey"]: one.get("ParameterValue", "") for one in given}
+        return parameters(self.description)
 
     @cached_property
     def queue_arn(self) -> str:

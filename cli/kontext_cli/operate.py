@@ -20,11 +20,11 @@ from kontext.workflow import Workflow
 from kontext_cli import target
 from kontext_cli.console import print_json, progress
 from kontext_cli.errors import CommandError
+from kontext_cli.records import SEPARATORS
+from kontext_cli.resources import description, parameters
 from kontext_cli.target import Target
 
 OPERATOR = "operator"
-SEPARATORS = ("", "/", "_", "-")
-RECORD_RETENTION_DAYS = 400
 
 
 class Operator:
@@ -34,8 +34,9 @@ class Operator:
         self.chosen = chosen
         self.table = Table(chosen.client("dynamodb"), chosen.output("RendersTable"))
         self.drops = Drops(self.table)
+        retention = float(parameters(description(chosen))["RecordRetentionDays"])
         # No command reserves or gives back money, so it needs neither price nor limit.
-        self.renders = Renders(self.table, price=0.0, daily_limit=0.0, retention_days=RECORD_RETENTION_DAYS)
+        self.renders = Renders(self.table, price=0.0, daily_limit=0.0, retention_days=retention)
         self.pacing = Pacing(self.table, Rate(per_minute=1))
         self.parking = Parking(chosen.client("sqs"), chosen.output("UploadQueueUrl"))
         self.topic = Topic(chosen.client("sns"), chosen.output("RenderTopicArn"), chosen.output("EventSource"))

@@ -20,6 +20,12 @@ def description(target: Target) -> dict[str, Any]:
     return found  # type: ignore[no-any-return]
 
 
+def parameters(described: dict[str, Any]) -> dict[str, str]:
+    """The value of each parameter of a stack, by its name in the template."""
+    given = described.get("Parameters", ())
+    return {one["ParameterKey"]: one.get("ParameterValue", "") for one in given}
+
+
 def physical_ids(target: Target) -> dict[str, str]:
     """The physical id of each resource, by its name in the template."""
     answer = target.client("cloudformation").describe_stack_resources(StackName=stack_name(target))
