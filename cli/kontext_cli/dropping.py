@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kontext.errors import BadDrop
 from kontext.request import parse_request
 from kontext_cli.errors import CommandError
 from kontext_cli.records import Records, Render
@@ -22,6 +23,8 @@ EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
 LOOK_SECONDS = 0.5
 RESULTS = ("result.png", "result.jpg")
 ERROR = "error.json"
+NAME_BYTES = 900
+"""Of a drop's name: with what is appended to it, a key of S3 has at most 1024."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,7 @@ class Drop:
         could hold nothing beyond ASCII.
         """
         if self.parameters:
-            body = json.dumps(self.parameters, ensure_ascii=False, indent=2).encode()
-            yield f"{self.prefix}request.json", body, "application/json"
+            yield f"{self.prefix}request.json", request_body(self.parameters), "application/json"
         for slot, image in enumerate((self.first, self.second), 1):
             kind = mimetypes.guess_type(image.name)[0] or "application/octet-stream"
             yield f"{self.prefix}{slot}{image.suffix.lower()}", image.read_bytes(), kind
@@ -73,10 +75,28 @@ def prepare(first: Path, second: Path, name: str | None, parameters: dict[str, A
         if image.suffix.lower() not in EXTENSIONS:
             raise CommandError(f"{image} is not named like a picture: {', '.join(EXTENSIONS)} are known.")
     given = {key: value for key, value in parameters.items() if value is not None}
-    chosen = (name or _unique_name(first, second)).strip("/")
-    if not chosen:
+    chosen = checked_name(_unique_name(first, second) if name is None else name)
+    if chosen is None:
         raise CommandError("The name of a drop must not be empty.")
     return Drop(chosen, first, second, parse_request(json.dumps(given).encode()) if given else {})
+
+
+def request_body(parameters: dict[str, Any]) -> bytes:
+    """The request.json that asks for these parameters; the same for the same."""
+    return json.dumps(parameters, ensure_ascii=False, indent=2, sort_keys=True).encode()
+
+
+def checked_name(given: Any) -> str | None:
+    """A drop's name without slashes around it, None where none is given.
+
+    Raises BadDrop for a name that no key can hold, or no link to it.
+    """
+    name = str(given or "").strip().strip("/")
+    if any(not letter.isprintable() for letter in name) or len(name.encode()) > NAME_BYTES:
+        raise BadDrop("invalid_request", "The name holds a character that cannot be printed, or is too long.")
+    if name and any(step in ("", ".", "..") for step in name.split("/")):
+        raise BadDrop("invalid_request", "The name must not have empty, “.” or “..” steps.")
+    return name or None
 
 
 def _unique_name(first: Path, second: Path) -> str:

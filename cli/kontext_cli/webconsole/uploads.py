@@ -13,14 +13,12 @@ from typing import Any
 import kontext
 from kontext import images, pairs
 from kontext.errors import BadDrop
-from kontext_cli.dropping import Desk, Drop, prepare
+from kontext_cli.dropping import Desk, Drop, checked_name, prepare
 from kontext_cli.webconsole.views import View, expected
 
 MOST_BYTES = 128 * 2**20
 """Of both photographs together."""
 HEAD_BYTES = 65_536
-NAME_BYTES = 900
-"""Of a drop's name: with what is appended to it, a key of S3 has at most 1024."""
 
 SCHEMA = Path(*kontext.__path__) / "schemas" / "request.v1.json"
 
@@ -52,16 +50,7 @@ def read(body: bytes) -> Upload:
         raise BadDrop("invalid_request", "This is not what the page sends.") from problem
     if not isinstance(parameters, dict) or min(first, second) < 0 or first + second != len(rest):
         raise BadDrop("invalid_request", "The upload was cut off: try it again.")
-    return Upload(((one, rest[:first]), (two, rest[first:])), _name(told.get("name")), parameters)
-
-
-def _name(given: Any) -> str | None:
-    name = str(given or "").strip().strip("/")
-    if any(not letter.isprintable() for letter in name) or len(name.encode()) > NAME_BYTES:
-        raise BadDrop("invalid_request", "The name holds a character that cannot be printed, or is too long.")
-    if name and any(step in ("", ".", "..") for step in name.split("/")):
-        raise BadDrop("invalid_request", "The name must not have empty, “.” or “..” steps.")
-    return name or None
+    return Upload(((one, rest[:first]), (two, rest[first:])), checked_name(told.get("name")), parameters)
 
 
 def put(desk: Desk, upload: Upload) -> View:

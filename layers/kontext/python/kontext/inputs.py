@@ -29,6 +29,14 @@ class Limits:
     megabytes: float = 50
     megapixels: float = 100
 
+    def check(self, image: images.Image, size: int) -> None:
+        """Raises ValueError for an image of `size` bytes that is too large."""
+        if size > self.megabytes * 1e6:
+            raise ValueError(f"it has {size / 1e6:.1f} megabytes; at most {self.megabytes:g} are allowed")
+        if image.megapixels > self.megapixels:
+            has = f"it has {image.width} x {image.height} pixels, {image.megapixels:.1f} million"
+            raise ValueError(f"{has}; at most {self.megapixels:g} million are allowed")
+
 
 class Inputs:
     """The input bucket, read-only."""
@@ -70,13 +78,9 @@ class Inputs:
         """The kind and the size in pixels of an image. Raises ValueError where it cannot be used."""
         if pairs.has_steps(read["key"]):
             raise ValueError("its key has '.' or '..' steps, which no link to it can carry")
-        size, limits = read["bytes"], self.limits
+        size = read["bytes"]
         image, head = self._identified(read, head)
-        if size > limits.megabytes * 1e6:
-            raise ValueError(f"it has {size / 1e6:.1f} megabytes; at most {limits.megabytes:g} are allowed")
-        if image.megapixels > limits.megapixels:
-            has = f"it has {image.width} x {image.height} pixels, {image.megapixels:.1f} million"
-            raise ValueError(f"{has}; at most {limits.megapixels:g} million are allowed")
+        self.limits.check(image, size)
         start = max(0, size - images.TAIL_BYTES)
         tail = head[start:] if len(head) == size else self._part(read, start, size)
         images.check_end(image, head, tail, size)
