@@ -126,6 +126,24 @@ def drop(
 
 
 @app.command()
+def backfill(
+    source: Annotated[
+        Path, typer.Argument(help="A folder that follows the drop convention, or a table (CSV).", show_default=False)
+    ],
+    under: Annotated[str, typer.Option(metavar="PREFIX", help="Where in the bucket the pairs go.")] = "",
+    upload: Annotated[
+        bool, typer.Option("--upload/--dry-run", help="Drop them, or only say what that means and costs.")
+    ] = False,
+    stack: Stack = None,
+    json: Json = False,
+) -> None:
+    """Drop many pairs at once; says first what is wrong, what it costs and how long it takes."""
+    from kontext_cli import backfill as command
+
+    raise typer.Exit(command.run(source, under, upload=upload, stack=stack, as_json=json))
+
+
+@app.command()
 def status(
     prefix: Annotated[str, typer.Argument(help="Only pairs whose prefix begins so.", show_default=False)] = "",
     limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = 30,

@@ -1,0 +1,137 @@
+"""`kontext backfill`: drop many pairs at once, once it is known what that costs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from kontext.inputs import Limits
+from kontext_cli import sources, target
+from kontext_cli.console import print_json
+from kontext_cli.plan import Plan
+from kontext_cli.resources import description, parameters
+from kontext_cli.target import Target
+
+WRONG = 1
+INTERRUPTED = 130
+SHOWN = 20
+
+
+def run(source: Path, under: str, *, upload: bool, stack: str | None, as_json: bool) -> int:
+    """Say what dropping the pairs of a table or folder means, and do it if told to; returns the exit code."""
+    return carry_out(target.find(stack), source, under, upload=upload, as_json=as_json)
+
+
+def carry_out(chosen: Target, source: Path, under: str, *, upload: bool, as_json: bool) -> int:
+    """The same, for a stack that is found."""
+    settings = parameters(description(chosen))
+    limits = Limits(float(settings["MaxInputMegabytes"]), float(settings["MaxInputMegapixels"]))
+    beginning = f"{under.strip('/')}/" if under.strip("/") else ""
+    plan = Plan(chosen, sources.read(source, beginning, limits), settings)
+    console = Console(stderr=True)
+    _show(console, source, chosen.name, plan)
+    uploaded, interrupted = _upload(console, plan) if upload else (0, False)
+    _end(console, plan, uploaded, upload=upload, interrupted=interrupted)
+    if as_json:
+        print_json({"stack": chosen.name, "source": str(source), **_summary(plan, uploaded, interrupted)})
+    if interrupted:
+        return INTERRUPTED
+    return WRONG if plan.wrong else 0
+
+
+def _upload(console: Console, plan: Plan) -> tuple[int, bool]:
+    """How many pairs were uploaded, and whether somebody stopped it."""
+    uploaded = 0
+    columns = (TextColumn("uploading"), BarColumn(), MofNCompleteColumn(), TextColumn("pairs"), TimeRemainingColumn())
+    with Bar(*columns, console=console, disable=not plan.todo) as bar:
+        task = bar.add_task("", total=len(plan.todo))
+        try:
+            for _ in plan.upload():
+                uploaded += 1
+                bar.advance(task)
+        except KeyboardInterrupt:
+            return uploaded, True
+    return uploaded, False
+
+
+def _show(console: Console, source: Path, stack: str, plan: Plan) -> None:
+    def say(text: str) -> None:
+        console.print(text, soft_wrap=True, highlight=False)
+
+    kinds = {kind: sum(job.kind == kind for job in plan.jobs) for kind in ("new", "changed", "same")}
+    say(f"[bold]{escape(str(source))}[/] for the stack {escape(stack)}")
+    say(f"  {kinds['new']} pairs to drop, {kinds['same']} dropped before with this content")
+    if kinds["changed"]:
+        say(f"  {kinds['changed']} dropped before with another content: they are rendered and paid anew")
+        _list(say, [job.pair.where for job in plan.jobs if job.kind == "changed"])
+    if plan.without_prompt:
+        say(f"  {plan.without_prompt} without a prompt: the stack's is used (“{escape(plan.default_prompt)}”)")
+    if plan.wrong:
+        say(f"  [red]{len(plan.wrong)} wrong, which stay here:[/]")
+        _list(say, [f"{one.where}: {one.why}" for one in plan.wrong])
+    if plan.ignored:
+        say(f"  {len(plan.ignored)} files that fit no rule of the drop convention, which stay here:")
+        _list(say, plan.ignored)
+    say(f"  price: USD {plan.price:.2f} ({len(plan.todo)} pictures at USD {plan.money.price:g})")
+    say(f"  time:  {_time(plan)}")
+
+
+def _list(say: Callable[[str], None], lines: list[str]) -> None:
+    for line in lines[:SHOWN]:
+        say(f"    {escape(line)}")
+    if len(lines) > SHOWN:
+        say(f"    … and {len(lines) - SHOWN} more (--json shows all)")
+
+
+def _time(plan: Plan) -> str:
+    money = plan.money
+    seconds = money.seconds(len(plan.todo), time.time())
+    if seconds is None:
+        return f"never: DailySpendLimit (USD {money.daily_limit:g}) does not pay for a picture"
+    told = f"about {_duration(seconds)}, at {money.per_minute:g} requests a minute"
+    held = money.reserved + plan.price > money.daily_limit
+    return f"{told} and USD {money.daily_limit:g} a day (DailySpendLimit)" if held else told
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def _end(console: Console, plan: Plan, uploaded: int, *, upload: bool, interrupted: bool) -> None:
+    if interrupted:
+        said = f"Stopped after {uploaded} of {len(plan.todo)} pairs. The same command goes on from there."
+    elif not plan.todo:
+        said = "There is nothing to upload."
+    elif upload:
+        said = f"{uploaded} pairs uploaded: `kontext status` shows what becomes of them."
+    else:
+        said = "Nothing has been uploaded: --upload does it."
+    console.print(said, soft_wrap=True, highlight=False)
+
+
+def _summary(plan: Plan, uploaded: int, interrupted: bool) -> dict[str, Any]:
+    def named(kind: str) -> list[str]:
+        return [job.pair.prefix for job in plan.jobs if job.kind == kind]
+
+    return {
+        "new": named("new"),
+        "changed": named("changed"),
+        "dropped_before": named("same"),
+        "wrong": [asdict(one) for one in plan.wrong],
+        "ignored": plan.ignored,
+        "price_usd": round(plan.price, 6),
+        "seconds": plan.money.seconds(len(plan.todo), time.time()),
+        "uploaded": uploaded,
+        "interrupted": interrupted,
+    }

@@ -1,0 +1,217 @@
+"""Many pairs to drop at once: what a table (CSV) or a folder on this machine holds, and what is wrong with it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kontext import images, pairs, request
+from kontext.errors import BadDrop
+from kontext.inputs import Limits
+from kontext_cli.dropping import checked_name, request_body
+from kontext_cli.errors import CommandError
+
+TUNABLE = ("prompt", "aspect_ratio", "output_format", "safety_tolerance", "seed")
+COLUMNS = ("name", "image_1", "image_2", *TUNABLE)
+ORDER = ("request", "prompt", "1", "2", None)
+"""The images last, so that no pair is complete before what is asked of it is known."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One object to drop, from a file or `made` here. Without a `slot` it is an image that a request names."""
+
+    key: str
+    slot: pairs.Slot | None
+    file: Path | None = None
+    made: bytes = b""
+
+    @property
+    def body(self) -> bytes:
+        """Its content."""
+        return self.file.read_bytes() if self.file else self.made
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A pair to drop: `where` it stands in the source, its pieces in the order to upload them, what it asks for,
+    the slots that must be `filled` already, and the keys that it names and that must be `there`."""
+
+    where: str
+    prefix: str
+    pieces: tuple[Piece, ...]
+    parameters: dict[str, Any]
+    filled: tuple[str, ...] = ()
+    there: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A pair that cannot be dropped as it stands, and why."""
+
+    where: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """What was read; `ignored` are files that fit no rule of the drop convention."""
+
+    pairs: list[Planned] = field(default_factory=list)
+    wrong: list[Wrong] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+
+
+def read(path: Path, under: str, limits: Limits) -> Source:
+    """Read a table or a folder; `under`: where in the bucket its pairs go. Raises CommandError if it is neither."""
+    if path.is_dir():
+        return Folder(path, under, limits).read()
+    if path.is_file():
+        return _table(path, under, limits)
+    raise CommandError(f"{path} is neither a folder nor a table (CSV).")
+
+
+def _table(path: Path, under: str, limits: Limits) -> Source:
+    columns, rows = _cells(path)
+    source = Source()
+    seen: dict[str, str] = {}
+    for number, cells in rows:
+        where = f"row {number}"
+        try:
+            pair = _row(where, dict(zip(columns, cells, strict=False)), path.parent, under, limits)
+            if len(cells) > len(columns):
+                raise ValueError(f"it has {len(cells)} cells, and the table {len(columns)} columns")
+            if pair.prefix in seen:
+                raise ValueError(f"it has the name of {seen[pair.prefix]}")
+        except (BadDrop, ValueError) as problem:
+            source.wrong.append(Wrong(where, str(problem)))
+        else:
+            seen[pair.prefix] = where
+            source.pairs.append(pair)
+    return source
+
+
+def _cells(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """The names of the columns, and the rows that are not empty with their numbers as a spreadsheet counts them."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise CommandError(f"{path} is not UTF-8 text: save the table as “CSV UTF-8”.") from problem
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)  # spreadsheets write what their language has
+    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    columns = [_column(title) for title in (rows or [[]])[0]]
+    wrong = [title for title in columns if title not in COLUMNS or columns.count(title) > 1]
+    if wrong or not {"name", "image_1", "image_2"} <= set(columns):
+        known = ", ".join(name.replace("_", " ") for name in COLUMNS)
+        named = f"the column {wrong[0]!r}" if wrong else "a first row without name, image 1 and image 2"
+        raise CommandError(f"{path} has {named}; the columns are: {known}.")
+    return columns, ((number, cells) for number, cells in enumerate(rows[1:], 2) if any(map(str.strip, cells)))
+
+
+def _column(title: str) -> str:
+    return "_".join(title.lower().replace("_", " ").replace("-", " ").split()).removeprefix("input_")
+
+
+def _row(where: str, cells: dict[str, str], folder: Path, under: str, limits: Limits) -> Planned:
+    given = {column: cell.strip() for column, cell in cells.items() if cell.strip()}
+    name = checked_name(given.get("name"))
+    if name is None:
+        raise ValueError("it has no name")
+    prefix, shots = f"{under}{name}/", []
+    asked = {column: _value(column, given[column]) for column in TUNABLE if column in given}
+    for slot in ("1", "2"):
+        if not (image := given.get(f"image_{slot}")):
+            raise ValueError(f"it has no image {slot}")
+        if image.lower().startswith("https://"):
+            asked[f"input_image_{slot}"] = image
+        else:
+            shots.append(_photograph(folder / image, prefix, slot, limits))
+    parameters = request.parse_request(json.dumps(asked).encode()) if asked else {}
+    made = [Piece(f"{prefix}request.json", "request", made=request_body(parameters))] if parameters else []
+    return Planned(f"{where} ({name})", prefix, (*made, *shots), parameters)
+
+
+def _value(column: str, cell: str) -> Any:
+    return int(cell) if column in ("safety_tolerance", "seed") and cell.removeprefix("-").isdecimal() else cell
+
+
+def _photograph(file: Path, prefix: str, slot: Any, limits: Limits) -> Piece:
+    extension = _seen(file, limits).kind.replace("jpeg", "jpg")
+    return Piece(f"{prefix}{slot}.{extension}", slot, file)
+
+
+def _seen(file: Path, limits: Limits) -> images.Image:
+    """What an image file is. Raises ValueError for one that the stack would reject."""
+    try:
+        size = file.stat().st_size
+        with file.open("rb") as opened:
+            head = opened.read(images.MAX_HEAD_BYTES)
+            opened.seek(max(0, size - images.TAIL_BYTES))
+            tail = opened.read()
+    except OSError as problem:
+        raise ValueError(f"{file.name}: {problem.strerror}") from problem
+    try:
+        image = images.identify(head)
+        limits.check(image, size)
+        images.check_end(image, head, tail, size)
+    except ValueError as problem:
+        raise ValueError(f"{file.name}: {problem}") from problem
+    return image
+
+
+class Folder:
+    """A folder whose files are named by the drop convention."""
+
+    def __init__(self, root: Path, under: str, limits: Limits) -> None:
+        self.limits = limits
+        found = [(path.relative_to(root), path) for path in sorted(root.rglob("*")) if path.is_file()]
+        shown = [(name, path) for name, path in found if not any(step.startswith(".") for step in name.parts)]
+        self.files = {under + name.as_posix(): path for name, path in shown}
+        self.used: set[str] = set()
+
+    def read(self) -> Source:
+        """Its pairs, what is wrong with some, and the files that belong to none."""
+        source = Source()
+        found: dict[str, list[Piece]] = {}
+        for key, file in self.files.items():
+            if part := pairs.parse(key):
+                found.setdefault(part.prefix, []).append(Piece(key, part.slot, file))
+                self.used.add(key)
+        for prefix, pieces in found.items():
+            try:
+                source.pairs.append(self._pair(prefix, pieces))
+            except (BadDrop, ValueError) as problem:
+                source.wrong.append(Wrong(prefix, str(problem)))
+        source.ignored.extend(sorted(set(self.files) - self.used))
+        return source
+
+    def _pair(self, prefix: str, pieces: list[Piece]) -> Planned:
+        slots = {piece.slot: piece for piece in pieces}
+        if len(slots) < len(pieces):
+            double = next(piece.slot for piece in pieces if slots[piece.slot] is not piece)
+            raise ValueError(f"two files claim to be {'image ' if double in ('1', '2') else ''}{double}")
+        parameters = self._parameters(slots)
+        named = {slot: parameters[f"input_image_{slot}"] for slot in "12" if f"input_image_{slot}" in parameters}
+        keys = [pairs.resolve_name(prefix, name) for name in named.values() if "://" not in name]
+        loose = [Piece(key, None, self.files[key]) for key in keys if key in self.files and not pairs.parse(key)]
+        for piece in (*pieces, *loose):
+            if piece.file and piece.slot in ("1", "2", None):
+                _seen(piece.file, self.limits)
+        self.used |= {piece.key for piece in loose}
+        return Planned(
+            prefix,
+            prefix,
+            tuple(sorted((*pieces, *loose), key=lambda piece: ORDER.index(piece.slot))),
+            parameters,
+            filled=tuple(slot for slot in "12" if slot not in slots and slot not in named),
+            there=tuple(key for key in keys if key not in self.files),
+        )
+
+    def _parameters(self, slots: dict[Any, Piece]) -> dict[str, Any]:
+        asked = request.parse_request(slots["request"].body) if "request" in slots else {}
+        return request.merge(asked, request.parse_prompt(slots["prompt"].body) if "prompt" in slots else {})

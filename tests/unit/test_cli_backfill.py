@@ -1,0 +1,464 @@
+"""`kontext backfill`: what it finds wrong, what it says that it costs, and what it uploads."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kontext.inputs import Limits
+from kontext.pacing import WINDOW_SECONDS
+from kontext_cli import backfill
+from kontext_cli.errors import CommandError
+from kontext_cli.plan import Money, Plan
+from kontext_cli.sources import Source, read
+from kontext_cli.target import Target
+
+Aws = Callable[[str], Any]
+Encoded = Callable[..., bytes]
+
+SETTINGS = {
+    "DefaultPrompt": "Bring them together.",
+    "MaxInputMegabytes": "50",
+    "MaxInputMegapixels": "100",
+    "PricePerRender": "0.05",
+    "DailySpendLimit": "25",
+    "RequestsPerMinute": "50",
+}
+OUTPUTS = {"InputBucket": "inputs", "RendersTable": "renders"}
+LIMITS = Limits()
+
+
+@pytest.fixture
+def target(aws: Aws, renders_table: str) -> Target:
+    aws("s3").create_bucket(Bucket="inputs")
+    return Target("test", OUTPUTS | {"RendersTable": renders_table}, functools.cache(aws))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, encoded: Encoded) -> Path:
+    """Two photographs, as `cat.png` and `cup.jpg`."""
+    (tmp_path / "cat.png").write_bytes(encoded("PNG"))
+    (tmp_path / "cup.jpg").write_bytes(encoded("JPEG"))
+    return tmp_path
+
+
+@pytest.fixture
+def table(folder: Path) -> Callable[..., Path]:
+    """Writes a table into the folder: `table("name,image 1,…", "cat,cat.png,…")`."""
+
+    def write(*lines: str, encoding: str = "utf-8") -> Path:
+        path = folder / "pairs.csv"
+        path.write_bytes("\n".join(lines).encode(encoding))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def drop_folder(folder: Path) -> Callable[..., Path]:
+    """Makes a folder of drops: file names, the pictures among them filled, with `texts` beside them."""
+
+    def make(*pictures: str, **texts: str) -> Path:
+        root = folder / "drops"
+        for name in pictures:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(folder / "cat.png", root / name)
+        for name, text in texts.items():
+            file = root / name.replace("__", "/").replace("_json", ".json").replace("_txt", ".txt")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        return root
+
+    return make
+
+
+def planned(target: Target, source: Source, **settings: str) -> Plan:
+    return Plan(target, source, SETTINGS | settings)
+
+
+def upload(target: Target, source: Source) -> list[str]:
+    """The prefixes that were uploaded."""
+    return [job.pair.prefix for job in planned(target, source).upload()]
+
+
+def keys(target: Target) -> list[str]:
+    """The keys in the input bucket."""
+    return [one["Key"] for one in target.client("s3").list_objects_v2(Bucket="inputs").get("Contents", ())]
+
+
+HEAD = "name,image 1,image 2,prompt"
+ROW = "shop/cat,cat.png,cup.jpg,A cat."
+
+
+@pytest.mark.parametrize(
+    ("lines", "encoding"),
+    [
+        pytest.param((HEAD, ROW), "utf-8", id="plain"),
+        pytest.param((HEAD, ROW), "utf-8-sig", id="with a byte order mark"),
+        pytest.param(("Name;Image_1;INPUT-IMAGE-2;Prompt", ROW.replace(",", ";")), "utf-8", id="semicolons"),
+        pytest.param((HEAD, "", ROW, ",,,"), "utf-8", id="empty rows"),
+        pytest.param((f"{HEAD},seed", f"{ROW},"), "utf-8", id="an empty cell"),
+    ],
+)
+def test_a_table_is_read_as_spreadsheets_write_it(
+    table: Callable[..., Path], lines: tuple[str, ...], encoding: str
+) -> None:
+    source = read(table(*lines, encoding=encoding), "", LIMITS)
+
+    (pair,) = source.pairs
+    assert source.wrong == []
+    assert [piece.key for piece in pair.pieces] == ["shop/cat/request.json", "shop/cat/1.png", "shop/cat/2.jpg"]
+    assert pair.parameters == {"prompt": "A cat."}
+
+
+def test_a_table_may_ask_for_everything_that_a_request_may(table: Callable[..., Path]) -> None:
+    head = f"{HEAD},aspect ratio,output format,safety tolerance,seed"
+    row = "cat,https://shop.example/cat.png,cup.jpg,„Ein Kätzchen“ 🐈,16:9,jpg,0,-1"
+
+    (pair,) = read(table(head, row), "summer/", LIMITS).pairs
+
+    assert json.loads(pair.pieces[0].body) == {
+        "prompt": "„Ein Kätzchen“ 🐈",
+        "input_image_1": "https://shop.example/cat.png",
+        "aspect_ratio": "16:9",
+        "output_format": "jpg",
+        "safety_tolerance": 0,
+        "seed": -1,
+    }
+    assert [piece.key for piece in pair.pieces] == ["summer/cat/request.json", "summer/cat/2.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        pytest.param(",cat.png,cup.jpg,", "it has no name", id="no name"),
+        pytest.param("a,cat.png,,", "it has no image 2", id="no image"),
+        pytest.param("a,cat.png,gone.png,", "gone.png: No such file", id="no such file"),
+        pytest.param("a,cat.png,pairs.csv,", "pairs.csv: it is not a PNG", id="not a picture"),
+        pytest.param("a,cat.png,.,", "Is a directory", id="a folder"),
+        pytest.param("../a,cat.png,cup.jpg,", "steps", id="a name that climbs"),
+        pytest.param(f"a,cat.png,cup.jpg,{'p' * 5001}", "prompt is", id="a prompt that is too long"),
+        pytest.param("a,cat.png,http://x.example/2.png,", "No such file", id="plain http"),
+        pytest.param("a,cat.png,https://10.0.0.1/2.png,", "input_image_2", id="an address of no use to Segmind"),
+        pytest.param("a,cat.png,cup.jpg,x,more", "5 cells", id="too many cells"),
+        pytest.param("good,cat.png,cup.jpg,", "it has the name of row 2", id="a name twice"),
+    ],
+)
+def test_a_wrong_row_is_named_and_the_others_are_dropped(
+    target: Target, table: Callable[..., Path], row: str, why: str
+) -> None:
+    source = read(table(HEAD, "good,cat.png,cup.jpg,", row), "", LIMITS)
+
+    uploaded = upload(target, source)
+
+    (wrong,) = source.wrong
+    assert wrong.where == "row 3"
+    assert why in wrong.why
+    assert uploaded == ["good/"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        pytest.param((), "without name, image 1 and image 2", id="empty"),
+        pytest.param(("name,image 1",), "without name, image 1 and image 2", id="a column is missing"),
+        pytest.param((f"{HEAD},colour",), "the column 'colour'", id="an unknown column"),
+        pytest.param((f"{HEAD},image_1",), "the column 'image_1'", id="a column twice"),
+    ],
+)
+def test_a_table_of_something_else_is_refused(table: Callable[..., Path], lines: tuple[str, ...], why: str) -> None:
+    with pytest.raises(CommandError, match=why):
+        read(table(*lines), "", LIMITS)
+
+
+def test_a_table_in_another_encoding_is_refused(table: Callable[..., Path]) -> None:
+    with pytest.raises(CommandError, match="not UTF-8"):
+        read(table(HEAD, "Kätzchen,cat.png,cup.jpg,", encoding="latin-1"), "", LIMITS)
+
+
+def test_what_is_neither_a_folder_nor_a_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="neither a folder nor a table"):
+        read(tmp_path / "nothing", "", LIMITS)
+
+
+def test_a_picture_that_the_stack_would_reject_stays_here(table: Callable[..., Path]) -> None:
+    source = read(table(HEAD, ROW), "", Limits(megapixels=0.00001))
+
+    assert source.pairs == []
+    assert "million are allowed" in source.wrong[0].why
+
+
+def test_a_folder_is_read_by_the_drop_convention(target: Target, drop_folder: Callable[..., Path]) -> None:
+    root = drop_folder(
+        *("taj/1.png", "taj/2.JPG", "cafe_1.png", "cafe_2.webp", "notes.png", ".hidden/1.png"),
+        taj__prompt_txt="A selfie.",
+        cafe_request_json='{"seed": 7}',
+    )
+
+    source = read(root, "summer/", LIMITS)
+
+    assert upload(target, source) == ["summer/cafe_", "summer/taj/"]
+    assert source.ignored == ["summer/notes.png"]
+    assert source.wrong == []
+    assert [piece.key for piece in source.pairs[1].pieces] == [
+        *("summer/taj/prompt.txt", "summer/taj/1.png", "summer/taj/2.JPG")
+    ]
+
+
+def test_the_request_is_uploaded_before_the_images(target: Target, drop_folder: Callable[..., Path]) -> None:
+    root = drop_folder("a/1.png", "logo.png", a__request_json='{"input_image_2": "/logo.png"}')
+
+    (job,) = planned(target, read(root, "", LIMITS)).todo
+
+    assert [piece.key for piece in job.pieces] == ["a/request.json", "a/1.png", "logo.png"]
+
+
+@pytest.mark.parametrize(
+    ("pictures", "texts", "why"),
+    [
+        pytest.param(("a/1.png",), {}, "image 2 is missing", id="half a pair"),
+        pytest.param(("a/1.png", "a/1.jpg", "a/2.png"), {}, "two files claim to be image 1", id="an image twice"),
+        pytest.param(
+            ("a/1.png", "a/2.png"), {"a__request_json": '{"colour": 1}'}, "unknown field", id="a wrong request"
+        ),
+        pytest.param(("a/1.png", "a/2.png"), {"a__prompt_txt": " "}, "prompt.txt", id="an empty prompt"),
+        pytest.param(
+            ("a/1.png",),
+            {"a__request_json": '{"input_image_2": "/logo.png"}'},
+            "names logo.png, which is neither here nor in the bucket",
+            id="an image that is nowhere",
+        ),
+    ],
+)
+def test_a_wrong_pair_of_a_folder_is_named(
+    target: Target, drop_folder: Callable[..., Path], pictures: tuple[str, ...], texts: dict[str, str], why: str
+) -> None:
+    plan = planned(target, read(drop_folder(*pictures, **texts), "", LIMITS))
+
+    (wrong,) = plan.wrong
+    assert wrong.where == "a/"
+    assert why in wrong.why
+    assert plan.todo == []
+
+
+def test_what_the_bucket_has_already_completes_a_pair(target: Target, drop_folder: Callable[..., Path]) -> None:
+    root = drop_folder("a/1.png", a__request_json='{"input_image_2": "/logo.png"}')
+    target.client("s3").put_object(Bucket="inputs", Key="logo.png", Body=b"x")
+
+    assert upload(target, read(root, "", LIMITS)) == ["a/"]
+
+
+def test_a_second_run_uploads_nothing(target: Target, table: Callable[..., Path]) -> None:
+    source = read(table(HEAD, ROW), "", LIMITS)
+    first = upload(target, source)
+
+    plan = planned(target, source)
+
+    assert first == ["shop/cat/"]
+    assert [job.kind for job in plan.jobs] == ["same"]
+    assert plan.price == 0.0
+
+
+def test_an_interrupted_run_goes_on_where_it_was(target: Target, table: Callable[..., Path]) -> None:
+    source = read(table(HEAD, ROW, "dog,cat.png,cup.jpg,"), "", LIMITS)
+    plan = planned(target, source)
+    for piece in plan.todo[0].pieces[:2]:
+        plan.bucket.put(piece)
+
+    again = planned(target, source)
+
+    assert [[piece.key for piece in job.pieces] for job in again.todo] == [
+        *(["shop/cat/2.jpg"], ["dog/1.png", "dog/2.jpg"])
+    ]
+    assert [job.kind for job in again.jobs] == ["new", "new"]
+
+
+def test_an_interrupted_pair_with_named_images_goes_on(target: Target, drop_folder: Callable[..., Path]) -> None:
+    root = drop_folder("x.png", "y.png", a__request_json='{"input_image_1": "/x.png", "input_image_2": "/y.png"}')
+    plan = planned(target, read(root, "", LIMITS))
+    plan.bucket.put(plan.todo[0].pieces[0])
+
+    again = planned(target, read(root, "", LIMITS))
+
+    assert [piece.key for job in again.todo for piece in job.pieces] == ["x.png", "y.png"]
+    assert again.wrong == []
+
+
+def test_another_prompt_for_a_dropped_pair_is_said_to_be_paid_anew(target: Target, table: Callable[..., Path]) -> None:
+    upload(target, read(table(HEAD, ROW), "", LIMITS))
+
+    plan = planned(target, read(table(HEAD, ROW.replace("A cat.", "A dog.")), "", LIMITS))
+
+    assert [(job.kind, [piece.key for piece in job.pieces]) for job in plan.jobs] == [
+        ("changed", ["shop/cat/request.json"])
+    ]
+    assert plan.price == pytest.approx(0.05)
+
+
+def test_a_pair_of_which_each_part_would_be_paid_is_refused(target: Target, table: Callable[..., Path]) -> None:
+    upload(target, read(table(HEAD, ROW), "", LIMITS))
+
+    plan = planned(target, read(table(HEAD, "shop/cat,cup.jpg,cat.png,A dog."), "", LIMITS))
+
+    assert plan.todo == []
+    assert plan.wrong[0].where == "row 2 (shop/cat)"
+    assert "give it another name" in plan.wrong[0].why
+
+
+def test_an_image_under_another_extension_is_another_content(
+    target: Target, table: Callable[..., Path], encoded: Encoded
+) -> None:
+    upload(target, read(table(HEAD, ROW), "", LIMITS))
+    target.client("s3").put_object(Bucket="inputs", Key="shop/cat/1.webp", Body=encoded("WEBP"))
+
+    plan = planned(target, read(table(HEAD, ROW), "", LIMITS))
+
+    assert [(job.kind, [piece.key for piece in job.pieces]) for job in plan.jobs] == [("changed", ["shop/cat/1.png"])]
+
+
+class Foreign:
+    """An S3 client whose listings tell ETags that are no MD5 sums."""
+
+    def __init__(self, client: Any, etag: str) -> None:
+        self.client = client
+        self.etag = etag
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.client, name)
+
+    def get_paginator(self, operation: str) -> Foreign:
+        self.pages = self.client.get_paginator(operation)
+        return self
+
+    def paginate(self, **asked: Any) -> Any:
+        for page in self.pages.paginate(**asked):
+            for one in page.get("Contents", ()):
+                one["ETag"] = f'"{self.etag}"'
+            yield page
+
+
+@pytest.mark.parametrize(
+    ("etag", "checksum", "kinds"),
+    [
+        pytest.param(hashlib.md5(b"encrypted").hexdigest(), True, ["same"], id="encrypted, with a checksum"),
+        pytest.param(hashlib.md5(b"other").hexdigest(), False, ["new"], id="another content of the same size"),
+        pytest.param("0123-2", False, ["same"], id="uploaded in parts by another tool"),
+    ],
+)
+def test_content_is_known_without_downloading_it(
+    target: Target, table: Callable[..., Path], etag: str, checksum: bool, kinds: list[str]
+) -> None:
+    source = read(table(HEAD, "cat,cat.png,https://x.example/2.png,"), "", LIMITS)
+    (photograph,) = [piece for piece in source.pairs[0].pieces if piece.slot == "1"]
+    s3 = target.client("s3")
+    if checksum:
+        upload(target, source)
+    else:
+        s3.put_object(Bucket="inputs", Key=photograph.key, Body=photograph.body)
+        s3.put_object(Bucket="inputs", Key="cat/request.json", Body=source.pairs[0].pieces[0].body)
+    clients = Target("test", target.outputs, lambda name: Foreign(s3, etag) if name == "s3" else target.client(name))
+
+    plan = planned(clients, source)
+
+    assert photograph.key in keys(target)
+    assert plan.bucket.holds(photograph) == (kinds == ["same"])
+
+
+def test_without_any_prompt_nothing_can_be_rendered(target: Target, table: Callable[..., Path]) -> None:
+    source = read(table(HEAD, "cat,cat.png,cup.jpg,"), "", LIMITS)
+
+    assert planned(target, source).without_prompt == 1
+    assert "no DefaultPrompt" in planned(target, source, DefaultPrompt="").wrong[0].why
+
+
+@pytest.mark.parametrize(
+    ("pictures", "seconds"),
+    [
+        pytest.param(0, 0, id="none"),
+        pytest.param(100, 100 * WINDOW_SECONDS / 50, id="at the pace"),
+        pytest.param(400, 400 * WINDOW_SECONDS / 50, id="all that the day still pays for"),
+        pytest.param(401, 3600 + WINDOW_SECONDS / 50, id="one more waits for midnight"),
+        pytest.param(901, 3600 + 86_400 + WINDOW_SECONDS / 50, id="and a day later"),
+    ],
+)
+def test_the_time_follows_the_pace_and_the_daily_limit(pictures: int, seconds: float) -> None:
+    money = Money(price=0.05, daily_limit=25, reserved=5, per_minute=50)
+
+    assert money.seconds(pictures, 82_800.0) == pytest.approx(seconds)
+
+
+def test_a_limit_below_the_price_never_ends() -> None:
+    assert Money(price=0.05, daily_limit=0.01, reserved=0, per_minute=50).seconds(1, 0.0) is None
+
+
+class Described:
+    """A CloudFormation client that knows one stack."""
+
+    def describe_stacks(self, **asked: str) -> dict[str, Any]:
+        given = [{"ParameterKey": name, "ParameterValue": value} for name, value in SETTINGS.items()]
+        return {"Stacks": [{**asked, "Parameters": given}]}
+
+
+class Interrupting:
+    """An S3 client whose user presses Ctrl-C at the last of `puts`."""
+
+    def __init__(self, client: Any, puts: int) -> None:
+        self.client = client
+        self.left = puts
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.client, name)
+
+    def put_object(self, **asked: Any) -> None:
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+        self.client.put_object(**asked)
+
+
+def stack(target: Target, **clients: Any) -> Target:
+    """The stack as the command finds it, some of its clients replaced."""
+    chosen = {"cloudformation": Described(), **clients}
+    return Target("shop", target.outputs, lambda name: chosen.get(name) or target.client(name))
+
+
+def test_nothing_is_uploaded_unless_told_to(
+    target: Target, table: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = table(HEAD, ROW, "dog,gone.png,cup.jpg,")
+
+    code = backfill.carry_out(stack(target), path, "", upload=False, as_json=True)
+
+    said = capsys.readouterr()
+    told = json.loads(said.out)
+    assert code == 1
+    assert (told["new"], told["price_usd"], told["uploaded"]) == (["shop/cat/"], 0.05, 0)
+    assert told["wrong"] == [{"where": "row 3", "why": "gone.png: No such file or directory"}]
+    assert "Nothing has been uploaded: --upload does it." in said.err
+    assert "USD 0.05 (1 pictures at USD 0.05)" in said.err
+    assert keys(target) == []
+
+
+def test_after_an_interrupt_the_same_command_goes_on(
+    target: Target, table: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = table(HEAD, ROW, ROW.replace("cat,", "dog,", 1))
+    pressed = stack(target, s3=Interrupting(target.client("s3"), puts=5))
+
+    stopped = backfill.carry_out(pressed, path, "", upload=True, as_json=False)
+    there = keys(target)
+    again = backfill.carry_out(stack(target), path, "", upload=True, as_json=True)
+
+    said = capsys.readouterr()
+    assert (stopped, again) == (130, 0)
+    assert there == ["shop/cat/1.png", "shop/cat/2.jpg", "shop/cat/request.json", "shop/dog/request.json"]
+    assert "Stopped after 1 of 2 pairs. The same command goes on from there." in said.err
+    told = json.loads(said.out)
+    assert (told["dropped_before"], told["new"], told["uploaded"]) == (["shop/cat/"], ["shop/dog/"], 1)
