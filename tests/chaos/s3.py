@@ -63,8 +63,10 @@ class S3:
         versions = self.buckets.get(parts.netloc.partition(".")[0], {}).get(key, [])
         return key, next((one for one in versions if one.version_id == pinned and one.body is not None), None)
 
-    def get_object(self, *, Bucket: str, Key: str, Range: str = "") -> dict[str, Any]:
+    def get_object(self, *, Bucket: str, Key: str, Range: str = "", IfMatch: str = "") -> dict[str, Any]:
         found = self._existing(Bucket, Key, "GetObject", "NoSuchKey")
+        if IfMatch not in ("", f'"{found.etag}"'):
+            raise error("PreconditionFailed", 412, "GetObject")
         body = found.body or b""
         answer = _told(found)
         if Range:
@@ -86,7 +88,9 @@ class S3:
         self._check(Bucket, Key, said, "PutObject")
         return self._write(Bucket, Key, Body, hashlib.md5(Body).hexdigest(), said)
 
-    def delete_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+    def delete_object(self, *, Bucket: str, Key: str, IfMatch: str = "") -> dict[str, Any]:
+        if IfMatch and self._existing(Bucket, Key, "DeleteObject", "NoSuchKey").etag != IfMatch.strip('"'):
+            raise error("PreconditionFailed", 412, "DeleteObject")
         marker = Version(self._version_id(), None)
         self.buckets.setdefault(Bucket, {}).setdefault(Key, []).append(marker)
         return {"DeleteMarker": True, "VersionId": marker.version_id}

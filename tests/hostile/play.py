@@ -130,10 +130,10 @@ class Street(World):
 
 
 class StrictS3(S3):
-    """Keys as long as S3 takes them, and reads of a version."""
+    """Keys as long as S3 takes them."""
 
-    def get_object(self, *, Bucket: str, Key: str, Range: str = "", **_: str) -> dict[str, Any]:  # noqa: N803
-        return super().get_object(Bucket=Bucket, Key=_key(Key, "GetObject"), Range=Range)
+    def get_object(self, *, Bucket: str, Key: str, **asked: Any) -> dict[str, Any]:  # noqa: N803
+        return super().get_object(Bucket=Bucket, Key=_key(Key, "GetObject"), **asked)
 
     def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
         return super().head_object(Bucket=Bucket, Key=_key(Key, "HeadObject"))

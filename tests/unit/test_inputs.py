@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -154,6 +155,48 @@ def test_a_large_image_is_not_read_whole(aws: Aws, bucket: str, drop: Drop, enco
     assert read is not None
     assert read["bytes"] > 1_000_000
     assert client.given < 150_000
+
+
+class Overwriting(Counting):
+    """An S3 client to which somebody is faster: a newer object comes after each of the first reads."""
+
+    def __init__(self, client: Any, bucket: str, *newer: bytes) -> None:
+        super().__init__(client)
+        self.bucket, self.newer = bucket, list(newer)
+
+    def get_object(self, **asked: Any) -> Any:
+        answer = super().get_object(**asked)
+        answer["Body"] = io.BytesIO(answer["Body"].read())
+        if self.newer:
+            self.client.put_object(Bucket=self.bucket, Key=asked["Key"], Body=self.newer.pop(0))
+        return answer
+
+
+def test_an_object_that_is_overwritten_between_two_reads_is_read_anew(
+    aws: Aws, bucket: str, drop: Drop, encoded: Encoded
+) -> None:
+    drop("taj/1.png", encoded("PNG", (40, 30)) + bytes(100_000))
+    client = Overwriting(aws("s3"), bucket, encoded("PNG", (60, 50)))
+
+    read = Inputs(client, bucket).read("taj/1.png", "1")  # type: ignore[arg-type]
+
+    assert read is not None
+    assert (read["width"], read["height"]) == (60, 50)
+
+
+class Refusing:
+    """An S3 client that answers like S3 for an object whose key of encryption came with the upload."""
+
+    def get_object(self, **_: Any) -> Any:
+        raise ClientError({"Error": {"Code": "InvalidRequest"}}, "GetObject")
+
+
+def test_an_object_under_a_key_of_its_own_is_a_problem_of_the_drop_not_of_the_stack() -> None:
+    read = Inputs(Refusing(), "bucket").read("taj/1.png", "1")  # type: ignore[arg-type]
+
+    assert read is not None
+    assert read["problem"]["code"] == "invalid_image"
+    assert "encrypted" in read["problem"]["message"]
 
 
 def test_a_link_gives_the_version_that_was_read_and_ends_within_the_hour(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from kontext import images, pairs, request, words
-from kontext.errors import BadDrop
+from kontext.errors import BadDrop, KontextError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -20,6 +20,10 @@ _FIRST_BYTES = max(images.HEAD_BYTES, request.MAX_BYTES) + 1
 Read = dict[str, Any]
 """What is known of an object: `key`, `version_id`, `etag`, `bytes`, and either `problem` or what was read from it:
 `parameters`, and for an image its `kind`, `width` and `height`."""
+
+
+class Overwritten(KontextError):
+    """The object is another one than that whose first bytes were read, or gone."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,8 @@ class Inputs:
                 return read | {"parameters": request.parse_prompt(body)}
             seen = self._seen(read, body)
             return read | seen | {"parameters": request.parse_metadata(answer["Metadata"])}
+        except Overwritten:
+            return self.read(key, slot)
         except BadDrop as bad:
             return read | _problem(key, bad.code, str(bad))
         except ValueError as bad:
@@ -97,9 +103,14 @@ class Inputs:
         return images.identify(head), head
 
     def _part(self, read: Read, start: int, end: int) -> bytes:
-        pinned: Any = {"VersionId": read["version_id"]} if read["version_id"] else {"IfMatch": f'"{read["etag"]}"'}
-        answer = self.client.get_object(Bucket=self.bucket, Key=read["key"], Range=f"bytes={start}-{end - 1}", **pinned)
-        return answer["Body"].read()
+        # By ETag, not by version: the embedded cloud answers a range of a version with all of it.
+        part: Any = {"Range": f"bytes={start}-{end - 1}", "IfMatch": f'"{read["etag"]}"'}
+        try:
+            return self.client.get_object(Bucket=self.bucket, Key=read["key"], **part)["Body"].read()
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] in (404, 412):
+                raise Overwritten from error
+            raise
 
     def _unreadable(self, key: str, slot: str, error: ClientError) -> Read | None:
         code = error.response["Error"]["Code"]
@@ -108,6 +119,9 @@ class Inputs:
         wrong = "invalid_request" if slot in ("request", "prompt") else "invalid_image"
         if code == "InvalidRange":  # what S3 answers for an object of no bytes
             return self._unread(key) | _problem(key, wrong, "it is empty (0 bytes)")
+        if code == "InvalidRequest":  # and for one that is encrypted with a key that came with it
+            unknown = {"key": key, "version_id": None, "etag": "", "bytes": 0}
+            return unknown | _problem(key, wrong, "it cannot be read without the key that it was encrypted with")
         if code == "InvalidObjectState":
             return self._unread(key) | _problem(key, wrong, "it is archived; restore it, then drop it again")
         raise error
