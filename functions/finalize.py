@@ -76,19 +76,14 @@ class Finalize:
         condition = self.via.outputs.standing(key)
         pair = self.via.drops.get(render["prefix"])
         overtaken = pair is not None and pair.current != render["render_id"]
-        if overtaken:
-            self.withdraw(key)
+        if overtaken:  # what an earlier try of this render put there must not stay
+            self.via.outputs.withdraw(key, render["render_id"])
             key = pairs.superseded_key(render["prefix"], render["render_id"], output_format)
             condition = self.via.outputs.standing(key)
         result = self.via.delivery.copy(render["output_url"], key, output_format, _metadata(render), condition)
         if pair is not None and not overtaken:
             self.clean_up(pair.written - {key}, keep_error=pair.rejected_drop > pair.current_drop)
         self.render = self.via.renders.delivered(render, {**result, "superseded": overtaken}, self.via.clock.now())
-
-    def withdraw(self, key: str) -> None:
-        """Take back what an earlier try of this render put under the pair's result key before it was overtaken."""
-        if self.via.outputs.written_by(key) == self.render["render_id"]:
-            self.via.outputs.remove(key)
 
     def clean_up(self, stale: frozenset[str], *, keep_error: bool) -> None:
         """Remove what an older drop left: a result in another format, an error.json that is not true any more."""

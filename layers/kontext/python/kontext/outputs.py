@@ -43,14 +43,15 @@ class Outputs:
             raise
         return {"IfMatch": head["ETag"]}
 
-    def written_by(self, key: str) -> str | None:
-        """The render_id of the render whose picture stands under a key."""
+    def withdraw(self, key: str, render_id: str) -> None:
+        """Take a render's picture out of sight; another's, also one that comes at this very moment, stays."""
         try:
-            return self.client.head_object(Bucket=self.bucket, Key=key)["Metadata"].get("render-id")
+            head = self.client.head_object(Bucket=self.bucket, Key=key)
+            if head["Metadata"].get("render-id") == render_id:
+                self.client.delete_object(Bucket=self.bucket, Key=key, IfMatch=head["ETag"])
         except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-                return None
-            raise
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] not in (404, 409, 412):
+                raise
 
     def put_json(self, key: str, body: bytes) -> None:
         """Write a small JSON file."""
