@@ -28,7 +28,7 @@ PHYSICAL_NAMES = {
     "AWS::Serverless::LayerVersion": "LayerName",
     "AWS::Serverless::StateMachine": "Name",
 }
-UNNAMED = {"AWS::S3::BucketPolicy", "AWS::SNS::Subscription", "AWS::SQS::QueuePolicy"}
+UNNAMED = {"AWS::S3::BucketPolicy", "AWS::SNS::Subscription", "AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy"}
 
 
 def test_no_resource_has_a_physical_name(resources: Json) -> None:
