@@ -43,6 +43,11 @@ class Template:
         environment = {variable: self._resolved(value) for variable, value in variables.items()}
         return Function(said["Handler"].partition(".")[0], environment, float(said["Timeout"]))
 
+    def statements(self, role: str) -> list[dict[str, Any]]:
+        """The statements of a role's one policy."""
+        (policy,) = self._resources[role]["Properties"]["Policies"]
+        return list(policy["PolicyDocument"]["Statement"])
+
     @property
     def queue(self) -> dict[str, Any]:
         """The upload queue's properties."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import yaml
@@ -20,10 +21,12 @@ import yaml
 from kontext.network import DEADLINE
 from tests.chaos.aws import Topic
 from tests.chaos.deeds import Drop
+from tests.chaos.outside import Fault
 from tests.chaos.s3 import S3, error
 from tests.chaos.stage import BEGINNING, NeverRests, Stage
 from tests.chaos.world import KEY, Schedule, World
 from tests.hostile.material import Description, made
+from tests.hostile.roles import Deed, Witness
 from tests.hostile.vendor import Reply, Seen, Vendor
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -31,6 +34,7 @@ PREFIX = "case/"
 PROMPT = "A very private prompt."
 GOOD: dict[str, Description] = {"1": {"image": "PNG"}, "2": {"image": "JPEG"}}
 API, FILES = "https://api.segmind.com", "https://images.segmind.com"
+LATER = 600.0
 MODULES = ("submit", "poll", "finalize")
 
 
@@ -52,6 +56,10 @@ class Case:
     prefix: str
     parameters: dict[str, str]
     good: bool
+    later: tuple[tuple[str, Description, dict[str, str]], ...] = ()
+    """What is dropped when all that came before has had its effect."""
+    again: tuple[int, ...] = ()
+    """Which messages come back though they were worked on."""
 
     def __str__(self) -> str:
         return self.name
@@ -83,6 +91,8 @@ def _case(file: str, entry: dict[str, Any]) -> Case:
         prefix=prefix,
         parameters=entry.get("parameters", {}),
         good=entry.get("good", False),
+        later=tuple((key.replace("$P", prefix), content, {}) for key, content in entry.get("later", ())),
+        again=tuple(entry.get("again", ())),
     )
 
 
@@ -113,16 +123,28 @@ class Outcome:
     end: str
     said: str
     vendor: Vendor
-    world: World
+    world: Street
     seconds: float
     logs: str
+
+    @property
+    def deeds(self) -> set[Deed]:
+        """What the roles have done, the reading of those who follow the links to the images included."""
+        bodies = [json.loads(seen.body) for seen in self.vendor.requests if seen.kind == "submit"]
+        links = [body[name] for body in bodies for name in ("input_image_1", "input_image_2")]
+        read = [self.world.s3.version(link)[0] for link in links if urlsplit(link).netloc.startswith("InputBucket.")]
+        return self.world.outside.deeds | {
+            Deed("SubmitRole", "s3:GetObjectVersion", f"InputBucket/{key}") for key in read
+        }
 
 
 class Street(World):
     """A world with the limits that AWS really has."""
 
     def __init__(self, case: Case) -> None:
-        super().__init__(Schedule((), parameters=case.parameters))
+        faults = tuple(Fault(message, "again") for message in case.again)
+        super().__init__(Schedule((), parameters=case.parameters, faults=faults))
+        self.outside: Witness = Witness(self.stage, (), self._delay)
         self.s3 = StrictS3()
         self.topic = StrictTopic(self.stage)
         self.hostile = Vendor(case.answers, KEY, API, FILES)
@@ -209,9 +231,10 @@ class _Body(httpx.SyncByteStream):
 def play(case: Case) -> Outcome:
     """Drop what the case drops, and let everything happen until nothing does, or for as long as the case may take."""
     world = Street(case)
-    for number, (key, content, metadata) in enumerate(case.drops):
-        drop = Drop(key, made(content), tuple(metadata.items()))
-        world.stage.at(BEGINNING + number, partial(drop.do, world))
+    for begins, drops in ((BEGINNING, case.drops), (BEGINNING + LATER, case.later)):
+        for number, (key, content, metadata) in enumerate(drops):
+            drop = Drop(key, made(content), tuple(metadata.items()))
+            world.stage.at(begins + number, partial(drop.do, world))
     with _listening() as logs:
         try:
             world.stage.play(BEGINNING + case.within)

@@ -1,0 +1,95 @@
+"""Each role may do exactly what its functions do: played in process, against the template after the SAM transform."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+
+from tests.chaos.template import Template
+from tests.hostile.play import cases, play
+from tests.hostile.roles import Deed, Grant, deeds_of_services, grants, listed, missing, named, unused
+
+Json = dict[str, Any]
+ROLES = ("SubmitRole", "WorkflowRole", "PollRole", "FinalizeRole")
+STATEMENTS = [(role, one["Sid"]) for role in ROLES for one in Template().statements(role)]
+
+
+@cache
+def deeds_of_functions() -> frozenset[Deed]:
+    """What the functions do when everything is dropped that makes them do anything special."""
+    return frozenset(deed for case in cases("roles") for deed in play(case).deeds)
+
+
+@pytest.fixture(scope="module")
+def deeds(transformed: Json) -> frozenset[Deed]:
+    """Everything that is done in the roles' names."""
+    return deeds_of_functions() | set(deeds_of_services(transformed["Resources"]))
+
+
+@pytest.fixture(scope="module")
+def granted(transformed: Json) -> set[Grant]:
+    """Everything that the roles may do."""
+    return {grant for role in ROLES for grant in grants(role, _policy(transformed["Resources"][role]["Properties"]))}
+
+
+def _policy(role: Json) -> Json:
+    (policy,) = role["Policies"]
+    statements = policy["PolicyDocument"]["Statement"]
+    assert {one["Effect"] for one in statements} == {"Allow"}
+    return {"Statement": [{**one, "Resource": [named(r) for r in listed(one["Resource"])]} for one in statements]}
+
+
+def test_the_transform_adds_no_role_and_no_policy(transformed: Json) -> None:
+    resources = transformed["Resources"]
+
+    roles = {name for name, resource in resources.items() if resource["Type"] == "AWS::IAM::Role"}
+    policies = [name for name, resource in resources.items() if "Policy" in resource["Type"].rpartition("IAM::")[2]]
+
+    assert roles == set(ROLES)
+    assert not any("ManagedPolicyArns" in resources[role]["Properties"] for role in ROLES)
+    assert [name for name in policies if resources[name]["Type"].startswith("AWS::IAM::")] == []
+
+
+def test_whatever_a_role_does_is_granted(granted: set[Grant], deeds: frozenset[Deed]) -> None:
+    assert missing(granted, deeds) == set()
+
+
+def test_nothing_is_granted_that_a_role_never_does(granted: set[Grant], deeds: frozenset[Deed]) -> None:
+    assert unused(granted, deeds) == set()
+
+
+@pytest.mark.parametrize(("role", "statement"), STATEMENTS)
+def test_every_statement_is_needed(granted: set[Grant], deeds: frozenset[Deed], role: str, statement: str) -> None:
+    rest = {grant for grant in granted if (grant.role, grant.statement) != (role, statement)}
+
+    assert {deed.role for deed in missing(rest, deeds)} == {role}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        Grant("SubmitRole", "More", "s3:PutObjectAcl", "OutputBucket/*"),
+        Grant("PollRole", "More", "dynamodb:Query", "RendersTable"),
+        Grant("FinalizeRole", "More", "s3:GetObject", "InputBucket/*"),
+    ],
+    ids=lambda grant: grant.action,
+)
+def test_a_permission_too_many_is_found(granted: set[Grant], deeds: frozenset[Deed], more: Grant) -> None:
+    assert unused(granted | {more}, deeds) == {more}
+
+
+def test_every_topic_leaves_it_to_roles_who_may_publish(resources: Json) -> None:
+    topics = {name for name, resource in resources.items() if resource["Type"] == "AWS::SNS::Topic"}
+    policies = [one["Properties"] for one in resources.values() if one["Type"] == "AWS::SNS::TopicPolicy"]
+
+    publishers = [
+        statement["Principal"]
+        for policy in policies
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement.get("Effect") == "Allow" and "sns:Publish" in listed(statement["Action"])
+    ]
+
+    assert {topic["Ref"] for policy in policies for topic in policy["Topics"]} == topics
+    assert publishers == [{"Service": "cloudwatch.amazonaws.com"}]
