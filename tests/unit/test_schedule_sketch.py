@@ -4,7 +4,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kontext.schedule import Progress, looks
@@ -120,6 +120,7 @@ def test_garbage_is_neither_written_nor_learned(values):
 anything = st.recursive(st.none() | st.booleans() | st.floats() | st.text() | st.binary(), st.lists, max_leaves=4)
 
 
+@settings(deadline=None)
 @given(item=st.dictionaries(st.text() | st.from_regex("s[0-9a-f]{2}", fullmatch=True), anything, max_size=8))
 def test_an_item_full_of_garbage_still_gives_a_schedule(item):
     sketch = Sketch.from_item(item)
