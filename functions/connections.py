@@ -149,14 +149,14 @@ class Connections:
         )
 
     @cached_property
-    def _secrets(self) -> Any:
+    def secrets(self) -> Any:
         from aws_lambda_powertools.utilities.parameters import SecretsProvider
 
         return SecretsProvider(boto3_client=self.client("secretsmanager"))
 
     def api_key(self, fresh: bool = False) -> str:
         """Segmind's API key, remembered for five minutes; `fresh`: as it is now."""
-        key = self._secrets.get(self.environment["SEGMIND_SECRET"], max_age=300, force_fetch=fresh)
+        key = self.secrets.get(self.environment["SEGMIND_SECRET"], max_age=300, force_fetch=fresh)
         return str(key).strip()
 
 
@@ -168,3 +168,10 @@ def connect() -> Connections:
     if not _connections:
         _connections.append(Connections(os.environ))
     return _connections[0]
+
+
+def prepare(*names: str) -> None:
+    """Make these connections now if this is Lambda, which gives a whole processor only until the first invocation."""
+    if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+        for name in names:
+            getattr(connect(), name)

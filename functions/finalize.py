@@ -6,13 +6,14 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
-from connections import Connections, connect
+from connections import Connections, connect, prepare
 from kontext import events, measures, pairs, words
 from kontext.errors import DeliveryError, KontextError, problem
 from kontext.renders import IN_FLIGHT, Render
 from kontext.table import ConditionFailed
 
 logger = Logger(json_serializer=words.dumps)
+prepare("renders", "drops", "outputs", "delivery", "topic")
 
 ENDED = ("DELIVERED", "FAILED", "UNCERTAIN")
 MAX_TRIES = 9

@@ -7,7 +7,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from connections import Connections, connect
+from connections import Connections, connect, prepare
 from kontext import measures, words
 from kontext.errors import AccountRefused, RateLimited, RecordGone, SegmindError
 from kontext.learning import MAX_MISS_SECONDS
@@ -17,6 +17,7 @@ from kontext.segmind import Look, Result
 from kontext.table import ConditionFailed
 
 logger = Logger(json_serializer=words.dumps)
+prepare("renders", "learning", "segmind", "secrets")
 
 GONE_TIMES = 8
 """So often in a row (about three minutes) must Segmind say that it does not know a job before we believe it."""

@@ -13,7 +13,7 @@ from urllib.parse import unquote_plus
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
-from connections import Connections, connect
+from connections import Connections, connect, prepare
 from kontext import drops, events, letters, measures, pairs, parking, words
 from kontext.clock import iso
 from kontext.errors import (
@@ -33,6 +33,7 @@ from kontext.renders import Claim, OverLimit, Render
 from kontext.table import ConditionFailed
 
 logger = Logger(json_serializer=words.dumps)
+prepare("inputs", "drops", "renders", "pacing", "defaults", "segmind", "secrets", "learning", "workflow")
 
 TIME_FOR_A_SUBMIT = 45.0
 """Seconds that must be left before another request is sent, whose answer may take that long; else another
