@@ -3,6 +3,7 @@
 Errors never end a render here: a paid job is looked for until its record at Segmind ends.
 """
 
+import math
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -11,6 +12,7 @@ from connections import Connections, connect, prepare
 from kontext import measures, words
 from kontext.errors import AccountRefused, RateLimited, RecordGone, SegmindError
 from kontext.learning import MAX_MISS_SECONDS
+from kontext.pacing import sane_reset
 from kontext.renders import IN_FLIGHT, Render
 from kontext.schedule import Progress, stays
 from kontext.segmind import Look, Result
@@ -50,6 +52,7 @@ class Poll:
         self.progress = Progress(**told.get("progress", {}))
         self.misses = int(told.get("misses", 0))
         self.gone = int(told.get("gone", 0))
+        self.held_until = 0.0
         self.looks = 0
 
     @property
@@ -85,12 +88,13 @@ class Poll:
         if not self.looks:  # the workflow has waited
             return self.age
         soon = self.age + min(MAX_MISS_SECONDS, 2.0 ** (self.misses - 1))
-        return min(soon, self.via.learning.deadline)
+        return min(max(soon, self.held_until), self.via.learning.deadline)
 
     def waiting(self, seconds: float) -> dict[str, Any]:
-        """Hand back to the workflow, which waits for nothing."""
+        """Hand back to the workflow, which waits for nothing. After a miss the next Poll looks at once."""
         state = {"progress": vars(self.progress), "misses": self.misses, "gone": self.gone}
-        return {"outcome": "waiting", "wait": max(1, int(seconds - 1)), **state}
+        wait = math.ceil(seconds) if self.misses else int(seconds - 1)
+        return {"outcome": "waiting", "wait": max(1, wait), **state}
 
     def look(self, render: Render) -> tuple[Render, str | None]:
         """One look; returns the record as it is then and, if the job failed, why."""
@@ -130,6 +134,7 @@ class Poll:
         if isinstance(failure, RateLimited):
             measures.tell(render, RateLimited=1)
             self.misses = max(self.misses, 5)
+            self.held_until = sane_reset(failure.reset_at, self.via.clock.now()) - self.submitted_at
 
     def completed(self, render: Render, result: Result) -> Render:
         """The job is paid: keep where its picture is before anything else, and learn how long it took."""

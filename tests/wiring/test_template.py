@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from kontext.renders import LEASE_SECONDS
+from kontext.schedule import DEFAULT_DEADLINE, DEFAULT_LOOK_COST
 
 Json = dict[str, Any]
 
@@ -91,6 +92,13 @@ def test_every_parameter_has_a_default_so_that_a_first_deploy_asks_nothing(templ
     missing = [name for name, parameter in template["Parameters"].items() if "Default" not in parameter]
 
     assert missing == []
+
+
+def test_the_schedule_has_the_defaults_of_the_template(template: Json) -> None:
+    defaults = {name: parameter["Default"] for name, parameter in template["Parameters"].items()}
+
+    assert defaults["LookCostSeconds"] == DEFAULT_LOOK_COST
+    assert defaults["DeadlineSeconds"] == DEFAULT_DEADLINE
 
 
 def test_every_parameter_stands_in_one_group_of_the_console(template: Json) -> None:

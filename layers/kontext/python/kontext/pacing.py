@@ -159,10 +159,16 @@ def untold(pace: Pace) -> Change | None:
     return change if change and change.id != pace.told else None
 
 
+def sane_reset(reset_at: float | None, now: float) -> float:
+    """When the rate limit resets; one that is missing, past or absurd counts as a minute from now."""
+    if reset_at is not None and now < reset_at <= now + _LATEST_RESET_SECONDS:
+        return reset_at
+    return now + UNKNOWN_RESET_SECONDS
+
+
 def push(pace: Pace, reset_at: float | None, now: float) -> Pace:
-    """A 429: nothing goes before the reset. A reset that is missing, past or absurd counts as a minute from now."""
-    sane = reset_at is not None and now < reset_at <= now + _LATEST_RESET_SECONDS
-    reset = reset_at if sane and reset_at is not None else now + UNKNOWN_RESET_SECONDS
+    """A 429: nothing goes before the reset."""
+    reset = sane_reset(reset_at, now)
     return replace(pace, burst=0, next_free=max(pace.next_free, reset), line_end=max(pace.line_end, reset))
 
 

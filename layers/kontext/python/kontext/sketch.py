@@ -1,6 +1,6 @@
 """What the stack has learned about how long renders take, kept in one small table item.
 
-Finalize adds a render by one `UpdateItem` (`SET #slot = :cell`, both from `Sketch.cell`). The slot is a hash
+Poll adds a completed render by one `UpdateItem` (`SET #slot = :cell`, both from `Sketch.cell`). The slot is a hash
 of the render's id, so this needs no read, no counter and no lock; a repeated delivery writes the same cell
 again; and a new render replaces a random old one, which bounds the item to `SLOTS` cells (some 6 KB). The
 readers, Submit and Poll, put the cells in order of time and keep those since the last change of pace.
@@ -63,12 +63,12 @@ class Sketch:
 
     @staticmethod
     def cell(render_id: str, at: object, queue: object, inference: object) -> tuple[str, str] | None:
-        """What Finalize sets: attribute name and value; None for garbage, which is not worth a write."""
+        """What Poll sets: attribute name and value; None for garbage, which is not worth a write."""
         seen = Observation.read(at, queue, inference)
         return (f"s{zlib.crc32(render_id.encode()) % SLOTS:02x}", str(seen)) if seen else None
 
     def observe(self, render_id: str, at: object, queue: object, inference: object) -> Sketch:
-        """The sketch as it is after Finalize's write."""
+        """The sketch as it is after Poll's write."""
         cell = self.cell(render_id, at, queue, inference)
         return Sketch({**self.cells, cell[0]: cell[1]}) if cell else self
 
