@@ -467,6 +467,28 @@ def test_a_parked_render_says_why_and_since_when_and_keeps_that_over_several_wai
     assert second["wake"] != first["wake"]
 
 
+def test_a_render_that_probes_in_vain_is_parked_since_it_first_was(life: Life) -> None:
+    render = life.renders.park(life.claimed(), "no_credits", NOW + 5, NOW)
+
+    for probed in (NOW + 5, NOW + 10):
+        taken_up = life.renders.wake("taj/", render["render_id"], render["wake"], "m2", probed).render
+        submitting = life.renders.submitting(taken_up, probed)
+        render = life.renders.park(submitting, "no_credits", probed + 5, probed, {"status": 406})
+
+    assert render["parked"] == {"reason": "no_credits", "until": NOW + 15, "since": NOW}
+
+
+def test_a_later_attempt_does_not_inherit_how_long_an_earlier_one_was_parked(life: Life) -> None:
+    parked = life.parked()
+    taken_up = life.renders.wake("taj/", parked["render_id"], parked["wake"], "m2", NOW + 60).render
+    submitting = life.renders.submitting(taken_up, NOW + 60)
+    failed = life.renders.failed(submitting, FAILED, "taj/error.json", NOW + 61)
+
+    again = life.renders.again(failed, "CLAIMED", "m3", "02", NOW + 900)
+
+    assert life.renders.park(again, "pace", NOW + 960, NOW + 900)["parked"]["since"] == NOW + 900
+
+
 def test_a_submitted_render_is_not_parked_any_more(life: Life) -> None:
     parked = life.parked()
     taken_up = life.renders.wake("taj/", parked["render_id"], parked["wake"], "m2", NOW + 60).render

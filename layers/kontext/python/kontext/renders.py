@@ -33,8 +33,9 @@ HISTORY_KEPT = 60
 
 Render = Item
 """`prefix`, `render_id`, `status`, `attempt`, `drop_id`, `parameters`, `inputs`, `history` [{`at`, `what`, …}],
-`created_at`, `updated_at` (ISO), and as far as it has come: `parked` {`reason`, `until`, `since`}, `request_id`,
-`submitted_at` (unix seconds), `output_url`, `metrics`, `cost` (USD), `result`, `error`, `announced`."""
+`created_at`, `updated_at` (ISO), and as far as it has come: `parked` {`reason`, `until`, `since`}, `parked_since`
+(what `since` was before the submit), `request_id`, `submitted_at` (unix seconds), `output_url`, `metrics`, `cost`
+(USD), `result`, `error`, `announced`."""
 
 
 class OverLimit(KontextError):
@@ -135,7 +136,8 @@ class Renders:
         A render that was `SUBMITTING` was surely not accepted, and its price is given back; `said` tells what
         was answered.
         """
-        parked = {"reason": reason, "until": until, "since": render.get("parked", {}).get("since", now)}
+        since = render.get("parked", {}).get("since", render.get("parked_since", now))
+        parked = {"reason": reason, "until": until, "since": since}
         noted = {"what": "parked", "reason": reason, **(said or {})}
         refund = [self._give_back(render)] if render["status"] == "SUBMITTING" else []
         tries = render.get("server_errors", 0) + (noted.get("status") == 500)
@@ -159,7 +161,8 @@ class Renders:
         if self.price > self.daily_limit:
             raise OverLimit
         said = {"what": "submitting", "attempt": render["attempt"]}
-        reserved = {"day": today, "reserved": self.price, "parked": None, "wake": None}
+        since = render.get("parked", {}).get("since")  # it may only be a probe, and parked again
+        reserved = {"day": today, "reserved": self.price, "parked": None, "parked_since": since, "wake": None}
         try:
             return self._move(render, ("CLAIMED",), "SUBMITTING", now, said, reserve, **reserved)
         except ConditionFailed as refused:
@@ -245,7 +248,7 @@ class Renders:
             "announced": None,
             "result": None,
         }
-        fresh |= {"expires_at": None, "parked": None, "server_errors": None}
+        fresh |= {"expires_at": None, "parked": None, "parked_since": None, "server_errors": None}
         if status == "CLAIMED":
             fresh |= {
                 "request_id": None,
