@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -66,8 +67,16 @@ def run(inference: float, picture: Path) -> int:
             project.home(), stack.Options(emulator={"inference": inference}, keep=False), shown.step
         ) as running:
             code = _show(shown, _target(running), picture, inference)
+            shown.line(f"\n{escape(invitation(sys.argv[0], runs=running.keep))}")
             shown.spin("stopping the local cloud")
     return code
+
+
+def invitation(program: str, *, runs: bool) -> str:
+    """What to type to look at a stack on a page, where the program was called as `program`."""
+    kontext = program if program.startswith(".") else "kontext"
+    console = f"`{kontext} console` opens a page that shows every pair and takes your own"
+    return f"{console}." if runs else f"`{kontext} up` starts this stack again and leaves it running; {console}."
 
 
 def _target(running: stack.LocalStack) -> Target:

@@ -64,7 +64,9 @@ def _describe(shown: Progress, running: stack.LocalStack) -> None:
         "logs in": running.home,
     }.items():
         shown.line(f"  [dim]{name:<11}[/] {escape(value)}")
-    shown.line("  `kontext drop A B --prompt …` drops a pair, `kontext status` lists, `kontext down` stops.")
+    shown.line(
+        "  `kontext drop A B --prompt …` drops a pair, `kontext console` opens a page to look at, `kontext down` stops."
+    )
 
 
 def stop() -> int:

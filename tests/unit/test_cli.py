@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kontext_cli import up
+from kontext_cli import demo, up
 from kontext_cli.errors import CommandError, explain
 from kontext_local.project import ROOT
 
@@ -94,6 +95,20 @@ def test_a_value_that_segmind_does_not_know_is_refused_before_anything_is_upload
     assert answer.returncode == 2
     assert "aspect_ratio" in answer.stderr
     assert "16:9" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("program", "runs", "said"),
+    [
+        pytest.param(".venv/bin/kontext", False, ("`.venv/bin/kontext up`", "`.venv/bin/kontext console`"), id="make"),
+        pytest.param("/usr/local/bin/kontext", False, ("`kontext up`", "`kontext console`"), id="installed"),
+        pytest.param("/usr/local/bin/kontext", True, ("`kontext console`",), id="on a stack that runs already"),
+    ],
+)
+def test_the_demo_ends_with_what_to_type_to_look_at_a_stack(program: str, runs: bool, said: tuple[str, ...]) -> None:
+    commands = re.findall(r"`[^`]+`", demo.invitation(program, runs=runs))
+
+    assert tuple(commands) == said
 
 
 def test_stopping_where_nothing_runs_is_no_error(kontext: Kontext) -> None:
