@@ -54,6 +54,10 @@ bench: $(READY) ## measure time and cost, and write bench/report.md
 soak: $(READY) ## 200 pairs at once and the other promises, on the embedded cloud (about ten minutes)
 	KONTEXT_PAIRS=200 $(BIN)/pytest tests/e2e/test_promises.py -s
 
+.PHONY: life
+life: $(READY) ## update a stack with renders in flight, run two side by side, remove one as documented (about three minutes)
+	$(BIN)/pytest tests/e2e/life.py -s
+
 .PHONY: fuzz
 fuzz: $(READY) ## feed the parsers what coverage-guided chance comes up with, for FUZZ_SECONDS (600)
 	@PYTHONPATH=.:functions $(BIN)/python -m tests.fuzz

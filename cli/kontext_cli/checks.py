@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,8 +19,10 @@ from kontext_cli.resources import description, parameters, physical_ids, stack_n
 from kontext_cli.target import LOCAL, Target
 
 FUNCTIONS = ("SubmitFunction", "PollFunction", "FinalizeFunction")
-ENOUGH_CONCURRENCY = 50
-"""Poll stays with a job for up to a minute, so that this many renders a minute need about as many executions."""
+LAMBDA_SECONDS = 10.0
+"""Of a render: about eight in Poll, which sleeps between looks (bench/report.md), and two in Finalize."""
+SUBMITTERS = 5
+"""At most so many Submit functions read the queue at once (MaximumConcurrency)."""
 RECORD_SECONDS = 3600.0
 DRIFT_SECONDS = 120.0
 
@@ -166,9 +169,12 @@ def functions(patient: Patient) -> Iterator[Finding]:
         allow = f"Run `aws lambda delete-function-concurrency --function-name {patient.ids[name]}`."
         yield Finding("functions", "wrong", f"{name} may not run: its reserved concurrency is 0", allow)
     limit = client.get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"]
-    if limit < ENOUGH_CONCURRENCY and not patient.local:
-        ask = "Ask AWS for more concurrent executions: Service Quotas, AWS Lambda."
-        yield Finding("functions", "note", f"the account runs {limit} functions at once; renders may come late", ask)
+    rate = float(patient.parameters["RequestsPerMinute"])
+    needed = SUBMITTERS + math.ceil(rate * LAMBDA_SECONDS / 60)
+    if limit < needed and not patient.local:
+        ask = "Ask AWS for more concurrent executions (Service Quotas, AWS Lambda), or lower RequestsPerMinute."
+        says = f"the account runs {limit} functions at once; {rate:g} renders a minute need about {needed}"
+        yield Finding("functions", "note", f"{says}, so that some will come late", ask)
     elif not stopped:
         yield Finding("functions", "good", "all three may run")
 

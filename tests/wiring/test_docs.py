@@ -21,7 +21,12 @@ from kontext_cli.main import app
 Json = dict[str, Any]
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "events" / "README.md"]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "SECURITY.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "events" / "README.md",
+]
 S3_COMMANDS = {"cp", "ls", "mv", "rm", "sync", "presign"}
 
 

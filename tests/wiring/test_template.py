@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -287,3 +288,17 @@ def test_nothing_is_tied_to_one_partition_or_account(root: Path) -> None:
     files = [root / "template.yaml", root / "workflow.asl.json"]
 
     assert [line for file in files for line in re.findall(r".*arn:aws.*|.*\b\d{12}\b.*", file.read_text())] == []
+
+
+def test_every_resource_of_a_stack_is_tagged_so_that_its_cost_can_be_told(root: Path) -> None:
+    settings = tomllib.loads((root / "samconfig.toml").read_text())
+
+    assert {settings[kind]["deploy"]["parameters"]["tags"] for kind in ("default", "local")} == {"app=kontext-drop"}
+
+
+@pytest.mark.parametrize("kind", ["AWS::S3::Bucket", "AWS::DynamoDB::Table"])
+def test_no_picture_and_no_record_goes_with_the_stack(resources: Json, kind: str) -> None:
+    kept = {name: one.get("DeletionPolicy") for name, one in resources.items() if one["Type"] == kind}
+
+    assert kept
+    assert set(kept.values()) == {"RetainExceptOnCreate"}
