@@ -15,7 +15,7 @@ from rich.progress import Progress as Bar
 
 from kontext.inputs import Limits
 from kontext_cli import sources, target
-from kontext_cli.console import print_json
+from kontext_cli.console import print_json, terminal
 from kontext_cli.plan import Plan
 from kontext_cli.resources import description, parameters
 from kontext_cli.target import Target
@@ -36,7 +36,7 @@ def carry_out(chosen: Target, source: Path, under: str, *, upload: bool, as_json
     limits = Limits(float(settings["MaxInputMegabytes"]), float(settings["MaxInputMegapixels"]))
     beginning = f"{under.strip('/')}/" if under.strip("/") else ""
     plan = Plan(chosen, sources.read(source, beginning, limits), settings)
-    console = Console(stderr=True)
+    console = terminal(stderr=as_json)
     _show(console, source, chosen.name, plan)
     uploaded, interrupted = _upload(console, plan) if upload else (0, False)
     _end(console, plan, uploaded, upload=upload, interrupted=interrupted)
@@ -64,24 +64,29 @@ def _upload(console: Console, plan: Plan) -> tuple[int, bool]:
 
 def _show(console: Console, source: Path, stack: str, plan: Plan) -> None:
     def say(text: str) -> None:
-        console.print(text, soft_wrap=True, highlight=False)
+        console.print(text, soft_wrap=True)
 
     kinds = {kind: sum(job.kind == kind for job in plan.jobs) for kind in ("new", "changed", "same")}
     say(f"[bold]{escape(str(source))}[/] for the stack {escape(stack)}")
-    say(f"  {kinds['new']} pairs to drop, {kinds['same']} dropped before with this content")
+    say(f"  {_count(kinds['new'], 'pair')} to drop, {kinds['same']} dropped before with this content")
     if kinds["changed"]:
-        say(f"  {kinds['changed']} dropped before with another content: they are rendered and paid anew")
+        say(f"  {kinds['changed']} dropped before with another content, to be rendered and paid anew:")
         _list(say, [job.pair.where for job in plan.jobs if job.kind == "changed"])
     if plan.without_prompt:
         say(f"  {plan.without_prompt} without a prompt: the stack's is used (“{escape(plan.default_prompt)}”)")
     if plan.wrong:
-        say(f"  [red]{len(plan.wrong)} wrong, which stay here:[/]")
+        say(f"  [red]{len(plan.wrong)} wrong, left out:[/]")
         _list(say, [f"{one.where}: {one.why}" for one in plan.wrong])
     if plan.ignored:
-        say(f"  {len(plan.ignored)} files that fit no rule of the drop convention, which stay here:")
+        say(f"  {_count(len(plan.ignored), 'file')} outside the drop convention, left out:")
         _list(say, plan.ignored)
-    say(f"  price: USD {plan.price:.2f} ({len(plan.todo)} pictures at USD {plan.money.price:g})")
-    say(f"  time:  {_time(plan)}")
+    if plan.todo:
+        say(f"  price: USD {plan.price:.2f} ({_count(len(plan.todo), 'picture')} at USD {plan.money.price:g})")
+        say(f"  time:  {_time(plan)}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _list(say: Callable[[str], None], lines: list[str]) -> None:
@@ -105,7 +110,7 @@ def _duration(seconds: float) -> str:
     for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
+    return f"{max(1, seconds):.0f} seconds"
 
 
 def _end(console: Console, plan: Plan, uploaded: int, *, upload: bool, interrupted: bool) -> None:
@@ -114,10 +119,10 @@ def _end(console: Console, plan: Plan, uploaded: int, *, upload: bool, interrupt
     elif not plan.todo:
         said = "There is nothing to upload."
     elif upload:
-        said = f"{uploaded} pairs uploaded: `kontext status` shows what becomes of them."
+        said = f"{_count(uploaded, 'pair')} uploaded: `kontext status` shows what becomes of them."
     else:
         said = "Nothing has been uploaded: --upload does it."
-    console.print(said, soft_wrap=True, highlight=False)
+    console.print(said, soft_wrap=True)
 
 
 def _summary(plan: Plan, uploaded: int, interrupted: bool) -> dict[str, Any]:

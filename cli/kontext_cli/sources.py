@@ -81,15 +81,16 @@ def _table(path: Path, under: str, limits: Limits) -> Source:
     source = Source()
     seen: dict[str, str] = {}
     for number, cells in rows:
-        where = f"row {number}"
+        row = dict(zip(columns, cells, strict=False))
+        where = f"row {number} ({row['name'].strip()})" if row.get("name") else f"row {number}"
         try:
-            pair = _row(where, dict(zip(columns, cells, strict=False)), path.parent, under, limits)
+            pair = _row(where, row, path.parent, under, limits)
             if len(cells) > len(columns):
                 raise ValueError(f"it has {len(cells)} cells, and the table {len(columns)} columns")
             if pair.prefix in seen:
                 raise ValueError(f"it has the name of {seen[pair.prefix]}")
         except (BadDrop, ValueError) as problem:
-            source.wrong.append(Wrong(where, str(problem)))
+            source.wrong.append(Wrong(where, str(problem).removeprefix("request.json: ")))
         else:
             seen[pair.prefix] = where
             source.pairs.append(pair)
@@ -133,7 +134,7 @@ def _row(where: str, cells: dict[str, str], folder: Path, under: str, limits: Li
             shots.append(_photograph(folder / image, prefix, slot, limits))
     parameters = request.parse_request(json.dumps(asked).encode()) if asked else {}
     made = [Piece(f"{prefix}request.json", "request", made=request_body(parameters))] if parameters else []
-    return Planned(f"{where} ({name})", prefix, (*made, *shots), parameters)
+    return Planned(where, prefix, (*made, *shots), parameters)
 
 
 def _value(column: str, cell: str) -> Any:
