@@ -27,12 +27,15 @@ RECORD_SECONDS = 3600.0
 DRIFT_SECONDS = 120.0
 
 
+State = Literal["good", "note", "wrong"]
+
+
 @dataclass(frozen=True)
 class Finding:
     """`good`, a `note` that needs no hand, or `wrong`; `remedy` says what to do."""
 
     check: str
-    state: Literal["good", "note", "wrong"]
+    state: State
     says: str
     remedy: str | None = None
 
@@ -257,20 +260,21 @@ def _stands_still(item: Item) -> bool:
 
 def subscriptions(patient: Patient) -> Iterator[Finding]:
     """Who is told of renders, and who is called when an alarm rings."""
-    told = _subscribers(patient, "RenderTopicArn")
-    called = _subscribers(patient, "AlarmTopicArn")
-    for one in (*told, *called):
-        if _is_pending(patient, one["SubscriptionArn"]):
-            says = f"{one['Protocol']} {one['Endpoint']} has not confirmed its subscription"
-            confirm = "Open the link in the message that it was sent, or subscribe it again."
+    for what, topic in (("renders", "RenderTopicArn"), ("alarms", "AlarmTopicArn")):
+        subscribers = _subscribers(patient, topic)
+        pending = [one for one in subscribers if _is_pending(patient, one["SubscriptionArn"])]
+        for one in pending:
+            says = f"{one['Protocol']} {one['Endpoint']} has not confirmed its subscription to {what}"
+            confirm = (
+                "Open the link in the message that it was sent, or subscribe it again; until then it is told nothing."
+            )
             yield Finding("subscriptions", "wrong", says, confirm)
-    yield Finding("subscriptions", "good", f"{len(told)} to renders")
-    if called:
-        yield Finding("subscriptions", "good", f"{len(called)} to alarms")
-    else:
-        name = "note" if patient.local else "wrong"
-        subscribe = "Set the AlarmEmail parameter, or subscribe to the stack's AlarmTopicArn."
-        yield Finding("subscriptions", name, "nobody is called when an alarm rings", subscribe)  # type: ignore[arg-type]
+        if what == "alarms" and not subscribers:
+            subscribe = "Set the AlarmEmail parameter, or subscribe to the stack's AlarmTopicArn."
+            state: State = "note" if patient.local else "wrong"
+            yield Finding("subscriptions", state, "nobody is called when an alarm rings", subscribe)
+        elif len(pending) < len(subscribers) or not subscribers:
+            yield Finding("subscriptions", "good", f"{len(subscribers) - len(pending)} to {what}")
 
 
 def _subscribers(patient: Patient, topic: str) -> list[Any]:

@@ -28,7 +28,7 @@ class Progress:
 
     def line(self, text: str = "", style: str | None = None) -> None:
         """Print a line that stays. `text` may hold rich markup."""
-        self.console.print(text, style=style, soft_wrap=True, highlight=False)
+        self.console.print(text, style=style, soft_wrap=True)
 
     def step(self, text: str) -> None:
         """Print a line with the seconds since the start."""
@@ -49,10 +49,15 @@ class Progress:
             self.line(escape(text))
 
 
+def terminal(*, stderr: bool = False) -> Console:
+    """Where to print. Without emoji: rich would make `㊙` of the `:secret:` in an ARN."""
+    return Console(stderr=stderr, emoji=False, highlight=False)
+
+
 @contextmanager
 def progress(*, stderr: bool = True) -> Iterator[Progress]:
     """Progress for the length of a `with` block; off standard error only where it is the command's output."""
-    console = Console(stderr=stderr)
+    console = terminal(stderr=stderr)
     if not console.is_terminal or os.environ.get("CI"):
         yield Progress(console, None)
         return

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from kontext_cli import checks, target
 from kontext_cli.checks import Finding, Patient
-from kontext_cli.console import print_json
+from kontext_cli.console import print_json, terminal
 
 WRONG = 1
 MARKS = {"good": "[green]✔[/]", "note": "[yellow]•[/]", "wrong": "[bold red]✘[/]"}
@@ -35,7 +35,7 @@ def run(*, stack: str | None, drift: bool, as_json: bool) -> int:
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
-        _show(Console(), findings)
+        _show(terminal(), findings)
     return WRONG if any(finding.state == "wrong" for finding in findings) else 0
 
 
@@ -52,8 +52,8 @@ def examine(patient: Patient, chosen: tuple[Callable[[Patient], Iterator[Finding
 def _show(console: Console, findings: list[Finding]) -> None:
     for finding in findings:
         mark = MARKS[finding.state]
-        console.print(f"{mark} [dim]{finding.check:<13}[/] {escape(finding.says)}", soft_wrap=True, highlight=False)
+        console.print(f"{mark} [dim]{finding.check:<13}[/] {escape(finding.says)}", soft_wrap=True)
         if finding.remedy:
-            console.print(f"  {'':<13} [bold]→[/] {escape(finding.remedy)}", soft_wrap=True, highlight=False)
+            console.print(f"  {'':<13} [bold]→[/] {escape(finding.remedy)}", soft_wrap=True)
     wrong = sum(finding.state == "wrong" for finding in findings)
     console.print(f"\n{wrong} wrong" if wrong else "\nAll is well.", style="bold red" if wrong else "green")

@@ -14,7 +14,7 @@ from kontext.errors import REASONS
 from kontext.table import Item, Table
 from kontext.words import shown
 from kontext_cli import links, target
-from kontext_cli.console import print_json
+from kontext_cli.console import print_json, terminal
 from kontext_cli.errors import CommandError
 from kontext_cli.journey import Journey, Step, told
 from kontext_cli.records import Pair, Records, moment
@@ -31,7 +31,7 @@ def run(prefix: str, *, stack: str | None, as_json: bool) -> int:
     if as_json:
         print_json(story)
     else:
-        _show(Console(), story)
+        _show(terminal(), story)
     return 0
 
 
@@ -51,7 +51,7 @@ class Story:
         return {
             "pair": self.pair.prefix,
             "status": self.pair.status,
-            "steps": _counted(steps),
+            "steps": counted(steps),
             "times": self.times(),
             "cost": sum(render.cost or 0.0 for render in self.pair.renders),
             "now": self.now(),
@@ -67,7 +67,7 @@ class Story:
         """What the records and the workflows of all renders and attempts say."""
         steps = []
         for render in self.pair.renders:
-            steps += [Step(moment(entry["at"]), _noted(entry)) for entry in render.history]
+            steps += [Step(moment(entry["at"]), told(entry)) for entry in render.history]
             for attempt in range(1, render.attempt + 1):
                 steps += self.journey.execution(replace(render, attempt=attempt))
         return steps
@@ -139,29 +139,26 @@ def _unknown(chosen: Target, prefix: str) -> str:
 
 def _drop(part: dict[str, Any]) -> str:
     kind = f" ({part['kind'].upper()} {part['width']}×{part['height']})" if "width" in part else ""
-    problem = f": {part['problem']['message']}" if "problem" in part else ""
-    return f"dropped {part['key']}{kind}{problem}"
+    problem = part.get("problem", {}).get("message", "").removeprefix(f"{shown(part['key'])}: ")
+    return f"dropped {part['key']}{kind}{f', which cannot be used: {problem}' if problem else ''}"
 
 
-def _noted(entry: dict[str, Any]) -> str:
-    if entry.get("what") != "parked":
-        return told(entry)
-    known = REASONS.get(entry["reason"])
-    again = f", {entry['times']} times until {entry['last_at'][11:19]}" if "times" in entry else ""
-    answer = f" (Segmind: {entry['message']})" if entry.get("message") else ""
-    return f"parked ({entry['reason']}{again}): {known.meaning if known else ''}{answer}"
+def counted(steps: list[Step]) -> list[dict[str, Any]]:
+    """The steps; what happened again at once, a single step or two in turn, is counted: `times`, and `last_at`."""
+    story: list[dict[str, Any]] = []
+    while steps:
+        again = next((n for n in (1, 2) if _say_the_same(story[-n:], steps[:n])), 0)
+        for known, step in zip(story[-again:] if again else (), steps, strict=False):
+            known.update(times=known["times"] + 1, last_at=step.at)
+        if not again:
+            after = round((steps[0].at - (story[0]["at"] if story else steps[0].at)).total_seconds(), 3)
+            story.append({**asdict(steps[0]), "after_seconds": after, "times": 1, "last_at": steps[0].at})
+        steps = steps[again or 1 :]
+    return story
 
 
-def _counted(steps: list[Step]) -> list[dict[str, Any]]:
-    """The steps, what happened several times in a row as one: `at` of the first, and how many `times`."""
-    told: list[dict[str, Any]] = []
-    for step in steps:
-        if told and told[-1]["what"] == step.what:
-            told[-1]["times"] += 1
-        else:
-            after = round((step.at - steps[0].at).total_seconds(), 3)
-            told.append({**asdict(step), "after_seconds": after, "times": 1})
-    return told
+def _say_the_same(known: list[dict[str, Any]], steps: list[Step]) -> bool:
+    return len(known) == len(steps) and all(one["what"] == step.what for one, step in zip(known, steps, strict=True))
 
 
 def _between(start: datetime | None, end: datetime | None) -> float | None:
@@ -177,14 +174,14 @@ def _lag(marks: dict[str, datetime], metrics: dict[str, float]) -> float | None:
 
 def _show(console: Console, story: dict[str, Any]) -> None:
     def line(text: str = "") -> None:
-        console.print(text, soft_wrap=True, highlight=False)
+        console.print(text, soft_wrap=True)
 
     status = story["status"]
     cost = f"  USD {story['cost']:.2f}" if story["cost"] else ""
     line(f"[{STYLES.get(status, 'cyan')}]{escape(status)}[/]  {escape(shown(story['pair']))}{cost}")
     for step in story["steps"]:
         after = f"{step['after_seconds']:9.1f} s"
-        times = f" ({step['times']} times)" if step["times"] > 1 else ""
+        times = f" ({step['times']} times until {step['last_at']:%H:%M:%S})" if step["times"] > 1 else ""
         line(f"  [dim]{step['at'].strftime('%Y-%m-%d %H:%M:%S')} {after}[/]  {escape(shown(step['what']))}{times}")
     for name, seconds in story["times"].items():
         line(f"  [dim]{seconds:7.1f} s {name}[/]")

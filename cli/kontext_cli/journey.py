@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from kontext.errors import REASONS
 from kontext.workflow import execution_name
 from kontext_cli.records import Records, Render, moment
 from kontext_cli.target import Target
@@ -100,7 +101,14 @@ def told(entry: dict[str, Any]) -> str:
             return f"COMPLETED and paid (USD {entry.get('cost', 0):.2f}); the output's URL is on the record"
         case {"what": "delivered"}:
             return f"DELIVERED: {entry.get('key')} is in the output bucket, the event is published"
-        case {"what": "failed"}:
-            return f"FAILED ({entry.get('code')}): {entry.get('message')}"
+        case {"what": "failed" | "rejected" as how}:
+            return f"{how.upper()} ({entry.get('code')}): {entry.get('message')}"
+        case {"what": "uncertain"}:
+            return f"UNCERTAIN: {entry.get('message')}"
+        case {"what": "parked", "reason": reason}:
+            known = REASONS.get(reason)
+            again = f", {entry['times']} times until {entry['last_at'][11:19]}" if "times" in entry else ""
+            answer = f" (Segmind: {entry['message']})" if entry.get("message") else ""
+            return f"parked ({reason}{again}): {known.meaning if known else ''}{answer}"
     rest = (f"{name}={value}" for name, value in entry.items() if name not in ("at", "what", "last_at"))
     return " ".join((str(entry.get("what", "?")), *rest))

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kontext_cli import target
-from kontext_cli.console import print_json
+from kontext_cli.console import print_json, terminal
 from kontext_cli.journey import told
 from kontext_cli.records import Pair, Records, Render, parked
 
@@ -22,7 +22,7 @@ def run(prefix: str, *, stack: str | None, limit: int, as_json: bool) -> int:
     """Show the pairs whose prefix begins with `prefix`, at most `limit`; returns the exit code."""
     chosen = target.find(stack)
     pairs = Records(chosen).matching(prefix)
-    console = Console()
+    console = terminal()
     if as_json:
         print_json([asdict(pair) for pair in pairs[:limit]])
     elif not pairs:
@@ -46,7 +46,7 @@ def ledger(*, stack: str | None, as_json: bool) -> int:
     for day in days:
         counts = (str(day[name]) for name in ("submitted", "not_charged", "completed"))
         table.add_row(day["day"], *counts, f"{day['reserved']:.2f}", f"{day['cost']:.2f}")
-    Console().print(table if days else "Nothing has been spent so far.")
+    terminal().print(table if days else "Nothing has been spent so far.")
     return 0
 
 
@@ -66,9 +66,9 @@ def _show_one(console: Console, pair: Pair) -> None:
         console.print(f"{_styled(pair.status)}  {escape(pair.prefix)}  {escape(pair.detail)}", soft_wrap=True)
     for render in pair.renders:
         ago = f"[dim]{age(render.created_at)} ago[/]"
-        console.print(f"{_styled(render.status)}  {escape(pair.prefix)}  {ago}", soft_wrap=True, highlight=False)
+        console.print(f"{_styled(render.status)}  {escape(pair.prefix)}  {ago}", soft_wrap=True)
         for line in _lines(render):
-            console.print(line, soft_wrap=True, highlight=False)
+            console.print(line, soft_wrap=True)
 
 
 def _lines(render: Render) -> list[str]:

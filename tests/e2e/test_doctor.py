@@ -293,7 +293,7 @@ def test_a_subscription_that_nobody_confirmed(ward: Ward) -> None:
 
     found = the_one(ward.find(checks.subscriptions))
 
-    assert found.says == "http http://127.0.0.1:9/alarms has not confirmed its subscription"
+    assert found.says == "http http://127.0.0.1:9/alarms has not confirmed its subscription to alarms"
 
 
 def test_a_resource_that_somebody_changed(ward: Ward) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from kontext_cli import demo, up
+from kontext_cli.console import terminal
 from kontext_cli.errors import CommandError, explain
 from kontext_local.project import ROOT
 
@@ -116,6 +117,14 @@ def test_stopping_where_nothing_runs_is_no_error(kontext: Kontext) -> None:
 
     assert answer.returncode == 0
     assert "No local cloud was running" in answer.stderr
+
+
+def test_what_is_printed_can_be_typed_again(capsys: pytest.CaptureFixture[str]) -> None:
+    remedy = "--secret-id arn:aws:secretsmanager:eu-west-1:123456789012:secret:segmind"
+
+    terminal().print(remedy, soft_wrap=True)
+
+    assert capsys.readouterr().out.strip() == remedy
 
 
 def test_a_bug_is_not_explained_away() -> None:

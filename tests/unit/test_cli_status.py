@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from boto3.dynamodb.types import TypeSerializer
 
+from kontext.clock import iso
 from kontext_cli.journey import told
 from kontext_cli.records import Records
 from kontext_cli.status import age
@@ -151,11 +152,19 @@ def test_an_age_is_told_in_one_unit(seconds: int, said: str) -> None:
 
 WORDS: list[tuple[Item, Callable[[str], bool]]] = [
     ({"what": "accepted", "request_id": "r-1"}, lambda text: "r-1" in text),
-    ({"what": "parked", "reason": "pace"}, lambda text: text == "parked reason=pace"),
+    ({"what": "parked", "reason": "pace"}, lambda text: text.startswith("parked (pace): Renders are spaced")),
+    (
+        {"what": "parked", "reason": "no_credits", "message": "0.01 left", "times": 3, "last_at": iso(75.0)},
+        lambda text: text.startswith("parked (no_credits, 3 times until 00:01:15)") and "(Segmind: 0.01 left)" in text,
+    ),
+    (
+        {"what": "rejected", "code": "invalid_image", "message": "empty"},
+        lambda text: "REJECTED (invalid_image)" in text,
+    ),
     ({"what": "something new", "at": "now"}, lambda text: text == "something new"),
 ]
 
 
-@pytest.mark.parametrize(("entry", "fits"), WORDS, ids=[str(entry["what"]) for entry, _ in WORDS])
+@pytest.mark.parametrize(("entry", "fits"), WORDS, ids=[f"{entry['what']}-{len(entry)}" for entry, _ in WORDS])
 def test_every_entry_of_a_history_can_be_told(entry: Item, fits: Callable[[str], bool]) -> None:
     assert fits(told(entry))
