@@ -330,7 +330,7 @@ class Batch:
     def close_gate(self, render: Render, reason: str, message: str, status: int | None = None) -> None:
         """Nobody's render can go now: park this one, and let the others wait at the gate."""
         pace = self.via.pacing.refuse(reason, self.via.clock.now())
-        logger.warning("the gate is closed", reason=reason, answer=message)
+        logger.warning("the gate is closed", reason=reason, status=status)
         if reason in measures.REFUSALS:
             measures.tell(render, AccountRefused=1)
         self.park(render, reason, pace.probe_at, status=status, message=message)
