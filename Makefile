@@ -62,6 +62,10 @@ life: $(READY) ## update a stack with renders in flight, run two side by side, r
 fuzz: $(READY) ## feed the parsers what coverage-guided chance comes up with, for FUZZ_SECONDS (600)
 	@PYTHONPATH=.:functions $(BIN)/python -m tests.fuzz
 
+.PHONY: hostile
+hostile: $(READY) ## play what is hostile, prove the roles, and look for secrets, on the embedded cloud (about five minutes)
+	@PYTHONPATH=.:functions $(BIN)/python -m tests.hostile
+
 .PHONY: down
 down: $(READY) ## stop the stack that `kontext up` left running on this machine
 	@$(BIN)/kontext down

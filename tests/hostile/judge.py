@@ -13,13 +13,19 @@ import jsonschema
 
 import kontext
 from tests.chaos.world import KEY
-from tests.hostile.play import API, FILES, PROMPT, Case, Outcome
+from tests.hostile.play import API, FILES, PROMPT, Case, Outcome, cases, play
 
 Wrong = Iterator[str]
 SIGNATURE = re.compile(r"X-Amz-[A-Za-z-]+(?:=|%3D)[0-9A-Za-z]|SG_[0-9a-f]{8}", re.IGNORECASE)
 HIDDEN = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
 )
+
+
+def played(file: str, part: str = "") -> dict[str, list[str]]:
+    """What is wrong with the cases of a file of the corpus that have `part` in their names, by name."""
+    outcomes = {case.name: wrong(case, play(case)) for case in cases(file) if part in case.name}
+    return {name: words for name, words in outcomes.items() if words}
 
 
 def wrong(case: Case, outcome: Outcome) -> list[str]:

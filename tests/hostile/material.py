@@ -5,6 +5,7 @@ A description is a text, or a mapping with one way to begin:
     text, hex, base64         as they stand
     repeat: [TEXT, TIMES]     the same again and again
     zeros: N                  so many bytes of zero
+    gzip: DESCRIPTION         packed
     image: KIND               by Pillow; `size` [w, h], `noise`, `mode`, `frames`, `save` (Pillow's own options)
     segments: N               a JPEG with so many segments of 64 KB before its size
     png: [W, H]               a PNG by hand; `colour` and `depth` of its header, `chunks` [[KIND, description], …]
@@ -17,6 +18,7 @@ a byte to be inverted, from the end if negative), `replace` [HEX, HEX] (once), `
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import struct
 import zlib
@@ -104,6 +106,7 @@ _WAYS = {
     "base64": lambda what: base64.b64decode(what["base64"]),
     "repeat": lambda what: what["repeat"][0].encode() * what["repeat"][1],
     "zeros": lambda what: bytes(what["zeros"]),
+    "gzip": lambda what: gzip.compress(made(what["gzip"])),
     "image": _image,
     "segments": _segmented,
     "png": _png,

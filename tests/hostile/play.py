@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import itertools
 import json
 import re
 import warnings
@@ -35,6 +36,7 @@ PROMPT = "A very private prompt."
 GOOD: dict[str, Description] = {"1": {"image": "PNG"}, "2": {"image": "JPEG"}}
 API, FILES = "https://api.segmind.com", "https://images.segmind.com"
 LATER = 600.0
+USUAL_HEAD = 200
 MODULES = ("submit", "poll", "finalize")
 
 
@@ -147,7 +149,7 @@ class Street(World):
         self.outside: Witness = Witness(self.stage, (), self._delay)
         self.s3 = StrictS3()
         self.topic = StrictTopic(self.stage)
-        self.hostile = Vendor(case.answers, KEY, API, FILES)
+        self.hostile = Vendor(case.answers, KEY, (API, FILES, "https://evil.example"))
         self.transport = Wire(self.stage, self.hostile)  # type: ignore[assignment]
 
 
@@ -195,21 +197,24 @@ class Wire(httpx.BaseTransport):
         seen = Seen(request.method, host, request.url.raw_path.decode(), dict(request.headers), request.read())
         reply = self.vendor.answer(seen)
         patience = min(request.extensions["timeout"]["read"], request.extensions.get(DEADLINE, float("inf")))
-        self._wait(reply.hang, patience, request)
+        self._wait(reply.hang + _seconds(USUAL_HEAD, reply.slow), patience, request)
         if reply.drop:
             raise httpx.RemoteProtocolError("Server disconnected without sending a response.", request=request)
         return httpx.Response(reply.status, headers=_latin(reply.headers), stream=self._stream(reply, request))
 
     def _stream(self, reply: Reply, request: httpx.Request) -> httpx.SyncByteStream:
-        if reply.drip:
-            size, pause = reply.drip
-            self._wait(len(reply.body) / size * pause, request.extensions.get(DEADLINE, float("inf")), request)
+        patience = request.extensions.get(DEADLINE, float("inf"))
+        self._wait(_seconds(len(reply.body), reply.drip), patience, request)
         return _Body(reply)
 
     def _wait(self, seconds: float, patience: float, request: httpx.Request) -> None:
         self.stage.pause(min(seconds, patience))
         if seconds > patience:
             raise httpx.ReadTimeout("The read operation timed out", request=request)
+
+
+def _seconds(size: int, drip: tuple[int, float] | None) -> float:
+    return size / drip[0] * drip[1] if drip else 0.0
 
 
 def _latin(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
@@ -222,8 +227,9 @@ class _Body(httpx.SyncByteStream):
 
     def __iter__(self) -> Iterator[bytes]:
         body, end = self._reply.body, self._reply.cut_after
-        for at in range(0, len(body[:end]), 65_536):
-            yield body[:end][at : at + 65_536]
+        for _ in itertools.count() if self._reply.endless else (0,):
+            for at in range(0, len(body[:end]), 65_536):
+                yield body[:end][at : at + 65_536]
         if end is not None:
             raise httpx.RemoteProtocolError("peer closed connection without sending complete message body")
 
@@ -269,7 +275,7 @@ def _end(world: World, case: Case) -> tuple[str, str]:
         return "DEAD LETTER", world.queue.dead_letters[0].body
     if ours:
         newest = max(ours, key=lambda render: (render["drop_id"], render["updated_at"]))
-        return _ended(newest)
+        return ended(newest)
     files = [key for key in world.s3.keys("OutputBucket") if key.endswith("error.json")]
     if files:
         told = json.loads(world.s3.newest("OutputBucket", files[0]).body)  # type: ignore[union-attr, arg-type]
@@ -277,7 +283,7 @@ def _end(world: World, case: Case) -> tuple[str, str]:
     return "WAITING" if any(sk == "pair" for _, sk in items) else "NOTHING", ""
 
 
-def _ended(render: dict[str, Any]) -> tuple[str, str]:
+def ended(render: dict[str, Any]) -> tuple[str, str]:
     if render["status"] == "FAILED":
         return f"FAILED {render['error']['code']}", render["error"]["message"]
     if render.get("parked"):

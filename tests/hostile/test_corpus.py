@@ -9,16 +9,10 @@ import pytest
 
 from kontext import addresses, images, pairs, segmind, words
 from kontext.delivery import Allowed
-from tests.hostile.judge import wrong
+from tests.hostile.judge import played, wrong
 from tests.hostile.play import CORPUS, Case, cases, play
 
 FILES = sorted(path.stem for path in CORPUS.glob("*.yaml"))
-
-
-def played(file: str, part: str = "") -> dict[str, list[str]]:
-    """What is wrong, by the name of the case."""
-    outcomes = {case.name: wrong(case, play(case)) for case in cases(file) if part in case.name}
-    return {name: words for name, words in outcomes.items() if words}
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -6,11 +6,13 @@ the last one for ever; what it leaves out is answered as the contract has it. An
     http: STATUS (200), headers
     json, text, or content (see `material`); patch / without: the contract's own answer, changed
     drop: true (the connection closes without a word), cut_after: N bytes, hang: seconds of silence,
-    drip: [N, SECONDS] (so many bytes at a time),
+    drip: [N, SECONDS] (so many bytes at a time), slow: [N, SECONDS] (the lines before the body, too),
+    endless: true (the body again and again, until the other side has enough),
     accepts: whether a submit makes a job (usually if its status says so)
 
-In texts, `$ID` stands for the job, `$API` and `$FILES` for the two hosts, `$URL` for the picture, `$KEY` for the key
-and `$LINK` for the first link to an input that was sent.
+In texts, `$ID` stands for the job, `$API` and `$FILES` for the two hosts, `$ELSEWHERE` for one that nobody may ever
+ask, `$URL` for the picture, `$KEY` for the key, `$PROMPT` for the prompt and `$LINK` for the first link to an input
+that were sent.
 """
 
 from __future__ import annotations
@@ -66,6 +68,8 @@ class Reply:
     hang: float = 0.0
     cut_after: int | None = None
     drip: tuple[int, float] | None = None
+    slow: tuple[int, float] | None = None
+    endless: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,11 +93,12 @@ class Seen:
 
 
 class Vendor:
-    """One case's vendor. `api` and `files`: the base URLs under which it is found."""
+    """One case's vendor. `hosts`: the base URLs of its API, of its pictures, and of what is not its own."""
 
-    def __init__(self, answers: Mapping[str, Any], key: str, api: str, files: str, job: str = "job-1") -> None:
+    def __init__(self, answers: Mapping[str, Any], key: str, hosts: tuple[str, str, str], job: str = "job-1") -> None:
         self.answers = answers
-        self.key, self.api, self.files, self.job = key, api, files, job
+        self.key, self.job = key, job
+        self.api, self.files, self.elsewhere = hosts
         self.requests: list[Seen] = []
         self.accepted = 0
         self._asked: dict[str, Any] = {}
@@ -122,7 +127,8 @@ class Vendor:
 
     def _reply(self, kind: str, said: dict[str, Any], before: int) -> Reply:
         body = self._body(kind, said, before)
-        headers = {"content-length": str(len(body)), **{k: self._told(v) for k, v in said.get("headers", {}).items()}}
+        length = {} if said.get("endless") else {"content-length": str(len(body))}
+        headers = {**length, **{name: self._line(value) for name, value in said.get("headers", {}).items()}}
         return Reply(
             said.get("http", 200),
             {name.lower(): value for name, value in headers.items() if value is not None},
@@ -131,6 +137,8 @@ class Vendor:
             hang=said.get("hang", 0.0),
             cut_after=said.get("cut_after"),
             drip=tuple(said["drip"]) if "drip" in said else None,
+            slow=tuple(said["slow"]) if "slow" in said else None,
+            endless=said.get("endless", False),
         )
 
     def _body(self, kind: str, said: dict[str, Any], before: int) -> bytes:
@@ -150,9 +158,13 @@ class Vendor:
         }
         return str(self._told(json.dumps(changed))).encode()
 
+    def _line(self, value: Any) -> str | None:
+        return made(value).decode() if isinstance(value, dict) else self._told(value)
+
     def _told(self, text: str | None) -> str | None:
         url = f"{self.files}/out/{self.job}.{self._asked.get('output_format', 'png')}"
         words = {"$URL": url, "$API": self.api, "$FILES": self.files, "$ID": self.job, "$KEY": self.key}
+        words |= {"$ELSEWHERE": self.elsewhere, "$PROMPT": str(self._asked.get("prompt", ""))}
         words["$LINK"] = str(self._asked.get("input_image_1", ""))
         for word, meaning in words.items():
             text = text.replace(word, meaning) if text else text

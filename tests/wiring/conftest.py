@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
+
+from tests import transformed as transform
 
 ROOT = Path(__file__).parents[2]
 Json = dict[str, Any]
@@ -23,9 +23,7 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def template() -> Json:
     """`template.yaml`, with short intrinsics (`!Ref`) in their long form."""
-    from samcli.yamlhelper import yaml_parse
-
-    return json.loads(json.dumps(yaml_parse((ROOT / "template.yaml").read_text())))  # type: ignore[no-any-return]
+    return transform.written()
 
 
 @pytest.fixture(scope="session")
@@ -37,21 +35,7 @@ def resources(template: Json) -> Json:
 @pytest.fixture(scope="session")
 def transformed(template: Json) -> Json:
     """The template as CloudFormation gets it: after the SAM transform."""
-    from samtranslator.parser.parser import Parser
-    from samtranslator.translator.translator import Translator
-
-    uploaded = copy.deepcopy(template)
-    for resource in uploaded["Resources"].values():
-        _as_if_uploaded(resource.get("Properties", {}))
-    _as_if_uploaded(uploaded["Globals"]["Function"])
-    anywhere = boto3.session.Session(region_name="us-east-1")
-    return Translator({}, Parser(), boto_session=anywhere).translate(uploaded, {})  # type: ignore[no-any-return]
-
-
-def _as_if_uploaded(properties: Json) -> None:
-    for name in ("CodeUri", "ContentUri", "DefinitionUri"):
-        if name in properties:
-            properties[name] = "s3://bucket/key"
+    return transform.transformed(template)
 
 
 @pytest.fixture(scope="session")
