@@ -6,7 +6,6 @@ of this one.
 """
 
 import json
-from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -193,10 +192,10 @@ class Batch:
     def with_prompt(self, pair: drops.Pair) -> drops.Pair:
         """The pair with a prompt that was dropped, and whose message still waits: in a burst that takes longer than
         the settling, and the default would be paid first."""
-        missing = {slot: name for slot, name in pairs.PROMPTS.items() if slot not in pair.parts}
-        found = {slot: self.via.inputs.read(pair.prefix + name, slot) for slot, name in missing.items()}
-        parts = {slot: {**read, "at": 0.0} for slot, read in found.items() if read}
-        return replace(pair, parts=pair.parts | parts)
+        for slot, name in pairs.PROMPTS.items():
+            if slot not in pair.parts and (read := self.via.inputs.read(pair.prefix + name, slot)):
+                pair = self.via.drops.record(pair.prefix, slot, read, sequencer="", at=0.0)
+        return pair
 
     def decide(self, pair: drops.Pair, now: float) -> drops.Decision:
         """What to do with a pair, with the images that its request names."""

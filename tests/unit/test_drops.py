@@ -260,7 +260,7 @@ def test_in_whatever_order_the_parts_come_the_last_one_completes_the_pair(drops:
 def test_events_that_come_late_do_not_undo_newer_drops(drops: Drops) -> None:
     drops.record("taj/", "1", image("1") | {"etag": "new"}, "0055AED6DCD90281E6", NOW)
 
-    pair = drops.record("taj/", "1", image("1") | {"etag": "old"}, "0055AED6DCD90281E5", NOW)
+    pair = drops.record("taj/", "1", image("1") | {"etag": "old", "version_id": "old"}, "0055AED6DCD90281E5", NOW)
 
     assert pair.parts["1"]["etag"] == "new"
 
@@ -273,10 +273,27 @@ def test_an_event_that_comes_twice_changes_nothing(drops: Drops) -> None:
     assert first == second
 
 
+def test_an_object_that_was_found_before_its_event_came_is_one_drop(drops: Drops) -> None:
+    found = drops.record("taj/", "request", asked(prompt="both"), sequencer="", at=0.0)
+
+    told = drops.record("taj/", "request", asked(prompt="both"), "0A", NOW)
+
+    assert found == told
+
+
+@pytest.mark.parametrize("version", [None, "null"])
+def test_a_bucket_that_keeps_no_versions_is_believed_its_sequencers(drops: Drops, version: str | None) -> None:
+    drops.record("taj/", "1", image("1") | {"version_id": version}, "0A", NOW)
+
+    pair = drops.record("taj/", "1", image("1") | {"version_id": version, "etag": "new"}, "0B", NOW)
+
+    assert (pair.parts["1"]["etag"], pair.drop_id) == ("new", 2)
+
+
 def test_sequencers_of_different_lengths_compare_as_s3_says(drops: Drops) -> None:
     drops.record("taj/", "1", image("1") | {"etag": "long"}, "0A01", NOW)
 
-    pair = drops.record("taj/", "1", image("1") | {"etag": "short"}, "0B", NOW)
+    pair = drops.record("taj/", "1", image("1") | {"etag": "short", "version_id": "v2"}, "0B", NOW)
 
     assert pair.parts["1"]["etag"] == "short"
 
@@ -284,7 +301,7 @@ def test_sequencers_of_different_lengths_compare_as_s3_says(drops: Drops) -> Non
 def test_every_drop_has_an_id_of_its_own_even_of_the_same_content(drops: Drops) -> None:
     first = drops.record("taj/", "1", image("1"), "0A", NOW)
     second = drops.record("taj/", "2", image("2"), "0B", NOW)
-    third = drops.record("taj/", "1", image("1"), "0C", NOW)
+    third = drops.record("taj/", "1", image("1") | {"version_id": "v2"}, "0C", NOW)
 
     assert first.drop_id < second.drop_id < third.drop_id
 

@@ -164,17 +164,25 @@ class Drops:
         self.table = table
 
     def record(self, prefix: str, slot: str, read: Read, sequencer: str, at: float) -> Pair:
-        """Note that an object fills a slot, unless a newer one does; returns the whole pair as it is now."""
+        """Note that an object fills a slot, unless it or a newer one does; returns the whole pair as it is now.
+
+        Without a `sequencer`, the object was found before S3's message of it came: that will be no other drop.
+        """
         part = read | {"sequencer": sequencer.ljust(_SEQUENCER_DIGITS, "0"), "at": at}
+        known = {"sequencer": part["sequencer"]}
+        newer = f"#part_{slot}.#sequencer < :sequencer"
+        if read.get("version_id") not in (None, "null"):  # as it is while the bucket's versioning is suspended
+            known["version"] = read["version_id"]
+            newer += f" AND #part_{slot}.#version_id <> :version"
         try:
             item = self.table.update(
                 pair_key(prefix),
                 f"SET #prefix = :prefix, #part_{slot} = :part ADD #drops :one",
-                f"attribute_not_exists(#part_{slot}) OR #part_{slot}.#sequencer < :sequencer",
+                f"attribute_not_exists(#part_{slot}) OR {newer}",
                 prefix=prefix,
                 part=part,
                 one=1,
-                sequencer=part["sequencer"],
+                **known,
             )
         except ConditionFailed as older:
             item = older.found or {}

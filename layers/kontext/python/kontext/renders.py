@@ -377,8 +377,9 @@ class Renders:
         *extra: Any,
         **v: Any,
     ) -> Render:
-        expires = int(now + self.retention_days * 86_400)
-        return self._move(render, allowed, status, now, said, *extra, expires_at=expires, parked=None, wake=None, **v)
+        fresh = {"expires_at": int(now + self.retention_days * 86_400), "parked": None, "wake": None}
+        # What was told of it before, that it was uncertain, is another end.
+        return self._move(render, allowed, status, now, said, *extra, **fresh, announced=None, **v)
 
     def _write(self, render: Render, condition: str, **values: Any) -> tuple[Key, str, str, dict[str, Any]]:
         kept = {name: value for name, value in values.items() if value is not None}
