@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 
 from kontext import drops, letters, pairs
+from kontext.clock import Clock
 from kontext.drops import Drops
 from kontext.errors import problem
 from kontext.events import Topic, announce, announce_change
@@ -30,8 +30,9 @@ OPERATOR = "operator"
 class Operator:
     """The stack's own parts, in a person's hands."""
 
-    def __init__(self, chosen: Target) -> None:
+    def __init__(self, chosen: Target, clock: Clock | None = None) -> None:
         self.chosen = chosen
+        self.clock = clock or Clock()
         self.table = Table(chosen.client("dynamodb"), chosen.output("RendersTable"))
         self.drops = Drops(self.table)
         retention = float(parameters(description(chosen))["RecordRetentionDays"])
@@ -56,9 +57,26 @@ class Operator:
         found = [item for item in items if item["sk"].startswith("render#")]
         return sorted(found, key=lambda render: str(render["created_at"]), reverse=True)
 
+    def undecided(self, prefix: str) -> Render:
+        """The render of a pair that waits for a decision. Raises CommandError if there is none."""
+        pair = self.pair(prefix)
+        render = next((render for render in self.renders_of(pair.prefix) if _undecided(render)), None)
+        if render is None:
+            raise CommandError(f"No render of {pair.prefix!r} is uncertain: there is nothing to decide.")
+        return render
+
+    def paid(self, prefix: str) -> Render:
+        """The newest paid render of a pair. Raises CommandError if there is none."""
+        render = next(
+            (render for render in self.renders_of(self.pair(prefix).prefix) if render.get("output_url")), None
+        )
+        if render is None:
+            raise CommandError(f"No render of {prefix!r} is paid: there is nothing to deliver.")
+        return render
+
     def resubmit(self, render: Render) -> Render:
         """Pay for a new attempt: only a person may say so."""
-        now = time.time()
+        now = self.clock.now()
         if render["status"] == "UNCERTAIN":
             render = self.renders.again(render, "CLAIMED", OPERATOR, render["drop_id"], now)
         render = self.renders.park(render, "pace", now, now)
@@ -66,16 +84,22 @@ class Operator:
         return render
 
     def adopt(self, render: Render, request_id: str) -> Render:
-        """The job that Segmind's console shows is this render's."""
-        render = self.renders.accepted(render, request_id, time.time())
-        self.workflow.start(render, wait=0)
-        return render
+        """The job that Segmind's console shows is this render's.
+
+        The workflow is told first: should this command die on the way, the first look records it.
+        """
+        now = self.clock.now()
+        self.workflow.start({**render, "request_id": request_id, "submitted_at": now}, wait=0)
+        try:
+            return self.renders.accepted(render, request_id, now)
+        except ConditionFailed as faster:
+            return faster.found or render
 
     def give_up(self, render: Render) -> Render:
         """End an uncertain render without a picture."""
         error = problem("given_up", "an operator gave this render up")
         if render["status"] == "UNCERTAIN":
-            render = self.renders.failed(render, error, pairs.error_key(render["prefix"]), time.time())
+            render = self.renders.failed(render, error, pairs.error_key(render["prefix"]), self.clock.now())
         if render["status"] != "FAILED":
             raise CommandError("The render waits to be sent again: say --resubmit, or let it go on.")
         outputs = Outputs(self.chosen.client("s3"), self.chosen.output("OutputBucket"))
@@ -86,7 +110,7 @@ class Operator:
         """Copy and tell once more, without paying."""
         finished = render["status"] != "COMPLETED" or not self.workflow.start(render, wait=0)
         if finished:  # by delivering or failing, or its execution ended on the way
-            render = self.renders.again(render, "COMPLETED", OPERATOR, render["drop_id"], time.time())
+            render = self.renders.again(render, "COMPLETED", OPERATOR, render["drop_id"], self.clock.now())
         self.workflow.start(render, wait=0)
         return render
 
@@ -98,10 +122,7 @@ def resolve(
     if [resubmit, bool(request_id), give_up].count(True) != 1:
         raise CommandError("Say one of --resubmit (may pay twice), --request-id ID or --give-up.")
     operator = Operator(target.find(stack))
-    pair = operator.pair(prefix)
-    render = next((r for r in operator.renders_of(pair.prefix) if _undecided(r)), None)
-    if render is None:
-        raise CommandError(f"No render of {pair.prefix!r} is uncertain: there is nothing to decide.")
+    render = operator.undecided(prefix)
     try:
         if resubmit:
             render = operator.resubmit(render)
@@ -119,9 +140,7 @@ def redeliver(prefix: str | None, *, everything: bool, stack: str | None, as_jso
         raise CommandError("Name one pair, or say --all for every picture that is paid and not delivered.")
     operator = Operator(target.find(stack))
     if prefix:
-        paid = [r for r in operator.renders_of(operator.pair(prefix).prefix) if r.get("output_url")][:1]
-        if not paid:
-            raise CommandError(f"No render of {prefix!r} is paid: there is nothing to deliver.")
+        paid = [operator.paid(prefix)]
     else:
         paid = [item for item in operator.table.scan() if item["sk"].startswith("render#") and _undelivered(item)]
     with progress() as shown:
@@ -153,7 +172,7 @@ def redrive(*, stack: str | None, as_json: bool) -> int:
 def pause(*, stack: str | None) -> int:
     """Let nothing more be submitted; returns the exit code."""
     operator = Operator(target.find(stack))
-    operator.pacing.pause(time.time())
+    operator.pacing.pause(operator.clock.now())
     announce_change(operator.pacing, operator.topic)
     with progress() as shown:
         shown.line(
@@ -166,7 +185,7 @@ def resume(*, stack: str | None) -> int:
     """Open the gate, whatever closed it; returns the exit code."""
     operator = Operator(target.find(stack))
     operator.pacing.look()
-    operator.pacing.accept(time.time())
+    operator.pacing.accept(operator.clock.now())
     announce_change(operator.pacing, operator.topic)
     with progress() as shown:
         shown.line(

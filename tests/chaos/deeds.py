@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from kontext_cli.errors import CommandError
+from kontext_cli.operate import Operator
 from kontext_local.segmind import Rule
 from tests.chaos.vendor import png
 
@@ -85,3 +88,29 @@ class Secret:
 
     def __str__(self) -> str:
         return f"the secret becomes {self.value}"
+
+
+@dataclass(frozen=True)
+class Decide:
+    """The operator decides what becomes of a pair's render; who finds nothing to decide is told so."""
+
+    prefix: str
+    what: Literal["resubmit", "adopt", "give up", "redeliver"]
+
+    def do(self, world: World) -> None:
+        world.operate(lambda operator: self._decide(operator, list(world.vendor.ledger.jobs)))
+
+    def _decide(self, operator: Operator, job_ids: list[str]) -> None:
+        with contextlib.suppress(CommandError):
+            match self.what:
+                case "resubmit":
+                    operator.resubmit(operator.undecided(self.prefix))
+                case "adopt" if job_ids:
+                    operator.adopt(operator.undecided(self.prefix), job_ids[-1])
+                case "give up":
+                    operator.give_up(operator.undecided(self.prefix))
+                case "redeliver":
+                    operator.deliver_again(operator.paid(self.prefix))
+
+    def __str__(self) -> str:
+        return f"the operator about {self.prefix}: {self.what}"

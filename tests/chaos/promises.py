@@ -17,6 +17,7 @@ from kontext.errors import CODES
 from kontext_local.segmind.jobs import Job
 from kontext_local.segmind.ledger import Post
 from kontext_local.segmind.padding import padded
+from tests.chaos.deeds import Decide
 from tests.chaos.dropped import dropped, prefixes
 from tests.chaos.outside import Call, Fault
 from tests.chaos.vendor import picture
@@ -61,6 +62,10 @@ class Evidence:
             events[event["id"]].append(event)
         return events
 
+    def decided(self, decision: Decide) -> int:
+        """How often an operator has decided this."""
+        return sum(step.deed == decision for step in self.world.schedule.steps)
+
     def running_jobs(self) -> Iterator[tuple[Render, Job]]:
         """Every job that has not failed, with its render; of nobody's, with none."""
         for render in (*self.renders, {"render_id": ""}):
@@ -102,10 +107,11 @@ def at_most_one_paid_job_per_render(seen: Evidence) -> Broken:
     for render in seen.renders:
         jobs = seen.jobs[render["render_id"]]
         paid = [job.request_id for job in jobs if job.charged]
-        if len(paid) > 1 + _said(render, "expired"):
+        allowed = 1 + _said(render, "expired") + seen.decided(Decide(render["prefix"], "resubmit"))
+        if len(paid) > allowed:
             yield f"{render['prefix']} was paid {len(paid)} times: {', '.join(paid)}"
         running = [job for job in jobs if job.state != "FAILED"]
-        if len(running) > 1 + _said(render, "expired"):
+        if len(running) > allowed:
             yield f"{render['prefix']} was accepted {len(running)} times"
     for job in seen.jobs[""]:
         yield f"no record knows the job {job.request_id} ({job.parameters.prompt})"
@@ -119,7 +125,8 @@ def what_is_dropped_once_is_paid_once(seen: Evidence) -> Broken:
     for prefix, times in paid.items():
         drops = [drop for drop in seen.world.drops if drop.key.startswith(prefix)]
         once = len({drop.key for drop in drops}) == len(drops) and sum(drop.has_prompt for drop in drops) <= 1
-        if times > 1 and once and max(drops).at - min(drops).at < settle:
+        allowed = 1 + seen.decided(Decide(prefix, "resubmit"))
+        if times > allowed and once and max(drops).at - min(drops).at < settle:
             yield f"{prefix} was dropped once, and paid for {times} times"
 
 
@@ -207,7 +214,7 @@ def the_ledger_agrees(seen: Evidence) -> Broken:
     for entry in seen.ledger:
         total.update({name: value for name, value in entry.items() if name not in ("pk", "sk")})
     paid = [render for render in seen.renders if render["status"] == "DELIVERED" or _error(render) == "delivery"]
-    unsure = [render for render in seen.renders if render["status"] == "UNCERTAIN"]
+    unsure = [render for render in seen.renders for _ in range(_unsettled(render))]
     expired = sum(_said(render, "expired") for render in seen.renders)
     cost = sum(render["cost"] for render in paid)
     expected = {
@@ -342,6 +349,12 @@ def _day_of_money(render: Render, job: Job) -> str:
 
 def _said(render: Render, code: str) -> int:
     return sum(entry.get("code") == code for entry in render["history"])
+
+
+def _unsettled(render: Render) -> int:
+    """How many of its attempts have ended without anyone knowing whether they were paid."""
+    said = [entry["what"] for entry in render["history"] if entry["what"] in ("uncertain", "accepted", "again")]
+    return sum(now == "uncertain" and then != "accepted" for now, then in zip(said, [*said[1:], ""], strict=True))
 
 
 def _speaks(key: str, prefix: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.chaos.deeds import Drop, Secret, account, image, request, vendor
+from tests.chaos.deeds import Decide, Drop, Secret, account, image, request, vendor
 from tests.chaos.outside import Fault
 from tests.chaos.world import Deed, Schedule, Step
 
@@ -158,6 +158,23 @@ SCENARIOS: dict[str, Scenario] = {
         ),
         scenario("the answer is lost", (0.0, vendor(drop=True, accept=True, times=None)), *pair(), end="UNCERTAIN"),
         scenario("the request is lost", (0.0, vendor(drop=True, times=None)), *pair(), end="UNCERTAIN"),
+        *(
+            scenario(
+                f"the answer is lost, and the operator says: {what}",
+                (0.0, vendor(drop=True, accept=True)),
+                *pair(),
+                (100.0, Decide(TAJ, what)),
+                (700.0, Decide(TAJ, what)),
+                end="FAILED given_up" if what == "give up" else None,
+            )
+            for what in ("resubmit", "adopt", "give up")
+        ),
+        scenario(
+            "delivered by the operator",
+            (0.0, vendor(on="output", status=503, times=9)),
+            *pair(),
+            (2000.0, Decide(TAJ, "redeliver")),
+        ),
         scenario("slow", (0.0, vendor(inference=3000.0)), *pair()),
         scenario(
             "slower than the record's life", (0.0, vendor(inference=4000.0, times=None)), *pair(), end="FAILED expired"

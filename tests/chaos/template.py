@@ -49,6 +49,11 @@ class Template:
         return list(policy["PolicyDocument"]["Statement"])
 
     @property
+    def outputs(self) -> dict[str, str]:
+        """What the stack tells operators of itself."""
+        return {name: self._resolved(one["Value"]) for name, one in _parsed()["Outputs"].items()}
+
+    @property
     def queue(self) -> dict[str, Any]:
         """The upload queue's properties."""
         return dict(self._resources["UploadQueue"]["Properties"])

@@ -23,6 +23,8 @@ from kontext.learning import Learning
 from kontext.outputs import Outputs, Upload
 from kontext.schedule import Progress
 from kontext.table import Table
+from kontext_cli.operate import Operator
+from kontext_cli.target import Target
 from kontext_local.segmind import Lognormal, Segmind, Settings
 from tests.chaos import sqs
 from tests.chaos.aws import Client, Secrets, Topic
@@ -40,6 +42,7 @@ _USUAL = {"segmind": 0.2, "s3": 0.03}
 _USUAL_SECONDS = 0.01
 _KNOWN_BY_HEART = 20_000
 _LONGER_THAN_A_BATCH = 20
+_A_COMMAND_SECONDS = 120.0
 
 
 class Deed(Protocol):
@@ -106,9 +109,21 @@ class World:
         self.executions = Executions(self.stage, self.template.workflow, self.invoke)
         self.invocations = 0
         self.problem: str | None = None
+        self._services: dict[str, Any] = {
+            "dynamodb": self.dynamodb,
+            "s3": self.s3,
+            "sqs": self.queue,
+            "sns": self.topic,
+            "stepfunctions": self.executions,
+            "secretsmanager": self.secrets,
+        }
         self._idle: dict[str, list[Sandbox]] = {}
         self._functions = {name: self.template.function(name) for name in FUNCTIONS}
         self.drops: list[Dropping] = []
+
+    def client(self, service: str) -> Any:
+        """A client whose calls count, and may go wrong."""
+        return Client(self.outside, service, self._services[service])
 
     @property
     def table(self) -> Table:
@@ -171,6 +186,16 @@ class World:
         work = lambda: handler(event, context, via=sandbox)  # noqa: E731
         self.stage.process(f"{function.module} {self.invocations}", work, function.timeout, over)
 
+    def operate(self, decide: Callable[[Operator], object]) -> None:
+        """Let a person decide something, with a command that may die on the way; then it is given again."""
+        operator = Operator(Target("chaos", self.template.outputs, self.client), self.clock)
+
+        def ended(_: Any, problem: BaseException | None) -> None:
+            if problem:
+                self.stage.at(self.stage.now + _A_COMMAND_SECONDS, lambda: self.operate(decide))
+
+        self.stage.process("operator", lambda: decide(operator), _A_COMMAND_SECONDS, ended)
+
     def _deliver(self, batch: list[sqs.Message], answered: sqs.Answered) -> None:
         self.invoke("SubmitFunction", sqs.event(batch), answered)
 
@@ -206,18 +231,10 @@ class Sandbox(Connections):
 
     def __init__(self, world: World, function: Function) -> None:
         super().__init__(function.environment, world.clock, world.transport)
-        self._services: dict[str, Any] = {
-            "dynamodb": world.dynamodb,
-            "s3": world.s3,
-            "sqs": world.queue,
-            "sns": world.topic,
-            "stepfunctions": world.executions,
-            "secretsmanager": world.secrets,
-        }
-        self._outside = world.outside
+        self._world = world
 
     def client(self, service: str) -> Any:
-        return Client(self._outside, service, self._services[service])
+        return self._world.client(service)
 
     @cached_property
     def learning(self) -> Learning:
