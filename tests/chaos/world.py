@@ -109,7 +109,13 @@ class World:
         self.executions = Executions(self.stage, self.template.workflow, self.invoke)
         self.invocations = 0
         self.problem: str | None = None
-        self._services: dict[str, Any] = {
+        self._idle: dict[str, list[Sandbox]] = {}
+        self._functions = {name: self.template.function(name) for name in FUNCTIONS}
+        self.drops: list[Dropping] = []
+
+    def client(self, service: str) -> Any:
+        """A client whose calls count, and may go wrong."""
+        services: dict[str, Any] = {
             "dynamodb": self.dynamodb,
             "s3": self.s3,
             "sqs": self.queue,
@@ -117,13 +123,7 @@ class World:
             "stepfunctions": self.executions,
             "secretsmanager": self.secrets,
         }
-        self._idle: dict[str, list[Sandbox]] = {}
-        self._functions = {name: self.template.function(name) for name in FUNCTIONS}
-        self.drops: list[Dropping] = []
-
-    def client(self, service: str) -> Any:
-        """A client whose calls count, and may go wrong."""
-        return Client(self.outside, service, self._services[service])
+        return Client(self.outside, service, services[service])
 
     @property
     def table(self) -> Table:
