@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from kontext.renders import LEASE_SECONDS
+from kontext.schedule import LONGEST_STAY_SECONDS
+from kontext.segmind import ANSWER_SECONDS
 from kontext.schedule import DEFAULT_DEADLINE, DEFAULT_LOOK_COST
 
 Json = dict[str, Any]
@@ -194,6 +196,12 @@ def test_a_submitter_ends_before_its_lease_and_its_lease_before_its_message_retu
     # A claim can be made as late as the function lives, and its lease begins then.
     assert timeout < LEASE_SECONDS
     assert timeout + LEASE_SECONDS < visibility
+
+
+def test_poll_outlives_its_longest_stay_and_a_last_look_whose_answers_drip(functions: dict[str, Json]) -> None:
+    longest = LONGEST_STAY_SECONDS + 2 * ANSWER_SECONDS  # the status, and then the result
+
+    assert functions["PollFunction"]["Timeout"] >= longest + 10
 
 
 def test_the_queue_is_told_which_messages_failed(functions: dict[str, Json]) -> None:
