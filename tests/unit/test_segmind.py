@@ -185,6 +185,29 @@ def test_an_answer_that_drips_is_given_up() -> None:
     assert ANSWER_SECONDS < 45
 
 
+@pytest.mark.parametrize(
+    "repeated",
+    ["SG_0123456789abcdef", "\\u0053G_0123456789abcdef", "SG\\u005F0123\\u003456789abcdef"],
+    ids=["as it is", "one escape", "more escapes"],
+)
+def test_an_answer_that_repeats_the_key_in_any_form_does_not_carry_it_further(repeated: str) -> None:
+    network = Network(says(200, text=f'{{"status": "FAILED", "error": "a \\\\u0041 \\u0022 {repeated} b"}}'))
+
+    look = network.client().look(ID)
+
+    assert look.error == 'a \\u0041 " ... b'
+
+
+def test_an_answer_cannot_leave_a_cookie_behind() -> None:
+    network = Network(says(200, status="QUEUED", headers={"set-cookie": "a=b; Path=/"}))
+    client = network.client()
+
+    for _ in range(2):
+        client.look(ID)
+
+    assert [request.headers.get("cookie") for request in network.requests] == [None, None]
+
+
 def test_a_replaced_key_is_used_without_a_restart() -> None:
     network = Network(says(401, error="Unauthorized"), says(200, request_id=ID))
     asked: list[bool] = []

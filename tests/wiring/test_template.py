@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from kontext.renders import LEASE_SECONDS
-from kontext.schedule import LONGEST_STAY_SECONDS
+from kontext.schedule import DEFAULT_DEADLINE, DEFAULT_LOOK_COST, LONGEST_STAY_SECONDS
 from kontext.segmind import ANSWER_SECONDS
-from kontext.schedule import DEFAULT_DEADLINE, DEFAULT_LOOK_COST
 
 Json = dict[str, Any]
 

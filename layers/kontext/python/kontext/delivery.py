@@ -17,7 +17,7 @@ import httpx
 
 from kontext import addresses, images
 from kontext.errors import DeliveryError
-from kontext.network import DEADLINE, BoundedTransport
+from kontext.network import DEADLINE, BoundedTransport, no_cookies
 from kontext.outputs import PART_BYTES, Condition, Outputs
 from kontext.whole import Damaged, Reader, TooLarge
 
@@ -79,7 +79,9 @@ class Delivery:
         self.allowed = allowed
         way = transport or BoundedTransport(httpx.create_ssl_context(trust_env=False), allowed.addresses)
         headers = {"user-agent": "kontext-drop", "accept-encoding": "identity"}
-        self._http = httpx.Client(timeout=_TIMEOUT, transport=way, headers=headers, trust_env=False)
+        self._http = httpx.Client(
+            timeout=_TIMEOUT, transport=way, headers=headers, cookies=no_cookies(), trust_env=False
+        )
 
     def copy(
         self, url: str, key: str, output_format: str, metadata: dict[str, str], condition: Condition

@@ -3,6 +3,7 @@
 import ssl
 import time
 from collections.abc import Callable, Iterable
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpcore
@@ -17,6 +18,11 @@ KEPT_SECONDS = 5.0
 Addresses = Callable[[str, int], list[str]]
 """From host name and port to the addresses to connect to, in order. May raise OSError, or whatever shall reach the
 caller."""
+
+
+def no_cookies() -> CookieJar:
+    """A jar that keeps nothing: what one render's answer sets is not sent with the next one's requests."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
 
 
 class BoundedTransport(httpx.HTTPTransport):

@@ -28,7 +28,7 @@ from kontext.errors import (
     SegmindError,
     Unavailable,
 )
-from kontext.network import DEADLINE, BoundedTransport
+from kontext.network import DEADLINE, BoundedTransport, no_cookies
 from kontext.words import told
 
 MAX_ANSWER_BYTES = 1_000_000
@@ -39,6 +39,7 @@ ANSWER_SECONDS = 30.0
 _TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_ESCAPE = re.compile(rb"\\\\|\\u00([2-7][0-9A-Fa-f])")
 _METRICS = ("inference_time", "queue_time", "total_time", "cost", "remaining_credits")
 
 
@@ -218,7 +219,7 @@ class _TooMuch(Exception):
 
 def _client(transport: httpx.BaseTransport) -> httpx.Client:
     headers = {"accept-encoding": "identity", "user-agent": "kontext-drop"}
-    return httpx.Client(headers=headers, timeout=_TIMEOUT, transport=transport, trust_env=False)
+    return httpx.Client(headers=headers, timeout=_TIMEOUT, transport=transport, cookies=no_cookies(), trust_env=False)
 
 
 def _read(response: httpx.Response, most: int, seconds: float) -> bytes:
@@ -232,8 +233,15 @@ def _read(response: httpx.Response, most: int, seconds: float) -> bytes:
 
 
 def _without(key: str, answer: bytes) -> bytes:
-    # An answer that repeats the key must not carry it into the record, an event or a log.
+    # An answer that repeats the key, also in JSON's escapes, must not carry it into the record, an event or a log.
+    if answer.lstrip()[:1] in (b"{", b"["):
+        answer = _ESCAPE.sub(_letter, answer)
     return answer.replace(key.encode(), b"...") if len(key) > 12 else answer
+
+
+def _letter(escape: re.Match[bytes]) -> bytes:
+    letter = bytes.fromhex(escape[1].decode()) if escape[1] else b"\\"
+    return escape[0] if letter in (b"\\", b'"') else letter
 
 
 def _unpacked(response: httpx.Response, most: int) -> Iterator[bytes]:
@@ -344,7 +352,7 @@ def _number(value: Any) -> float | None:
 
 def _first_url(value: Any, depth: int = 4) -> str | None:
     if isinstance(value, str):
-        return value if re.fullmatch(r"https?://[!-~]{1,4000}", value) else None
+        return value if re.fullmatch(r"https?://[!-~]{1,4000}", value, re.IGNORECASE) else None
     if depth == 0 or not isinstance(value, dict | list):
         return None
     inner = value if isinstance(value, list) else [value[name] for name in ("url", *value) if name in value]
