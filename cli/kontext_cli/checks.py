@@ -14,6 +14,7 @@ from kontext.errors import REASONS, AccountRefused, SegmindError
 from kontext.pacing import PAUSED, Pacing, Rate
 from kontext.renders import LEASE_SECONDS
 from kontext.table import Item, Table
+from kontext_cli.operate import about
 from kontext_cli.records import moment
 from kontext_cli.resources import description, parameters, physical_ids, stack_name
 from kontext_cli.target import LOCAL, Target
@@ -209,9 +210,11 @@ def dead_letters(patient: Patient) -> Iterator[Finding]:
         return
     url = patient.target.output("DeadLetterQueueUrl")
     answer = patient.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=1, VisibilityTimeout=0)
-    died = [letters.of(patient.table, one["MessageId"]).get("reason", "unknown") for one in answer.get("Messages", ())]
-    says = f"{count}; one died of: {died[0] if died else 'unknown'}"
-    yield Finding("dead letters", "wrong", says, "Remove the cause, then `kontext redrive` moves them back.")
+    died = [
+        f"; one is about {about(one['Body'])} and died of {letters.of(patient.table, one['MessageId']).get('reason')}"
+        for one in answer.get("Messages", ())
+    ]
+    yield Finding("dead letters", "wrong", f"{count}{''.join(died)}", REMEDY_DEAD)
 
 
 def stuck_renders(patient: Patient) -> Iterator[Finding]:
@@ -226,6 +229,10 @@ def stuck_renders(patient: Patient) -> Iterator[Finding]:
         yield Finding("renders", "good", "none needs a hand")
 
 
+REMEDY_DEAD = (
+    "Remove the cause, then `kontext redrive` moves them back. A message that is no drop of ours can be deleted: "
+    "purge the dead-letter queue."
+)
 REMEDY_UNCERTAIN = (
     "Look for each in Segmind's console, then `kontext resolve PREFIX`: --request-id ID if it is there, else "
     "--resubmit or --give-up."

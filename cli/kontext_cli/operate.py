@@ -161,7 +161,7 @@ def redrive(*, stack: str | None, as_json: bool) -> int:
             reason = letters.of(operator.table, letter["MessageId"]).get("reason", "unknown")
             sqs.send_message(QueueUrl=chosen.output("UploadQueueUrl"), MessageBody=letter["Body"])
             sqs.delete_message(QueueUrl=chosen.output("DeadLetterQueueUrl"), ReceiptHandle=letter["ReceiptHandle"])
-            moved.append({"message_id": letter["MessageId"], "about": _about(letter["Body"]), "reason": reason})
+            moved.append({"message_id": letter["MessageId"], "about": about(letter["Body"]), "reason": reason})
             shown.line(f"moved back: {moved[-1]['about']} (it died of: {reason})", style=None)
         shown.line(f"{len(moved)} dead letters moved back")
     if as_json:
@@ -212,7 +212,8 @@ def _letters(sqs: Any, queue_url: str) -> Iterator[dict[str, Any]]:
         yield from found
 
 
-def _about(body: str) -> str:
+def about(body: str) -> str:
+    """What a message is about: pairs, objects, or how it begins if it is none of ours."""
     try:
         told = json.loads(body)
         if "wake" in told:

@@ -222,7 +222,7 @@ def test_a_dead_letter_says_what_it_died_of(ward: Ward) -> None:
     found = the_one(ward.find(checks.dead_letters))
 
     sqs.purge_queue(QueueUrl=url)
-    assert found.says == "1; one died of: ValueError: no JSON"
+    assert found.says == "1; one is about poison and died of ValueError: no JSON"
     assert "kontext redrive" in str(found.remedy)
 
 
