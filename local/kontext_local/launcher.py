@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ SWEEP = "import shutil, sys; sys.stdin.read(); shutil.rmtree(sys.argv[1], ignore
 def main() -> None:
     """Start the cloud; returns when it is stopped by SIGTERM."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    let_wildcards_match_line_ends()
     for record in sys.argv[1:]:
         record_decisions(Path(record))
     del sys.argv[1:]  # MiniStack reads them too
@@ -63,6 +65,17 @@ def record_decisions(path: Path) -> None:
         return denied
 
     iam_evaluator.enforce = recording
+
+
+def let_wildcards_match_line_ends() -> None:
+    """Let `bucket/*` in a policy stand for a key with line feeds too, as in AWS; MiniStack 1.5.33 would refuse it."""
+    compiled: Callable[[str, bool], re.Pattern[str]] = iam_evaluator._fnmatch_compile
+
+    def compiling(pattern: str, ignore_case: bool) -> re.Pattern[str]:
+        usual = compiled(pattern, ignore_case)
+        return re.compile(usual.pattern, usual.flags | re.DOTALL)
+
+    iam_evaluator._fnmatch_compile = compiling
 
 
 def _role_of(access_key_id: str) -> str | None:

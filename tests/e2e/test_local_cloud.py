@@ -30,7 +30,11 @@ time.sleep(600)
 """
 ROLE = "arn:aws:iam::000000000000:role/reader"
 TRUST = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
-READ = {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::seen"}
+READ = {
+    "Effect": "Allow",
+    "Action": ["s3:ListBucket", "s3:GetObject"],
+    "Resource": ["arn:aws:s3:::seen", "arn:aws:s3:::seen/*"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +69,12 @@ def test_a_role_may_do_what_its_policy_allows_and_nothing_else(as_reader: Any) -
     assert allowed["KeyCount"] == 0
     with pytest.raises(ClientError, match="AccessDenied"):
         as_reader.list_objects_v2(Bucket="unseen")
+
+
+def test_a_role_may_read_a_key_of_several_lines_where_it_may_read_any(aws: cloud.Cloud, as_reader: Any) -> None:
+    aws.client("s3").put_object(Bucket="seen", Key="a\nb\r\n/1.png", Body=b"x")
+
+    assert as_reader.get_object(Bucket="seen", Key="a\nb\r\n/1.png")["Body"].read() == b"x"
 
 
 def test_every_decision_about_a_role_can_be_recorded(as_reader: Any, record: Path) -> None:
