@@ -200,6 +200,7 @@ class Batch:
     def decide(self, pair: drops.Pair, now: float) -> drops.Decision:
         """What to do with a pair, with the images that its request names."""
         try:
+            drops.check_links(pair, self.via.outputs.bucket)
             named = {key: self.via.inputs.read(key, "image") for key in drops.named_keys(pair)}
             return drops.decide(pair, named, self.via.defaults, now)
         except BadDrop as bad:

@@ -29,8 +29,8 @@ _LASTS = re.compile(r"for ever|for long|without end before")
 
 
 def sample(every: int) -> list[Case]:
-    """What is played in real time: all that is about roles and sockets, and each so-many-th of what else can be."""
-    always = [*cases("roles"), *cases("sockets")]
+    """What is played in real time: roles, sockets and keys, and each so-many-th of what else can be."""
+    always = [*cases("roles"), *cases("sockets"), *(one for one in cases("keys") if _is_quick(one))]
     return [*[one for one in cases() if one not in always and _is_quick(one)][::every], *always]
 
 

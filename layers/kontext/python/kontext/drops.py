@@ -7,6 +7,7 @@ it.
 
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from kontext import pairs, request, words
 from kontext.errors import BadDrop
@@ -101,6 +102,19 @@ def named_keys(pair: Pair) -> tuple[str, ...]:
     )
 
 
+def check_links(pair: Pair, output_bucket: str) -> None:
+    """See that no result is an input again, by whatever link.
+
+    Raises:
+        BadDrop: the request links to the output bucket.
+    """
+    asked = pair.parts.get("request", {}).get("parameters", {})
+    for name in ("input_image_1", "input_image_2"):
+        if output_bucket.lower() in unquote(asked.get(name, "")).lower():
+            told = f"request.json: {name} leads to the output bucket; copy the picture to the input bucket to use it"
+            raise BadDrop("invalid_request", told)
+
+
 def decide(pair: Pair, named: dict[str, Read | None], defaults: Defaults, now: float) -> Decision:
     """What to do with a pair at the time `now`. `named`: what was read from each of its `named_keys`."""
     parts = pair.parts
@@ -154,7 +168,9 @@ def _key_named(pair: Pair, field: str, name: str) -> str:
             raise ValueError("must be an https URL, or name an object of the input bucket")
         return pairs.resolve_name(pair.prefix, name)
     except ValueError as problem:
-        raise BadDrop("invalid_request", f"request.json: {field} is {name[:80]!r}; it {problem}") from problem
+        raise BadDrop(
+            "invalid_request", f"request.json: {field} is {words.masked(name)[:80]!r}; it {problem}"
+        ) from problem
 
 
 class Drops:

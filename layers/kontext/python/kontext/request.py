@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kontext import addresses
+from kontext import addresses, words
 from kontext.errors import BadDrop
 
 Parameters = dict[str, Any]
@@ -24,6 +24,7 @@ _INTEGERS = ("safety_tolerance", "seed")
 _IMAGES = ("input_image_1", "input_image_2")
 _LIKE_A_URL = re.compile(r".*://|(?:https?|data|file|blob|javascript):", re.IGNORECASE | re.DOTALL)
 _DIGITS = 40
+_MOST_SHOWN = 1000
 
 
 def parse_request(body: bytes) -> Parameters:
@@ -190,7 +191,7 @@ def _invalid(message: str) -> BadDrop:
 
 def _shown(value: Any) -> str:
     try:
-        text = json.dumps(value, ensure_ascii=True, default=str)
+        text = words.masked(json.dumps(value, ensure_ascii=True, default=str)[:_MOST_SHOWN])
     except RecursionError:
         return "something nested deeply"
     return text if len(text) <= 80 else f"{text[:77]}..."

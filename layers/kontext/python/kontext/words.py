@@ -46,10 +46,15 @@ def told(text: str, most: int = 500) -> str:
 
     Its message may repeat our request, and with it the signed links to the images.
     """
-    for secret, instead in _SECRETS:
-        text = secret.sub(instead, text[: 20 * most])
-    line = shown(" ".join(text.split()))
+    line = shown(" ".join(masked(text[: 20 * most]).split()))
     return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def masked(text: str) -> str:
+    """A text without what could be a signature or an API key."""
+    for secret, instead in _SECRETS:
+        text = secret.sub(instead, text)
+    return text
 
 
 def _escaped(found: re.Match[str]) -> str:
