@@ -59,7 +59,7 @@ life: $(READY) ## update a stack with renders in flight, run two side by side, r
 	$(BIN)/pytest tests/e2e/life.py -s
 
 .PHONY: fuzz
-fuzz: $(READY) ## feed the parsers what coverage-guided chance comes up with, for FUZZ_SECONDS (600)
+fuzz: $(VENV)/.fuzz ## feed the parsers what coverage-guided chance comes up with, for FUZZ_SECONDS (600)
 	@PYTHONPATH=.:functions $(BIN)/python -m tests.fuzz
 
 .PHONY: hostile
@@ -85,11 +85,16 @@ $(AUDIT_READY): $(READY) requirements/audit.txt
 	@$(BIN)/uv pip install --quiet --python $(AUDIT)/bin/python --require-hashes -r requirements/audit.txt
 	@touch $@
 
+$(VENV)/.fuzz: $(READY) requirements/fuzz.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/fuzz.txt
+	@touch $@
+
 .PHONY: lock
 lock: $(READY) ## resolve the locked dependencies anew
 	cd layers/dependencies && ../../$(BIN)/uv pip compile $(COMPILE) requirements.in -o requirements.txt
 	cd requirements && ../$(BIN)/uv pip compile $(COMPILE) bootstrap.in -o bootstrap.txt
 	cd requirements && ../$(BIN)/uv pip compile $(COMPILE) dev.in -o dev.txt
 	cd requirements && ../$(BIN)/uv pip compile $(COMPILE) audit.in -o audit.txt
+	cd requirements && ../$(BIN)/uv pip compile $(COMPILE) fuzz.in -o fuzz.txt
 COMPILE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--upgrade --quiet --custom-compile-command "make lock"
