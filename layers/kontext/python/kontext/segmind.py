@@ -40,6 +40,7 @@ _TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _ESCAPE = re.compile(rb"\\\\|\\u00([2-7][0-9A-Fa-f])")
+_ACCEPTED = ("QUEUED", "PROCESSING", "COMPLETED")
 _METRICS = ("inference_time", "queue_time", "total_time", "cost", "remaining_credits")
 
 
@@ -261,7 +262,10 @@ def _unpacked(response: httpx.Response, most: int) -> Iterator[bytes]:
 
 
 def _refusal_of_post(status: int, headers: httpx.Headers, body: bytes) -> SegmindError:
-    message = _message(_object(body)) or f"HTTP {status}"
+    answer = _object(body)
+    message = _message(answer) or f"HTTP {status}"
+    if isinstance(answer.get("request_id"), str) and str(answer.get("status")).upper() in _ACCEPTED:
+        return Ambiguous(f"Segmind refused the request and named a job for it at once: {message}", status)
     if status in (404, 410):
         return RequestRefused(message, status, "model_unavailable")
     if status in (408, 425, 500, 502, 503):
