@@ -1,5 +1,6 @@
 """What an image is, told from its first and last bytes: its extension and its content type are only claims."""
 
+import re
 import struct
 import zlib
 from dataclasses import dataclass, field
@@ -15,6 +16,10 @@ _JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PNG_END = b"IEND\xaeB`\x82"
 _JPEG_END = b"\xff\xd9"
 _VIDEO_BEHIND = (b"MotionPhoto", b"MicroVideo")  # in the XMP of a JPEG that a telephone has put a video behind
+_OTHER_BEHIND = re.compile(
+    rb"PK\x03\x04|PK\x05\x06|Rar!\x1a\x07|7z\xbc\xaf|\x7fELF|%PDF-|<(?:!doctype|html|head|body|script|svg|iframe|\?php)",
+    re.IGNORECASE,
+)
 _ANIMATED_WEBP = 0x02
 _OTHERS = (
     (b"GIF8", 0, "a GIF"),
@@ -67,19 +72,26 @@ def check_end(image: Image, head: bytes, tail: bytes, size: int) -> None:
     """See that an image of `size` bytes is whole, by its last `TAIL_BYTES`. What was in between is not seen.
 
     Raises:
-        ValueError: it is cut off, or something else is appended to it.
+        ValueError: it is cut off, or something else is appended to it, or it is something else as well.
     """
+    behind = _behind(image, head, tail, size)
+    if behind is None:
+        raise ValueError("it is cut off, or something else is appended to it")
+    if _OTHER_BEHIND.search(behind) or b"%PDF-" in head[:1024]:
+        raise ValueError("it is also something else: an archive, a document, a web page or a program is appended to it")
+
+
+def _behind(image: Image, head: bytes, tail: bytes, size: int) -> bytes | None:
+    """What stands behind the image's end; None if its end is not there."""
     if image.kind == "webp":
         stated = 8 + int.from_bytes(head[4:8], "little")
-        whole = stated <= size <= stated + TAIL_BYTES
-    elif image.kind == "png":
-        whole = _PNG_END in tail
-    else:
-        # A thumbnail's end must not be taken for the picture's; within the picture itself the bytes cannot occur.
-        behind_size = tail[max(0, len(tail) - (size - image.known_at)) :]
-        whole = _JPEG_END in behind_size or any(mark in head for mark in _VIDEO_BEHIND)
-    if not whole:
-        raise ValueError("it is cut off, or something else is appended to it")
+        return tail[len(tail) - (size - stated) :] if stated <= size <= stated + len(tail) else None
+    # A thumbnail's end must not be taken for the picture's; within the picture itself the bytes cannot occur.
+    mark, known_at = (_PNG_END, 0) if image.kind == "png" else (_JPEG_END, image.known_at)
+    _, end, behind = tail[max(0, len(tail) - (size - known_at)) :].partition(mark)
+    if end or any(mark in head for mark in _VIDEO_BEHIND):
+        return behind
+    return None
 
 
 def kind_of(head: bytes) -> str | None:
