@@ -17,6 +17,9 @@ import pytest
 
 from kontext.pacing import RECHECK_SECONDS
 from kontext.parking import MAX_DELAY_SECONDS
+from kontext_cli.checks import Patient
+from kontext_cli.doctor import examine
+from kontext_cli.explain import Story, the_pair
 from kontext_cli.subscriber import Subscriber
 from tests.e2e.scene import Measured, Scene
 
@@ -188,6 +191,18 @@ PROOFS: dict[str, tuple[Callable[[Scene, Eventually], list[Measured]], ...]] = {
 }
 """For each alarm what makes it ring. A new alarm needs a line here."""
 
+DIAGNOSES: dict[Callable[..., list[Measured]], tuple[str, str, str | None]] = {
+    wrong_key: ("API key", "aws secretsmanager put-secret-value --secret-id arn:", "wrong-key"),
+    no_credits: ("credits", "Top the account up", "no-credits"),
+    forbidden: ("gate", "Have the model allowed", "forbidden"),
+    spend_limit: ("gate", "raise the stack's DailySpendLimit", "spend-limit"),
+    segmind_down: ("gate", "go on by themselves when Segmind answers again", "down"),
+    lost_answer: ("renders", "`kontext resolve PREFIX`", "lost"),
+    undelivered: ("renders", "`kontext redeliver --all`", "elsewhere"),
+    dead_letter: ("dead letters", "`kontext redrive`", None),
+}
+"""What `kontext doctor` finds while the cause lasts and advises, and the pair whose story says it too."""
+
 
 def test_every_alarm_of_the_stack_is_proved(scene: Scene) -> None:
     alarms = {name for name in scene.ids if name.endswith("Alarm")}
@@ -212,6 +227,17 @@ def test_an_alarm_rings(
     call = eventually(lambda: _call_of(scene.ids[alarm], operator), "the call", 10)
     assert call["NewStateValue"] == "ALARM"
     assert f"docs/operations.md#{alarm.lower()}" in call["AlarmDescription"]
+    if diagnosis := DIAGNOSES.get(cause):
+        assert_that_one_step_leads_to_the_remedy(scene, *diagnosis)
+
+
+def assert_that_one_step_leads_to_the_remedy(scene: Scene, check: str, remedy: str, pair: str | None) -> None:
+    wrong = [one for one in examine(Patient(scene.target)) if one.state == "wrong"]
+    assert [one for one in wrong if one.check == check and remedy in str(one.remedy)], wrong
+    if pair:
+        story = Story(scene.target, the_pair(scene.target, pair)).told()
+        assert story["now"]["remedy"], story
+        assert any(told in f"{one.says} {one.remedy}" for told in (story["now"]["remedy"], f"{pair}/") for one in wrong)
 
 
 def test_a_delivered_pair_rings_nothing(scene: Scene, eventually: Eventually) -> None:
