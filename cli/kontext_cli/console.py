@@ -12,6 +12,9 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
+from rich.text import Text
+
+from kontext.words import visible
 
 
 class Progress:
@@ -49,9 +52,17 @@ class Progress:
             self.line(escape(text))
 
 
+class Visible(Console):
+    """A console on which a key or a message cannot move the cursor, turn the text or hide a part of it."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Take a text with markup."""
+        return super().render_str(visible(text), **options)
+
+
 def terminal(*, stderr: bool = False) -> Console:
     """Where to print. Without emoji: rich would make `㊙` of the `:secret:` in an ARN."""
-    return Console(stderr=stderr, emoji=False, highlight=False)
+    return Visible(stderr=stderr, emoji=False, highlight=False)
 
 
 @contextmanager

@@ -41,6 +41,11 @@ def shown(text: str) -> str:
     return _HIDDEN_IN_TEXT.sub(_escaped, text)
 
 
+def visible(text: str) -> str:
+    """A text of any number of lines: what else cannot be seen stands as its escape."""
+    return _HIDDEN_IN_JSON.sub(_escaped, text)
+
+
 def told(text: str, most: int = 500) -> str:
     """What somebody else's server said, as a line of at most `most` characters, without signatures and keys.
 
