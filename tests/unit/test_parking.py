@@ -87,6 +87,17 @@ def test_near_waits_travel_alone_and_far_ones_together(queue: Queue) -> None:
     assert sum(queue.wakes, []) == [*near, *far]  # noqa: RUF017
 
 
+@pytest.mark.parametrize("letters", ["\x01" * 1018, "😀" * 254], ids=["control characters", "long letters"])
+def test_waits_with_the_longest_prefixes_travel_in_messages_that_a_queue_takes(queue: Queue, letters: str) -> None:
+    far = [Wake(f"{letters}/", NOW + 5000 + n, "r" * 24, "t" * 32) for n in range(PACK)]
+
+    Parking(queue, "url").send(far, NOW)  # type: ignore[arg-type]
+
+    assert sum(queue.wakes, []) == far  # noqa: RUF017
+    assert max(len(json.dumps([vars(wake) for wake in pack])) for pack in queue.wakes) < 262_000
+    assert len(queue.wakes) < PACK / 20
+
+
 def test_a_due_wait_is_worked_on_and_an_early_one_sent_on() -> None:
     early = Wake("early/", NOW + 500, "r2", "t2")
 

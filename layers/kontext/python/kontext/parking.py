@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 MAX_DELAY_SECONDS = 900
 PACK = 100
-"""With prefixes of 1,024 bytes about half of what a message may hold."""
+PACK_BYTES = 200_000
+"""A message may hold 262,144; a prefix of 1,024 bytes can take six times as many in JSON."""
 _EARLY_SECONDS = 1.0
 _GATHER_SECONDS = 60
 
@@ -92,9 +93,22 @@ def _packed(wakes: Sequence[Wake], now: float, together: bool) -> Iterator[tuple
     alone = [] if together else [wake for wake in wakes if wake.due <= now + MAX_DELAY_SECONDS]
     for wake in alone:
         yield _delay(wake, now), [wake]
-    for start in range(len(alone), len(wakes), PACK):
-        pack = list(wakes[start : start + PACK])
+    for pack in _packs(wakes[len(alone) :]):
         yield _delay(pack[0], now), pack
+
+
+def _packs(wakes: Sequence[Wake]) -> Iterator[list[Wake]]:
+    pack: list[Wake] = []
+    room = PACK_BYTES
+    for wake in wakes:
+        size = len(json.dumps(asdict(wake)))
+        if pack and (len(pack) == PACK or size > room):
+            yield pack
+            pack, room = [], PACK_BYTES
+        pack.append(wake)
+        room -= size
+    if pack:
+        yield pack
 
 
 def _delay(wake: Wake, now: float) -> int:
