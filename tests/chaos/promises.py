@@ -9,6 +9,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from kontext.clock import day
@@ -354,7 +355,7 @@ def _said(render: Render, code: str) -> int:
 def _unsettled(render: Render) -> int:
     """How many of its attempts have ended without anyone knowing whether they were paid."""
     said = [entry["what"] for entry in render["history"] if entry["what"] in ("uncertain", "accepted", "again")]
-    return sum(now == "uncertain" and then != "accepted" for now, then in zip(said, [*said[1:], ""], strict=True))
+    return sum(now == "uncertain" and then != "accepted" for now, then in pairwise([*said, ""]))
 
 
 def _speaks(key: str, prefix: str) -> bool:
