@@ -50,10 +50,8 @@ class Cloud:
 
     def stop(self) -> None:
         """End the cloud and every Lambda worker, and remove its temporary files."""
-        with contextlib.suppress(httpx.HTTPError):
-            # Without the reset a SIGTERM waits for the handlers that are still running.
-            httpx.post(f"{self.endpoint}/_ministack/reset", timeout=STOP_SECONDS)
-        end(self.process)
+        # It keeps nothing, and a SIGTERM would wait for the executions and handlers that are still running.
+        _kill_group(self.process)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Cloud:
@@ -171,6 +169,10 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(STOP_SECONDS)
+    _kill_group(process)
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
