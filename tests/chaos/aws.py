@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError, ReadTimeoutError
@@ -13,7 +13,7 @@ from tests.chaos import dynamodb, s3
 from tests.chaos.outside import EVERYWHERE, Manners, Outside
 from tests.chaos.stage import Stage
 
-READS = ("get_item", "query", "get_object", "head_object", "get_secret_value")
+READS = ("get_item", "query", "get_object", "head_object", "get_secret_value", "describe_stacks")
 _TROUBLE = {
     "dynamodb": ("InternalServerError", 500),
     "s3": ("SlowDown", 503),
@@ -21,6 +21,7 @@ _TROUBLE = {
     "sns": ("InternalError", 500),
     "stepfunctions": ("ThrottlingException", 400),
     "secretsmanager": ("InternalServiceError", 500),
+    "cloudformation": ("Throttling", 400),
 }
 
 
@@ -106,3 +107,14 @@ class Secrets:
 
     def get_secret_value(self, *, SecretId: str) -> Any:
         return {"SecretString": self.value}
+
+
+class CloudFormation:
+    """CloudFormation, which knows the stack's parameters."""
+
+    def __init__(self, parameters: Mapping[str, str]) -> None:
+        self.parameters = parameters
+
+    def describe_stacks(self, *, StackName: str) -> Any:
+        given = [{"ParameterKey": name, "ParameterValue": value} for name, value in self.parameters.items()]
+        return {"Stacks": [{"StackName": StackName, "Parameters": given}]}

@@ -27,7 +27,7 @@ from kontext_cli.operate import Operator
 from kontext_cli.target import Target
 from kontext_local.segmind import Lognormal, Segmind, Settings
 from tests.chaos import sqs
-from tests.chaos.aws import Client, Secrets, Topic
+from tests.chaos.aws import Client, CloudFormation, Secrets, Topic
 from tests.chaos.dynamodb import DynamoDB
 from tests.chaos.executions import Executions
 from tests.chaos.outside import Fault, Outside
@@ -122,6 +122,7 @@ class World:
             "sns": self.topic,
             "stepfunctions": self.executions,
             "secretsmanager": self.secrets,
+            "cloudformation": CloudFormation(self.template.parameters),
         }
         return Client(self.outside, service, services[service])
 
@@ -188,13 +189,13 @@ class World:
 
     def operate(self, decide: Callable[[Operator], object]) -> None:
         """Let a person decide something, with a command that may die on the way; then it is given again."""
-        operator = Operator(Target("chaos", self.template.outputs, self.client), self.clock)
+        target = Target("chaos", self.template.outputs, self.client)
 
         def ended(_: Any, problem: BaseException | None) -> None:
             if problem:
                 self.stage.at(self.stage.now + _A_COMMAND_SECONDS, lambda: self.operate(decide))
 
-        self.stage.process("operator", lambda: decide(operator), _A_COMMAND_SECONDS, ended)
+        self.stage.process("operator", lambda: decide(Operator(target, self.clock)), _A_COMMAND_SECONDS, ended)
 
     def _deliver(self, batch: list[sqs.Message], answered: sqs.Answered) -> None:
         self.invoke("SubmitFunction", sqs.event(batch), answered)
