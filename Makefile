@@ -47,8 +47,8 @@ chaos: $(READY) ## crash the pipeline at every call it makes, and hold it to its
 	@PYTHONPATH=.:functions $(BIN)/python -m tests.chaos $(RUN)
 
 .PHONY: bench
-bench: $(READY) ## measure time and cost, and write bench/report.md
-	@$(BIN)/python -m bench.report
+bench: $(READY) ## measure time and cost, and write bench/report.md (a quarter of an hour; PARTS="cloud …" for less)
+	@$(BIN)/python -m bench.report $(PARTS)
 
 .PHONY: soak
 soak: $(READY) ## 200 pairs at once and the other promises, on the embedded cloud (about ten minutes)

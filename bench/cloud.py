@@ -26,6 +26,7 @@ import numpy as np
 
 from bench import pollers
 from bench.part import Part
+from bench.workers import Workers
 from bench.workloads import Renders
 from kontext.table import Table
 from kontext_cli.subscriber import Subscriber
@@ -105,7 +106,7 @@ def measure(renders: int = RENDERS, every: float = EVERY_SECONDS) -> Part:
     ):
         target = Target(LOCAL, local.outputs, local.client)
         drops = Drops(local, plain)
-        with Subscriber(target) as subscriber:
+        with Subscriber(target) as subscriber, Workers(local.endpoint) as workers:
             for number in range(WARM_UP + renders):
                 threading.Thread(target=drops.drop, args=(f"pair-{number:03}",)).start()
                 time.sleep(every)
@@ -114,7 +115,10 @@ def measure(renders: int = RENDERS, every: float = EVERY_SECONDS) -> Part:
         table = Table(local.client("dynamodb"), local.outputs["RendersTable"])
         records = [item for item in table.scan() if item["sk"].startswith("render#")]
         pairs = sorted(_pairs(drops.at, ledger, records, told), key=lambda pair: pair.dropped)
-        return _part(pairs, ledger["gets"]["status"] / len(pairs), plain.latencies()[WARM_UP:])
+        taken = workers.taken(
+            {"SubmitFunction": 2 * len(pairs), "PollFunction": len(pairs), "FinalizeFunction": len(pairs)}
+        )
+        return _part(pairs, ledger["gets"]["status"] / len(pairs), plain.latencies()[WARM_UP:], taken)
 
 
 def _pairs(
@@ -147,7 +151,7 @@ def _told(subscriber: Subscriber, count: int) -> dict[str, float]:
     return found
 
 
-def _part(pairs: list[Pair], looks: float, plain: list[float]) -> Part:
+def _part(pairs: list[Pair], looks: float, plain: list[float], taken: dict[str, dict[str, float]]) -> Part:
     measured = pairs[WARM_UP:]
     times = Renders(np.array([pair.queued for pair in pairs]), np.array([pair.inference for pair in pairs]))
     simulated = pollers.learning(times)
@@ -160,6 +164,7 @@ def _part(pairs: list[Pair], looks: float, plain: list[float]) -> Part:
         "seen_to_event_s": _quantiles([pair.told - pair.seen for pair in measured]),
         "completed_to_event_s": _quantiles([pair.told - pair.completed for pair in measured]),
         "looks_per_render": looks,
+        "functions": taken,
         "simulated": {
             "mean_lag_s": float(simulated.lag[WARM_UP:].mean()),
             "p50_lag_s": float(np.median(simulated.lag[WARM_UP:])),
@@ -177,6 +182,7 @@ def _summary(figures: dict[str, Any]) -> dict[str, float]:
     return {
         "upload_to_post_p50_s": figures["upload_to_post_s"]["p50"],
         "plain_queue_p50_s": figures["plain_queue_s"]["p50"],
+        "lag_p50_s": figures["lag_s"]["p50"],
         "completed_to_event_p50_s": figures["completed_to_event_s"]["p50"],
         "seen_to_event_p50_s": figures["seen_to_event_s"]["p50"],
     }

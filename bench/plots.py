@@ -61,12 +61,12 @@ def lag_and_looks(
                 ms=3,
                 lw=1,
                 alpha=0.6,
-                label="… after 200 renders, other look costs",
+                label="after 200 renders, other look costs",
             )
         _points(axes, table[name])
         _log_axes(axes)
         axes.set(title=_title(name), xlabel="looks per render", ylabel="mean lag, s")
-    grid.flat[0].legend(loc="upper right")
+    grid.flat[0].legend(loc="lower left")
     grid.flat[-1].annotate(
         "the optimum here knows no status;\nthe pipeline restarts the clock\nwhen a render leaves the queue",
         (0.03, 0.05),
@@ -79,7 +79,14 @@ def lag_and_looks(
 def _points(axes: Any, rows: Mapping[str, Row]) -> None:
     ours = rows["this pipeline"]
     axes.plot(
-        ours.looks_per_render, ours.mean_lag_s, "*", ms=17, color=_OURS, label="this pipeline", zorder=5, mec="white"
+        ours.looks_per_render,
+        ours.mean_lag_s,
+        "*",
+        ms=17,
+        color=_OURS,
+        label="this pipeline, default setting",
+        zorder=5,
+        mec="white",
     )
     for way, one in rows.items():
         if way.startswith(("workflow", "SDK")):
@@ -104,7 +111,7 @@ def schedules(examples: Mapping[str, Example]) -> bytes:
         axes.fill_between(ages, density, color=_FAINT, alpha=0.5, lw=0)
         for looks, colour, low in ((example.learned, _OURS, 0.55), (example.best, _BEST, 0.02)):
             axes.vlines(looks, low * density.max(), (low + 0.4) * density.max(), color=colour, lw=1.3)
-        axes.set(xlim=(0, ages[-1]), title=name, xlabel="age of the render, s", yticks=[])
+        axes.set(xlim=(0, ages[-1]), title=_title(name), xlabel="age of the render, s", yticks=[])
         axes.grid(visible=False)
         axes.spines["left"].set_visible(False)
     handles = [

@@ -15,7 +15,7 @@ from bench.workloads import Floats, Renders
 from kontext.schedule import DEFAULT_LOOK_COST, Progress, looks, split, stays
 from kontext.sketch import Sketch
 
-_INVOCATION_SECONDS = 0.05
+_INVOCATION_SECONDS = 0.25  # mostly computing, with a fourteenth of a processor: see `memory.py`
 _LOOK_SECONDS = 0.1
 _EARLY_SECONDS = 1.5  # Wait counts whole seconds: Poll comes one to two seconds early, and sleeps
 _REFRESH = 100  # renders between two readings of the sketch, as by a warm Lambda that keeps it for two minutes

@@ -214,13 +214,28 @@ _HEAD = """\
 _INTRODUCTION = """\
 ## When to look
 
-{renders:,} renders of each workload in virtual time, the same ones for every way to look. *Lag* is the time from
-completion to the look that sees it; *lag ÷ optimum* compares with the least lag that any sequence of looks can have
-with that many looks, computed from the known distribution by another method. Images a minute hold if looks count
-against 50 requests a minute. Transitions and dollars are those of a whole render, by the price list in `prices.json`;
-what surrounds the looking ({around:.3f} of the dollars, equal for all) is measured: see the calls per pair.
+Every look is a request, and perhaps three state transitions of the workflow; every second between completion and the
+look that sees it, the *lag*, is a second that somebody waits. The pipeline learns how long renders take and computes
+the moments at which looking is worth most (Barlow, Hunter and Proschan, *Optimum checking procedures*, 1963). Here it
+is beside what is built usually, and beside the limit: *lag ÷ optimum* compares with the least lag that any sequence
+of so many looks can have, computed from the known distribution by another method (`optimum.py`).
 
 ![Lag against looks](lag-and-looks.png)
+
+{renders:,} renders of each workload in virtual time, the same ones for every way to look:
+
+- *this pipeline* starts from a prior and learns as it goes; *200 renders learned* has learned from those alone. It
+  makes several looks in one execution of Poll, sleeping in between; *one look per Poll* shows what that saves.
+- *optimum, distribution known*: the best fixed moments at the pipeline's price of a look.
+- *SDK wait()*: Segmind's own package, at its default of one second. It is charged as one Lambda of 128 MB that waits
+  as long as the render takes, with the pipeline's other costs; it survives no crash.
+- *workflow every … s*: the usual loop of Step Functions, one look a round.
+
+Images a minute hold if looks count against 50 requests a minute. Transitions and dollars are those of a whole render,
+by the price list in `prices.json`; what surrounds the looking ({around:.3f} of the dollars, equal for all) is counted:
+see the calls per pair. Two optima can be beaten: that of *queueing* knows the distribution of total times but no job's
+status, whereas the pipeline starts a queued job's clock when it leaves the queue; that of *drift* knows both halves
+as one distribution.
 
 ### After learning
 
@@ -235,11 +250,6 @@ mean 20 s and 100 of mean 35 s (right after the jump: {before}).
 ![After a jump](drift.png)
 
 {tables}
-
-The SDK is charged as one Lambda of 128 MB that waits as long as the render takes, with the pipeline's other costs; it
-survives no crash. Two optima can be beaten: that of *queueing* knows the distribution of total times but no job's
-status, whereas the pipeline starts a queued job's clock when it leaves the queue; that of *drift* knows both halves
-as one distribution.
 
 ![Dollars per 1,000 renders](cost.png)
 """

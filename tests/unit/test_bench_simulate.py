@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from segmind.v2 import DEFAULT_POLL_INTERVAL_S
 
-from bench import costs, pollers, report, simulate
+from bench import costs, pollers, simulate
 from bench.optimum import best_looks, evaluate, frontier
-from bench.part import Part
 from bench.workloads import DESCRIPTIONS, STATIONARY, Empirical, Renders, sample
 from kontext.schedule import BREAK_EVEN_SECONDS, LONGEST_STAY_SECONDS, Progress, looks
 from kontext.sketch import Sketch
@@ -140,17 +139,6 @@ def test_bursts_queue_and_leave_the_queue_in_turn():
 
     assert (burst.queue[:4] == 0).all()
     assert burst.queue.mean() > 30
-
-
-def test_a_part_joins_the_report_beside_the_others(tmp_path):
-    report.write(tmp_path, "layer", Part({"layer_zip_mb": 2.0}, {"files": 9}, "## Layer"))
-    report.write(tmp_path, "simulate", Part({"mean_lag_s": 0.9}, {}, "## Looks", {"a.png": b"png"}))
-
-    written = json.loads((tmp_path / "report.json").read_text())
-    text = (tmp_path / "report.md").read_text()
-    assert written["summary"] == {"layer_zip_mb": 2.0, "mean_lag_s": 0.9}
-    assert text.index("## Looks") < text.index("## Layer")
-    assert (tmp_path / "a.png").read_bytes() == b"png"
 
 
 def test_the_report_has_the_promised_summary_text_and_plots():
