@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from kontext import delivery
 from kontext.delivery import MAX_PICTURE_BYTES, Allowed, Delivery
 from kontext.errors import DeliveryError
 from kontext.outputs import PART_BYTES, Outputs
@@ -58,6 +59,18 @@ def delivered(aws: Aws, bucket: str) -> Callable[[], list[bytes]]:
         return [aws("s3").get_object(Bucket=bucket, Key=item["Key"])["Body"].read() for item in listed]
 
     return read
+
+
+@pytest.mark.parametrize(("seconds", "tries"), [(60.0, 9), (0.0, 4)], ids=["an outage", "a drip"])
+def test_what_takes_all_of_its_time_is_tried_less_often(
+    deliver: Deliver, monkeypatch: pytest.MonkeyPatch, seconds: float, tries: int
+) -> None:
+    monkeypatch.setattr(delivery, "COPY_SECONDS", seconds)
+
+    with pytest.raises(DeliveryError) as refused:
+        deliver(Host(httpx.ReadTimeout("late")))
+
+    assert refused.value.tries == tries
 
 
 @pytest.mark.parametrize(

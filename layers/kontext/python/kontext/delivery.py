@@ -29,6 +29,7 @@ _MAX_REDIRECTS = 3
 _PIECE_BYTES = 65_536
 _TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 _TRIES_OF_BAD_BYTES = 4
+_TRIES_OF_AN_OUTAGE = 9
 
 _KINDS = {"png": ("png", "image/png"), "jpg": ("jpeg", "image/jpeg")}
 _USUAL_PORTS = {"https": 443, "http": 80}
@@ -130,7 +131,9 @@ class Delivery:
                         return
                     url = _next_hop(asked, answer)
         except httpx.HTTPError as problem:
-            raise DeliveryError(f"the picture did not arrive: {type(problem).__name__}") from problem
+            late = time.monotonic() >= ends_at  # each try of what drips takes all of its time: fewer last as long
+            tries = _TRIES_OF_BAD_BYTES if late else _TRIES_OF_AN_OUTAGE
+            raise DeliveryError(f"the picture did not arrive: {type(problem).__name__}", tries=tries) from problem
         raise DeliveryError("the result's URL redirects too often", final=True)
 
 
