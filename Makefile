@@ -12,6 +12,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 AUDIT := .venv-audit
 AUDIT_READY := $(AUDIT)/.ready
+RUNTIME := .lambda-runtime
+RUNTIME_READY := $(RUNTIME)/.ready
 
 .PHONY: help
 help: ## list the targets
@@ -58,6 +60,10 @@ soak: $(READY) ## 200 pairs at once and the other promises, on the embedded clou
 life: $(READY) ## update a stack with renders in flight, run two side by side, remove one as documented (about three minutes)
 	$(BIN)/pytest tests/e2e/life.py -s
 
+.PHONY: second
+second: $(READY) $(RUNTIME_READY) ## the main stories on a second AWS (moto), the functions in Lambda's own runtime and walls
+	@$(BIN)/python -m tests.second -s
+
 .PHONY: fuzz
 fuzz: $(VENV)/.fuzz ## feed the parsers what coverage-guided chance comes up with, for FUZZ_SECONDS (600)
 	@PYTHONPATH=.:functions $(BIN)/python -m tests.fuzz
@@ -89,6 +95,11 @@ $(VENV)/.fuzz: $(READY) requirements/fuzz.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/fuzz.txt
 	@touch $@
 
+$(RUNTIME_READY): $(READY) requirements/lambda.txt
+	@rm -rf $(RUNTIME)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --target $(RUNTIME) --require-hashes -r requirements/lambda.txt
+	@touch $@
+
 .PHONY: lock
 lock: $(READY) ## resolve the locked dependencies anew
 	cd layers/dependencies && ../../$(BIN)/uv pip compile $(COMPILE) requirements.in -o requirements.txt
@@ -96,5 +107,6 @@ lock: $(READY) ## resolve the locked dependencies anew
 	cd requirements && ../$(BIN)/uv pip compile $(COMPILE) dev.in -o dev.txt
 	cd requirements && ../$(BIN)/uv pip compile $(COMPILE) audit.in -o audit.txt
 	cd requirements && ../$(BIN)/uv pip compile $(COMPILE) fuzz.in -o fuzz.txt
+	cd requirements && ../$(BIN)/uv pip compile $(COMPILE) lambda.in -o lambda.txt
 COMPILE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--upgrade --quiet --custom-compile-command "make lock"

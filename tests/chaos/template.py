@@ -16,11 +16,12 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Function:
-    """A function: its module, its environment, and how long it may live in seconds."""
+    """A function: its module, its environment, how long it may live in seconds, and its memory in MB."""
 
     module: str
     environment: dict[str, str]
     timeout: float
+    memory: int
 
 
 class Template:
@@ -41,7 +42,7 @@ class Template:
         said = self._resources[name]["Properties"]
         variables = self._everywhere | said.get("Environment", {}).get("Variables", {})
         environment = {variable: self._resolved(value) for variable, value in variables.items()}
-        return Function(said["Handler"].partition(".")[0], environment, float(said["Timeout"]))
+        return Function(said["Handler"].partition(".")[0], environment, float(said["Timeout"]), said["MemorySize"])
 
     def statements(self, role: str) -> list[dict[str, Any]]:
         """The statements of a role's one policy."""
