@@ -17,7 +17,7 @@ RUNTIME_READY := $(RUNTIME)/.ready
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(READY) ## watch two pairs of photographs go through the whole stack on this machine
@@ -71,6 +71,11 @@ fuzz: $(VENV)/.fuzz ## feed the parsers what coverage-guided chance comes up wit
 .PHONY: hostile
 hostile: $(READY) ## play what is hostile, prove the roles, and look for secrets, on the embedded cloud (about five minutes)
 	@PYTHONPATH=.:functions $(BIN)/python -m tests.hostile
+
+.PHONY: screenshots
+screenshots: $(READY) ## photograph the console anew for the README, in a real browser
+	@sh tests/browser/install-chromium
+	KONTEXT_SCREENSHOTS=1 $(BIN)/pytest tests/browser/test_console_live.py
 
 .PHONY: down
 down: $(READY) ## stop the stack that `kontext up` left running on this machine

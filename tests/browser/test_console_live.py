@@ -199,7 +199,7 @@ SCREENS = {
 
 
 def _photograph(page: Page, name: str, folder: Path) -> None:
-    """A screenshot; into the documentation where `KONTEXT_SCREENSHOTS` asks for it."""
+    """A screenshot; into the documentation where `make screenshots` asks for it."""
     expect(page.locator(".pair")).to_have_count(6)
     page.evaluate(LOADED)
     taken = page.screenshot(full_page=True, animations="disabled", path=folder / name)
