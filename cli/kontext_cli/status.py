@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from datetime import UTC, datetime
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
 from kontext_cli import target
 from kontext_cli.console import print_json, terminal
+from kontext_cli.errors import CommandError
 from kontext_cli.journey import told
 from kontext_cli.records import Pair, Records, Render, parked
 
+LOOK_SECONDS = 2.0
+LOOK_SHARE = 10
+ENDED = ("DELIVERED", "FAILED", "UNCERTAIN")
 STYLES = {"DELIVERED": "green", "FAILED": "red", "REJECTED": "red", "UNCERTAIN": "bold red", "WAITING": "dim"}
 
 
-def run(prefix: str, *, stack: str | None, limit: int, as_json: bool) -> int:
+def run(prefix: str, wanted: Wanted, *, watch: bool = False, stack: str | None, limit: int, as_json: bool) -> int:
     """Show the pairs whose prefix begins with `prefix`, at most `limit`; returns the exit code."""
+    if watch and as_json:
+        raise CommandError("--watch is for people, --json for programs: say one of them.")
     chosen = target.find(stack)
-    pairs = Records(chosen).matching(prefix)
-    console = terminal()
+    records, console = Records(chosen), terminal()
+
+    def look() -> list[Pair]:
+        return [pair for pair in records.matching(prefix) if wanted.fits(pair)]
+
+    if watch:
+        follow(look, console, limit)
+        return 0
+    pairs = look()
     if as_json:
         print_json([asdict(pair) for pair in pairs[:limit]])
     elif not pairs:
@@ -30,8 +48,46 @@ def run(prefix: str, *, stack: str | None, limit: int, as_json: bool) -> int:
     elif len(pairs) == 1:
         _show_one(console, pairs[0])
     else:
-        _show_many(console, pairs, limit)
+        console.print(_many(pairs, limit))
     return 0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which pairs to show: those of a status, in any case (`parked` counts as one), and of a UTC day."""
+
+    status: str | None = None
+    day: date | None = None
+
+    def fits(self, pair: Pair) -> bool:
+        """Whether a pair is one of them."""
+        known = {pair.status, "PARKED"} if _is_parked(pair) else {pair.status}
+        return (self.status is None or self.status.upper() in known) and (
+            self.day is None or (pair.since is not None and pair.since.date() == self.day)
+        )
+
+
+def follow(
+    look: Callable[[], list[Pair]], console: Console, limit: int, sleep: Callable[[float], None] = time.sleep
+) -> None:
+    """Show the pairs as they move, until none of them moves any more, or Ctrl-C."""
+    with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False) as live:
+        while True:
+            began = time.monotonic()
+            pairs = look()
+            live.update(_many(pairs, limit), refresh=True)
+            if not any(_moves(pair) for pair in pairs):
+                return
+            # Each look reads the table: a large one is read less often.
+            sleep(max(LOOK_SECONDS, LOOK_SHARE * (time.monotonic() - began)))
+
+
+def _moves(pair: Pair) -> bool:
+    return bool(pair.renders) and pair.status not in ENDED
+
+
+def _is_parked(pair: Pair) -> bool:
+    return pair.status == "CLAIMED" and bool(pair.renders and pair.renders[0].parked)
 
 
 def ledger(*, stack: str | None, as_json: bool) -> int:
@@ -50,15 +106,23 @@ def ledger(*, stack: str | None, as_json: bool) -> int:
     return 0
 
 
-def _show_many(console: Console, pairs: list[Pair], limit: int) -> None:
+def _many(pairs: list[Pair], limit: int) -> Group:
+    """How far they all are, and a line for each of the newest."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("pair", "status", "age", ""):
         table.add_column(title, overflow="fold")
     for pair in pairs[:limit]:
         table.add_row(escape(pair.prefix), _styled(pair.status), age(pair.since), escape(pair.detail))
-    console.print(table)
-    if len(pairs) > limit:
-        console.print(f"… and {len(pairs) - limit} more: --limit shows them.", style="dim")
+    more = [f"[dim]… and {len(pairs) - limit} more: --limit shows them.[/]"] if len(pairs) > limit else []
+    return Group(progress_of(pairs), "", table, *more)
+
+
+def progress_of(pairs: list[Pair]) -> str:
+    """How many of the pairs are where: `12 of 20 delivered, 5 parked, 3 FAILED`, in rich's markup."""
+    counts = Counter("parked" if _is_parked(pair) else pair.status for pair in pairs)
+    delivered = counts.pop("DELIVERED", 0)
+    others = (f"{count} {_styled(status)}" for status, count in counts.most_common())
+    return ", ".join((f"{delivered} of {len(pairs)} [green]delivered[/]", *others))
 
 
 def _show_one(console: Console, pair: Pair) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from boto3.dynamodb.types import TypeSerializer
+from rich.console import Console
+from rich.text import Text
 
 from kontext.clock import iso
 from kontext_cli.journey import told
 from kontext_cli.records import Records
-from kontext_cli.status import age
+from kontext_cli.status import Wanted, age, follow, progress_of
 from kontext_cli.target import Target
 
 Item = dict[str, Any]
@@ -168,3 +171,47 @@ WORDS: list[tuple[Item, Callable[[str], bool]]] = [
 @pytest.mark.parametrize(("entry", "fits"), WORDS, ids=[f"{entry['what']}-{len(entry)}" for entry, _ in WORDS])
 def test_every_entry_of_a_history_can_be_told(entry: Item, fits: Callable[[str], bool]) -> None:
     assert fits(told(entry))
+
+
+PARKED: Item = {"status": "CLAIMED", "parked": {"reason": "no_credits", "since": 1, "until": 2}}
+YESTERDAY = (NOW - timedelta(days=1)).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        pytest.param(Wanted(), ["done/", "failed/", "parked/"], id="all"),
+        pytest.param(Wanted(status="failed"), ["failed/"], id="a status, in any case"),
+        pytest.param(Wanted(status="PARKED"), ["parked/"], id="parked"),
+        pytest.param(Wanted(status="claimed"), ["parked/"], id="what is parked is claimed, too"),
+        pytest.param(Wanted(day=NOW.date()), ["done/", "parked/"], id="a day"),
+        pytest.param(Wanted("failed", NOW.date()), [], id="a status on a day"),
+    ],
+)
+def test_pairs_are_chosen_by_status_and_day(wanted: Wanted, found: list[str]) -> None:
+    reader, _ = records(
+        render("done/", status="DELIVERED"),
+        render("failed/", status="FAILED", created_at=YESTERDAY),
+        render("parked/", **PARKED),
+    )
+
+    assert sorted(pair.prefix for pair in reader.matching("") if wanted.fits(pair)) == found
+
+
+def test_how_far_all_pairs_are_is_told_in_a_line() -> None:
+    reader, _ = records(*(render(f"{n}/", status="DELIVERED") for n in range(3)), render("a/"), render("b/", **PARKED))
+
+    line = Text.from_markup(progress_of(reader.matching(""))).plain
+
+    assert line == "3 of 5 delivered, 1 QUEUED, 1 parked"
+
+
+def test_pairs_are_followed_until_none_of_them_moves() -> None:
+    stages = [render(status=status) for status in ("QUEUED", "PROCESSING", "DELIVERED")]
+    shown = Console(file=io.StringIO(), width=100)
+    slept: list[float] = []
+
+    follow(lambda: records(stages[len(slept)])[0].matching(""), shown, 10, slept.append)
+
+    assert len(slept) == 2
+    assert min(slept) >= 2.0
