@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema
+from cloudevents.core.bindings.http import HTTPMessage, from_structured_event
 
+from kontext import events as published
 from kontext.pacing import Pacing, Rate
 from kontext.table import Table
 from kontext_cli.resources import physical_ids
@@ -19,6 +22,9 @@ from kontext_local import stack
 
 Json = dict[str, Any]
 
+CONTRACT = jsonschema.Draft7Validator(
+    json.loads((Path(published.__file__).parent / "schemas" / "event.v1.json").read_text())
+)
 HOUR = 3600
 LOGS = ("SubmitLog", "PollLog", "FinalizeLog")
 
@@ -151,6 +157,12 @@ class Scene:
         pacing = Pacing(self.table, Rate(per_minute=1))
         pacing.look()
         pacing.accept(time.time())
+
+
+def keeps_to_the_contract(event: Json) -> bool:
+    """Whether an event is one by our schema and by the CloudEvents SDK."""
+    message = HTTPMessage({"content-type": "application/cloudevents+json"}, json.dumps(event).encode())
+    return CONTRACT.is_valid(event) and from_structured_event(message).get_id() == event["id"]
 
 
 def _metrics_in(line: Json) -> Iterator[Measured]:

@@ -21,7 +21,7 @@ from kontext_cli.checks import Patient
 from kontext_cli.doctor import examine
 from kontext_cli.explain import Story, the_pair
 from kontext_cli.subscriber import Subscriber
-from tests.e2e.scene import Measured, Scene
+from tests.e2e.scene import Measured, Scene, keeps_to_the_contract
 
 Json = dict[str, Any]
 Eventually = Callable[..., Any]
@@ -254,6 +254,27 @@ def test_a_delivered_pair_rings_nothing(scene: Scene, eventually: Eventually) ->
         "Delivered": [1.0],
         "CostUsd": [0.05],
     }
+
+
+def test_subscribers_are_told_once_that_all_renders_wait_and_once_that_they_go_on(
+    scene: Scene, eventually: Eventually
+) -> None:
+    policy = {"FilterPolicy": json.dumps({"type": ["kontext.parked", "kontext.resumed"]})}
+    with Subscriber(scene.target, attributes=policy) as gate:
+        scene.tell("settings", {"credits": 0.01})
+        scene.drop("waiting/a")
+        scene.drop("waiting/b")
+        eventually(lambda: len(scene.measured(None, "ParkedNoCredits")) >= 2, "two parks")
+        scene.tell("settings", {"credits": 100.0})
+        for pair in ("waiting/a", "waiting/b"):
+            eventually(lambda pair=pair: scene.measured(pair, "Delivered"), "the delivery")
+        events = sorted(gate.receive(), key=lambda event: event["time"])
+
+    parked, resumed = events
+    assert all(map(keeps_to_the_contract, events))
+    assert (parked["type"], parked["data"]["error"]["code"]) == ("kontext.parked", "no_credits")
+    assert (resumed["type"], resumed["data"]["reason"]) == ("kontext.resumed", "no_credits")
+    assert resumed["data"]["since"] == parked["time"] < resumed["time"]
 
 
 def test_who_is_named_by_the_parameter_is_asked_to_confirm(scene: Scene) -> None:
