@@ -93,3 +93,18 @@ def test_every_topic_leaves_it_to_roles_who_may_publish(resources: Json) -> None
 
     assert {topic["Ref"] for policy in policies for topic in policy["Topics"]} == topics
     assert publishers == [{"Service": "cloudwatch.amazonaws.com"}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "policy", "field"),
+    [
+        ("AWS::S3::Bucket", "AWS::S3::BucketPolicy", "Bucket"),
+        ("AWS::SQS::Queue", "AWS::SQS::QueuePolicy", "Queues"),
+    ],
+)
+def test_every_bucket_and_every_queue_refuses_plain_http(resources: Json, kind: str, policy: str, field: str) -> None:
+    policies = [one["Properties"] for one in resources.values() if one["Type"] == policy]
+
+    refusing = {target["Ref"] for one in policies if "aws:SecureTransport" in str(one) for target in listed(one[field])}
+
+    assert refusing == {name for name, resource in resources.items() if resource["Type"] == kind}
