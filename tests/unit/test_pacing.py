@@ -53,7 +53,7 @@ def most_in_a_minute(times: list[float]) -> int:
     return max((sum(start <= at < start + MINUTE for at in times) for start in times), default=0)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(GAPS, st.sampled_from([1, 2, 5, 50, 1200]), st.sampled_from([0.0, 0.9, 20.0]))
 @example([0.0, 6.0] + [0.0] * 100, 50, 0.0)
 @example([0.0] * 6, 1, 0.0)

@@ -39,7 +39,7 @@ def steady(seconds=20.0, count=60):
     return learned([(0.0, seconds * math.exp(0.2 * math.sin(2.4 * k))) for k in range(count)])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(history=histories, answers=statuses, look_cost=st.floats(0.01, 100))
 def test_every_schedule_rises_from_the_present_to_the_deadline_in_a_bounded_number_of_looks(
     history, answers, look_cost
@@ -59,7 +59,7 @@ def test_every_schedule_rises_from_the_present_to_the_deadline_in_a_bounded_numb
         assert len(ages) < 500
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(history=histories, answers=statuses)
 def test_at_the_default_look_cost_no_job_is_ever_looked_at_more_than_two_hundred_times(history, answers):
     ages = looks(learned(history), after(answers))
