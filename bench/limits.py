@@ -39,7 +39,11 @@ def promises(summary: Summary) -> Iterator[Promise]:
         yield Promise(name, summary["completed_to_event_p50_s"], 0.5 + lag, "s")
     if calls := summary.get("calls_per_pair"):
         few, many = (calls[count] for count in (min(calls, key=int), max(calls, key=int)))
-        yield Promise(f"AWS requests per pair, of {max(calls, key=int)} pairs (of few: {few:.1f})", many, 1.05 * few)
+        yield Promise(
+            f"AWS requests per pair, of {int(max(calls, key=int)):,} pairs (of {min(calls, key=int)}: {few:.1f})",
+            many,
+            1.05 * few,
+        )
     for name, ratio in summary.get("cold_start_over_floor", {}).items():
         yield Promise(f"cold start of {name} ÷ its packages alone", ratio, 1.25)
     if "finalize_rss_growth_mb" in summary:

@@ -66,7 +66,7 @@ def lag_and_looks(
         _points(axes, table[name])
         _log_axes(axes)
         axes.set(title=_title(name), xlabel="looks per render", ylabel="mean lag, s")
-    grid.flat[0].legend(loc="lower left")
+    figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     grid.flat[-1].annotate(
         "the optimum here knows no status;\nthe pipeline restarts the clock\nwhen a render leaves the queue",
         (0.03, 0.05),
@@ -103,7 +103,7 @@ def _points(axes: Any, rows: Mapping[str, Row]) -> None:
 
 def schedules(examples: Mapping[str, Example]) -> bytes:
     """The densities, with the looks of the pipeline above the optimum's."""
-    figure, grid = _figure(11, 3.4, 1, len(examples))
+    figure, grid = _figure(13, 3.4, 1, len(examples))
     for axes, (name, example) in zip(grid.flat, examples.items(), strict=True):
         ages = np.linspace(0.5, example.known.longest(), 2000)
         ages = ages[example.known.cdf(ages) < 0.985]
