@@ -183,6 +183,8 @@ def _summary(figures: dict[str, Any]) -> dict[str, float]:
         "upload_to_post_p50_s": figures["upload_to_post_s"]["p50"],
         "plain_queue_p50_s": figures["plain_queue_s"]["p50"],
         "lag_p50_s": figures["lag_s"]["p50"],
+        "real_mean_lag_s": figures["lag_s"]["mean"],
+        "simulated_mean_lag_s": figures["simulated"]["mean_lag_s"],
         "completed_to_event_p50_s": figures["completed_to_event_s"]["p50"],
         "seen_to_event_p50_s": figures["seen_to_event_s"]["p50"],
     }

@@ -18,7 +18,7 @@ from kontext.sketch import Sketch
 _INVOCATION_SECONDS = 0.25  # mostly computing, with a fourteenth of a processor: see `memory.py`
 _LOOK_SECONDS = 0.1
 _EARLY_SECONDS = 1.5  # Wait counts whole seconds: Poll comes one to two seconds early, and sleeps
-_REFRESH = 100  # renders between two readings of the sketch, as by a warm Lambda that keeps it for two minutes
+_REFRESH = 30  # renders, two seconds apart, between two readings of the sketch: a warm Lambda keeps it for a minute
 
 Plans = Callable[[Progress], tuple[float, ...]]
 Looking = Callable[[int, float, float], Iterable[float]]  # renders before, queue and total seconds: the looks

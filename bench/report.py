@@ -36,7 +36,7 @@ class Measure(NamedTuple):
 
 
 MEASURES = {
-    "simulate": Measure("when to look: every way to poll, in virtual time", 2),
+    "simulate": Measure("when to look: every way to poll, in virtual time", 3),
     "cloud": Measure("sixty renders in real time on the embedded cloud", 3, quiet=True),
     "calls": Measure("calls per pair, from 10 to 10,000 pairs", 5),
     "cold_start": Measure("from process start to a ready handler", 0.5, quiet=True),
