@@ -135,12 +135,13 @@ def write(folder: Path, name: str, part: Part) -> None:
 
 
 def _here() -> dict[str, Any]:
-    """When and where a part was measured."""
+    """When and where a part was measured, and how busy the machine was: a load above its processors spoils seconds."""
     return {
         "day": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "processors": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
     }
 
 
@@ -153,11 +154,11 @@ def _text(report: Report) -> str:
 def _where(runs: Report) -> str:
     lines = "\n".join(
         f"| {name} | {runs[name]['day']} | {runs[name]['python']} | {runs[name]['system']}, "
-        f"{runs[name]['processors']} processors |"
+        f"{runs[name]['processors']} processors | {runs[name].get('load', '')} |"
         for name in MEASURES
         if name in runs
     )
-    return f"## Measured where\n\n| part | day | Python | machine |\n|---|---|---|---|\n{lines}"
+    return f"## Measured where\n\n| part | day | Python | machine | load |\n|---|---|---|---|--:|\n{lines}"
 
 
 if __name__ == "__main__":
