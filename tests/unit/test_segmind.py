@@ -324,8 +324,19 @@ def test_the_result_of_a_failed_job_says_why() -> None:
     assert network.client().result(ID) == Look("FAILED", "blocked")
 
 
+@pytest.mark.parametrize("output", ["ftp://a/b", ["file:///etc/passwd"], {"x": ["ftp://a/b", "s3://a/b"]}])
+def test_a_picture_that_nobody_would_fetch_is_a_result_all_the_same_for_it_is_paid(output: Any) -> None:
+    found = Network(says(200, text=json.dumps({**DONE, "output": output}))).client().result(ID)
+    better = Network(says(200, text=json.dumps({**DONE, "output": [output, "HTTPS://a/b"]}))).client().result(ID)
+
+    assert isinstance(found, Result)
+    assert found.url.startswith(("ftp:", "file:"))
+    assert isinstance(better, Result)
+    assert better.url == "HTTPS://a/b"
+
+
 @pytest.mark.parametrize(
-    "output", [None, "", "x", "ftp://a/b", [], {}, [[[[[[URL]]]]]], "https://" + "x" * 5000, "https://a/\ud800.png"]
+    "output", [None, "", "x", [], {}, [[[[[[URL]]]]]], "https://" + "x" * 5000, "https://a/\ud800.png"]
 )
 def test_a_result_without_a_usable_url_is_asked_for_again(output: Any) -> None:
     body = json.dumps({**DONE, "output": output})

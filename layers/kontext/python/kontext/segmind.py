@@ -128,11 +128,13 @@ class Segmind:
         """
         answer = self._about(request_id, "")
         status = str(answer.get("status", "")).upper()
-        url = _first_url(answer.get("images")) or _first_url(answer.get("output"))
+        urls = [*_urls(answer.get("images")), *_urls(answer.get("output"))]
         if status != "COMPLETED":
             return Look(status, _message(answer), _metrics(answer))
-        if url is None:
+        if not urls:
             raise Unavailable("Segmind's result names no picture")
+        # The job is paid, wherever its picture is said to be: whether it may be fetched is for others to say.
+        url = next((url for url in urls if url.lower().startswith(("https:", "http:"))), urls[0])
         return Result(url, _metrics(answer))
 
     def credits(self) -> float:
@@ -354,10 +356,10 @@ def _number(value: Any) -> float | None:
     return round(float(value), 6) if good else None  # DynamoDB knows no number as small as a float can be
 
 
-def _first_url(value: Any, depth: int = 4) -> str | None:
-    if isinstance(value, str):
-        return value if re.fullmatch(r"https?://[!-~]{1,4000}", value, re.IGNORECASE) else None
-    if depth == 0 or not isinstance(value, dict | list):
-        return None
-    inner = value if isinstance(value, list) else [value[name] for name in ("url", *value) if name in value]
-    return next((url for each in inner if (url := _first_url(each, depth - 1))), None)
+def _urls(value: Any, depth: int = 4) -> Iterator[str]:
+    if isinstance(value, str) and re.fullmatch(r"[a-z][a-z0-9+.-]{0,20}://[!-~]{1,4000}", value, re.IGNORECASE):
+        yield value
+    elif depth and isinstance(value, dict | list):
+        inner = value if isinstance(value, list) else [value[name] for name in ("url", *value) if name in value]
+        for each in inner:
+            yield from _urls(each, depth - 1)
