@@ -34,8 +34,7 @@ def carry_out(chosen: Target, source: Path, under: str, *, upload: bool, as_json
     """The same, for a stack that is found."""
     settings = parameters(description(chosen))
     limits = Limits(float(settings["MaxInputMegabytes"]), float(settings["MaxInputMegapixels"]))
-    beginning = f"{under.strip('/')}/" if under.strip("/") else ""
-    plan = Plan(chosen, sources.read(source, beginning, limits), settings)
+    plan = Plan(chosen, sources.read(source, under, limits), settings)
     console = terminal(stderr=as_json)
     _show(console, source, chosen.name, plan)
     uploaded, interrupted = _upload(console, plan) if upload else (0, False)

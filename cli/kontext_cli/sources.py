@@ -68,11 +68,15 @@ class Source:
 
 
 def read(path: Path, under: str, limits: Limits) -> Source:
-    """Read a table or a folder; `under`: where in the bucket its pairs go. Raises CommandError if it is neither."""
+    """Read a table or a folder; `under`: where in the bucket its pairs go, empty for the root.
+
+    Raises CommandError if it is neither, BadDrop for an `under` that no key can begin with.
+    """
+    start = f"{name}/" if (name := checked_name(under)) else ""
     if path.is_dir():
-        return Folder(path, under, limits).read()
+        return Folder(path, start, limits).read()
     if path.is_file():
-        return _table(path, under, limits)
+        return _table(path, start, limits)
     raise CommandError(f"{path} is neither a folder nor a table (CSV).")
 
 
@@ -201,6 +205,8 @@ class Folder:
         keys = [pairs.resolve_name(prefix, name) for name in named.values() if "://" not in name]
         loose = [Piece(key, None, self.files[key]) for key in keys if key in self.files and not pairs.parse(key)]
         for piece in (*pieces, *loose):
+            if len(piece.key.encode()) > pairs.MAX_KEY_BYTES:
+                raise ValueError(f"{piece.key[:80]}… is longer than a key of S3 ({pairs.MAX_KEY_BYTES} bytes)")
             if piece.file and piece.slot in ("1", "2", None):
                 _seen(piece.file, self.limits)
         self.used |= {piece.key for piece in loose}

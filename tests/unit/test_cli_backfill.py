@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from kontext.errors import BadDrop
 from kontext.inputs import Limits
 from kontext.pacing import WINDOW_SECONDS
 from kontext_cli import backfill
@@ -181,6 +182,19 @@ def test_a_table_of_something_else_is_refused(table: Callable[..., Path], lines:
 def test_a_table_in_another_encoding_is_refused(table: Callable[..., Path]) -> None:
     with pytest.raises(CommandError, match="not UTF-8"):
         read(table(HEAD, "Kätzchen,cat.png,cup.jpg,", encoding="latin-1"), "", LIMITS)
+
+
+def test_a_place_in_the_bucket_that_no_key_can_begin_with_is_refused(folder: Path) -> None:
+    with pytest.raises(BadDrop, match="steps"):
+        read(folder, "summer/../winter", LIMITS)
+
+
+def test_a_file_whose_key_would_be_too_long_stays_here(drop_folder: Callable[..., Path]) -> None:
+    source = read(drop_folder("a/1.png", "a/2.png"), "/".join(["s" * 220] * 4), LIMITS)
+    longer = read(drop_folder(f"{'d' * 200}/1.png"), "/".join(["s" * 220] * 4), LIMITS)
+
+    assert source.wrong == []
+    assert "longer than a key of S3" in longer.wrong[0].why
 
 
 def test_what_is_neither_a_folder_nor_a_table_is_refused(tmp_path: Path) -> None:
