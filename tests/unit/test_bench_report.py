@@ -53,7 +53,7 @@ def test_a_promise_that_is_broken_is_seen() -> None:
 def test_a_whole_report_keeps_every_promise() -> None:
     promises = list(limits.promises(MEASURED))
 
-    assert len(promises) >= 15
+    assert len(promises) == 16
     assert [one.what for one in promises if not one.kept] == []
 
 
