@@ -8,6 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from connections import Connections, connect, prepare
 from kontext import events, measures, pairs, words
+from kontext.drops import Pair
 from kontext.errors import DeliveryError, KontextError, problem
 from kontext.renders import IN_FLIGHT, Render
 from kontext.table import ConditionFailed
@@ -83,14 +84,19 @@ class Finalize:
             condition = self.via.outputs.standing(key)
         result = self.via.delivery.copy(render["output_url"], key, output_format, _metadata(render), condition)
         if pair is not None and not overtaken:
-            self.clean_up(pair.written - {key}, keep_error=pair.rejected_drop > pair.current_drop)
+            self.clean_up(pair, key)
         self.render = self.via.renders.delivered(render, {**result, "superseded": overtaken}, self.via.clock.now())
 
-    def clean_up(self, stale: frozenset[str], *, keep_error: bool) -> None:
+    def clean_up(self, pair: Pair, key: str) -> None:
         """Remove what an older drop left: a result in another format, an error.json that is not true any more."""
-        for key in stale:
-            if not (keep_error and key == pairs.error_key(self.render["prefix"])):
-                self.via.outputs.remove(key)
+        error_key = pairs.error_key(pair.prefix)
+        for stale in pair.written - {key, error_key}:
+            self.via.outputs.remove(stale)
+        if error_key in pair.written:
+            standing = self.via.outputs.standing(error_key)
+            now = self.via.drops.get(pair.prefix)  # read after the file: one that comes later is not touched
+            if now is not None and now.rejected_drop <= now.current_drop:
+                self.via.outputs.remove(error_key, standing)
 
     def undelivered(self, message: str, tries: int) -> dict[str, Any]:
         """Try again later, `tries` times in all, or say that a person has to."""

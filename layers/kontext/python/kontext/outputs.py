@@ -47,19 +47,26 @@ class Outputs:
         """Take a render's picture out of sight; another's, also one that comes at this very moment, stays."""
         try:
             head = self.client.head_object(Bucket=self.bucket, Key=key)
-            if head["Metadata"].get("render-id") == render_id:
-                self.client.delete_object(Bucket=self.bucket, Key=key, IfMatch=head["ETag"])
         except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] not in (404, 409, 412):
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
                 raise
+        else:
+            if head["Metadata"].get("render-id") == render_id:
+                self.remove(key, {"IfMatch": head["ETag"]})
 
     def put_json(self, key: str, body: bytes) -> None:
         """Write a small JSON file."""
         self.client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType="application/json")
 
-    def remove(self, key: str) -> None:
-        """Take an object out of sight; the bucket is versioned and keeps it."""
-        self.client.delete_object(Bucket=self.bucket, Key=key)
+    def remove(self, key: str, standing: Condition | None = None) -> None:
+        """Take an object out of sight, if it is still what stood there; the bucket is versioned and keeps it."""
+        if standing is not None and "IfMatch" not in standing:  # nothing stood there
+            return
+        try:
+            self.client.delete_object(Bucket=self.bucket, Key=key, **(standing or {}))  # type: ignore[arg-type]
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] not in (404, 409, 412):
+                raise
 
     def upload(self, key: str, content_type: str, metadata: dict[str, str], condition: Condition) -> "Upload":
         """Begin to write an object in parts, as a context."""
