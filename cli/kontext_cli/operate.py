@@ -88,6 +88,8 @@ class Operator:
 
         The workflow is told first: should this command die on the way, the first look records it.
         """
+        if render["status"] != "UNCERTAIN":  # its name would be that of the attempt which is about to be sent
+            raise CommandError("The render waits to be sent again: only an uncertain one can be given a job.")
         now = self.clock.now()
         self.workflow.start({**render, "request_id": request_id, "submitted_at": now}, wait=0)
         try:
