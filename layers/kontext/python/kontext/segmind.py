@@ -185,7 +185,7 @@ class Segmind:
     ) -> tuple[int, httpx.Headers, bytes]:
         key = self._key(fresh=False)
         answer = self._exchange(method, path, body, key, most, seconds)
-        if answer[0] == 401 and (fresh := self._key(fresh=True)) != key:
+        if answer[0] == 401 and not _job_in(_object(answer[2])) and (fresh := self._key(fresh=True)) != key:
             answer = self._exchange(method, path, body, fresh, most, seconds)
         return answer
 
@@ -266,8 +266,8 @@ def _unpacked(response: httpx.Response, most: int) -> Iterator[bytes]:
 def _refusal_of_post(status: int, headers: httpx.Headers, body: bytes) -> SegmindError:
     answer = _object(body)
     message = _message(answer) or f"HTTP {status}"
-    if isinstance(answer.get("request_id"), str) and str(answer.get("status")).upper() in _ACCEPTED:
-        return Ambiguous(f"Segmind refused the request and named a job for it at once: {message}", status)
+    if job := _job_in(answer):
+        return Ambiguous(f"Segmind refused the request and named a job for it at once, {job}: {message}", status)
     if status in (404, 410):
         return RequestRefused(message, status, "model_unavailable")
     if status in (408, 425, 500, 502, 503):
@@ -275,6 +275,14 @@ def _refusal_of_post(status: int, headers: httpx.Headers, body: bytes) -> Segmin
     if status >= 500 or status < 400:  # a redirect may well come after the job was taken
         return Ambiguous(message, status)
     return _account(status, headers, message) or RequestRefused(message, status)
+
+
+def _job_in(answer: dict[str, Any]) -> str | None:
+    """The job that an answer names as accepted, whatever its HTTP status says."""
+    job = answer.get("request_id")
+    if not isinstance(job, str) or str(answer.get("status")).upper() not in _ACCEPTED:
+        return None
+    return job if _REQUEST_ID.fullmatch(job) else "by no usable request_id"
 
 
 def _refusal_of_get(status: int, headers: httpx.Headers, answer: dict[str, Any]) -> SegmindError:
