@@ -385,7 +385,7 @@ def _body(record: dict[str, Any]) -> Any:
 def _wakes(record: dict[str, Any]) -> list[Wake]:
     try:
         return parking.wakes_in(_body(record))
-    except TypeError:
+    except (TypeError, ValueError, KeyError):
         return []  # not one of ours: it fails alone when it is worked on
 
 

@@ -37,8 +37,13 @@ class Wake:
 
 
 def wakes_in(body: Any) -> list[Wake]:
-    """The waits in a message's body; none in an event of S3."""
-    return [Wake(**wake) for wake in body.get("wake", ())] if isinstance(body, dict) else []
+    """The waits in a message's body; none in an event of S3.
+
+    Raises:
+        TypeError, ValueError, KeyError: they are none of ours.
+    """
+    found = body.get("wake", ()) if isinstance(body, dict) else ()
+    return [Wake(**{**wake, "due": float(wake["due"])}) for wake in found]
 
 
 def is_due(wakes: Sequence[Wake], now: float) -> bool:
