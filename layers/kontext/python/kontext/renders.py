@@ -98,10 +98,13 @@ class Renders:
         said = {"what": "rejected", "code": error["code"], "message": error["message"]}
         render["history"] = [{"at": iso(now), **said}]
         values = {"key": {key}, "drop": pair.drop_id}
-        told = (pair_key(pair.prefix), "SET #rejected_drop = :drop ADD #written :key", None, values)
+        newest = "attribute_not_exists(#rejected_drop) OR #rejected_drop <= :drop"
+        told = (pair_key(pair.prefix), "SET #rejected_drop = :drop ADD #written :key", newest, values)
         try:
             self._transact(self._write(render, "attribute_not_exists(#pk)", **render), told)
         except ConditionFailed as known:
+            if known.position == 1:
+                return Claim("nothing", render)  # a newer drop of this pair has been rejected already
             render = known.found or render
         return Claim("nothing" if render.get("announced") else "announce", render)
 
