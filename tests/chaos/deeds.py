@@ -114,3 +114,21 @@ class Decide:
 
     def __str__(self) -> str:
         return f"the operator about {self.prefix}: {self.what}"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The operator closes the gate, or opens it."""
+
+    what: Literal["pause", "resume"]
+
+    def do(self, world: World) -> None:
+        world.operate(self._turn)
+
+    def _turn(self, operator: Operator) -> None:
+        operator.pacing.look()
+        turn = operator.pacing.pause if self.what == "pause" else operator.pacing.accept
+        turn(operator.clock.now())
+
+    def __str__(self) -> str:
+        return f"the operator: {self.what}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.chaos.deeds import Decide, Drop, Secret, account, image, request, vendor
+from tests.chaos.deeds import Decide, Drop, Gate, Secret, account, image, request, vendor
 from tests.chaos.outside import Fault
 from tests.chaos.world import Deed, Schedule, Step
 
@@ -112,6 +112,17 @@ SCENARIOS: dict[str, Scenario] = {
             faults=(Fault(4, "late"),),
             end="FAILED invalid_request",
         ),
+        scenario(
+            "wrong, corrected, and wrong again",
+            *pair()[:2],
+            (0.2, request(TAJ, prompt=7)),
+            (5.0, request(TAJ, prompt="x")),
+            (45.0, request(TAJ, prompt=8)),
+            end="FAILED invalid_request",
+        ),
+        scenario(
+            "a prompt changed as it is looked for", *pair()[:2], (19.5, prompt_file("a")), (20.26, prompt_file("b"))
+        ),
         scenario("a wrong image", *pair(), (100.0, Drop("taj/1.png", b"text")), end="FAILED invalid_image"),
         scenario("429", (0.0, vendor(status=429, body={"error": "slow"}, times=2)), *pair(), provokes_429=True),
         scenario("no credits", *pair(), (17.0, account(credits=10.0)), account={"credits": 0.01}),
@@ -168,6 +179,15 @@ SCENARIOS: dict[str, Scenario] = {
                 end="FAILED given_up" if what == "give up" else None,
             )
             for what in ("resubmit", "adopt", "give up")
+        ),
+        scenario(
+            "the answer is lost, and the operator says one thing and then another",
+            (0.0, vendor(drop=True, accept=True)),
+            *pair(),
+            (50.0, Gate("pause")),
+            (100.0, Decide(TAJ, "resubmit")),
+            (200.0, Decide(TAJ, "adopt")),
+            (5000.0, Gate("resume")),
         ),
         scenario(
             "delivered by the operator",

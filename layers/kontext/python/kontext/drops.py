@@ -200,9 +200,26 @@ class Drops:
                 one=1,
                 **known,
             )
-        except ConditionFailed as older:
-            item = older.found or {}
+        except ConditionFailed as known_already:
+            item = self._told(prefix, slot, part, known_already.found or {})
         return pair_of(item)
+
+    def _told(self, prefix: str, slot: str, part: Read, item: Item) -> Item:
+        """A version that was seen before its own message came has that message's place in the order, from now on."""
+        there = item.get(f"part_{slot}", {})
+        if there.get("version_id") != part["version_id"] or there["sequencer"] >= part["sequencer"]:
+            return item
+        try:
+            return self.table.update(
+                pair_key(prefix),
+                f"SET #part_{slot} = :part",
+                f"#part_{slot}.#version_id = :version AND #part_{slot}.#sequencer < :sequencer",
+                part=part,
+                version=part["version_id"],
+                sequencer=part["sequencer"],
+            )
+        except ConditionFailed as newer:
+            return newer.found or item
 
     def get(self, prefix: str) -> Pair | None:
         """The pair under a prefix."""
