@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kontext.clock import day, iso
-from kontext.drops import Complete, Drops, Pair, pair_key
+from kontext.drops import Complete, Drops, Pair, pair_key, pair_of
 from kontext.errors import Busy, problem
 from kontext.renders import HISTORY_KEPT, LEASE_SECONDS, OverLimit, Render, Renders, ledger_key, rejected_id, render_key
 from kontext.table import ConditionFailed, Table
@@ -258,6 +258,21 @@ def test_the_same_content_dropped_again_is_not_paid_again(life: Life, pair: Make
     claim = life.renders.claim(again, complete(again), "m2", LATER)
 
     assert claim.then == "nothing"
+
+
+def test_a_render_from_before_drops_were_counted_ends_and_is_dropped_again(
+    life: Life, pair: MakePair, complete: MakeComplete, table: Table
+) -> None:
+    done = life.delivered()
+    life.renders.table.update(render_key(done["prefix"], done["render_id"]), "SET #drop_id = :text", text="0055AED6")
+    table.update(pair_key(done["prefix"]), "SET #current_drop = :text REMOVE #current_count", text="0055AED6")
+    again = pair(drop=1, current=done["render_id"])
+
+    claim = life.renders.claim(again, complete(again), "m2", LATER)
+    known = pair_of(table.get(pair_key(done["prefix"])) or {})
+
+    assert claim.then == "nothing"
+    assert known.rejected_drop <= known.current_drop
 
 
 def test_content_that_was_overtaken_and_comes_back_is_delivered_again_without_paying(

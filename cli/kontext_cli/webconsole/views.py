@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from kontext import drops
 from kontext.errors import BadDrop
+from kontext.renders import count_of
 from kontext.table import Item
 from kontext_cli.records import NO_DEFAULTS, moment
 
@@ -80,7 +81,7 @@ def view(items: Iterable[Item]) -> View | None:
 
 def speaking(dropped: drops.Pair, renders: Sequence[Item]) -> Item:
     """The render that speaks for its pair: that of the newest drop."""
-    return max(renders, key=lambda r: (r.get("drop_id", 0), r["render_id"] == dropped.current, r["created_at"]))
+    return max(renders, key=lambda r: (count_of(r), r["render_id"] == dropped.current, r["created_at"]))
 
 
 def expected(prefix: str, keys: Sequence[str], prompt: str | None, now: float) -> View:

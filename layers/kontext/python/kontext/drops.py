@@ -277,8 +277,8 @@ def pair_of(item: Item) -> Pair:
         parts={slot: item[f"part_{slot}"] for slot in ("1", "2", "request", "prompt") if f"part_{slot}" in item},
         drop_id=item.get("drops", 0),
         current=item.get("current"),
-        current_drop=item.get("current_drop", 0),
-        rejected_drop=item.get("rejected_drop", 0),
+        current_drop=item.get("current_count", 0),
+        rejected_drop=item.get("rejected_count", 0),
         written=frozenset(item.get("written", ())),
         wanted_by=frozenset(item.get("wanted_by", ())),
     )

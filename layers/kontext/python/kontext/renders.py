@@ -98,8 +98,8 @@ class Renders:
         said = {"what": "rejected", "code": error["code"], "message": error["message"]}
         render["history"] = [{"at": iso(now), **said}]
         values = {"key": {key}, "drop": pair.drop_id}
-        newest = "attribute_not_exists(#rejected_drop) OR #rejected_drop <= :drop"
-        told = (pair_key(pair.prefix), "SET #rejected_drop = :drop ADD #written :key", newest, values)
+        newest = "attribute_not_exists(#rejected_count) OR #rejected_count <= :drop"
+        told = (pair_key(pair.prefix), "SET #rejected_count = :drop ADD #written :key", newest, values)
         try:
             self._transact(self._write(render, "attribute_not_exists(#pk)", **render), told)
         except ConditionFailed as known:
@@ -304,7 +304,7 @@ class Renders:
         return Claim("nothing" if render.get("announced") else "announce", render)
 
     def _ended(self, render: Render, pair: Pair, message_id: str, now: float) -> Claim:
-        new_drop = pair.drop_id > render["drop_id"]
+        new_drop = pair.drop_id > count_of(render)
         if render["status"] == "FAILED" and new_drop:
             paid = render["error"]["code"] == "delivery"
             return self._once_more(render, paid, pair, message_id, now)
@@ -395,8 +395,8 @@ class Renders:
     def _speaks_now(self, pair: Pair, render: Render) -> Any:
         return (
             pair_key(pair.prefix),
-            "SET #current = :id, #current_drop = :drop",
-            "attribute_not_exists(#current_drop) OR #current_drop <= :drop",
+            "SET #current = :id, #current_count = :drop",
+            "attribute_not_exists(#current_count) OR #current_count <= :drop",
             {"id": render["render_id"], "drop": pair.drop_id},
         )
 
@@ -451,6 +451,12 @@ def _other_was_faster(refused: ConditionFailed, render: Render, message_id: str)
 def rejected_id(pair: Pair) -> str:
     """The name of a drop that never became a render: another one for every drop."""
     return hashlib.sha256(f"{pair.prefix}\0{pair.drop_id}".encode()).hexdigest()[:24]
+
+
+def count_of(render: Render) -> int:
+    """The `drop_id` of a render; 0 if it was made when S3's sequencer stood there, which is text."""
+    drop_id: int | str = render.get("drop_id", 0)
+    return 0 if isinstance(drop_id, str) else drop_id
 
 
 def _lease(message_id: str, now: float) -> dict[str, Any]:
