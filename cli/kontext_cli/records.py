@@ -12,6 +12,7 @@ from typing import Any
 
 from kontext import drops
 from kontext.errors import BadDrop
+from kontext.pacing import PAUSED
 from kontext.table import Table
 from kontext_cli.target import Target
 
@@ -163,7 +164,8 @@ def parked(park: dict[str, Any], place: int | None = None) -> str:
     if place:
         return f"number {place} in line, goes at about {moment(park['until']):%H:%M:%S} UTC"
     since = f" since {moment(park['since']):%H:%M:%S} UTC" if "since" in park else ""
-    return f"parked ({park.get('reason')}){since}, goes on by itself"
+    ends = "until `kontext resume`" if park.get("reason") == PAUSED else "goes on by itself"
+    return f"parked ({park.get('reason')}){since}, {ends}"
 
 
 def moment(value: str | float) -> datetime:

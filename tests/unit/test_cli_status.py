@@ -119,6 +119,12 @@ def test_the_render_that_speaks_for_the_pair_comes_first() -> None:
             id="parked",
         ),
         pytest.param(
+            render(status="CLAIMED", parked={"reason": "paused", "since": int(NOW.timestamp())}),
+            "CLAIMED",
+            "parked (paused) since 03:04:05 UTC, until `kontext resume`",
+            id="paused",
+        ),
+        pytest.param(
             render(status="CLAIMED", parked={"reason": "pace", "until": int(NOW.timestamp())}),
             "CLAIMED",
             "number 1 in line, goes at about 03:04:05 UTC",
