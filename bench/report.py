@@ -98,7 +98,9 @@ def _part(name: str) -> str:
 def _measured(name: str, folder: Path) -> bool:
     """Measure one part and write it; False if that failed, which is no reason to lose the others."""
     about, minutes, quiet = MEASURES[name]
-    _say(f"{name}: {about}, about {minutes:g} min{', better with nothing else running' if quiet else ''}")
+    _say(f"{name}: {about}, about {minutes:g} min")
+    if quiet and (load := os.getloadavg()[0]) > (os.cpu_count() or 1):
+        _say(f"{name}: the machine is busy (load {load:.0f}); these seconds will be too long")
     began = time.monotonic()
     try:
         write(folder, name, importlib.import_module(f"bench.{name}").measure())
