@@ -96,7 +96,8 @@ def test_status_tells_all_about_one_pair_and_a_line_about_many(
 
     assert "QUEUED at Segmind as" in one.stdout
     assert "cli/status/a/result.png" in one.stdout
-    assert [line.split()[:2] for line in many.stdout.splitlines()[1:]] == [
+    assert [line.split()[:2] for line in many.stdout.splitlines()[-3:]] == [
+        ["pair", "status"],
         ["cli/status/b/", "DELIVERED"],
         ["cli/status/a/", "DELIVERED"],
     ]
