@@ -130,7 +130,7 @@ def test_killed_workers_lose_nothing_and_pay_nothing_twice(
         parameters={"RequestsPerMinute": "3000", "DailySpendLimit": "1000"},
     )
     customer.drop_many(count)
-    eventually(lambda: len(customer.ledger()["jobs"]) == count, "every pair at Segmind")
+    eventually(lambda: len(customer.ledger()["jobs"]) == count, "every pair at Segmind", REFUSED_SECONDS)
     eventually(lambda: customer.workflows() == count, "every workflow started", REFUSED_SECONDS)
 
     killed = _kill_workers(customer.local)
