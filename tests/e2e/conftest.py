@@ -51,11 +51,11 @@ def local(home: Path) -> Iterator[stack.LocalStack]:
         yield running
 
 
-def teach(running: stack.LocalStack) -> None:
+def teach(running: stack.LocalStack, inference: float = EMULATOR["inference"]) -> None:
     """Let the stack know how fast its emulator is: a new stack expects the vendor's 23 s, and looks no earlier."""
     sketch = Sketch()
     for number in range(3 * SLOTS):
-        sketch = sketch.observe(str(number), number, 0.0, EMULATOR["inference"])
+        sketch = sketch.observe(str(number), number, 0.0, inference)
     table = Table(running.client("dynamodb"), running.outputs["RendersTable"])
     cells = ", ".join(f"#{name} = :{name}" for name in sketch.cells)
     table.update(Learning.KEY, f"SET {cells}", **sketch.cells)
@@ -73,8 +73,9 @@ def own_stack(tmp_path: Path) -> Iterator[Callable[..., stack.LocalStack]]:
     with ExitStack() as running:
 
         def start(**changes: Any) -> stack.LocalStack:
-            own = running.enter_context(stack.using(tmp_path / "own", options(**changes)))
-            teach(own)
+            chosen = options(**changes)
+            own = running.enter_context(stack.using(tmp_path / "own", chosen))
+            teach(own, chosen.emulator["inference"])
             return own
 
         yield start

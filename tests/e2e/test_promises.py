@@ -26,9 +26,6 @@ from kontext_cli.target import LOCAL, Target
 from kontext_local.stack import LocalStack
 
 PAIRS = int(os.environ.get("KONTEXT_PAIRS", "10"))
-REFUSED_SECONDS = 600.0
-"""The embedded cloud runs 16 functions at once; a batch that it refuses comes back after the queue's visibility
-time-out."""
 Eventually = Callable[..., Any]
 Stacks = Callable[..., LocalStack]
 
@@ -120,23 +117,28 @@ def test_a_burst_is_paced_below_the_hard_limit(customer_of: Callable[..., Custom
         assert max(posts) - began <= 1.05 * ideal
 
 
-@pytest.mark.timeout(3 * REFUSED_SECONDS)
 def test_killed_workers_lose_nothing_and_pay_nothing_twice(
     customer_of: Callable[..., Customer], eventually: Eventually
 ) -> None:
     count = min(50, PAIRS)
     customer = customer_of(
-        emulator={"inference": 8.0, "workers": 50},
+        emulator={"inference": float(count), "workers": 50},
         parameters={"RequestsPerMinute": "3000", "DailySpendLimit": "1000"},
     )
     customer.drop_many(count)
-    eventually(lambda: len(customer.ledger()["jobs"]) == count, "every pair at Segmind", REFUSED_SECONDS)
-    eventually(lambda: customer.workflows() == count, "every workflow started", REFUSED_SECONDS)
+    eventually(lambda: len(customer.ledger()["jobs"]) == count, "every pair at Segmind")
+    eventually(lambda: customer.workflows() == count, "every workflow started")
+    eventually(
+        lambda: customer.statuses()["DELIVERED"] > 0, "the first one delivered"
+    )  # so the others are being looked at
 
     killed = _kill_workers(customer.local)
-    eventually(lambda: customer.statuses()["DELIVERED"] == count, "every pair delivered", REFUSED_SECONDS)
+    unfinished = count - customer.statuses()["DELIVERED"]
+    eventually(lambda: customer.statuses()["DELIVERED"] == count, "every pair delivered")
 
+    print(f"{count} pairs: {killed} workers killed with {unfinished} renders unfinished")
     assert killed > 0
+    assert unfinished > 0
     assert len(customer.ledger()["charges"]) == count
 
 
