@@ -36,7 +36,7 @@ check: $(READY) $(AUDIT_READY) ## format, lint, types, template, policies, workf
 	$(BIN)/cfn-lint template.yaml
 	AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 $(BIN)/sam validate --lint
 	$(AUDIT)/bin/statelint --ignore=URI workflow.asl.json
-	$(AUDIT)/bin/python -W ignore tests/audit/policies.py
+	$(AUDIT)/bin/python -W ignore -m tests.audit.policies
 	$(AUDIT)/bin/checkov --file template.yaml --framework cloudformation --skip-download --compact --quiet
 
 .PHONY: advisories

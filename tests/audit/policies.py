@@ -10,15 +10,14 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import parliament
-import yaml
+
+from tests.template import parsed
 
 Json = dict[str, Any]
 
-TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 ARNS = {
     "AWS::DynamoDB::Table": "arn:aws:dynamodb:us-east-1:123456789012:table/{}",
     "AWS::Logs::LogGroup": "arn:aws:logs:us-east-1:123456789012:log-group:{}:*",
@@ -32,24 +31,9 @@ ARNS = {
 PSEUDO = {"AWS::AccountId": "123456789012", "AWS::Partition": "aws", "AWS::Region": "us-east-1"}
 
 
-class Loader(yaml.SafeLoader):
-    """Reads CloudFormation's short forms: `!Ref X` is {"Ref": "X"}."""
-
-
-def short_form(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> Json:
-    if isinstance(node, yaml.ScalarNode):
-        return {name: loader.construct_scalar(node)}
-    if isinstance(node, yaml.SequenceNode):
-        return {name: loader.construct_sequence(node, deep=True)}
-    return {name: loader.construct_mapping(node, deep=True)}
-
-
-Loader.add_multi_constructor("!", short_form)
-
-
 def main() -> int:
     """Print every finding; the number of policies that have one."""
-    resources = yaml.load(TEMPLATE.read_text(), Loader)["Resources"]
+    resources = parsed()["Resources"]
     wrong = 0
     for name, document in policies(resources):
         findings = parliament.analyze_policy_string(json.dumps(resolved(document, resources))).findings

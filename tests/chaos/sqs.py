@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.chaos.outside import Fault
 from tests.chaos.stage import Due, Stage
-from tests.chaos.template import Template
+from tests.template import Template
 
 Answered = Callable[[Any, BaseException | None], None]
 TWICE_SECONDS = 0.05

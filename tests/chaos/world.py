@@ -33,8 +33,8 @@ from tests.chaos.executions import Executions
 from tests.chaos.outside import Fault, Outside
 from tests.chaos.s3 import S3
 from tests.chaos.stage import BEGINNING, NeverRests, Stage, VirtualClock
-from tests.chaos.template import Function, Template
 from tests.chaos.vendor import CAPITAL, Transport, vendor
+from tests.template import Spec, Template
 
 KEY = "SG_0123456789abcdef"
 LONGEST_RUN_SECONDS = 7 * 86_400.0
@@ -230,7 +230,7 @@ FUNCTIONS = ("SubmitFunction", "PollFunction", "FinalizeFunction")
 class Sandbox(Connections):
     """What a function holds on to while its sandbox is warm."""
 
-    def __init__(self, world: World, function: Function) -> None:
+    def __init__(self, world: World, function: Spec) -> None:
         super().__init__(function.environment, world.clock, world.transport)
         self._world = world
 

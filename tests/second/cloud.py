@@ -13,6 +13,7 @@ import re
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ from moto.core.config import default_user_config
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from tests.chaos.template import Template
-from tests.second.sandbox import Function, FunctionFailed, Places, Spec
+from tests.second.sandbox import Function, FunctionFailed, Places
+from tests.template import Template
 
 Json = dict[str, Any]
 REGION = "us-east-1"
@@ -133,11 +134,9 @@ class SecondCloud:
         return str(made["stateMachineArn"])
 
     def _function(self, name: str, places: Places, log: Path) -> Function:
-        said = self.template.function(name)
-        named = {variable: self.outputs.get(value, value) for variable, value in said.environment.items()}
-        environment = {**named, "AWS_ENDPOINT_URL": self.endpoint}
-        spec = Spec(f"{said.module}.handler", environment, int(said.timeout), said.memory)
-        return Function(spec, places, log)
+        spec = self.template.function(name)
+        named = {variable: self.outputs.get(value, value) for variable, value in spec.environment.items()}
+        return Function(replace(spec, environment={**named, "AWS_ENDPOINT_URL": self.endpoint}), places, log)
 
     def _read_the_queue(self) -> None:
         for _ in range(POLLERS):

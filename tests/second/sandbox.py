@@ -22,6 +22,8 @@ from typing import Any
 
 import httpx
 
+from tests.template import Spec
+
 ENTER = """
 set -e
 mount --make-rprivate /
@@ -51,16 +53,6 @@ class Places:
     code: Path
     layers: Path
     runtime: Path
-
-
-@dataclass(frozen=True)
-class Spec:
-    """A function as the template describes it: `timeout` in seconds, `memory` in MB."""
-
-    handler: str
-    environment: dict[str, str]
-    timeout: int
-    memory: int
 
 
 class FunctionFailed(Exception):
@@ -187,7 +179,7 @@ def _environment(spec: Spec, places: Places) -> dict[str, str]:
         "PYTHONPATH": "/opt/python:/var/runtime",
         "LAMBDA_TASK_ROOT": "/var/task",
         "LAMBDA_RUNTIME_DIR": "/var/runtime",
-        "AWS_LAMBDA_FUNCTION_NAME": spec.handler.partition(".")[0],
+        "AWS_LAMBDA_FUNCTION_NAME": spec.module,
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
         "AWS_LAMBDA_FUNCTION_TIMEOUT": str(spec.timeout),
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(spec.memory),

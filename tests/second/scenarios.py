@@ -24,7 +24,8 @@ from kontext_local.project import BUILD_FOLDER
 from kontext_local.segmind import server
 from tests.second.__main__ import RUNTIME
 from tests.second.cloud import SecondCloud
-from tests.second.sandbox import Function, FunctionFailed, Places, Spec
+from tests.second.sandbox import Function, FunctionFailed, Places
+from tests.template import Spec
 
 Json = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""What `template.yaml` says of the functions, the queue and the workflow: the harness has no settings of its own."""
+"""What `template.yaml` says: tests that play the stack themselves have no settings of their own."""
 
 from __future__ import annotations
 
@@ -11,24 +11,28 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
-class Function:
-    """A function: its module, its environment, how long it may live in seconds, and its memory in MB."""
+class Spec:
+    """A function: its handler, its environment, how long it may live in seconds, and its memory in MB."""
 
-    module: str
+    handler: str
     environment: dict[str, str]
-    timeout: float
+    timeout: int
     memory: int
+
+    @property
+    def module(self) -> str:
+        return self.handler.partition(".")[0]
 
 
 class Template:
     """The template with parameters; every resource is called by its logical name."""
 
     def __init__(self, **parameters: str) -> None:
-        whole = _parsed()
+        whole = parsed()
         given = {name: str(one.get("Default", "")) for name, one in whole["Parameters"].items()}
         unknown = parameters.keys() - given.keys()
         if unknown:
@@ -37,12 +41,12 @@ class Template:
         self._resources: dict[str, Any] = whole["Resources"]
         self._everywhere = whole["Globals"]["Function"]["Environment"]["Variables"]
 
-    def function(self, name: str) -> Function:
+    def function(self, name: str) -> Spec:
         """A function by its logical name."""
         said = self._resources[name]["Properties"]
         variables = self._everywhere | said.get("Environment", {}).get("Variables", {})
         environment = {variable: self._resolved(value) for variable, value in variables.items()}
-        return Function(said["Handler"].partition(".")[0], environment, float(said["Timeout"]), said["MemorySize"])
+        return Spec(said["Handler"], environment, said["Timeout"], said["MemorySize"])
 
     def statements(self, role: str) -> list[dict[str, Any]]:
         """The statements of a role's one policy."""
@@ -52,7 +56,7 @@ class Template:
     @property
     def outputs(self) -> dict[str, str]:
         """What the stack tells operators of itself."""
-        return {name: self._resolved(one["Value"]) for name, one in _parsed()["Outputs"].items()}
+        return {name: self._resolved(one["Value"]) for name, one in parsed()["Outputs"].items()}
 
     @property
     def queue(self) -> dict[str, Any]:
@@ -91,7 +95,8 @@ def _text(name: str) -> str:
 
 
 @cache
-def _parsed() -> Any:
+def parsed() -> Any:
+    """The whole template."""
     return yaml.load(_text("template.yaml"), _Loader)
 
 
