@@ -110,9 +110,10 @@ class Operator:
 
     def deliver_again(self, render: Render) -> Render:
         """Copy and tell once more, without paying."""
-        finished = render["status"] != "COMPLETED" or not self.workflow.start(render, wait=0)
-        if finished:  # by delivering or failing, or its execution ended on the way
-            render = self.renders.again(render, "COMPLETED", OPERATOR, render["drop_id"], self.clock.now())
+        if render["status"] == "COMPLETED" and self.workflow.start(render, wait=0):
+            return render
+        # It was delivered or has failed, or its execution ended on the way: that one's name is taken.
+        render = self.renders.again(render, "COMPLETED", OPERATOR, render["drop_id"], self.clock.now())
         self.workflow.start(render, wait=0)
         return render
 

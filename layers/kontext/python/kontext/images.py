@@ -72,13 +72,13 @@ def check_end(image: Image, head: bytes, tail: bytes, size: int) -> None:
     """See that an image of `size` bytes is whole, by its last `TAIL_BYTES`. What was in between is not seen.
 
     Raises:
-        ValueError: it is cut off, or something else is appended to it, or it is something else as well.
+        ValueError: it is cut off, something else is appended to it, or it is something else as well.
     """
     behind = _behind(image, head, tail, size)
     if behind is None:
         raise ValueError("it is cut off, or something else is appended to it")
     if _OTHER_BEHIND.search(behind) or b"%PDF-" in head[:1024]:
-        raise ValueError("it is also something else: an archive, a document, a web page or a program is appended to it")
+        raise ValueError("it is also something else: an archive, a document, a web page or a program")
 
 
 def _behind(image: Image, head: bytes, tail: bytes, size: int) -> bytes | None:

@@ -244,22 +244,12 @@ class Renders:
 
     def again(self, render: Render, status: str, message_id: str, drop_id: int, now: float, *extra: Any) -> Render:
         """Begin a new attempt of an ended render: `CLAIMED` pays again, `COMPLETED` only delivers again."""
-        fresh = {
-            "attempt": render["attempt"] + 1,
-            "drop_id": drop_id,
-            "error": None,
-            "announced": None,
-            "result": None,
-        }
-        fresh |= {"expires_at": None, "parked": None, "parked_since": None, "server_errors": None}
+        forgotten = ["error", "announced", "result", "expires_at", "parked", "parked_since", "server_errors"]
         if status == "CLAIMED":
-            fresh |= {
-                "request_id": None,
-                "output_url": None,
-                "submitted_at": None,
-                "day": None,
-                **_lease(message_id, now),
-            }
+            forgotten += ["request_id", "output_url", "submitted_at", "day"]
+        fresh: dict[str, Any] = dict.fromkeys(forgotten) | {"attempt": render["attempt"] + 1, "drop_id": drop_id}
+        if status == "CLAIMED":
+            fresh |= _lease(message_id, now)
         said = {"what": "again", "attempt": render["attempt"] + 1}
         return self._move(render, (render["status"],), status, now, said, *extra, **fresh)
 
@@ -375,14 +365,15 @@ class Renders:
         render: Render,
         allowed: tuple[str, ...],
         status: str,
-        said: Any,
+        said: dict[str, Any],
         now: float,
         *extra: Any,
-        **v: Any,
+        **values: Any,
     ) -> Render:
-        fresh = {"expires_at": int(now + self.retention_days * 86_400), "parked": None, "wake": None}
+        expires_at = int(now + self.retention_days * 86_400)
         # What was told of it before, that it was uncertain, is another end.
-        return self._move(render, allowed, status, now, said, *extra, **fresh, announced=None, **v)
+        fresh = {"expires_at": expires_at, "parked": None, "wake": None, "announced": None}
+        return self._move(render, allowed, status, now, said, *extra, **fresh, **values)
 
     def _write(self, render: Render, condition: str, **values: Any) -> tuple[Key, str, str, dict[str, Any]]:
         kept = {name: value for name, value in values.items() if value is not None}
