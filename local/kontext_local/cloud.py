@@ -29,6 +29,10 @@ ACCESS_KEY, SECRET_KEY = "test", "test"
 READY_SECONDS = 30.0
 STOP_SECONDS = 5.0
 ATTEMPTS = 3
+FUNCTIONS_AT_ONCE = 21
+"""Each is a process of its own, of about 90 MB."""
+WARM_SECONDS = 30
+"""How long an idle function's process stays."""
 
 
 @dataclass
@@ -88,21 +92,18 @@ def environment(endpoint: str) -> dict[str, str]:
 def start(
     log: Path,
     *,
-    concurrency: int = 16,
-    warm_seconds: int = 30,
     wait_scale: float | None = None,
     iam_record: Path | None = None,
 ) -> Cloud:
     """Start an embedded cloud on a free loopback port and return when it answers.
 
-    `concurrency` caps Lambda processes, `warm_seconds` is how long an idle one stays, `wait_scale`
-    multiplies the waits of state machines, `iam_record` names a file for `launcher.record_decisions`.
+    `wait_scale` multiplies the waits of state machines, `iam_record` names a file for `launcher.record_decisions`.
     Raises LocalCloudError with the end of `log` when it does not come up within 30 s.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     options = {
-        "LAMBDA_ACCOUNT_CONCURRENCY": str(concurrency),
-        "LAMBDA_WARM_TTL_SECONDS": str(warm_seconds),
+        "LAMBDA_ACCOUNT_CONCURRENCY": str(FUNCTIONS_AT_ONCE),
+        "LAMBDA_WARM_TTL_SECONDS": str(WARM_SECONDS),
     } | ({} if wait_scale is None else {"SFN_WAIT_SCALE": str(wait_scale)})
     arguments = [] if iam_record is None else [str(iam_record.absolute())]
     # Another process may take the free port first: then MiniStack ends at once, and the next port is tried.

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from kontext_local.segmind import server
 
 LOOK_SECONDS = 0.5
+WORKFLOW_AT_ONCE = {"PollFunction": 10, "FinalizeFunction": 6}
+"""How many of these run at once. The rest of `cloud.FUNCTIONS_AT_ONCE` is left to Submit, which reads the queue with
+five: a batch that MiniStack refuses is away for the visibility time-out, a step of a workflow is soon tried again."""
 
 
 def main() -> None:
@@ -88,6 +91,7 @@ def running(
         parameters = _parameters(segmind, options)
         say("deploying the stack (sam deploy)")
         outputs = deploy.deploy(aws.endpoint, built, parameters, log)
+        _leave_room_for_submit(aws.endpoint)
         shown = {name: value for name, value in parameters.items() if name != "SegmindApiKey"}
         url, key = parameters["SegmindUrl"], segmind.api_key if segmind else None
         stack = LocalStack(aws.endpoint, url, outputs, shown, str(home), options.keep, key)
@@ -97,6 +101,14 @@ def running(
 def _start_cloud(home: Path, options: Options) -> cloud.Cloud:
     record = Path(options.iam_record) if options.iam_record else None
     return cloud.start(home / "cloud.log", wait_scale=options.wait_scale, iam_record=record)
+
+
+def _leave_room_for_submit(endpoint: str) -> None:
+    formation, functions = cloud.client("cloudformation", endpoint), cloud.client("lambda", endpoint)
+    for name, at_once in WORKFLOW_AT_ONCE.items():
+        found = formation.describe_stack_resource(StackName=deploy.STACK, LogicalResourceId=name)
+        function = found["StackResourceDetail"]["PhysicalResourceId"]
+        functions.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=at_once)
 
 
 def _segmind(

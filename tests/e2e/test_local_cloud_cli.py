@@ -165,6 +165,15 @@ def test_the_stack_runs_against_any_server_of_the_api(
     assert key not in (own_home / "local.json").read_text() + (own_home / "sam.log").read_text()
 
 
+def test_workflows_leave_submit_room_to_read_the_queue(local: stack.LocalStack) -> None:
+    client = local.client("lambda")
+    (mapping,) = client.list_event_source_mappings()["EventSourceMappings"]
+
+    left = client.get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"]
+
+    assert left >= mapping["ScalingConfig"]["MaximumConcurrency"]
+
+
 def test_a_port_that_is_taken_is_said_in_words(local: stack.LocalStack, tmp_path: Path) -> None:
     taken = str(urlsplit(local.segmind_url).port)
 
