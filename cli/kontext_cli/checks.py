@@ -124,7 +124,7 @@ def api_key(patient: Patient) -> Iterator[Finding]:
 
 def _credits(patient: Patient, held: float) -> Finding:
     price, low = float(patient.parameters["PricePerRender"]), float(patient.parameters["LowCredits"])
-    pictures = int(held / price) if price else 0
+    pictures = int(max(0.0, held) / price) if price else 0
     says = f"USD {held:.2f} at Segmind, enough for {pictures} pictures"
     if held < price:
         return Finding("credits", "wrong", says, REASONS["no_credits"].remedy)

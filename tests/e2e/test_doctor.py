@@ -129,7 +129,12 @@ def test_a_wrong_key(ward: Ward, secret: Callable[[str], None]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("credits", "remedy"), [pytest.param(0.01, "Top the account up", id="none"), pytest.param(4.0, "Top", id="few")]
+    ("credits", "remedy"),
+    [
+        pytest.param(-0.04, "Top the account up", id="less than none"),
+        pytest.param(0.01, "Top the account up", id="none"),
+        pytest.param(4.0, "Top", id="few"),
+    ],
 )
 def test_too_few_credits(ward: Ward, emulator: Callable[[str, Any], None], credits: float, remedy: str) -> None:
     emulator("settings", {"credits": credits})

@@ -43,7 +43,7 @@ RESULT = {
     "height": 3,
     "superseded": False,
 }
-METRICS = {"cost": 0.05, "inference_time": 12, "queue_time": 0.0, "total_time": 12.0, "remaining_credits": 9.95}
+METRICS = {"cost": 0.05, "inference_time": 12, "queue_time": 0.0, "total_time": 12.0, "remaining_credits": -0.05}
 
 
 class Stage:
@@ -200,7 +200,7 @@ def test_a_delivered_render_is_told_with_everything_a_backend_needs(ended: Calla
     assert data["output"] == RESULT
     assert data["inputs"][0] == {"key": "taj/1.png", "version_id": "v1", "etag": "e1", "url": None}
     assert data["request"]["seed"] == 7
-    assert (data["cost"], data["remaining_credits"], data["error"]) == (0.05, 9.95, None)
+    assert (data["cost"], data["remaining_credits"], data["error"]) == (0.05, -0.05, None)
     assert data["times"] == {
         "claimed_at": iso(NOW),
         "submitted_at": iso(NOW + 1),

@@ -275,6 +275,11 @@ def test_a_key_that_cannot_be_read_is_nobodys_fault() -> None:
             Look("COMPLETED"),
             id="metrics are nonsense",
         ),
+        pytest.param(
+            says(200, status="COMPLETED", metrics={"cost": 0.05, "remaining_credits": -0.04}),
+            Look("COMPLETED", None, {"cost": 0.05, "remaining_credits": -0.04}),
+            id="it ran as the account ran out",
+        ),
     ],
 )
 def test_a_look_gives_the_state_of_the_job(answer: Answer, look: Look) -> None:
@@ -395,16 +400,17 @@ def test_a_state_that_is_no_text_tells_nothing() -> None:
         Network(says(200, status=3)).client().look(ID)
 
 
-@pytest.mark.parametrize("credits", [None, "many", -1, True, [1]])
+@pytest.mark.parametrize("credits", [None, "many", -1e12, True, [1]])
 def test_credits_that_are_no_amount_tell_nothing(credits: Any) -> None:
     with pytest.raises(Unavailable, match="no credits"):
         Network(says(200, credits=credits)).client().credits()
 
 
-def test_credits_are_read_in_usd() -> None:
-    network = Network(says(200, credits=12.5))
+@pytest.mark.parametrize("credits", [12.5, 0, -0.04])
+def test_credits_are_read_in_usd(credits: float) -> None:
+    network = Network(says(200, credits=credits))
 
-    assert network.client().credits() == 12.5
+    assert network.client().credits() == credits
     assert str(network.requests[0].url) == "https://api.segmind.com/v1/get-user-credits"
 
 

@@ -41,7 +41,10 @@ _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, http
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _ESCAPE = re.compile(rb"\\\\|\\u00([2-7][0-9A-Fa-f])")
 _ACCEPTED = ("QUEUED", "PROCESSING", "COMPLETED")
-_METRICS = ("inference_time", "queue_time", "total_time", "cost", "remaining_credits")
+_MOST_OWED = -1e9
+_METRICS = {"inference_time": 0.0, "queue_time": 0.0, "total_time": 0.0, "cost": 0.0, "remaining_credits": _MOST_OWED}
+"""What is kept of a job's metrics, and the least that each can be: a job is charged when it completes, so several that
+run as the account runs out leave it below zero."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +141,9 @@ class Segmind:
         return Result(url, _metrics(answer))
 
     def credits(self) -> float:
-        """What the account holds, in USD. Costs nothing, and checks the key. Raises as `look` does."""
-        held = _number(self._get("/v1/get-user-credits").get("credits"))
+        """What the account holds, in USD; less than nothing if jobs ended after it was empty. Costs nothing, and
+        checks the key. Raises as `look` does."""
+        held = _number(self._get("/v1/get-user-credits").get("credits"), _MOST_OWED)
         if held is None:
             raise Unavailable("Segmind's answer holds no credits")
         return held
@@ -355,12 +359,14 @@ def _message(answer: dict[str, Any]) -> str | None:
 
 def _metrics(answer: dict[str, Any]) -> dict[str, float]:
     given = answer.get("metrics")
-    numbers = {name: _number(given.get(name)) for name in _METRICS} if isinstance(given, dict) else {}
+    if not isinstance(given, dict):
+        return {}
+    numbers = {name: _number(given.get(name), least) for name, least in _METRICS.items()}
     return {name: value for name, value in numbers.items() if value is not None}
 
 
-def _number(value: Any) -> float | None:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9
+def _number(value: Any, least: float) -> float | None:
+    good = isinstance(value, int | float) and not isinstance(value, bool) and least <= value < 1e9
     return round(float(value), 6) if good else None  # DynamoDB knows no number as small as a float can be
 
 
