@@ -25,7 +25,7 @@ from kontext_cli import operate
 from kontext_cli.target import LOCAL, Target
 from kontext_local.stack import LocalStack
 
-PAIRS = int(os.environ.get("KONTEXT_PAIRS", "10"))
+PAIRS = int(os.environ.get("KONTEXT_PAIRS", "6"))
 Eventually = Callable[..., Any]
 Stacks = Callable[..., LocalStack]
 
