@@ -31,7 +31,7 @@ STOP_SECONDS = 5.0
 ATTEMPTS = 3
 FUNCTIONS_AT_ONCE = 21
 """Each is a process of its own, of about 90 MB."""
-WARM_SECONDS = 30
+WARM_SECONDS = 300
 """How long an idle function's process stays."""
 
 

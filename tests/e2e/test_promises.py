@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ from PIL import Image
 from kontext import letters
 from kontext_cli import operate
 from kontext_cli.target import LOCAL, Target
+from kontext_local import stack
 from kontext_local.stack import LocalStack
+from tests.e2e.conftest import options, teach
 
 PAIRS = int(os.environ.get("KONTEXT_PAIRS", "6"))
 Eventually = Callable[..., Any]
@@ -38,7 +40,6 @@ class Customer:
         self.s3 = local.client("s3")
         self.photograph = photograph
         self.operator = operate.Operator(Target(LOCAL, local.outputs, local.client))
-        self.emulator = httpx.Client(base_url=f"{local.segmind_url}/_emulator/", trust_env=False)
 
     def drop(self, name: str, prompt: str = "Together.") -> None:
         for slot in "12":
@@ -49,8 +50,8 @@ class Customer:
                 Metadata={"prompt": prompt},
             )
 
-    def drop_many(self, count: int) -> list[str]:
-        names = [f"pair-{n:03}" for n in range(count)]
+    def drop_many(self, count: int, name: str = "pair") -> list[str]:
+        names = [f"{name}-{n:03}" for n in range(count)]
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(self.drop, names))
         return names
@@ -58,15 +59,17 @@ class Customer:
     def render(self, name: str) -> dict[str, Any]:
         return next(iter(self.operator.renders_of(f"{name}/")), {})
 
-    def statuses(self) -> Counter[str]:
-        items = self.operator.table.scan()
-        return Counter(item["status"] for item in items if item["sk"].startswith("render#"))
+    def statuses(self, names: Collection[str]) -> Counter[str]:
+        """How many renders of these pairs have come how far."""
+        items = [item for item in self.operator.table.scan() if item["sk"].startswith("render#")]
+        return Counter(item["status"] for item in items if item["prefix"].rstrip("/") in names)
 
     def ledger(self) -> dict[str, Any]:
-        return self.emulator.get("ledger").json()  # type: ignore[no-any-return]
+        answer = httpx.get(f"{self.local.segmind_url}/_emulator/ledger", trust_env=False)
+        return answer.json()  # type: ignore[no-any-return]
 
-    def script(self, **rule: Any) -> None:
-        self.emulator.post("script", json=rule).raise_for_status()
+    def tell_emulator(self, what: str, body: dict[str, Any]) -> None:
+        httpx.post(f"{self.local.segmind_url}/_emulator/{what}", json=body, trust_env=False).raise_for_status()
 
     def workflows(self) -> int:
         """How many renders have had their workflow started."""
@@ -81,30 +84,32 @@ class Customer:
         return int(answer["Attributes"]["ApproximateNumberOfMessages"])
 
 
-@pytest.fixture
-def customer_of(own_stack: Stacks, tmp_path: Path) -> Iterator[Callable[..., Customer]]:
-    picture = tmp_path / "small.png"
+@pytest.fixture(scope="module")
+def photograph(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    picture = tmp_path_factory.mktemp("photograph") / "small.png"
     Image.new("RGB", (96, 64), "teal").save(picture)
-    customers: list[Customer] = []
-
-    def made(**changes: Any) -> Customer:
-        customers.append(Customer(own_stack(**changes), picture.read_bytes()))
-        return customers[-1]
-
-    yield made
-    for customer in customers:
-        customer.emulator.close()
+    return picture.read_bytes()
 
 
-def test_a_burst_is_paced_below_the_hard_limit(customer_of: Callable[..., Customer], eventually: Eventually) -> None:
-    customer = customer_of(
-        emulator={"inference": 1.0, "workers": 50, "rate_limit": 120, "rate_window": "sliding"},
+@pytest.fixture(scope="module")
+def customer(photograph: bytes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Customer]:
+    """One whose limits are never in the way."""
+    chosen = options(emulator={"workers": 50}, parameters={"RequestsPerMinute": "3000"})
+    with stack.using(tmp_path_factory.mktemp("customer"), chosen) as running:
+        teach(running)
+        yield Customer(running, photograph)
+
+
+def test_a_burst_is_paced_below_the_hard_limit(own_stack: Stacks, photograph: bytes, eventually: Eventually) -> None:
+    local = own_stack(
+        emulator={"workers": 50, "rate_limit": 120, "rate_window": "sliding"},
         parameters={"RequestsPerMinute": "120", "DailySpendLimit": "1000"},
     )
+    customer = Customer(local, photograph)
 
     began = time.time()
-    customer.drop_many(PAIRS)
-    eventually(lambda: customer.statuses()["DELIVERED"] == PAIRS, "every pair delivered", 240 + PAIRS)
+    names = customer.drop_many(PAIRS)
+    eventually(lambda: customer.statuses(names)["DELIVERED"] == PAIRS, "every pair delivered", 240 + PAIRS)
 
     ledger = customer.ledger()
     posts = [post["at"] for post in ledger["posts"]]
@@ -118,23 +123,25 @@ def test_a_burst_is_paced_below_the_hard_limit(customer_of: Callable[..., Custom
 
 
 def test_killed_workers_lose_nothing_and_pay_nothing_twice(
-    customer_of: Callable[..., Customer], eventually: Eventually
+    own_stack: Stacks, photograph: bytes, eventually: Eventually
 ) -> None:
     count = min(50, PAIRS)
-    customer = customer_of(
-        emulator={"inference": float(count), "workers": 50},
-        parameters={"RequestsPerMinute": "3000", "DailySpendLimit": "1000"},
+    customer = Customer(
+        own_stack(
+            emulator={"inference": float(count), "workers": 50},
+            parameters={"RequestsPerMinute": "3000", "DailySpendLimit": "1000"},
+        ),
+        photograph,
     )
-    customer.drop_many(count)
+    names = customer.drop_many(count)
     eventually(lambda: len(customer.ledger()["jobs"]) == count, "every pair at Segmind")
     eventually(lambda: customer.workflows() == count, "every workflow started")
-    eventually(
-        lambda: customer.statuses()["DELIVERED"] > 0, "the first one delivered"
-    )  # so the others are being looked at
+    # When the first one is delivered, the others are being looked at.
+    eventually(lambda: customer.statuses(names)["DELIVERED"], "the first one delivered")
 
     killed = _kill_workers(customer.local)
-    unfinished = count - customer.statuses()["DELIVERED"]
-    eventually(lambda: customer.statuses()["DELIVERED"] == count, "every pair delivered")
+    unfinished = count - customer.statuses(names)["DELIVERED"]
+    eventually(lambda: customer.statuses(names)["DELIVERED"] == count, "every pair delivered")
 
     print(f"{count} pairs: {killed} workers killed with {unfinished} renders unfinished")
     assert killed > 0
@@ -150,46 +157,43 @@ def test_killed_workers_lose_nothing_and_pay_nothing_twice(
     ],
 )
 def test_a_refused_account_parks_and_resumes_by_itself(
-    customer_of: Callable[..., Customer],
+    customer: Customer,
     eventually: Eventually,
     before: dict[str, Any],
     after: dict[str, Any] | None,
     reason: str,
 ) -> None:
-    customer = customer_of(emulator={"inference": 2.0, "workers": 50}, parameters={"RequestsPerMinute": "3000"})
-    customer.emulator.post("settings", json=before).raise_for_status()
-    names = customer.drop_many(min(20, PAIRS))
+    ledger, dead = customer.ledger(), customer.dead_letters()
+    customer.tell_emulator("settings", before)
+    names = customer.drop_many(min(20, PAIRS), reason)
     eventually(lambda: all(_parked(customer, name) == reason for name in names), f"all parked for {reason}")
-    asked = len(customer.ledger()["posts"])
+    asked = len(customer.ledger()["posts"]) - len(ledger["posts"])
 
     if after:
-        customer.emulator.post("settings", json=after).raise_for_status()
+        customer.tell_emulator("settings", after)
     else:
         customer.local.client("secretsmanager").put_secret_value(
             SecretId=customer.local.outputs["SegmindSecretArn"], SecretString=before["keys"][0]
         )
     resumed = time.monotonic()
-    eventually(lambda: customer.statuses()["DELIVERED"] == len(names), "all delivered")
+    eventually(lambda: customer.statuses(names)["DELIVERED"] == len(names), "all delivered")
 
     took = time.monotonic() - resumed
     print(f"{reason}: {asked} requests while refused, all delivered {took:.0f} s after")
     if PAIRS >= 100:  # the proof has the machine to itself
         assert took <= 60
     assert asked < len(names)  # one probe at a time, not everybody
-    assert len(customer.ledger()["charges"]) == len(names)
-    assert customer.dead_letters() == 0
+    assert len(customer.ledger()["charges"]) == len(ledger["charges"]) + len(names)
+    assert customer.dead_letters() == dead
 
 
-def test_a_lost_answer_is_never_sent_again_until_a_person_decides(
-    customer_of: Callable[..., Customer], eventually: Eventually
-) -> None:
-    customer = customer_of(emulator={"inference": 1.0})
-    customer.script(on="submit", accept=True, drop=True, times=3)
-    for name in ("again", "adopt", "leave"):
+def test_a_lost_answer_is_never_sent_again_until_a_person_decides(customer: Customer, eventually: Eventually) -> None:
+    names, asked = ("again", "adopt", "leave"), len(customer.ledger()["posts"])
+    customer.tell_emulator("script", {"on": "submit", "accept": True, "drop": True, "times": 3})
+    for name in names:
         customer.drop(name)
-    eventually(lambda: customer.statuses()["UNCERTAIN"] == 3, "three renders uncertain")
-    jobs = {job["prompt"]: job for job in customer.ledger()["jobs"]}
-    assert len(customer.ledger()["posts"]) == 3
+    eventually(lambda: customer.statuses(names)["UNCERTAIN"] == 3, "three renders uncertain")
+    assert len(customer.ledger()["posts"]) == asked + 3
     said = json.loads(
         customer.s3.get_object(Bucket=customer.local.outputs["OutputBucket"], Key="leave/error.json")["Body"].read()
     )
@@ -202,16 +206,15 @@ def test_a_lost_answer_is_never_sent_again_until_a_person_decides(
     eventually(lambda: customer.render("again")["status"] == "DELIVERED", "the resubmitted one delivered")
     eventually(lambda: customer.render("adopt")["status"] == "DELIVERED", "the adopted one delivered")
 
-    assert jobs
     assert customer.render("leave")["error"]["code"] == "given_up"
-    assert len(customer.ledger()["posts"]) == 4
+    assert len(customer.ledger()["posts"]) == asked + 4
 
 
 def test_a_picture_that_could_not_be_copied_is_redelivered_without_paying(
-    customer_of: Callable[..., Customer], eventually: Eventually
+    customer: Customer, eventually: Eventually
 ) -> None:
-    customer = customer_of(emulator={"inference": 1.0})
-    customer.script(on="output", status=200, text="<html>maintenance</html>", times=1)
+    paid = len(customer.ledger()["charges"])
+    customer.tell_emulator("script", {"on": "output", "status": 200, "text": "<html>maintenance</html>", "times": 1})
     customer.drop("late")
     eventually(lambda: customer.render("late").get("status") == "FAILED", "delivery given up")
     assert customer.render("late")["error"]["code"] == "delivery"
@@ -220,22 +223,23 @@ def test_a_picture_that_could_not_be_copied_is_redelivered_without_paying(
     customer.operator.deliver_again(customer.render("late"))
     eventually(lambda: customer.render("late")["status"] == "DELIVERED", "the picture delivered")
 
-    assert len(customer.ledger()["charges"]) == 1
-    outputs = customer.s3.list_objects_v2(Bucket=customer.local.outputs["OutputBucket"])["Contents"]
+    assert len(customer.ledger()["charges"]) == paid + 1
+    outputs = customer.s3.list_objects_v2(Bucket=customer.local.outputs["OutputBucket"], Prefix="late/")["Contents"]
     assert [found["Key"] for found in outputs] == ["late/result.png"]
 
 
 def test_a_message_that_cannot_be_read_ends_as_a_dead_letter_with_its_reason(
-    customer_of: Callable[..., Customer], eventually: Eventually
+    customer: Customer, eventually: Eventually
 ) -> None:
-    customer = customer_of()
-    sqs = customer.local.client("sqs")
+    sqs, dead = customer.local.client("sqs"), customer.dead_letters()
     url = customer.local.outputs["UploadQueueUrl"]
+    told = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "1"})
 
     sent = sqs.send_message(QueueUrl=url, MessageBody="this is no event")["MessageId"]
-    eventually(lambda: customer.dead_letters() == 1, "the message dead")
+    eventually(lambda: customer.dead_letters() == dead + 1, "the message dead")
 
+    sqs.set_queue_attributes(QueueUrl=url, Attributes=told)
     assert "JSONDecodeError" in letters.of(customer.operator.table, sent)["reason"]
 
 
