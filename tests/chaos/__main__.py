@@ -3,6 +3,7 @@
 make chaos                                                    all of it
 make chaos RUN="--story pair --fault 12=crash-after"          one story with some faults, told
 make chaos RUN="--story seed:17"                              what a seed gives, told
+make chaos RUN="--story pair --every-two"                     one story with every two faults (pair: about ten minutes)
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ def play_each(story: str, runs: Sequence[tuple[Fault, ...]]) -> Played:
 
 def play_seconds(story: str, first: Fault, kinds: Sequence[str] = (), at_most: int | None = None) -> Played:
     """Play a story with a fault, and another one that can follow it: every one of these kinds, or a sample."""
-    seconds = [two for two in next_faults(play(named(story), first), after=first.at) if two.kind in kinds or not kinds]
+    after = -1 if first.of_message else first.at
+    seconds = [two for two in next_faults(play(named(story), first), after) if two.kind in kinds or not kinds]
     if at_most is not None:
         seconds = Random(f"{story} {first}").sample(seconds, min(at_most, len(seconds)))
     return play_each(story, [(first, second) for second in seconds])
@@ -80,6 +82,14 @@ def every_two_crashes(story: Story) -> list[Work]:
     """One story with every two crashes."""
     firsts = [fault for fault in story.faults if fault.kind in CRASHES]
     return [partial(play_seconds, story.name, first, CRASHES) for first in firsts]
+
+
+def every_two_faults(name: str) -> int:
+    """One story with every two faults; returns the exit code."""
+    story = look_through(name)
+    with Pool(PROCESSES) as pool:
+        played = run(pool, "every two faults", [partial(play_seconds, name, first) for first in story.faults])
+    return 1 if played.broken else 0
 
 
 def some_pairs(stories: Sequence[Story], count: int) -> list[Work]:
@@ -169,11 +179,12 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=4000, help="about so many pairs of faults (default: 4000)")
     parser.add_argument("--story", help="play this story alone, and tell it: a name, or seed:17")
     parser.add_argument("--fault", type=Fault.read, action="append", default=[], help="with this fault: 12=crash-after")
+    parser.add_argument("--every-two", action="store_true", help="play the story with every two faults")
     given = parser.parse_args()
     if given.story:
         if given.story not in SCENARIOS and not given.story.startswith("seed:"):
             parser.error("the stories are: " + ", ".join(SCENARIOS))
-        return tell(given.story, *given.fault)
+        return every_two_faults(given.story) if given.every_two else tell(given.story, *given.fault)
     return everything(given.pairs, given.seeds)
 
 

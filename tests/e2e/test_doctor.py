@@ -58,7 +58,7 @@ class Ward:
         self.table.update(render_key(known["prefix"], "1"), f"SET {names}", **known)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
     options = stack.Options(keep=False, emulator={"pixels": 65_536})
     with stack.using(tmp_path_factory.mktemp("ward"), options) as running:

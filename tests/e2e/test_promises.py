@@ -84,14 +84,14 @@ class Customer:
         return int(answer["Attributes"]["ApproximateNumberOfMessages"])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def photograph(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     picture = tmp_path_factory.mktemp("photograph") / "small.png"
     Image.new("RGB", (96, 64), "teal").save(picture)
     return picture.read_bytes()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def customer(photograph: bytes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Customer]:
     """One whose limits are never in the way."""
     chosen = options(emulator={"workers": 50}, parameters={"RequestsPerMinute": "3000"})
