@@ -31,8 +31,6 @@ STOP_SECONDS = 5.0
 ATTEMPTS = 3
 FUNCTIONS_AT_ONCE = 21
 """Each is a process of its own, of about 90 MB."""
-WARM_SECONDS = 300
-"""How long an idle function's process stays."""
 
 
 @dataclass
@@ -101,10 +99,8 @@ def start(
     Raises LocalCloudError with the end of `log` when it does not come up within 30 s.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    options = {
-        "LAMBDA_ACCOUNT_CONCURRENCY": str(FUNCTIONS_AT_ONCE),
-        "LAMBDA_WARM_TTL_SECONDS": str(WARM_SECONDS),
-    } | ({} if wait_scale is None else {"SFN_WAIT_SCALE": str(wait_scale)})
+    options = {"LAMBDA_ACCOUNT_CONCURRENCY": str(FUNCTIONS_AT_ONCE)}
+    options |= {} if wait_scale is None else {"SFN_WAIT_SCALE": str(wait_scale)}
     arguments = [] if iam_record is None else [str(iam_record.absolute())]
     # Another process may take the free port first: then MiniStack ends at once, and the next port is tried.
     for _ in range(ATTEMPTS):

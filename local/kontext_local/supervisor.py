@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 0.5
 WORKFLOW_AT_ONCE = {"PollFunction": 10, "FinalizeFunction": 6}
 """How many of these run at once. The rest of `cloud.FUNCTIONS_AT_ONCE` is left to Submit, which reads the queue with
-five: a batch that MiniStack refuses is away for the visibility time-out, a step of a workflow is soon tried again."""
+five: a batch that MiniStack refuses is away for the visibility time-out, a step of a workflow for some seconds."""
 
 
 def main() -> None:

@@ -165,6 +165,7 @@ def finalize_crashes(scene: Scene, eventually: Eventually) -> list[Measured]:
 
 def poll_throttled(scene: Scene, eventually: Eventually) -> list[Measured]:
     client, function = scene.running.client("lambda"), scene.ids["PollFunction"]
+    allowed = client.get_function_concurrency(FunctionName=function)["ReservedConcurrentExecutions"]
     client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
 
     scene.drop("throttled")
@@ -172,7 +173,7 @@ def poll_throttled(scene: Scene, eventually: Eventually) -> list[Measured]:
     try:
         eventually(lambda: _sum(scene.throttles("PollFunction")), "the throttle")
     finally:
-        client.delete_function_concurrency(FunctionName=function)
+        client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=allowed)
     return scene.throttles("PollFunction")
 
 

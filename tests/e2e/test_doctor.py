@@ -210,11 +210,12 @@ def test_a_function_that_does_not_read_the_queue(ward: Ward) -> None:
 
 def test_a_function_that_may_not_run(ward: Ward) -> None:
     client, function = ward.running.client("lambda"), ward.patient().ids["PollFunction"]
+    allowed = client.get_function_concurrency(FunctionName=function)["ReservedConcurrentExecutions"]
     client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
 
     found = the_one(ward.find(checks.functions))
 
-    client.delete_function_concurrency(FunctionName=function)
+    client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=allowed)
     assert "PollFunction may not run" in found.says
     assert function in str(found.remedy)
 

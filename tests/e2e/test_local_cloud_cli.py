@@ -17,6 +17,8 @@ import httpx
 import pytest
 from PIL import Image
 
+from kontext_cli.resources import physical_ids
+from kontext_cli.target import Target
 from kontext_local import stack
 
 Eventually = Callable[..., Any]
@@ -165,13 +167,15 @@ def test_the_stack_runs_against_any_server_of_the_api(
     assert key not in (own_home / "local.json").read_text() + (own_home / "sam.log").read_text()
 
 
-def test_workflows_leave_submit_room_to_read_the_queue(local: stack.LocalStack) -> None:
-    client = local.client("lambda")
+def test_workflows_leave_submit_room_to_read_the_queue(target: Target) -> None:
+    client, ids = target.client("lambda"), physical_ids(target)
     (mapping,) = client.list_event_source_mappings()["EventSourceMappings"]
+    at_once = client.get_account_settings()["AccountLimit"]["ConcurrentExecutions"]
 
-    left = client.get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"]
+    caps = [client.get_function_concurrency(FunctionName=ids[name]) for name in ("PollFunction", "FinalizeFunction")]
 
-    assert left >= mapping["ScalingConfig"]["MaximumConcurrency"]
+    taken = sum(cap["ReservedConcurrentExecutions"] for cap in caps)
+    assert at_once - taken >= mapping["ScalingConfig"]["MaximumConcurrency"]
 
 
 def test_a_port_that_is_taken_is_said_in_words(local: stack.LocalStack, tmp_path: Path) -> None:

@@ -244,12 +244,10 @@ class Renders:
 
     def again(self, render: Render, status: str, message_id: str, drop_id: int, now: float, *extra: Any) -> Render:
         """Begin a new attempt of an ended render: `CLAIMED` pays again, `COMPLETED` only delivers again."""
-        forgotten = ["error", "announced", "result", "expires_at", "parked", "parked_since", "server_errors"]
-        if status == "CLAIMED":
-            forgotten += ["request_id", "output_url", "submitted_at", "day"]
+        forgotten = ("error", "announced", "result", "expires_at", "parked", "parked_since", "server_errors")
         fresh: dict[str, Any] = dict.fromkeys(forgotten) | {"attempt": render["attempt"] + 1, "drop_id": drop_id}
         if status == "CLAIMED":
-            fresh |= _lease(message_id, now)
+            fresh |= dict.fromkeys(("request_id", "output_url", "submitted_at", "day")) | _lease(message_id, now)
         said = {"what": "again", "attempt": render["attempt"] + 1}
         return self._move(render, (render["status"],), status, now, said, *extra, **fresh)
 
