@@ -117,7 +117,7 @@ def customer(unlimited: LocalStack, photograph: bytes) -> Iterator[Customer]:
 
 def test_a_burst_is_paced_below_the_hard_limit(own_stack: Stacks, photograph: bytes, eventually: Eventually) -> None:
     local = own_stack(
-        emulator={"workers": 50, "rate_limit": 120, "rate_window": "sliding"},
+        emulator={"inference": 8.0, "workers": 50, "rate_limit": 120, "rate_window": "sliding"},
         parameters={"RequestsPerMinute": "120", "DailySpendLimit": "1000"},
     )
     customer = Customer(local, photograph)
