@@ -54,10 +54,10 @@ class Journey:
             events = [event for page in pages for event in page["events"]]
         except self._states.exceptions.ExecutionDoesNotExist:
             return
-        yield from (Step(event["timestamp"], what) for event in events if (what := _seen(event)))
+        yield from (Step(event["timestamp"], what) for event in events if (what := seen(event)))
 
 
-def _seen(event: dict[str, Any]) -> str | None:
+def seen(event: dict[str, Any]) -> str | None:
     """An event of the workflow's history in words, None for those that say nothing new."""
     match event:
         case {"type": "ExecutionStarted"}:
@@ -71,6 +71,8 @@ def _seen(event: dict[str, Any]) -> str | None:
             if delivery.get("outcome") == "again":
                 return f"delivery did not work, and is tried again in {delivery.get('wait')} s"
         case {"taskFailedEventDetails": details} | {"lambdaFunctionFailedEventDetails": details}:
+            if "TooManyRequestsException" in f"{details.get('error')} {details.get('cause')}":
+                return "Lambda had no room for a function, and calls it again"
             return f"a function crashed, and is called again: {_cause(details)}"
         case {"type": "ExecutionSucceeded"}:
             return "workflow succeeded"

@@ -29,7 +29,7 @@ ACCESS_KEY, SECRET_KEY = "test", "test"
 READY_SECONDS = 30.0
 STOP_SECONDS = 5.0
 ATTEMPTS = 3
-FUNCTIONS_AT_ONCE = 16
+FUNCTIONS_AT_ONCE = 20
 """Each is a process of its own, of about 90 MB."""
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from kontext_local.segmind import server
 
 LOOK_SECONDS = 0.5
-WORKFLOW_AT_ONCE = {"PollFunction": 8, "FinalizeFunction": 3}
+WORKFLOW_AT_ONCE = {"PollFunction": 12, "FinalizeFunction": 3}
 """How many of these run at once. The rest of `cloud.FUNCTIONS_AT_ONCE` is left to Submit, which reads the queue with
 five: a batch that MiniStack refuses is away for the visibility time-out, a step of a workflow for some seconds."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from kontext_cli.explain import counted
-from kontext_cli.journey import Step
+from kontext_cli.journey import Step, seen
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -38,3 +40,30 @@ def test_a_step_that_is_counted_tells_its_first_and_its_last_time() -> None:
     parked = story[-1]
     assert parked["after_seconds"] == 2.0
     assert (parked["at"], parked["last_at"]) == (START + timedelta(seconds=2), START + timedelta(seconds=4))
+
+
+REFUSED = {"__type": "TooManyRequestsException", "message": "Rate Exceeded"}
+
+
+@pytest.mark.parametrize(
+    ("details", "told"),
+    [
+        pytest.param(
+            {"error": "RuntimeError", "cause": json.dumps({"errorMessage": "no memory"})},
+            "a function crashed, and is called again: no memory",
+            id="a crash",
+        ),
+        pytest.param(
+            {"error": "Lambda.TooManyRequestsException", "cause": "Rate Exceeded."},
+            "Lambda had no room for a function, and calls it again",
+            id="no room, as AWS says it",
+        ),
+        pytest.param(
+            {"error": "Lambda.Unknown", "cause": json.dumps(REFUSED)},
+            "Lambda had no room for a function, and calls it again",
+            id="no room, as the embedded cloud says it",
+        ),
+    ],
+)
+def test_a_step_of_the_workflow_that_failed_says_what_came_of_it(details: dict[str, Any], told: str) -> None:
+    assert seen({"type": "TaskFailed", "taskFailedEventDetails": details}) == told
