@@ -91,7 +91,7 @@ def _show(shown: Progress, target: Target, picture: Path, inference: float) -> i
     desk = Desk(target)
     shown.step("the stack is up; a queue subscribes to its topic, as an app's backend would")
     with Subscriber(target) as subscriber:
-        shown.line()
+        shown.line("\n[dim]seconds since each pair's own drop:[/]")
         pairs = [_drop(shown, target, desk, *pair) for pair in zip(PAIRS, COLOURS, strict=True)]
         _watch(shown, pairs, subscriber, inference + PATIENCE_SECONDS)
     _show_event(shown, pairs[0])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageOps
+
+from kontext_local.lettering import drawable, own_font, wrapped
 
 WIDTH, MARGIN, GAP = 1600, 64, 28
 SMALL, LARGE, TILE_HEIGHT = 340, 640, 440
@@ -31,8 +31,8 @@ def draw(rows: list[Row], path: Path, title: str, note: str) -> None:
     """Write the sheet as a PNG."""
     sheet = Image.new("RGB", (WIDTH, HEADER + ROW * len(rows) + MARGIN // 2), PAPER)
     pen = ImageDraw.Draw(sheet)
-    pen.text((MARGIN, 52), title, INK, _font(40))
-    pen.text((WIDTH - MARGIN, 70), note, QUIET, _font(20), anchor="ra")
+    pen.text((MARGIN, 52), title, INK, own_font(40))
+    pen.text((WIDTH - MARGIN, 70), note, QUIET, own_font(20), anchor="ra")
     for number, row in enumerate(rows):
         _draw_row(sheet, pen, row, HEADER + ROW * number)
     sheet.save(path, "PNG", optimize=True)
@@ -40,8 +40,9 @@ def draw(rows: list[Row], path: Path, title: str, note: str) -> None:
 
 def _draw_row(sheet: Image.Image, pen: ImageDraw.ImageDraw, row: Row, top: int) -> None:
     pen.line((MARGIN, top, WIDTH - MARGIN, top), LINE, 2)
-    for line, text in enumerate(_wrapped(_folded(f"“{row.prompt}”"), _font(24), WIDTH - 2 * MARGIN, 2)):
-        pen.text((MARGIN, top + 22 + 32 * line), text, INK, _font(24))
+    prompt, font = drawable(f"“{row.prompt}”", 24)
+    for line, text in enumerate(wrapped(prompt, font, WIDTH - 2 * MARGIN, most=2)):
+        pen.text((MARGIN, top + 22 + 32 * line), text, INK, font)
     tiles, left = top + 96, MARGIN
     for image in (row.first, row.second):
         _place(sheet, pen, image, (left, tiles), SMALL, image.name)
@@ -67,38 +68,12 @@ def _place(
     at = (left + (width - picture.width) // 2, top + (TILE_HEIGHT - picture.height) // 2)
     sheet.paste(picture, at, mask)
     below = at[1] + picture.height + 14
-    pen.text((left + width // 2, below), _shortened(_folded(caption), _font(19), width), QUIET, _font(19), anchor="ma")
+    caption, font = drawable(caption, 19)
+    for line in wrapped(caption, font, width, most=1):
+        pen.text((left + width // 2, below), line, QUIET, font, anchor="ma")
 
 
 def _arrow(pen: ImageDraw.ImageDraw, left: int, middle: int) -> None:
     right = WIDTH - MARGIN - LARGE - 20
     pen.line((left, middle, right - 10, middle), ACCENT, 4)
     pen.polygon(((right, middle), (right - 18, middle - 11), (right - 18, middle + 11)), ACCENT)
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
-
-
-def _folded(text: str) -> str:
-    """The text without accents: the font that comes with Pillow has no accented letters."""
-    return "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
-
-
-def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int, most: int) -> Iterator[str]:
-    """The text in at most `most` lines; the last one is shortened when it does not fit."""
-    words = text.split()
-    for line in range(most):
-        taken = next((n for n in range(len(words), 1, -1) if font.getlength(" ".join(words[:n])) <= width), 1)
-        if line == most - 1:
-            taken = len(words)
-        if words:
-            yield _shortened(" ".join(words[:taken]), font, width)
-        words = words[taken:]
-
-
-def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    if font.getlength(text) <= width:
-        return text
-    fits = next(n for n in range(len(text), 0, -1) if font.getlength(f"{text[:n]}…") <= width)
-    return f"{text[:fits].rstrip()}…"

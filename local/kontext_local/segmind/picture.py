@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import colorsys
-import contextlib
 import io
 import math
-import unicodedata
 from dataclasses import dataclass
 from random import Random
 
-from PIL import Image, ImageChops, ImageDraw, ImageFont, ImageOps, PngImagePlugin
+from PIL import Image, ImageChops, ImageDraw, ImageOps, PngImagePlugin
 
+from kontext_local.lettering import drawable, own_font, wrapped
 from kontext_local.segmind.jobs import BadInput
 from kontext_local.segmind.parameters import Parameters
 
@@ -23,18 +22,9 @@ LONGEST_RATIO = 21 / 9
 SMALLEST_SIDE = 16
 LARGEST_SIDE = 2048
 WHITE, DARK = (255, 255, 255), (12, 14, 20)
-FONTS = (
-    "DejaVuSans.ttf",
-    "NotoSans-Regular.ttf",
-    "LiberationSans-Regular.ttf",
-    "Arial Unicode.ttf",
-    "Arial.ttf",
-)
 
 # With a list of formats, Pillow opens only those whose plugins are loaded.
 Image.init()
-
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def compose(first: bytes, second: bytes, parameters: Parameters, pixels: int = PIXELS) -> bytes:
@@ -188,9 +178,8 @@ def _graded(image: Image.Image, look: _Look) -> Image.Image:
 def _lettered(image: Image.Image, prompt: str, tint: tuple[int, int, int]) -> Image.Image:
     """The prompt at the foot and the mark below it, both readable on any photograph."""
     em = max(min(image.size) // 30, 6)
-    text, font = _drawable(prompt, em * 1.25)
-    pen = ImageDraw.Draw(image)
-    lines = _wrapped(pen, text, font, image.width - 4 * em, most=2)
+    text, font = drawable(prompt, em * 1.25)
+    lines = wrapped(text, font, image.width - 4 * em, most=2)
     image = _shaded(image, round(em * (5.5 + 2 * len(lines))))
     pen = ImageDraw.Draw(image)
     foot = image.height - em * 4.2
@@ -211,58 +200,14 @@ def _shaded(image: Image.Image, height: int) -> Image.Image:
 def _badge(pen: ImageDraw.ImageDraw, size: tuple[int, int], em: int, tint: tuple[int, int, int]) -> None:
     """The mark in a pill with the seed's colour, small enough for the picture's width."""
     letter = em * 0.95
-    while letter > 4 and pen.textlength(MARK, _font(letter)) > size[0] - 6 * em:
+    while letter > 4 and own_font(letter).getlength(MARK) > size[0] - 6 * em:
         letter -= 0.5
     left, middle = em * 1.6, size[1] - em * 2.4
-    right = left + pen.textlength(MARK, _font(letter)) + em * 2.6
+    right = left + own_font(letter).getlength(MARK) + em * 2.6
     pen.rounded_rectangle((left, middle - em, right, middle + em), radius=em, fill=WHITE)
     dot = em * 0.32
     pen.ellipse((left + em - dot, middle - dot, left + em + dot, middle + dot), fill=tint)
-    pen.text((left + em * 1.8, middle), MARK, DARK, _font(letter), anchor="lm")
-
-
-def _font(size: float) -> Font:
-    return ImageFont.load_default(size)
-
-
-def _drawable(text: str, size: float) -> tuple[str, Font]:
-    """The text and a font that has its letters: Pillow's own font knows English only."""
-    if text.isascii():
-        return text, _font(size)
-    for name in FONTS:
-        with contextlib.suppress(OSError):
-            return text, ImageFont.truetype(name, size * 0.92)
-    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode(), _font(size)
-
-
-def _wrapped(pen: ImageDraw.ImageDraw, text: str, font: Font, width: float, most: int) -> list[str]:
-    """The text in lines no wider than `width` pixels; what does not fit ends in an ellipsis."""
-    lines: list[str] = []
-    # No line holds so many letters: measuring more of a huge prompt would only take time.
-    words = text[:1000].split()
-    while words and len(lines) < most:
-        fit = _fitting(pen, words, font, width)
-        lines.append(" ".join(words[:fit]))
-        words = words[fit:]
-    if words or (lines and pen.textlength(lines[-1], font) > width):
-        lines[-1] = _shortened(pen, lines[-1], font, width)
-    return lines
-
-
-def _fitting(pen: ImageDraw.ImageDraw, words: list[str], font: Font, width: float) -> int:
-    """How many words a line holds; one at least."""
-    count = 1
-    while count < len(words) and pen.textlength(" ".join(words[: count + 1]), font) <= width:
-        count += 1
-    return count
-
-
-def _shortened(pen: ImageDraw.ImageDraw, line: str, font: Font, width: float) -> str:
-    """The line cut to fit with an ellipsis, by proportion first and then letter by letter."""
-    line = line[: math.ceil(len(line) * min(width / pen.textlength(line, font), 1.0))]
-    while line and pen.textlength(f"{line}…", font) > width:
-        line = line[:-1]
-    return f"{line}…"
+    pen.text((left + em * 1.8, middle), MARK, DARK, own_font(letter), anchor="lm")
 
 
 def _encoded(image: Image.Image, parameters: Parameters) -> bytes:

@@ -1,0 +1,49 @@
+"""Text on pictures."""
+
+from __future__ import annotations
+
+import pytest
+
+from kontext_local import lettering
+from kontext_local.lettering import drawable, own_font, wrapped
+
+
+def test_what_pillows_own_font_has_is_drawn_with_it() -> None:
+    text, font = drawable("“A cat · a cup…”", 24)
+
+    assert text == "“A cat · a cup…”"
+    assert font.getname() == own_font(24).getname()
+
+
+def test_without_a_font_that_has_them_accents_go_and_the_rest_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lettering, "FONTS", ("there is no such font.ttf",))
+
+    text, _ = drawable("“Ein Café ☕”", 24)
+
+    assert text == "“Ein Cafe ”"
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "cut"),
+    [
+        pytest.param("", 0, False, id="nothing"),
+        pytest.param("a cat", 1, False, id="short"),
+        pytest.param("word " * 12, 2, False, id="two lines"),
+        pytest.param("word " * 5000, 2, True, id="too long"),
+        pytest.param("x" * 500, 1, True, id="one word that is too long"),
+    ],
+)
+def test_lines_fit_and_what_does_not_ends_in_an_ellipsis(text: str, count: int, cut: bool) -> None:
+    font = own_font(20)
+
+    lines = wrapped(text, font, 400, most=2)
+
+    assert len(lines) == count
+    assert all(font.getlength(line) <= 400 for line in lines)
+    assert any(line.endswith("…") for line in lines) == cut
+
+
+def test_a_prompt_with_accents_is_drawn_with_a_font_that_has_them() -> None:
+    text, font = drawable("café", 24)
+
+    assert (text == "café") == (font.getname() != own_font(24).getname())
