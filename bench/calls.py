@@ -16,9 +16,9 @@ from typing import Any
 from bench.costs import MEMORY_GB
 from bench.part import Part
 from kontext_local.segmind import Lognormal
-from tests.chaos.deeds import image
-from tests.chaos.outside import Call
-from tests.chaos.world import FUNCTIONS, Schedule, Step, World
+from simulation.actions import image
+from simulation.fault_injection import Call
+from simulation.world import FUNCTIONS, Schedule, Step, World
 
 PAIRS = (10, 100, 1_000, 10_000)
 EVERY_SECONDS = {"steady": 1.3, "at once": 0.0}
@@ -57,10 +57,10 @@ class TimedWorld(World):
         self.runs = dict.fromkeys(FUNCTIONS, 0)
 
     def invoke(self, name: str, event: Any, ended: Any) -> None:
-        began = self.stage.now
+        began = self.scheduler.now
 
         def over(answer: Any, problem: BaseException | None) -> None:
-            self.seconds[name] += self.stage.now - began
+            self.seconds[name] += self.scheduler.now - began
             ended(answer, problem)
 
         self.runs[name] += 1
@@ -104,7 +104,7 @@ def _run(world: TimedWorld, count: int, pairs_a_minute: float) -> Run:
     def per_pair(counts: Mapping[str, float]) -> dict[str, float]:
         return {name: number / count for name, number in counts.items()}
 
-    calls = world.outside.calls
+    calls = world.injector.calls
     transitions = sum(one.transitions for one in world.executions.by_name.values())
     return Run(
         pairs=count,
@@ -122,7 +122,7 @@ def _run(world: TimedWorld, count: int, pairs_a_minute: float) -> Run:
 
 
 def _by_service(world: TimedWorld, count: int) -> dict[str, float]:
-    made = Counter(call.service for call in world.outside.calls)
+    made = Counter(call.service for call in world.injector.calls)
     dropped = 2 * count
     # Each batch is received and deleted by Lambda; each drop is put by somebody, and told to the queue by S3.
     made["sqs"] += 2 * world.runs["SubmitFunction"] + dropped
@@ -131,7 +131,7 @@ def _by_service(world: TimedWorld, count: int) -> dict[str, float]:
 
 
 def _billed(world: TimedWorld, count: int) -> dict[str, float]:
-    calls = world.outside.calls
+    calls = world.injector.calls
     s3, dynamodb = _operations_of(calls, "s3"), _operations_of(calls, "dynamodb")
     around = ("SubmitFunction", "FinalizeFunction")
     aws = _by_service(world, count)

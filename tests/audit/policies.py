@@ -14,7 +14,7 @@ from typing import Any
 
 import parliament
 
-from tests.template import parsed
+from simulation.template import parsed
 
 Json = dict[str, Any]
 

@@ -20,11 +20,12 @@ from multiprocessing.pool import ThreadPool
 from random import Random
 from typing import NamedTuple
 
-from tests.chaos import calls, mutants
-from tests.chaos.explore import named, next_faults, play, smallest
-from tests.chaos.outside import CRASHES, Fault
-from tests.chaos.scenarios import SCENARIOS
-from tests.chaos.story import told
+from simulation import bursts
+from simulation.explore import named, next_faults, play, smallest
+from simulation.fault_injection import CRASHES, Fault
+from simulation.stories import STORIES
+from simulation.transcript import told
+from tests.chaos import mutants
 
 PROCESSES = 2
 TOLD_SECONDS = 15.0
@@ -45,23 +46,23 @@ class Played(NamedTuple):
     broken: list[tuple[str, Again, str]]
 
 
-class Story(NamedTuple):
-    """A scenario without a fault: how many calls it makes, and all that can go wrong in it."""
+class Surveyed(NamedTuple):
+    """A story without a fault: how many calls it makes, and all that can go wrong in it."""
 
     name: str
     calls: int
     faults: list[Fault]
 
 
-def look_through(name: str) -> Story:
+def look_through(name: str) -> Surveyed:
     outcome = play(named(name))
-    return Story(name, len(outcome.world.outside.calls), list(next_faults(outcome)))
+    return Surveyed(name, len(outcome.world.injector.calls), list(next_faults(outcome)))
 
 
 def play_each(story: str, runs: Sequence[tuple[Fault, ...]]) -> Played:
     """Play a story, each time with some other faults."""
     outcomes = [play(named(story), *faults) for faults in runs]
-    return Played(len(outcomes), [(one.scenario.name, one.again, said) for one in outcomes for said in one.violations])
+    return Played(len(outcomes), [(one.story.name, one.again, said) for one in outcomes for said in one.violations])
 
 
 def play_seconds(story: str, first: Fault, kinds: Sequence[str] = (), at_most: int | None = None) -> Played:
@@ -74,19 +75,19 @@ def play_seconds(story: str, first: Fault, kinds: Sequence[str] = (), at_most: i
     return play_each(story, [(first, second) for second in seconds])
 
 
-def every_fault(stories: Iterable[Story]) -> list[Work]:
+def every_fault(stories: Iterable[Surveyed]) -> list[Work]:
     """Each story without a fault, and with every single one."""
     runs = [(one.name, [(), *((fault,) for fault in one.faults)]) for one in stories]
     return [partial(play_each, name, faults[n : n + 40]) for name, faults in runs for n in range(0, len(faults), 40)]
 
 
-def every_two(story: Story, kinds: Sequence[str] = ()) -> list[Work]:
+def every_two(story: Surveyed, kinds: Sequence[str] = ()) -> list[Work]:
     """One story with every two faults, of these kinds or of any."""
     firsts = [fault for fault in story.faults if fault.kind in kinds or not kinds]
     return [partial(play_seconds, story.name, first, kinds) for first in firsts]
 
 
-def some_pairs(stories: Sequence[Story], count: int) -> list[Work]:
+def some_pairs(stories: Sequence[Surveyed], count: int) -> list[Work]:
     """A sample of all pairs of faults, over the short stories."""
     short = [one for one in stories if SHORTEST_CALLS < one.calls <= SHORT_CALLS]
     each = count // len(short) // 10
@@ -126,9 +127,9 @@ def hunt_mutants() -> int:
 
 def drop_bursts(pool: Processes) -> list[str]:
     """Print what a pair costs in bursts of several sizes, and how long they take; returns what they broke."""
-    bursts = sorted(pool.imap_unordered(calls.burst, sorted(BURSTS, reverse=True)), key=lambda one: one.pairs)
-    print("calls per pair, all pairs dropped at once:", calls.table(bursts), *map(calls.pace, bursts), sep="\n")
-    return [violation for one in bursts for violation in one.violations]
+    measured = sorted(pool.imap_unordered(bursts.burst, sorted(BURSTS, reverse=True)), key=lambda one: one.pairs)
+    print("calls per pair, all pairs dropped at once:", bursts.table(measured), *map(bursts.pace, measured), sep="\n")
+    return [violation for one in measured for violation in one.violations]
 
 
 def play_every_two(name: str) -> int:
@@ -150,7 +151,7 @@ def tell(story: str, *faults: Fault) -> int:
 def everything(pairs: int, seeds: int) -> int:
     """All of the proof; returns the exit code."""
     with Pool(PROCESSES) as pool:
-        stories = pool.map(look_through, SCENARIOS, chunksize=1)
+        stories = pool.map(look_through, STORIES, chunksize=1)
         shortest = [one for one in stories if one.calls <= SHORTEST_CALLS]
         played = [
             run(pool, f"every single fault in {len(stories)} stories", every_fault(stories)),
@@ -184,8 +185,8 @@ def main() -> int:
     parser.add_argument("--every-two", action="store_true", help="play the story with every two faults")
     given = parser.parse_args()
     if given.story:
-        if given.story not in SCENARIOS and not given.story.startswith("seed:"):
-            parser.error("the stories are: " + ", ".join(SCENARIOS))
+        if given.story not in STORIES and not given.story.startswith("seed:"):
+            parser.error("the stories are: " + ", ".join(STORIES))
         return play_every_two(given.story) if given.every_two else tell(given.story, *given.fault)
     if given.every_two or given.fault:
         parser.error("say which --story")

@@ -24,7 +24,7 @@ RUNS = 1500
 
 @dataclass(frozen=True)
 class Mutant:
-    """A mistake: in each `file` one text becomes another. `stories`: the scenarios that should find it."""
+    """A mistake: in each `file` one text becomes another. `stories`: the stories that should find it."""
 
     name: str
     changes: tuple[tuple[str, str, str], ...]
@@ -226,17 +226,17 @@ def catch(mutant: Mutant) -> str | None:
 def hunt(first: str, stories: list[str]) -> Iterator[str]:
     """Play the stories, each without a fault, then with every single one (after one of the kind `first`, if it is
     named), and yield what breaks."""
-    from tests.chaos.explore import next_faults, play
-    from tests.chaos.scenarios import SCENARIOS
+    from simulation.explore import next_faults, play
+    from simulation.stories import STORIES
 
     def runs() -> Iterator[str]:
         for story in stories:
-            untouched = play(SCENARIOS[story])
+            untouched = play(STORIES[story])
             yield from untouched.violations or [""]
             before = [(fault,) for fault in next_faults(untouched) if fault.kind == first] if first else [()]
             for faults in before:
-                for fault in next_faults(play(SCENARIOS[story], *faults)):
-                    yield from play(SCENARIOS[story], *faults, fault).violations or [""]
+                for fault in next_faults(play(STORIES[story], *faults)):
+                    yield from play(STORIES[story], *faults, fault).violations or [""]
 
     yield from (broken for broken in islice(runs(), RUNS) if broken)
 

@@ -6,32 +6,32 @@ from random import Random
 
 import pytest
 
+from simulation.bursts import Burst, burst
+from simulation.explore import named, next_faults, play
+from simulation.fault_injection import CRASHES, Fault
+from simulation.seeds import schedule
+from simulation.stories import STORIES
 from tests.chaos import mutants
-from tests.chaos.calls import Burst, burst
-from tests.chaos.explore import named, next_faults, play
-from tests.chaos.outside import CRASHES, Fault
-from tests.chaos.scenarios import SCENARIOS
-from tests.chaos.seeds import schedule
 
 FAULTS_PER_STORY = 12
 SEEDS = range(10_000, 10_040)
 AWS = ("s3", "dynamodb", "sqs", "sns", "stepfunctions", "secretsmanager")
 
 
-@pytest.mark.parametrize("story", SCENARIOS)
+@pytest.mark.parametrize("story", STORIES)
 def test_a_story_keeps_the_promises_whatever_goes_wrong_in_it(story: str) -> None:
-    untouched = play(SCENARIOS[story])
+    untouched = play(STORIES[story])
     faults = list(next_faults(untouched))
 
-    struck = [play(SCENARIOS[story], fault) for fault in Random(story).sample(faults, FAULTS_PER_STORY)]
+    injected = [play(STORIES[story], fault) for fault in Random(story).sample(faults, FAULTS_PER_STORY)]
 
-    assert {one.again: one.violations for one in (untouched, *struck) if one.violations} == {}
+    assert {one.again: one.violations for one in (untouched, *injected) if one.violations} == {}
 
 
 def test_a_pair_survives_a_crash_at_every_call() -> None:
-    crashes = [fault for fault in next_faults(play(SCENARIOS["pair"])) if fault.kind in CRASHES]
+    crashes = [fault for fault in next_faults(play(STORIES["pair"])) if fault.kind in CRASHES]
 
-    outcomes = [play(SCENARIOS["pair"], crash) for crash in crashes]
+    outcomes = [play(STORIES["pair"], crash) for crash in crashes]
 
     assert len(crashes) > 60
     assert {one.again: one.violations for one in outcomes if one.violations} == {}
@@ -80,4 +80,4 @@ def test_what_breaks_can_be_played_again_by_its_name() -> None:
     outcome = play(named("seed:7"), Fault(3, "crash after"))
 
     assert outcome.again == "make chaos RUN='--story seed:7 --fault 3=crash-after'"
-    assert play(named("seed:7-0,2")).scenario.name == "seed:7-0,2"
+    assert play(named("seed:7-0,2")).story.name == "seed:7-0,2"

@@ -10,11 +10,11 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from tests.chaos.dynamodb import DynamoDB
-from tests.chaos.explore import play
-from tests.chaos.outside import Fault
-from tests.chaos.s3 import S3
-from tests.chaos.scenarios import SCENARIOS
+from simulation.dynamodb import DynamoDB
+from simulation.explore import play
+from simulation.fault_injection import Fault
+from simulation.s3 import S3
+from simulation.stories import STORIES
 
 TOLD = (
     "Item",
@@ -67,7 +67,7 @@ def _furnish() -> None:
     ],
 )
 def test_the_table_in_memory_answers_as_moto_does(aws: Any, name: str, faults: tuple[Fault, ...]) -> None:
-    calls = [call for call in play(SCENARIOS[name], *faults).world.outside.calls if call.service == "dynamodb"]
+    calls = [call for call in play(STORIES[name], *faults).world.injector.calls if call.service == "dynamodb"]
     ours, motos = DynamoDB(), aws("dynamodb")
 
     for call in calls:

@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 
 import kontext
-from tests.chaos.world import KEY
+from simulation.world import KEY
 from tests.hostile.play import API, FILES, PROMPT, Case, Outcome, cases, play
 
 Wrong = Iterator[str]

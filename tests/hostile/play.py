@@ -20,12 +20,12 @@ import httpx
 import yaml
 
 from kontext.network import DEADLINE
-from tests.chaos.aws import Topic
-from tests.chaos.deeds import Drop
-from tests.chaos.outside import Fault
-from tests.chaos.s3 import S3, error
-from tests.chaos.stage import BEGINNING, NeverRests, Stage
-from tests.chaos.world import KEY, Schedule, World
+from simulation.actions import Drop
+from simulation.aws import Topic
+from simulation.fault_injection import Fault
+from simulation.s3 import S3, error
+from simulation.scheduler import BEGINNING, NeverRests, Scheduler
+from simulation.world import KEY, Schedule, World
 from tests.hostile.material import Description, made
 from tests.hostile.roles import Deed, Witness
 from tests.hostile.vendor import Reply, Seen, Vendor
@@ -135,7 +135,7 @@ class Outcome:
         bodies = [json.loads(seen.body) for seen in self.vendor.requests if seen.kind == "submit"]
         links = [body[name] for body in bodies for name in ("input_image_1", "input_image_2")]
         read = [self.world.s3.version(link)[0] for link in links if urlsplit(link).netloc.startswith("InputBucket.")]
-        return self.world.outside.deeds | {
+        return self.world.injector.deeds | {
             Deed("SubmitRole", "s3:GetObjectVersion", f"InputBucket/{key}") for key in read
         }
 
@@ -146,11 +146,11 @@ class Street(World):
     def __init__(self, case: Case) -> None:
         faults = tuple(Fault(message, "again") for message in case.again)
         super().__init__(Schedule((), parameters=case.parameters, faults=faults))
-        self.outside: Witness = Witness(self.stage, (), self._delay)
+        self.injector: Witness = Witness(self.scheduler, (), self._delay)
         self.s3 = StrictS3()
-        self.topic = StrictTopic(self.stage)
+        self.topic = StrictTopic(self.scheduler)
         self.hostile = Vendor(case.answers, KEY, (API, FILES, "https://evil.example"))
-        self.transport = Wire(self.stage, self.hostile)  # type: ignore[assignment]
+        self.transport = Wire(self.scheduler, self.hostile)  # type: ignore[assignment]
 
 
 class StrictS3(S3):
@@ -188,11 +188,11 @@ class StrictTopic(Topic):
 class Wire(httpx.BaseTransport):
     """The network on virtual time: every request, whatever its host, comes to the vendor."""
 
-    def __init__(self, stage: Stage, vendor: Vendor) -> None:
-        self.stage, self.vendor = stage, vendor
+    def __init__(self, scheduler: Scheduler, vendor: Vendor) -> None:
+        self.scheduler, self.vendor = scheduler, vendor
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        self.stage.pause(0.2)
+        self.scheduler.pause(0.2)
         host = f"{request.url.scheme}://{request.url.netloc.decode()}"
         seen = Seen(request.method, host, request.url.raw_path.decode(), dict(request.headers), request.read())
         reply = self.vendor.answer(seen)
@@ -208,7 +208,7 @@ class Wire(httpx.BaseTransport):
         return _Body(reply)
 
     def _wait(self, seconds: float, patience: float, request: httpx.Request) -> None:
-        self.stage.pause(min(seconds, patience))
+        self.scheduler.pause(min(seconds, patience))
         if seconds > patience:
             raise httpx.ReadTimeout("The read operation timed out", request=request)
 
@@ -240,16 +240,16 @@ def play(case: Case) -> Outcome:
     for begins, drops in ((BEGINNING, case.drops), (BEGINNING + LATER, case.later)):
         for number, (key, content, metadata) in enumerate(drops):
             drop = Drop(key, made(content), tuple(metadata.items()))
-            world.stage.at(begins + number, partial(drop.do, world))
+            world.scheduler.at(begins + number, partial(drop.do, world))
     with _listening() as logs:
         try:
-            world.stage.play(BEGINNING + case.within)
+            world.scheduler.play(BEGINNING + case.within)
         except NeverRests as problem:
             world.problem = str(problem)
         finally:
-            world.stage.close()
+            world.scheduler.close()
     end, said = _end(world, case)
-    return Outcome(end, said, world.hostile, world, world.stage.now - BEGINNING, logs.getvalue())
+    return Outcome(end, said, world.hostile, world, world.scheduler.now - BEGINNING, logs.getvalue())
 
 
 @contextlib.contextmanager

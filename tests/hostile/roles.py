@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from tests.chaos.outside import Manners, Outside
+from simulation.fault_injection import FailureModes, FaultInjector
 
 Json = dict[str, Any]
 
@@ -122,16 +122,16 @@ _OTHERS = {
 }
 
 
-class Witness(Outside):
+class Witness(FaultInjector):
     """The border between the code and the world, where every deed is seen."""
 
     def __init__(self, *given: Any, **more: Any) -> None:
         super().__init__(*given, **more)
         self.deeds: set[Deed] = set()
 
-    def call(self, service: str, name: str, asked: Any, effect: Any, manners: Manners) -> Any:
+    def call(self, service: str, name: str, asked: Any, effect: Any, modes: FailureModes) -> Any:
         """Let a call take effect, and remember which permissions it needs. Raises KeyError for an unknown one."""
-        process = self.stage.running
+        process = self.scheduler.running
         role = ROLE_OF[process.name.partition(" ")[0]] if process else ""
         self.deeds |= {Deed(role, *needed) for needed in _needed(name, asked)}
 
@@ -144,7 +144,7 @@ class Witness(Outside):
                     self.deeds.add(Deed(role, "s3:ListBucket", asked["Bucket"]))
                 raise
 
-        return super().call(service, name, asked, seen, manners)
+        return super().call(service, name, asked, seen, modes)
 
 
 def _needed(name: str, asked: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

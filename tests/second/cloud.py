@@ -24,8 +24,8 @@ from moto.core.config import default_user_config
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
+from simulation.template import Template
 from tests.second.sandbox import Function, FunctionFailed, Places
-from tests.template import Template
 
 Json = dict[str, Any]
 REGION = "us-east-1"

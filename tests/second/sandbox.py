@@ -22,7 +22,7 @@ from typing import Any
 
 import httpx
 
-from tests.template import Spec
+from simulation.template import Spec
 
 ENTER = """
 set -e

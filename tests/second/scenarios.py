@@ -22,10 +22,10 @@ from kontext.sketch import SLOTS, Sketch
 from kontext.table import Table
 from kontext_local.project import BUILD_FOLDER
 from kontext_local.segmind import server
+from simulation.template import Spec
 from tests.second.__main__ import RUNTIME
 from tests.second.cloud import SecondCloud
 from tests.second.sandbox import Function, FunctionFailed, Places
-from tests.template import Spec
 
 Json = dict[str, Any]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from simulation.template import Template
 from tests.hostile.play import cases, play
 from tests.hostile.roles import Deed, Grant, deeds_of_services, grants, listed, missing, named, unused
-from tests.template import Template
 
 Json = dict[str, Any]
 ROLES = ("SubmitRole", "WorkflowRole", "PollRole", "FinalizeRole")

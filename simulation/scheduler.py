@@ -35,7 +35,7 @@ class Due:
         self.act = None
 
 
-class Stage:
+class Scheduler:
     """The time, what is due when, and who is on."""
 
     def __init__(self) -> None:
@@ -98,8 +98,8 @@ class Stage:
 class Process:
     """One invocation, in a thread that runs only while the others stand still."""
 
-    def __init__(self, stage: Stage, name: str, work: Callable[[], Any], ended: Ended) -> None:
-        self.stage = stage
+    def __init__(self, scheduler: Scheduler, name: str, work: Callable[[], Any], ended: Ended) -> None:
+        self.scheduler = scheduler
         self.name = name
         self.dead = False
         self._work, self._ended = work, ended
@@ -111,13 +111,13 @@ class Process:
         self._end: Due | None = None
 
     def begin(self, lifetime: float) -> None:
-        self._end = self.stage.at(self.stage.now + lifetime, self.kill)
+        self._end = self.scheduler.at(self.scheduler.now + lifetime, self.kill)
         threading.Thread(target=self._run, daemon=True).start()
         self._let_run()
 
     def wait(self, until: float) -> None:
         """Stand still until then. Raises Crash if killed meanwhile."""
-        self._next = self.stage.at(until, self._let_run)
+        self._next = self.scheduler.at(until, self._let_run)
         self._off.release()
         self._on.acquire()
         if self.dead:
@@ -131,13 +131,13 @@ class Process:
         self._let_run()
 
     def _let_run(self) -> None:
-        before, self.stage.running = self.stage.running, self
+        before, self.scheduler.running = self.scheduler.running, self
         self._on.release()
         self._off.acquire()
-        self.stage.running = before
+        self.scheduler.running = before
         if self._outcome is not None:
             self._end.call_off() if self._end else None
-            self.stage.gone(self)
+            self.scheduler.gone(self)
             self._ended(*self._outcome)
 
     def _run(self) -> None:
@@ -152,11 +152,11 @@ class Process:
 class VirtualClock(Clock):
     """The clock that the functions are given."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
 
     def now(self) -> float:
-        return self.stage.now
+        return self.scheduler.now
 
     def sleep(self, seconds: float) -> None:
-        self.stage.pause(seconds)
+        self.scheduler.pause(seconds)

@@ -1,6 +1,6 @@
 """What a pair costs in calls, and how long many pairs take: bursts of any size, on virtual time.
 
-python -m tests.chaos.calls 10 100 1000
+python -m simulation.bursts 10 100 1000
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kontext_local.segmind import Lognormal
-from tests.chaos.deeds import image, request
-from tests.chaos.promises import broken
-from tests.chaos.world import Schedule, Step, World
+from simulation.actions import image, request
+from simulation.promises import broken
+from simulation.world import Schedule, Step, World
 
 SIZES = (10, 100, 1000, 10_000)
 RATE = 50.0
@@ -54,7 +54,7 @@ def _pair(prefix: str) -> tuple[object, ...]:
 
 def _calls(world: World) -> dict[str, int]:
     transitions = sum(execution.transitions for execution in world.executions.by_name.values())
-    return {**world.outside.count, "transitions": transitions, "invocations": world.invocations}
+    return {**world.injector.count, "transitions": transitions, "invocations": world.invocations}
 
 
 _COLUMNS = {

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from kontext_cli.errors import CommandError
 from kontext_cli.operate import Operator
 from kontext_local.segmind import Rule
-from tests.chaos.vendor import png
+from simulation.vendor import png
 
 if TYPE_CHECKING:
-    from tests.chaos.world import World
+    from simulation.world import World
 
 
 @dataclass(frozen=True)

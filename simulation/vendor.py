@@ -11,14 +11,14 @@ from typing import Any
 import httpx
 
 from kontext_local.segmind import BadInput, Parameters, Picture, Segmind, Settings, segmind_transport
-from tests.chaos.outside import EVERYWHERE, Manners, Outside
-from tests.chaos.s3 import S3
-from tests.chaos.stage import Stage
+from simulation.fault_injection import EVERYWHERE, FailureModes, FaultInjector
+from simulation.s3 import S3
+from simulation.scheduler import Scheduler
 
 CAPITAL = 1000.0
 
 
-def vendor(stage: Stage, store: S3, settings: Settings, rng: Random) -> Segmind:
+def vendor(scheduler: Scheduler, store: S3, settings: Settings, rng: Random) -> Segmind:
     """The vendor, who really follows the links that it is given."""
 
     def draw(asked: Parameters) -> Picture:
@@ -27,7 +27,7 @@ def vendor(stage: Stage, store: S3, settings: Settings, rng: Random) -> Segmind:
                 raise BadInput(f"{link} could not be downloaded: HTTP 404")
         return Picture(picture(vars(asked)), asked.content_type)
 
-    return Segmind(settings, draw=draw, clock=lambda: stage.now, rng=rng)
+    return Segmind(settings, draw=draw, clock=lambda: scheduler.now, rng=rng)
 
 
 def picture(asked: dict[str, Any]) -> bytes:
@@ -61,9 +61,9 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 class Transport(httpx.BaseTransport):
     """The network: every request goes through the border, and to the vendor."""
 
-    def __init__(self, outside: Outside, service: Segmind) -> None:
-        self._outside = outside
-        self._network = segmind_transport(service, outside.stage.pause)
+    def __init__(self, injector: FaultInjector, service: Segmind) -> None:
+        self._injector = injector
+        self._network = segmind_transport(service, injector.scheduler.pause)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         def fail(kind: str) -> httpx.Response:
@@ -72,7 +72,7 @@ class Transport(httpx.BaseTransport):
             status = 503 if kind == "error" else 504
             return httpx.Response(status, json={"error": "try again"}, request=request)
 
-        manners = Manners((*EVERYWHERE, "gateway time-out"), fail)
+        modes = FailureModes((*EVERYWHERE, "gateway time-out"), fail)
         asked = request.content if request.method == "POST" else b""
         name = f"{request.method} {request.url.path}"
-        return self._outside.call("segmind", name, asked, lambda: self._network.handle_request(request), manners)
+        return self._injector.call("segmind", name, asked, lambda: self._network.handle_request(request), modes)

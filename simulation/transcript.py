@@ -6,16 +6,16 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from tests.chaos.outside import Call
-from tests.chaos.stage import BEGINNING
-from tests.chaos.world import World
+from simulation.fault_injection import Call
+from simulation.scheduler import BEGINNING
+from simulation.world import World
 
 
 def told(world: World) -> Iterator[str]:
-    """The deeds and the calls of a run in the order of time, the faults marked."""
-    faults = {id(call): fault for fault, call in world.outside.struck}
-    lines = [(step.at, -1, f"{step.at:9.2f}  ── {step.deed}") for step in world.schedule.steps]
-    for number, call in enumerate(world.outside.calls):
+    """The actions and the calls of a run in the order of time, the faults marked."""
+    faults = {id(call): fault for fault, call in world.injector.injected}
+    lines = [(step.at, -1, f"{step.at:9.2f}  ── {step.action}") for step in world.schedule.steps]
+    for number, call in enumerate(world.injector.calls):
         mark = f"   ◄── {faults[id(call)].kind.upper()}" if id(call) in faults else ""
         at = call.at - BEGINNING
         lines.append((at, number, f"{at:9.2f}  {number:3} {call.process:12} {described(call)}{mark}"))

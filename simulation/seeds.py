@@ -7,13 +7,13 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from tests.chaos.deeds import Drop, Script, Secret, account, image, request, vendor
-from tests.chaos.outside import EVERYWHERE, MESSAGE_FAULTS, SPECIAL, Fault
-from tests.chaos.scenarios import FAILS, OTHER_KEY, REFUSED, Scenario
-from tests.chaos.vendor import CAPITAL
-from tests.chaos.world import KEY, Deed, Schedule, Step
+from simulation.actions import Drop, Script, Secret, account, image, request, vendor
+from simulation.fault_injection import EVERYWHERE, MESSAGE_FAULTS, SPECIAL, Fault
+from simulation.stories import FAILS, OTHER_KEY, REFUSED, Story
+from simulation.vendor import CAPITAL
+from simulation.world import KEY, Action, Schedule, Step
 
-Steps = list[tuple[float, Deed]]
+Steps = list[tuple[float, Action]]
 MODEL = "multi-image-kontext-pro"
 SHARED = "shared/logo.png"
 _MIDNIGHT = 57_600.0
@@ -21,7 +21,7 @@ _MOST_FAULTS = 4
 """Fewer than a message may be received, so that none dies of crashes alone."""
 
 
-def schedule(seed: int) -> Scenario:
+def schedule(seed: int) -> Story:
     """What a seed gives; the same every time."""
     rng = Random(seed)
     start = rng.choice([0.0, 0.0, _MIDNIGHT - rng.uniform(0, 300)])
@@ -35,29 +35,29 @@ def schedule(seed: int) -> Scenario:
         steps += trouble(rng, start)
     steps.append((start + 900.0, account(keys=(KEY, OTHER_KEY), credits=CAPITAL, models={MODEL: "available"})))
     given = Schedule(
-        steps=tuple(Step(at, deed) for at, deed in sorted(steps, key=lambda step: step[0])),
+        steps=tuple(Step(at, action) for at, action in sorted(steps, key=lambda step: step[0])),
         parameters=_parameters(rng, pairs, start),
         account={"rate_window": rng.choice(["fixed", "sliding"]), "count_gets": False},
         faults=_faults(rng, pairs),
         seed=seed,
         provokes_429=True,
     )
-    return Scenario(f"seed:{seed}", given)
+    return Story(f"seed:{seed}", given)
 
 
-def without(scenario: Scenario, removed: frozenset[int]) -> Scenario:
-    """The scenario without some of its steps and faults, by their numbers: steps first, then faults."""
-    given = scenario.schedule
+def without(story: Story, removed: frozenset[int]) -> Story:
+    """The story without some of its steps and faults, by their numbers: steps first, then faults."""
+    given = story.schedule
     steps = tuple(step for number, step in enumerate(given.steps) if number not in removed)
     faults = tuple(fault for number, fault in enumerate(given.faults, len(given.steps)) if number not in removed)
-    name = f"{scenario.name}-{','.join(map(str, sorted(removed)))}" if removed else scenario.name
-    return Scenario(name, replace(given, steps=steps, faults=faults))
+    name = f"{story.name}-{','.join(map(str, sorted(removed)))}" if removed else story.name
+    return Story(name, replace(given, steps=steps, faults=faults))
 
 
-def removable(scenario: Scenario) -> list[int]:
+def removable(story: Story) -> list[int]:
     """What can be left out; what happens to the account cannot: it would stay refused for ever."""
-    given = scenario.schedule
-    steps = [number for number, step in enumerate(given.steps) if isinstance(step.deed, Drop | Script)]
+    given = story.schedule
+    steps = [number for number, step in enumerate(given.steps) if isinstance(step.action, Drop | Script)]
     return [*steps, *range(len(given.steps), len(given.steps) + len(given.faults))]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tests.chaos.stage import Stage
+from simulation.scheduler import Scheduler
 
 Invoke = Callable[[str, Any, Callable[[Any, BaseException | None], None]], None]
 
@@ -44,8 +44,8 @@ class Executions:
 
     exceptions = Exceptions
 
-    def __init__(self, stage: Stage, definition: dict[str, Any], invoke: Invoke) -> None:
-        self.stage = stage
+    def __init__(self, scheduler: Scheduler, definition: dict[str, Any], invoke: Invoke) -> None:
+        self.scheduler = scheduler
         self.by_name: dict[str, Execution] = {}
         self._states, self._start = definition["States"], definition["StartAt"]
         self._invoke = invoke
@@ -59,7 +59,7 @@ class Executions:
             raise ExecutionAlreadyExists(said, "StartExecution")
         if not known:
             execution = self.by_name[name] = Execution(name, input, data=json.loads(input))
-            self.stage.at(self.stage.now, lambda: self._enter(execution, self._start))
+            self.scheduler.at(self.scheduler.now, lambda: self._enter(execution, self._start))
         return {"executionArn": f"{stateMachineArn}:{name}"}
 
     def _enter(self, execution: Execution, name: str) -> None:
@@ -71,7 +71,7 @@ class Executions:
                 if not isinstance(seconds, int) or seconds < 0:
                     self._die(execution, "States.Runtime", f"{state['SecondsPath']} is {seconds!r}")
                     return
-                self.stage.at(self.stage.now + seconds, lambda: self._enter(execution, state["Next"]))
+                self.scheduler.at(self.scheduler.now + seconds, lambda: self._enter(execution, state["Next"]))
             case "Task":
                 execution.tries = {}
                 self._try(execution, state)
@@ -100,8 +100,8 @@ class Executions:
             if "States.ALL" in retrier["ErrorEquals"] and tries < retrier["MaxAttempts"]:
                 execution.tries[number] = tries + 1
                 wait = retrier["IntervalSeconds"] * retrier["BackoffRate"] ** tries
-                due = self.stage.now + min(wait, retrier.get("MaxDelaySeconds", wait))
-                self.stage.at(due, lambda: self._try(execution, state))
+                due = self.scheduler.now + min(wait, retrier.get("MaxDelaySeconds", wait))
+                self.scheduler.at(due, lambda: self._try(execution, state))
                 return
         self._die(execution, "Lambda.Unknown", f"{type(problem).__name__}: {problem}")
 

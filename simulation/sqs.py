@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.chaos.outside import Fault
-from tests.chaos.stage import Due, Stage
-from tests.template import Template
+from simulation.fault_injection import Fault
+from simulation.scheduler import Due, Scheduler
+from simulation.template import Template
 
 Answered = Callable[[Any, BaseException | None], None]
 TWICE_SECONDS = 0.05
@@ -35,13 +35,13 @@ class Queue:
 
     def __init__(
         self,
-        stage: Stage,
+        scheduler: Scheduler,
         template: Template,
         faults: Sequence[Fault],
         call: Callable[[list[Message], Answered], None],
         order: Callable[[Iterable[Message]], list[Message]],
     ) -> None:
-        self.stage = stage
+        self.scheduler = scheduler
         self.dead_letters: list[Message] = []
         self.sent = 0
         self._call, self._order = call, order
@@ -73,7 +73,7 @@ class Queue:
             self._visible[message] = None
             self._poll()
 
-        message.appears = self.stage.at(self.stage.now + seconds, appear)
+        message.appears = self.scheduler.at(self.scheduler.now + seconds, appear)
 
     def _poll(self) -> None:
         while self._invocations < self._concurrency and (batch := self._received()):

@@ -1,4 +1,4 @@
-"""Plays scenarios: each with every fault that can strike it, with pairs of faults, and whatever a seed gives."""
+"""Plays stories: each with every fault that can strike it, with pairs of faults, and whatever a seed gives."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.chaos import seeds
-from tests.chaos.outside import MESSAGE_FAULTS, Fault
-from tests.chaos.promises import broken
-from tests.chaos.scenarios import SCENARIOS, Scenario
-from tests.chaos.world import World
+from simulation import seeds
+from simulation.fault_injection import MESSAGE_FAULTS, Fault
+from simulation.promises import broken
+from simulation.stories import STORIES, Story
+from simulation.world import World
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What came of a run: the world as it was left, and every promise that is broken in it."""
 
-    scenario: Scenario
+    story: Story
     faults: tuple[Fault, ...]
     world: World
     violations: tuple[str, ...]
@@ -26,19 +26,19 @@ class Outcome:
     def again(self) -> str:
         """What plays and tells it again."""
         faults = " ".join(f"--fault {fault}" for fault in self.faults)
-        return f"make chaos RUN={shlex.quote(f'--story {shlex.quote(self.scenario.name)} {faults}'.strip())}"
+        return f"make chaos RUN={shlex.quote(f'--story {shlex.quote(self.story.name)} {faults}'.strip())}"
 
 
-def play(scenario: Scenario, *faults: Fault) -> Outcome:
-    """Play a scenario with some more faults to its end, and hold it against the promises."""
-    given = scenario.schedule
+def play(story: Story, *faults: Fault) -> Outcome:
+    """Play a story with some more faults to its end, and hold it against the promises."""
+    given = story.schedule
     world = World(given.with_faults(*given.faults, *faults)).run()
-    return Outcome(scenario, faults, world, tuple(broken(world, scenario.ends)))
+    return Outcome(story, faults, world, tuple(broken(world, story.ends)))
 
 
 def next_faults(outcome: Outcome, after: int = -1) -> Iterator[Fault]:
-    """Every fault that could strike another run of the same scenario, later than call number `after`."""
-    for number, call in enumerate(outcome.world.outside.calls):
+    """Every fault that could strike another run of the same story, later than call number `after`."""
+    for number, call in enumerate(outcome.world.injector.calls):
         if number > after:
             yield from (Fault(number, kind) for kind in call.kinds)
     if after < 0:
@@ -46,17 +46,17 @@ def next_faults(outcome: Outcome, after: int = -1) -> Iterator[Fault]:
             yield from (Fault(number, kind) for kind in MESSAGE_FAULTS)
 
 
-def named(name: str) -> Scenario:
-    """A scenario by its name, or what a seed gives: `seed:7`, or `seed:7-3,5` without its elements 3 and 5."""
+def named(name: str) -> Story:
+    """A story by its name, or what a seed gives: `seed:7`, or `seed:7-3,5` without its elements 3 and 5."""
     if not name.startswith("seed:"):
-        return SCENARIOS[name]
+        return STORIES[name]
     seed, _, removed = name.removeprefix("seed:").partition("-")
     return seeds.without(seeds.schedule(int(seed)), frozenset(int(number) for number in removed.split(",") if number))
 
 
 def smallest(outcome: Outcome) -> Outcome:
     """As little as possible of a seed's schedule that still breaks one of the same promises."""
-    seed, removed, found = named(outcome.scenario.name), frozenset[int](), outcome
+    seed, removed, found = named(outcome.story.name), frozenset[int](), outcome
     for number in reversed(seeds.removable(seed) if seed.schedule.seed is not None else []):
         tried = play(seeds.without(seed, removed | {number}))
         if _promises(tried) & _promises(outcome):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tests.chaos.stage import Crash, Stage
+from simulation.scheduler import Crash, Scheduler
 
 CRASHES = ("crash before", "crash after")
 EVERYWHERE = (*CRASHES, "error", "time-out without effect", "time-out with effect", "stall")
@@ -60,7 +60,7 @@ class Call(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Manners:
+class FailureModes:
     """How a call can go wrong, apart from crashes: the exceptions or answers by the kinds of `Fault`."""
 
     kinds: Sequence[str]
@@ -68,42 +68,42 @@ class Manners:
     """Raises or returns what the caller gets for the kind."""
 
 
-class Outside:
+class FaultInjector:
     """Counts, delays and spoils the calls. `delay`: seconds that a call to a service takes."""
 
     def __init__(
-        self, stage: Stage, faults: Sequence[Fault], delay: Callable[[str], float], *, remembers: bool = True
+        self, scheduler: Scheduler, faults: Sequence[Fault], delay: Callable[[str], float], *, remembers: bool = True
     ) -> None:
-        self.stage = stage
+        self.scheduler = scheduler
         self.count: Counter[str] = Counter()
         self.calls: list[Call] = []
-        self.struck: list[tuple[Fault, Call]] = []
+        self.injected: list[tuple[Fault, Call]] = []
         self._faults = {fault.at: fault for fault in faults if not fault.of_message}
         self._delay = delay
         self._remembers = remembers
 
-    def call(self, service: str, name: str, asked: Any, effect: Callable[[], Any], manners: Manners) -> Any:
+    def call(self, service: str, name: str, asked: Any, effect: Callable[[], Any], modes: FailureModes) -> Any:
         """Let a call take effect, and return its answer; or not."""
-        process = self.stage.running
+        process = self.scheduler.running
         if process is None:
             return effect()
         if process.dead:
             raise Crash
-        call = Call(self.stage.now, process.name, service, name, asked, manners.kinds)
+        call = Call(self.scheduler.now, process.name, service, name, asked, modes.kinds)
         fault = self._faults.get(self.count.total())
         self.count[service] += 1
         if self._remembers:
             self.calls.append(call)
-        self.stage.pause(self._delay(service))
-        if fault is None or fault.kind not in manners.kinds:
+        self.scheduler.pause(self._delay(service))
+        if fault is None or fault.kind not in modes.kinds:
             return effect()
-        self.struck.append((fault, call))
-        return self._spoiled(fault.kind, effect, manners)
+        self.injected.append((fault, call))
+        return self._spoiled(fault.kind, effect, modes)
 
-    def _spoiled(self, kind: str, effect: Callable[[], Any], manners: Manners) -> Any:
+    def _spoiled(self, kind: str, effect: Callable[[], Any], modes: FailureModes) -> Any:
         match kind:
             case "stall":
-                self.stage.pause(STALL_SECONDS)
+                self.scheduler.pause(STALL_SECONDS)
                 return effect()
             case "crash before":
                 raise self._crash()
@@ -116,12 +116,12 @@ class Outside:
             case "time-out with effect" | "gateway time-out":
                 _regardless(effect)
         if kind.startswith("time-out"):
-            self.stage.pause(TIME_OUT_SECONDS)
-        return manners.fail(kind)
+            self.scheduler.pause(TIME_OUT_SECONDS)
+        return modes.fail(kind)
 
     def _crash(self) -> Crash:
-        if self.stage.running:
-            self.stage.running.dead = True
+        if self.scheduler.running:
+            self.scheduler.running.dead = True
         return Crash()
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from tests.chaos import dynamodb, s3
-from tests.chaos.outside import EVERYWHERE, Manners, Outside
-from tests.chaos.stage import Stage
+from simulation import dynamodb, s3
+from simulation.fault_injection import EVERYWHERE, FailureModes, FaultInjector
+from simulation.scheduler import Scheduler
 
 READS = ("get_item", "query", "get_object", "head_object", "get_secret_value", "describe_stacks")
 _TROUBLE = {
@@ -28,8 +28,8 @@ _TROUBLE = {
 class Client:
     """What `boto3.client` gives: the methods of `service`, with all that can go wrong on the way."""
 
-    def __init__(self, outside: Outside, name: str, service: Any) -> None:
-        self._outside, self._name, self._service = outside, name, service
+    def __init__(self, injector: FaultInjector, name: str, service: Any) -> None:
+        self._injector, self._name, self._service = injector, name, service
         self.exceptions = getattr(service, "exceptions", None)
 
     def generate_presigned_url(self, operation: str, **asked: Any) -> Any:
@@ -44,9 +44,9 @@ class Client:
         effect = getattr(self._service, operation)
 
         def call(**asked: Any) -> Any:
-            manners = Manners(_kinds(operation), lambda kind: self._failure(operation, kind, asked))
+            modes = FailureModes(_kinds(operation), lambda kind: self._failure(operation, kind, asked))
             effects = _once(effect) if operation == "transact_write_items" else effect
-            return self._outside.call(self._name, operation, asked, lambda: effects(**asked), manners)
+            return self._injector.call(self._name, operation, asked, lambda: effects(**asked), modes)
 
         setattr(self, operation, call)
         return call
@@ -88,14 +88,14 @@ def _once(effect: Callable[..., Any]) -> Callable[..., Any]:
 class Topic:
     """SNS: remembers what was published."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
         self.published: list[tuple[float, str, dict[str, Any]]] = []
 
     def publish(self, *, TopicArn: str, Message: str, MessageAttributes: dict[str, Any]) -> Any:
         if not all(attribute["StringValue"] for attribute in MessageAttributes.values()):
             raise s3.error("InvalidParameterValue", 400, "Publish")
-        self.published.append((self.stage.now, Message, MessageAttributes))
+        self.published.append((self.scheduler.now, Message, MessageAttributes))
         return {"MessageId": str(len(self.published))}
 
 

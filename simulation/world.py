@@ -26,15 +26,15 @@ from kontext.table import Table
 from kontext_cli.operate import Operator
 from kontext_cli.target import Target
 from kontext_local.segmind import Lognormal, Segmind, Settings
-from tests.chaos import sqs
-from tests.chaos.aws import Client, CloudFormation, Secrets, Topic
-from tests.chaos.dynamodb import DynamoDB
-from tests.chaos.executions import Executions
-from tests.chaos.outside import Fault, Outside
-from tests.chaos.s3 import S3
-from tests.chaos.stage import BEGINNING, NeverRests, Stage, VirtualClock
-from tests.chaos.vendor import CAPITAL, Transport, vendor
-from tests.template import Spec, Template
+from simulation import sqs
+from simulation.aws import Client, CloudFormation, Secrets, Topic
+from simulation.dynamodb import DynamoDB
+from simulation.fault_injection import Fault, FaultInjector
+from simulation.s3 import S3
+from simulation.scheduler import BEGINNING, NeverRests, Scheduler, VirtualClock
+from simulation.template import Spec, Template
+from simulation.vendor import CAPITAL, Transport, vendor
+from simulation.workflow import Executions
 
 KEY = "SG_0123456789abcdef"
 LONGEST_RUN_SECONDS = 7 * 86_400.0
@@ -45,7 +45,7 @@ _LONGER_THAN_A_BATCH = 20
 _A_COMMAND_SECONDS = 120.0
 
 
-class Deed(Protocol):
+class Action(Protocol):
     """Something that happens from outside."""
 
     def do(self, world: World) -> None: ...
@@ -53,16 +53,16 @@ class Deed(Protocol):
 
 @dataclass(frozen=True)
 class Step:
-    """A deed, so many seconds after the beginning."""
+    """An action, so many seconds after the beginning."""
 
     at: float
-    deed: Deed
+    action: Action
 
     def __str__(self) -> str:
-        return f"{self.at:8.1f}  {self.deed}"
+        return f"{self.at:8.1f}  {self.action}"
 
 
-class Dropping(NamedTuple):
+class DroppedObject(NamedTuple):
     """That an object was dropped, and whether it may bring a prompt."""
 
     at: float
@@ -97,21 +97,21 @@ class World:
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
         self.template = Template(**schedule.parameters)
-        self.stage = Stage()
-        self.clock = VirtualClock(self.stage)
+        self.scheduler = Scheduler()
+        self.clock = VirtualClock(self.scheduler)
         self.rng = Random(schedule.seed or 0)
-        self.outside = Outside(self.stage, schedule.faults, self._delay, remembers=schedule.remembers)
-        self.s3, self.dynamodb, self.topic = S3(), DynamoDB(), Topic(self.stage)
+        self.injector = FaultInjector(self.scheduler, schedule.faults, self._delay, remembers=schedule.remembers)
+        self.s3, self.dynamodb, self.topic = S3(), DynamoDB(), Topic(self.scheduler)
         self.secrets = Secrets(KEY)
         self.vendor = self._vendor(schedule.account)
-        self.transport = Transport(self.outside, self.vendor)
-        self.queue = sqs.Queue(self.stage, self.template, schedule.faults, self._deliver, self._order)
-        self.executions = Executions(self.stage, self.template.workflow, self.invoke)
+        self.transport = Transport(self.injector, self.vendor)
+        self.queue = sqs.Queue(self.scheduler, self.template, schedule.faults, self._deliver, self._order)
+        self.executions = Executions(self.scheduler, self.template.workflow, self.invoke)
         self.invocations = 0
         self.problem: str | None = None
         self._idle: dict[str, list[Sandbox]] = {}
         self._functions = {name: self.template.function(name) for name in FUNCTIONS}
-        self.drops: list[Dropping] = []
+        self.drops: list[DroppedObject] = []
 
     def client(self, service: str) -> Any:
         """A client whose calls count, and may go wrong."""
@@ -124,7 +124,7 @@ class World:
             "secretsmanager": self.secrets,
             "cloudformation": CloudFormation(self.template.parameters),
         }
-        return Client(self.outside, service, services[service])
+        return Client(self.injector, service, services[service])
 
     @property
     def table(self) -> Table:
@@ -134,21 +134,21 @@ class World:
     def run(self) -> World:
         """Play the schedule until everything is at rest."""
         for step in self.schedule.steps:
-            self.stage.at(BEGINNING + step.at, lambda step=step: step.deed.do(self))  # type: ignore[misc]
+            self.scheduler.at(BEGINNING + step.at, lambda step=step: step.action.do(self))  # type: ignore[misc]
         with _quiet():
             try:
-                self.stage.play(BEGINNING + LONGEST_RUN_SECONDS)
+                self.scheduler.play(BEGINNING + LONGEST_RUN_SECONDS)
             except NeverRests as problem:
                 self.problem = str(problem)
             finally:
-                self.stage.close()
+                self.scheduler.close()
         return self
 
     def drop(self, key: str, content: bytes, metadata: Mapping[str, str]) -> dict[str, Any]:
         """Put an object into the input bucket; returns what S3 has to tell of it."""
         written = self.s3.put_object(Bucket="InputBucket", Key=key, Body=content, Metadata=dict(metadata))
         has_prompt = "prompt" in metadata or key.endswith(("request.json", "prompt.txt"))
-        self.drops.append(Dropping(self.stage.now, key, has_prompt))
+        self.drops.append(DroppedObject(self.scheduler.now, key, has_prompt))
         told = {
             "key": quote_plus(key),
             "size": len(content),
@@ -160,7 +160,7 @@ class World:
             "eventVersion": "2.1",
             "eventSource": "aws:s3",
             "awsRegion": "us-east-1",
-            "eventTime": iso(self.stage.now),
+            "eventTime": iso(self.scheduler.now),
             "eventName": "ObjectCreated:Put",
             "s3": {"s3SchemaVersion": "1.0", "bucket": {"name": "InputBucket"}, "object": told},
         }
@@ -176,7 +176,7 @@ class World:
         idle = self._idle.setdefault(name, [])
         sandbox = idle.pop() if idle else Sandbox(self, function)
         self.invocations += 1
-        context = Context(self.stage, name, self.stage.now + function.timeout)
+        context = Context(self.scheduler, name, self.scheduler.now + function.timeout)
 
         def over(answer: Any, problem: BaseException | None) -> None:
             if problem is None:
@@ -185,7 +185,7 @@ class World:
 
         handler = importlib.import_module(function.module).handler
         work = lambda: handler(event, context, via=sandbox)  # noqa: E731
-        self.stage.process(f"{function.module} {self.invocations}", work, function.timeout, over)
+        self.scheduler.process(f"{function.module} {self.invocations}", work, function.timeout, over)
 
     def operate(self, decide: Callable[[Operator], object]) -> None:
         """Let a person decide something, with a command that may die on the way; then it is given again."""
@@ -193,9 +193,9 @@ class World:
 
         def ended(_: Any, problem: BaseException | None) -> None:
             if problem:
-                self.stage.at(self.stage.now + _A_COMMAND_SECONDS, lambda: self.operate(decide))
+                self.scheduler.at(self.scheduler.now + _A_COMMAND_SECONDS, lambda: self.operate(decide))
 
-        self.stage.process("operator", lambda: decide(Operator(target, self.clock)), _A_COMMAND_SECONDS, ended)
+        self.scheduler.process("operator", lambda: decide(Operator(target, self.clock)), _A_COMMAND_SECONDS, ended)
 
     def _deliver(self, batch: list[sqs.Message], answered: sqs.Answered) -> None:
         self.invoke("SubmitFunction", sqs.event(batch), answered)
@@ -221,7 +221,7 @@ class World:
             "rate_window": "sliding",
             "inference": Lognormal(cv=0.0 if self.schedule.seed is None else 0.3),
         }
-        return vendor(self.stage, self.s3, Settings(**{**usual, **account}), self.rng)
+        return vendor(self.scheduler, self.s3, Settings(**{**usual, **account}), self.rng)
 
 
 FUNCTIONS = ("SubmitFunction", "PollFunction", "FinalizeFunction")
@@ -296,7 +296,7 @@ class InTurn:
 class Context:
     """Lambda's context of one invocation."""
 
-    stage: Stage
+    scheduler: Scheduler
     function_name: str
     ends_at: float
     memory_limit_in_mb: int = 512
@@ -304,7 +304,7 @@ class Context:
     aws_request_id: str = "request"
 
     def get_remaining_time_in_millis(self) -> int:
-        return int((self.ends_at - self.stage.now) * 1000)
+        return int((self.ends_at - self.scheduler.now) * 1000)
 
 
 @contextlib.contextmanager

@@ -18,11 +18,11 @@ from kontext.errors import CODES
 from kontext_local.segmind.jobs import Job
 from kontext_local.segmind.ledger import Post
 from kontext_local.segmind.padding import padded
-from tests.chaos.deeds import Decide
-from tests.chaos.dropped import dropped, prefixes
-from tests.chaos.outside import Call, Fault
-from tests.chaos.vendor import picture
-from tests.chaos.world import KEY, World
+from simulation.actions import Decide
+from simulation.fault_injection import Call, Fault
+from simulation.oracle import dropped, prefixes
+from simulation.vendor import picture
+from simulation.world import KEY, World
 
 Broken = Iterator[str]
 Render = dict[str, Any]
@@ -65,7 +65,7 @@ class Evidence:
 
     def decided(self, decision: Decide) -> int:
         """How often an operator has decided this."""
-        return sum(step.deed == decision for step in self.world.schedule.steps)
+        return sum(step.action == decision for step in self.world.schedule.steps)
 
     def running_jobs(self) -> Iterator[tuple[Render, Job]]:
         """Every job that has not failed, with its render; of nobody's, with none."""
@@ -147,8 +147,8 @@ def nothing_is_lost(seen: Evidence) -> Broken:
 def uncertain_only_if_an_answer_was_lost(seen: Evidence) -> Broken:
     """2. A render is UNCERTAIN only if its request was, or may have been, sent and no answer was recorded."""
     uncertain = [render["prefix"] for render in seen.renders if render["status"] == "UNCERTAIN"]
-    struck, calls = seen.world.outside.struck, seen.world.outside.calls
-    lost = [fault for fault, call in struck if _loses_an_answer(fault, call, calls)]
+    injected, calls = seen.world.injector.injected, seen.world.injector.calls
+    lost = [fault for fault, call in injected if _loses_an_answer(fault, call, calls)]
     unheard = [post for post in seen.world.vendor.ledger.posts if _unheard(post)]
     if len(uncertain) > len(lost) + len(unheard):
         yield f"{', '.join(uncertain)}: UNCERTAIN, though no answer was lost"
@@ -369,11 +369,13 @@ def _error_file(seen: Evidence, prefix: str, render: Render, there: set[str]) ->
         yield f"{prefix}: {render['status']} {render['error']['code']}, and there are {sorted(there)} saying {told}"
 
 
-def _loses_an_answer(fault: Fault, struck: Call, calls: list[Call]) -> bool:
+def _loses_an_answer(fault: Fault, injected: Call, calls: list[Call]) -> bool:
     """Whether the process had said that it would send a request, and had not yet recorded what came of it."""
-    said = [call for call in calls if call.process == struck.process and call.at <= struck.at and _moves(call)]
+    said = [call for call in calls if call.process == injected.process and call.at <= injected.at and _moves(call)]
     return (
-        struck.process.startswith("submit") and bool(said) and (_moves(said[-1]) == "SUBMITTING" or said[-1] is struck)
+        injected.process.startswith("submit")
+        and bool(said)
+        and (_moves(said[-1]) == "SUBMITTING" or said[-1] is injected)
     )
 
 

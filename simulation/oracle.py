@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from tests.chaos.s3 import Version
-from tests.chaos.scenarios import FAILS, REFUSED
-from tests.chaos.world import World
+from simulation.s3 import Version
+from simulation.stories import FAILS, REFUSED
+from simulation.world import World
 
 _PARTS = ("1.png", "2.png", "request.json", "prompt.txt")
 

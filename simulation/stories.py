@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.chaos.deeds import Decide, Drop, Gate, Secret, account, image, request, vendor
-from tests.chaos.outside import Fault
-from tests.chaos.world import Deed, Schedule, Step
+from simulation.actions import Decide, Drop, Gate, Secret, account, image, request, vendor
+from simulation.fault_injection import Fault
+from simulation.world import Action, Schedule, Step
 
 TAJ = "taj/"
 FAILS, REFUSED = "(this fails)", "(this is refused)"
@@ -17,7 +17,7 @@ OTHER_KEY = "SG_fedcba9876543210"
 
 
 @dataclass(frozen=True)
-class Scenario:
+class Story:
     """A schedule, and how its pairs may end where that does not follow from what was dropped last.
 
     UNCERTAIN is allowed as well where an answer was lost.
@@ -37,24 +37,24 @@ def pair(prefix: str = TAJ, at: float = 0.0, prompt: str = "both at the Taj") ->
     ]
 
 
-def named(name: str = "/shared/a.png", prefix: str = TAJ, at: float = 0.0) -> list[tuple[float, Deed]]:
+def named(name: str = "/shared/a.png", prefix: str = TAJ, at: float = 0.0) -> list[tuple[float, Action]]:
     """An image and a request that names the other one."""
     asked = request(prefix, prompt=f"both in {prefix}", input_image_1=name)
     return [(at, image(f"{prefix}2.png")), (at + 0.1, asked)]
 
 
-def many(count: int, *, at: float = 0.0, every: float) -> list[tuple[float, Deed]]:
+def many(count: int, *, at: float = 0.0, every: float) -> list[tuple[float, Action]]:
     """Pairs one after another."""
     pairs = [pair(f"p{n}/", at + every * n, f"both of {n}") for n in range(count)]
     return [step for steps in pairs for step in steps]
 
 
-def elsewhere() -> list[tuple[float, Deed]]:
+def elsewhere() -> list[tuple[float, Action]]:
     """The vendor names a host that pictures must not come from."""
     return [(0.0, vendor(output_url="https://elsewhere.example/picture.png", times=None))]
 
 
-def trouble_with_looks() -> list[tuple[float, Deed]]:
+def trouble_with_looks() -> list[tuple[float, Action]]:
     """The vendor answers looks in every wrong way."""
     answers: list[dict[str, Any]] = [
         {"status": 500, "body": {"error": "oh"}},
@@ -74,37 +74,35 @@ def prompt_file(text: str) -> Drop:
     return Drop("taj/prompt.txt", text.encode())
 
 
-def scenario(name: str, *steps: tuple[float, Deed], end: str | None = None, **more: Any) -> Scenario:
-    schedule = Schedule(tuple(Step(at, deed) for at, deed in steps), **more)
-    return Scenario(name, schedule, {TAJ: {end}} if end else {})
+def story(name: str, *steps: tuple[float, Action], end: str | None = None, **more: Any) -> Story:
+    schedule = Schedule(tuple(Step(at, action) for at, action in steps), **more)
+    return Story(name, schedule, {TAJ: {end}} if end else {})
 
 
 MIDNIGHT = 57_600.0
 """Seconds from the beginning to the end of its UTC day."""
 
-SCENARIOS: dict[str, Scenario] = {
+STORIES: dict[str, Story] = {
     one.name: one
     for one in (
-        scenario("pair", *pair()),
-        scenario("no prompt", *pair()[:2]),
-        scenario("a prompt at the last moment", *pair()[:2], (19.2, prompt_file("at the last moment"))),
-        scenario("told twice", *[(at, replace(drop, notices=2)) for at, drop in pair()]),
-        scenario("dropped again", *pair(), *pair(at=200.0)),
-        scenario("dropped again meanwhile", *pair(), *pair(at=10.0)),
-        scenario("changed meanwhile", *pair(), (10.0, image("taj/2.png", "another"))),
-        scenario("changed at once", *pair(), (0.3, request(TAJ, prompt="another"))),
-        scenario("changed and changed back", *pair(), (100.0, request(TAJ, prompt="b")), (200.0, pair()[2][1])),
-        scenario("changed in form", *pair(), (100.0, request(TAJ, prompt="both", output_format="jpg"))),
-        scenario(
-            "changed and changed back at once", *pair(), (5.0, image("taj/2.png", "b")), (9.0, image("taj/2.png"))
-        ),
-        scenario("the job fails", (0.0, vendor(fail="blocked", times=None)), *pair(), end="FAILED render_failed"),
-        scenario("dropped again after it failed", (0.0, vendor(fail="blocked")), *pair(), (300.0, pair()[1][1])),
-        scenario("refused", (0.0, vendor(status=400, body={"error": "no"}, times=None)), *pair(), end="FAILED refused"),
-        scenario(
+        story("pair", *pair()),
+        story("no prompt", *pair()[:2]),
+        story("a prompt at the last moment", *pair()[:2], (19.2, prompt_file("at the last moment"))),
+        story("told twice", *[(at, replace(drop, notices=2)) for at, drop in pair()]),
+        story("dropped again", *pair(), *pair(at=200.0)),
+        story("dropped again meanwhile", *pair(), *pair(at=10.0)),
+        story("changed meanwhile", *pair(), (10.0, image("taj/2.png", "another"))),
+        story("changed at once", *pair(), (0.3, request(TAJ, prompt="another"))),
+        story("changed and changed back", *pair(), (100.0, request(TAJ, prompt="b")), (200.0, pair()[2][1])),
+        story("changed in form", *pair(), (100.0, request(TAJ, prompt="both", output_format="jpg"))),
+        story("changed and changed back at once", *pair(), (5.0, image("taj/2.png", "b")), (9.0, image("taj/2.png"))),
+        story("the job fails", (0.0, vendor(fail="blocked", times=None)), *pair(), end="FAILED render_failed"),
+        story("dropped again after it failed", (0.0, vendor(fail="blocked")), *pair(), (300.0, pair()[1][1])),
+        story("refused", (0.0, vendor(status=400, body={"error": "no"}, times=None)), *pair(), end="FAILED refused"),
+        story(
             "a wrong request, corrected", *pair()[:2], (0.2, request(TAJ, prompt=7)), (100.0, request(TAJ, prompt="x"))
         ),
-        scenario(
+        story(
             "a wrong request that is told last",
             *pair(),
             (100.0, request(TAJ, prompt=7)),
@@ -112,7 +110,7 @@ SCENARIOS: dict[str, Scenario] = {
             faults=(Fault(4, "late"),),
             end="FAILED invalid_request",
         ),
-        scenario(
+        story(
             "wrong, corrected, and wrong again",
             *pair()[:2],
             (0.2, request(TAJ, prompt=7)),
@@ -120,57 +118,55 @@ SCENARIOS: dict[str, Scenario] = {
             (45.0, request(TAJ, prompt=8)),
             end="FAILED invalid_request",
         ),
-        scenario(
-            "a prompt changed as it is looked for", *pair()[:2], (19.5, prompt_file("a")), (20.26, prompt_file("b"))
-        ),
-        scenario("a wrong image", *pair(), (100.0, Drop("taj/1.png", b"text")), end="FAILED invalid_image"),
-        scenario("429", (0.0, vendor(status=429, body={"error": "slow"}, times=2)), *pair(), provokes_429=True),
-        scenario("no credits", *pair(), (17.0, account(credits=10.0)), account={"credits": 0.01}),
-        scenario(
+        story("a prompt changed as it is looked for", *pair()[:2], (19.5, prompt_file("a")), (20.26, prompt_file("b"))),
+        story("a wrong image", *pair(), (100.0, Drop("taj/1.png", b"text")), end="FAILED invalid_image"),
+        story("429", (0.0, vendor(status=429, body={"error": "slow"}, times=2)), *pair(), provokes_429=True),
+        story("no credits", *pair(), (17.0, account(credits=10.0)), account={"credits": 0.01}),
+        story(
             "changed while parked",
             *pair(),
             (8.0, request(TAJ, prompt="another")),
             (12.0, account(credits=10.0)),
             account={"credits": 0.01},
         ),
-        scenario("wrong key", *pair(), (13.0, Secret(OTHER_KEY)), account={"keys": (OTHER_KEY,)}),
-        scenario("key replaced meanwhile", *pair(), (10.0, account(keys=(OTHER_KEY,))), (60.0, Secret(OTHER_KEY))),
-        scenario("outage", (0.0, vendor(status=503, body={"error": "down"}, times=3)), *pair()),
-        scenario("server errors", (0.0, vendor(status=500, body={"error": "oh"}, times=2)), *pair()),
-        scenario(
+        story("wrong key", *pair(), (13.0, Secret(OTHER_KEY)), account={"keys": (OTHER_KEY,)}),
+        story("key replaced meanwhile", *pair(), (10.0, account(keys=(OTHER_KEY,))), (60.0, Secret(OTHER_KEY))),
+        story("outage", (0.0, vendor(status=503, body={"error": "down"}, times=3)), *pair()),
+        story("server errors", (0.0, vendor(status=500, body={"error": "oh"}, times=2)), *pair()),
+        story(
             "nothing but server errors",
             (0.0, vendor(status=500, body={"error": "oh"}, times=None)),
             *pair(),
             end="FAILED server_error",
         ),
-        scenario("in line", *many(3, every=0.3), parameters={"RequestsPerMinute": "2"}),
-        scenario(
+        story("in line", *many(3, every=0.3), parameters={"RequestsPerMinute": "2"}),
+        story(
             "spend limit until midnight",
             *many(2, at=MIDNIGHT - 20, every=1.0),
             parameters={"DailySpendLimit": "0.05"},
         ),
-        scenario("a named image", (0.0, image("shared/a.png")), *named()),
-        scenario("a named image comes last", *named(), (30.0, image("shared/a.png"))),
-        scenario("a named image under a name of no part", *named("any.png"), (5.0, image("taj/any.png"))),
-        scenario("a name of no part is explained later", (0.0, image("taj/any.png")), *named("any.png", at=5.0)),
-        scenario(
+        story("a named image", (0.0, image("shared/a.png")), *named()),
+        story("a named image comes last", *named(), (30.0, image("shared/a.png"))),
+        story("a named image under a name of no part", *named("any.png"), (5.0, image("taj/any.png"))),
+        story("a name of no part is explained later", (0.0, image("taj/any.png")), *named("any.png", at=5.0)),
+        story(
             "two pairs wait for one image",
             *named(),
             *named(prefix="fort/"),
             (5.0, image("shared/a.png")),
         ),
-        scenario("the picture is late", (0.0, vendor(on="output", status=503, times=3)), *pair()),
-        scenario("the picture cannot be fetched", *elsewhere(), *pair(), end="FAILED delivery"),
-        scenario(
+        story("the picture is late", (0.0, vendor(on="output", status=503, times=3)), *pair()),
+        story("the picture cannot be fetched", *elsewhere(), *pair(), end="FAILED delivery"),
+        story(
             "delivered by another drop",
             (0.0, vendor(on="output", status=503, times=9)),
             *pair(),
             (2000.0, pair()[1][1]),
         ),
-        scenario("the answer is lost", (0.0, vendor(drop=True, accept=True, times=None)), *pair(), end="UNCERTAIN"),
-        scenario("the request is lost", (0.0, vendor(drop=True, times=None)), *pair(), end="UNCERTAIN"),
+        story("the answer is lost", (0.0, vendor(drop=True, accept=True, times=None)), *pair(), end="UNCERTAIN"),
+        story("the request is lost", (0.0, vendor(drop=True, times=None)), *pair(), end="UNCERTAIN"),
         *(
-            scenario(
+            story(
                 f"the answer is lost, and the operator says: {what}",
                 (0.0, vendor(drop=True, accept=True)),
                 *pair(),
@@ -180,7 +176,7 @@ SCENARIOS: dict[str, Scenario] = {
             )
             for what in ("resubmit", "adopt", "give up")
         ),
-        scenario(
+        story(
             "the answer is lost, and the operator says one thing and then another",
             (0.0, vendor(drop=True, accept=True)),
             *pair(),
@@ -189,17 +185,17 @@ SCENARIOS: dict[str, Scenario] = {
             (200.0, Decide(TAJ, "adopt")),
             (5000.0, Gate("resume")),
         ),
-        scenario(
+        story(
             "delivered by the operator",
             (0.0, vendor(on="output", status=503, times=9)),
             *pair(),
             (2000.0, Decide(TAJ, "redeliver")),
         ),
-        scenario("slow", (0.0, vendor(inference=3000.0)), *pair()),
-        scenario(
+        story("slow", (0.0, vendor(inference=3000.0)), *pair()),
+        story(
             "slower than the record's life", (0.0, vendor(inference=4000.0, times=None)), *pair(), end="FAILED expired"
         ),
-        scenario("trouble with looks", *trouble_with_looks(), *pair(), provokes_429=True),
-        scenario("a large picture", (0.0, vendor(output_bytes=11_000_000)), *pair()),
+        story("trouble with looks", *trouble_with_looks(), *pair(), provokes_429=True),
+        story("a large picture", (0.0, vendor(output_bytes=11_000_000)), *pair()),
     )
 }
