@@ -209,6 +209,36 @@ def test_the_queue_is_told_which_messages_failed(functions: dict[str, Json]) -> 
     assert [event["Properties"]["FunctionResponseTypes"] for event in events.values()] == [["ReportBatchItemFailures"]]
 
 
+def test_lambda_stops_no_render_that_waits_for_more_than_sixteen_messages_and_watches_every_other_loop(
+    transformed: Json,
+) -> None:
+    functions = _of_type(transformed, "AWS::Lambda::Function")
+
+    allowed = {name for name, one in functions.items() if one.get("RecursiveLoop", "Terminate") == "Allow"}
+
+    assert allowed == _senders_to_their_own_queue(transformed)
+    assert allowed
+
+
+def _senders_to_their_own_queue(transformed: Json) -> set[str]:
+    """The functions whose role may send to a queue that calls them."""
+    functions, roles = _of_type(transformed, "AWS::Lambda::Function"), _of_type(transformed, "AWS::IAM::Role")
+    mappings = _of_type(transformed, "AWS::Lambda::EventSourceMapping").values()
+    called_by = [(one["FunctionName"]["Ref"], one["EventSourceArn"]) for one in mappings]
+    return {
+        name
+        for name, queue in called_by
+        for policy in roles[functions[name]["Role"]["Fn::GetAtt"][0]]["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "sqs:SendMessage" in _listed(statement["Action"]) and queue in _listed(statement["Resource"])
+    }
+
+
+def _of_type(transformed: Json, kind: str) -> dict[str, Json]:
+    """The properties of each resource of a type, by logical id."""
+    return {name: one["Properties"] for name, one in transformed["Resources"].items() if one["Type"] == kind}
+
+
 def test_every_function_keeps_its_logs_for_a_stated_time(resources: Json, functions: dict[str, Json]) -> None:
     groups = {name: properties["LoggingConfig"]["LogGroup"]["Ref"] for name, properties in functions.items()}
 
