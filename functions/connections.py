@@ -10,6 +10,8 @@ from kontext.clock import Clock
 from kontext.table import Table
 
 if TYPE_CHECKING:
+    from botocore.config import Config
+
     from kontext.delivery import Delivery
     from kontext.drops import Defaults, Drops
     from kontext.events import Topic
@@ -21,6 +23,28 @@ if TYPE_CHECKING:
     from kontext.renders import Renders
     from kontext.segmind import Segmind
     from kontext.workflow import Workflow
+
+
+ANSWER_SECONDS = 5.0
+TRIES = 3
+"""An AWS call without an answer is given up after fifteen seconds and a little: the function must live to deal with it.
+botocore's own time-outs are 60 s, and it asks five or ten times: longer than any function lives."""
+
+
+def config(service: str) -> "Config":
+    """How long a client waits for an AWS service, and how often it asks. S3 moves megabytes: it may take longer."""
+    from botocore.config import Config
+
+    waits = Config(
+        connect_timeout=2.0,
+        read_timeout=ANSWER_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": TRIES},
+    )
+    if service != "s3":
+        return waits
+    return waits.merge(
+        Config(read_timeout=4 * ANSWER_SECONDS, signature_version="s3v4", s3={"addressing_style": "virtual"})
+    )
 
 
 class Connections:
@@ -38,12 +62,8 @@ class Connections:
     def client(self, service: str) -> Any:
         """A client of an AWS service."""
         import boto3
-        from botocore.config import Config
 
-        return boto3.client(
-            service,
-            config=Config(signature_version="s3v4", s3={"addressing_style": "virtual"}) if service == "s3" else None,
-        )  # type: ignore[call-overload]
+        return boto3.client(service, config=config(service))  # type: ignore[call-overload]
 
     @cached_property
     def table(self) -> Table:

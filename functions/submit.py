@@ -34,9 +34,9 @@ from kontext.table import ConditionFailed
 logger = Logger(json_serializer=words.dumps)
 prepare("inputs", "drops", "renders", "pacing", "defaults", "segmind", "secrets", "learning", "workflow")
 
-TIME_FOR_A_SUBMIT = 45.0
-"""Seconds that must be left before another request is sent, whose answer may take that long; else another
-invocation sends it."""
+TIME_FOR_A_SUBMIT = 80.0
+"""Seconds that must be left before another request is sent: its answer may take half a minute, and neither of the two
+AWS calls after it, which keep its request_id, may outlive the function. With less left, another invocation sends it."""
 MAX_SERVER_ERRORS = 6
 RECORD_SECONDS = 3600.0
 """How long Segmind keeps the record of a job."""
