@@ -56,7 +56,7 @@ class TimedWorld(World):
         self.seconds = dict.fromkeys(FUNCTIONS, 0.0)
         self.runs = dict.fromkeys(FUNCTIONS, 0)
 
-    def invoke(self, name: str, event: Any, ended: Any) -> None:
+    def invoke(self, name: str, event: Any, ended: Any, chain: int = 1) -> None:
         began = self.scheduler.now
 
         def over(answer: Any, problem: BaseException | None) -> None:
@@ -64,7 +64,7 @@ class TimedWorld(World):
             ended(answer, problem)
 
         self.runs[name] += 1
-        super().invoke(name, event, over)
+        super().invoke(name, event, over, chain)
 
 
 def measure(pairs: Iterable[int] = PAIRS, seed: int = 1) -> Part:

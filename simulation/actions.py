@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from kontext_cli.errors import CommandError
 from kontext_cli.operate import Operator
@@ -24,6 +24,7 @@ class Drop:
     content: bytes
     metadata: tuple[tuple[str, str], ...] = ()
     notices: int = 1
+    lasts: ClassVar[bool] = True
 
     def do(self, world: World) -> None:
         world.notify(world.drop(self.key, self.content, dict(self.metadata)), self.notices)
@@ -48,6 +49,7 @@ class Account:
     """The account at the vendor changes: `keys`, `credits`, `rate_limit`, `models`, …"""
 
     changes: tuple[tuple[str, Any], ...]
+    lasts: ClassVar[bool] = False
 
     def do(self, world: World) -> None:
         world.vendor.change(**dict(self.changes))
@@ -65,6 +67,7 @@ class Script:
     """From now on the vendor meets some requests in a way of its own."""
 
     rule: Rule
+    lasts: ClassVar[bool] = False
 
     def do(self, world: World) -> None:
         world.vendor.script.add(self.rule)
@@ -82,6 +85,7 @@ class Secret:
     """The operator puts another key into the secret."""
 
     value: str
+    lasts: ClassVar[bool] = False
 
     def do(self, world: World) -> None:
         world.secrets.value = self.value
@@ -96,6 +100,7 @@ class Decide:
 
     prefix: str
     what: Literal["resubmit", "adopt", "give up", "redeliver"]
+    lasts: ClassVar[bool] = True
 
     def do(self, world: World) -> None:
         world.operate(lambda operator: self._decide(operator, list(world.vendor.ledger.jobs)))
@@ -121,6 +126,7 @@ class Gate:
     """The operator closes the gate, or opens it."""
 
     what: Literal["pause", "resume"]
+    lasts: ClassVar[bool] = False
 
     def do(self, world: World) -> None:
         world.operate(self._turn)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from botocore.config import Config
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from simulation import dynamodb, s3
@@ -26,10 +27,14 @@ _TROUBLE = {
 
 
 class Client:
-    """What `boto3.client` gives: the methods of `service`, with all that can go wrong on the way."""
+    """What `boto3.client` gives: the methods of `service`, with all that can go wrong on the way.
 
-    def __init__(self, injector: FaultInjector, name: str, service: Any) -> None:
+    `config`: how long it waits, and how often it asks, before it gives up.
+    """
+
+    def __init__(self, injector: FaultInjector, name: str, service: Any, config: Config) -> None:
         self._injector, self._name, self._service = injector, name, service
+        self._patience, self._tries = patience(config, name)
         self.exceptions = getattr(service, "exceptions", None)
 
     def generate_presigned_url(self, operation: str, **asked: Any) -> Any:
@@ -44,19 +49,32 @@ class Client:
         effect = getattr(self._service, operation)
 
         def call(**asked: Any) -> Any:
-            modes = FailureModes(_kinds(operation), lambda kind: self._failure(operation, kind, asked))
+            modes = FailureModes(
+                _kinds(operation), lambda kind: self._failure(operation, kind, asked), self._patience, self._tries
+            )
             effects = _once(effect) if operation == "transact_write_items" else effect
             return self._injector.call(self._name, operation, asked, lambda: effects(**asked), modes)
 
         setattr(self, operation, call)
         return call
 
-    def _failure(self, operation: str, kind: str, asked: dict[str, Any]) -> Any:
+    def _failure(self, operation: str, kind: str, *, asked: dict[str, Any]) -> Any:
         if kind.startswith("time-out"):
             raise ReadTimeoutError(endpoint_url=f"https://{self._name}.amazonaws.com")
         if kind == "conflict":
             raise _conflict(operation, asked)
         raise s3.error(*_TROUBLE[self._name], operation)
+
+
+def patience(config: Config, service: str) -> tuple[float, int]:
+    """Seconds that a client waits for an answer, and how often it asks: botocore's own where the config is silent.
+
+    https://botocore.amazonaws.com/v1/documentation/api/latest/reference/config.html
+    """
+    retries: dict[str, Any] = config.retries or {}
+    usual = 10 if service == "dynamodb" else 5
+    tries = retries.get("total_max_attempts") or 1 + retries.get("max_attempts", usual - 1)
+    return float(config.read_timeout), int(tries)
 
 
 def _kinds(operation: str) -> tuple[str, ...]:

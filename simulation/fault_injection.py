@@ -12,19 +12,23 @@ from simulation.scheduler import Crash, Scheduler
 
 CRASHES = ("crash before", "crash after")
 EVERYWHERE = (*CRASHES, "error", "time-out without effect", "time-out with effect", "stall")
-TIME_OUT_SECONDS = 10.0
 STALL_SECONDS = 40.0
 """Longer than anything that goes well, shorter than a function lives."""
+_QUICKLY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, order=True)
 class Fault:
     """What goes wrong: at the call (or, for kinds that are about messages, the delivery) number `at` of a run.
 
-    `crash before` and `crash after` the call takes effect; an `error` answer; a `time-out with effect` or `without`;
-    a call `repeated` by the SDK because its first answer was lost; a `stall` of the process before the call; what
-    else a service is known for (`conflict`, `gateway time-out`). A message delivered `twice`, `again`
-    although it was worked on, or `late`.
+    `crash before` and `crash after` the call takes effect; an `error` answer; a `time-out with effect` or `without`,
+    as long as the client waits; a call `repeated` by the SDK because its first answer was lost; a `stall` of the
+    process before the call; what else a service is known for (`conflict`, `gateway time-out`).
+
+    Around a call: the operator's `pause`, for a while; `everything lost`: all processes, all messages of our own and
+    all executions end there, and everybody else is well again.
+
+    A message delivered `twice`, `again` although it was worked on, `late`, or `throttled` when it is first received.
     """
 
     at: int
@@ -40,12 +44,15 @@ class Fault:
     @classmethod
     def read(cls, text: str) -> Fault:
         at, _, kind = text.partition("=")
-        known = {kind.replace(" ", "-"): kind for kind in (*EVERYWHERE, *SPECIAL, *MESSAGE_FAULTS)}
+        known = {kind.replace(" ", "-"): kind for kind in (*EVERYWHERE, *SPECIAL, *AROUND, *MESSAGE_FAULTS)}
         return cls(int(at), known[kind])
 
 
 SPECIAL = ("repeated", "conflict", "gateway time-out")
-MESSAGE_FAULTS = ("twice", "again", "late")
+MESSAGE_FAULTS = ("twice", "again", "late", "throttled")
+EVERYTHING_LOST = "everything lost"
+AROUND = ("pause", EVERYTHING_LOST)
+"""What happens around a call, and not to it: the world itself does it."""
 
 
 class Call(NamedTuple):
@@ -61,26 +68,46 @@ class Call(NamedTuple):
 
 @dataclass(frozen=True)
 class FailureModes:
-    """How a call can go wrong, apart from crashes: the exceptions or answers by the kinds of `Fault`."""
+    """How a call can go wrong, apart from crashes: the exceptions or answers by the kinds of `Fault`.
+
+    `fail` raises or returns what the caller gets for the kind. The client gives up after `tries` of `patience` seconds.
+    """
 
     kinds: Sequence[str]
     fail: Callable[[str], Any]
-    """Raises or returns what the caller gets for the kind."""
+    patience: float = 10.0
+    tries: int = 1
 
 
 class FaultInjector:
-    """Counts, delays and spoils the calls. `delay`: seconds that a call to a service takes."""
+    """Counts, delays and spoils the calls. `delay`: seconds that a call to a service takes; `around`: does what happens
+    around a call."""
 
     def __init__(
-        self, scheduler: Scheduler, faults: Sequence[Fault], delay: Callable[[str], float], *, remembers: bool = True
+        self,
+        scheduler: Scheduler,
+        faults: Sequence[Fault],
+        delay: Callable[[str], float],
+        around: Callable[[str], None],
+        *,
+        remembers: bool = True,
     ) -> None:
         self.scheduler = scheduler
         self.count: Counter[str] = Counter()
         self.calls: list[Call] = []
         self.injected: list[tuple[Fault, Call]] = []
         self._faults = {fault.at: fault for fault in faults if not fault.of_message}
-        self._delay = delay
+        self._away: dict[str, tuple[float, str]] = {}
+        self._delay, self._around = delay, around
         self._remembers = remembers
+
+    def go_away(self, service: str, seconds: float, how: str = "error") -> None:
+        """Let every call to a service fail for so long: with an `error`, or a `time-out without effect`."""
+        self._away[service] = (self.scheduler.now + seconds, how)
+
+    def come_back(self) -> None:
+        """End all outages."""
+        self._away.clear()
 
     def call(self, service: str, name: str, asked: Any, effect: Callable[[], Any], modes: FailureModes) -> Any:
         """Let a call take effect, and return its answer; or not."""
@@ -95,10 +122,27 @@ class FaultInjector:
         if self._remembers:
             self.calls.append(call)
         self.scheduler.pause(self._delay(service))
-        if fault is None or fault.kind not in modes.kinds:
+        until, how = self._away.get(service, (0.0, ""))
+        if self.scheduler.now < until:
+            return self._refused(how, modes)
+        if fault is None or fault.kind not in (*modes.kinds, *AROUND):
             return effect()
         self.injected.append((fault, call))
+        if fault.kind in AROUND:
+            return self._surrounded(fault.kind, effect)
         return self._spoiled(fault.kind, effect, modes)
+
+    def _refused(self, how: str, modes: FailureModes) -> Any:
+        self.scheduler.pause(_QUICKLY_SECONDS if how == "error" else modes.patience * modes.tries)
+        return modes.fail(how)
+
+    def _surrounded(self, kind: str, effect: Callable[[], Any]) -> Any:
+        if kind == EVERYTHING_LOST:
+            _regardless(effect)
+            self._around(kind)
+            raise self._crash()
+        self._around(kind)
+        return effect()
 
     def _spoiled(self, kind: str, effect: Callable[[], Any], modes: FailureModes) -> Any:
         match kind:
@@ -113,10 +157,13 @@ class FaultInjector:
             case "repeated":
                 _regardless(effect)
                 return effect()
-            case "time-out with effect" | "gateway time-out":
+            case "gateway time-out":
                 _regardless(effect)
         if kind.startswith("time-out"):
-            self.scheduler.pause(TIME_OUT_SECONDS)
+            for _ in range(modes.tries):
+                if kind == "time-out with effect":
+                    _regardless(effect)
+                self.scheduler.pause(modes.patience)
         return modes.fail(kind)
 
     def _crash(self) -> Crash:

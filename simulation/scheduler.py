@@ -75,18 +75,29 @@ class Scheduler:
             return
         process.wait(until)
 
-    def process(self, name: str, work: Callable[[], Any], lifetime: float, ended: Ended) -> None:
-        """Start a process that is killed after `lifetime` seconds; `ended` gets its result or what it died of."""
-        process = Process(self, name, work, ended)
+    def process(self, name: str, work: Callable[[], Any], lifetime: float, ended: Ended, chain: int = 0) -> None:
+        """Start a process that is killed after `lifetime` seconds; `ended` gets its result or what it died of.
+
+        `chain`: the so-manieth invocation of a chain it is.
+        """
+        process = Process(self, name, work, ended, chain)
         self._alive.add(process)
         process.begin(lifetime)
+
+    def aside(self, act: Callable[[], object]) -> None:
+        """Let something happen at this very moment that is no part of the process that is on."""
+        process, self.running = self.running, None
+        try:
+            act()
+        finally:
+            self.running = process
 
     def gone(self, process: Process) -> None:
         self._alive.discard(process)
 
     def close(self) -> None:
         """End what is still alive, without another effect on anything."""
-        for process in list(self._alive):
+        for process in self._alive - {self.running}:
             process.kill()
 
     def _nothing_until(self, until: float) -> bool:
@@ -98,9 +109,10 @@ class Scheduler:
 class Process:
     """One invocation, in a thread that runs only while the others stand still."""
 
-    def __init__(self, scheduler: Scheduler, name: str, work: Callable[[], Any], ended: Ended) -> None:
+    def __init__(self, scheduler: Scheduler, name: str, work: Callable[[], Any], ended: Ended, chain: int) -> None:
         self.scheduler = scheduler
         self.name = name
+        self.chain = chain
         self.dead = False
         self._work, self._ended = work, ended
         self._on, self._off = threading.Lock(), threading.Lock()

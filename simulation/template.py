@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,16 @@ class Template:
     def mapping(self) -> dict[str, Any]:
         """How the queue calls Submit."""
         return dict(self._resources["SubmitFunction"]["Properties"]["Events"]["Drops"]["Properties"])
+
+    @property
+    def stops_loops(self) -> bool:
+        """Whether Lambda stops Submit in a chain of too many invocations: it does, unless it is told otherwise."""
+        return self._resources["SubmitFunction"]["Properties"].get("RecursiveLoop", "Terminate") != "Allow"
+
+    def tells_queue(self, event_name: str) -> bool:
+        """Whether the input bucket tells the upload queue of such an event, `ObjectRemoved:Delete` say."""
+        told = self._resources["InputBucket"]["Properties"]["NotificationConfiguration"]["QueueConfigurations"]
+        return any(fnmatchcase(f"s3:{event_name}", one["Event"]) for one in told)
 
     @property
     def workflow(self) -> dict[str, Any]:

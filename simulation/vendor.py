@@ -16,10 +16,11 @@ from simulation.s3 import S3
 from simulation.scheduler import Scheduler
 
 CAPITAL = 1000.0
+_PATIENCE_SECONDS = 20.0
 
 
-def vendor(scheduler: Scheduler, store: S3, settings: Settings, rng: Random) -> Segmind:
-    """The vendor, who really follows the links that it is given."""
+def vendor(scheduler: Scheduler, ahead: float, store: S3, settings: Settings, rng: Random) -> Segmind:
+    """The vendor, who really follows the links that it is given. Its clock is `ahead` by so many seconds."""
 
     def draw(asked: Parameters) -> Picture:
         for link in (asked.input_image_1, asked.input_image_2):
@@ -27,7 +28,7 @@ def vendor(scheduler: Scheduler, store: S3, settings: Settings, rng: Random) -> 
                 raise BadInput(f"{link} could not be downloaded: HTTP 404")
         return Picture(picture(vars(asked)), asked.content_type)
 
-    return Segmind(settings, draw=draw, clock=lambda: scheduler.now, rng=rng)
+    return Segmind(settings, draw=draw, clock=lambda: scheduler.now + ahead, rng=rng)
 
 
 def picture(asked: dict[str, Any]) -> bytes:
@@ -72,7 +73,8 @@ class Transport(httpx.BaseTransport):
             status = 503 if kind == "error" else 504
             return httpx.Response(status, json={"error": "try again"}, request=request)
 
-        modes = FailureModes((*EVERYWHERE, "gateway time-out"), fail)
+        patience = request.extensions.get("timeout", {}).get("read") or _PATIENCE_SECONDS
+        modes = FailureModes((*EVERYWHERE, "gateway time-out"), fail, patience)
         asked = request.content if request.method == "POST" else b""
         name = f"{request.method} {request.url.path}"
         return self._injector.call("segmind", name, asked, lambda: self._network.handle_request(request), modes)

@@ -11,13 +11,13 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from random import Random
 from typing import Any, ClassVar, NamedTuple, Protocol
 from urllib.parse import quote_plus
 
-from connections import Connections
+from connections import Connections, config
 from kontext.clock import iso
 from kontext.learning import Learning
 from kontext.outputs import Outputs, Upload
@@ -26,15 +26,16 @@ from kontext.table import Table
 from kontext_cli.operate import Operator
 from kontext_cli.target import Target
 from kontext_local.segmind import Lognormal, Segmind, Settings
+from kontext_local.segmind.settings import MODEL
 from simulation import sqs
 from simulation.aws import Client, CloudFormation, Secrets, Topic
 from simulation.dynamodb import DynamoDB
-from simulation.fault_injection import Fault, FaultInjector
+from simulation.fault_injection import EVERYTHING_LOST, Fault, FaultInjector
 from simulation.s3 import S3
 from simulation.scheduler import BEGINNING, NeverRests, Scheduler, VirtualClock
 from simulation.template import Spec, Template
 from simulation.vendor import CAPITAL, Transport, vendor
-from simulation.workflow import Executions
+from simulation.workflow import Executions, Throttled
 
 KEY = "SG_0123456789abcdef"
 LONGEST_RUN_SECONDS = 7 * 86_400.0
@@ -43,10 +44,14 @@ _USUAL_SECONDS = 0.01
 _KNOWN_BY_HEART = 20_000
 _LONGER_THAN_A_BATCH = 20
 _A_COMMAND_SECONDS = 120.0
+_PAUSE_SECONDS = 600.0
+_WINDOWS = (0.0, 0.05, 0.3, 1.0)
 
 
 class Action(Protocol):
-    """Something that happens from outside."""
+    """Something that happens from outside; `lasts`: also when everybody else is well again for good."""
+
+    lasts: ClassVar[bool]
 
     def do(self, world: World) -> None: ...
 
@@ -83,6 +88,10 @@ class Schedule:
     account: Mapping[str, Any] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
     seed: int | None = None
+    window: float = 0.0
+    """For how many seconds a batch of messages forms; with a `seed` that is a matter of chance."""
+    vendor_ahead: float = 0.0
+    """By so many seconds the vendor's clock is ahead of ours."""
     provokes_429: bool = False
     remembers: bool = True
     """Whether the calls are kept, each with what it asked for; their number is in any case."""
@@ -100,21 +109,27 @@ class World:
         self.scheduler = Scheduler()
         self.clock = VirtualClock(self.scheduler)
         self.rng = Random(schedule.seed or 0)
-        self.injector = FaultInjector(self.scheduler, schedule.faults, self._delay, remembers=schedule.remembers)
+        self.injector = FaultInjector(
+            self.scheduler, schedule.faults, self._delay, self._around, remembers=schedule.remembers
+        )
         self.s3, self.dynamodb, self.topic = S3(), DynamoDB(), Topic(self.scheduler)
         self.secrets = Secrets(KEY)
         self.vendor = self._vendor(schedule.account)
         self.transport = Transport(self.injector, self.vendor)
-        self.queue = sqs.Queue(self.scheduler, self.template, schedule.faults, self._deliver, self._order)
+        self.queue = sqs.Queue(self.scheduler, self.template, schedule.faults, self._deliver, self._order, self._window)
         self.executions = Executions(self.scheduler, self.template.workflow, self.invoke)
         self.invocations = 0
         self.problem: str | None = None
+        self.deadly: set[str] = set()
+        self.drops: list[DroppedObject] = []
+        self._told = 0
+        self._over = False
+        self._away: dict[str, float] = {}
         self._idle: dict[str, list[Sandbox]] = {}
         self._functions = {name: self.template.function(name) for name in FUNCTIONS}
-        self.drops: list[DroppedObject] = []
 
     def client(self, service: str) -> Any:
-        """A client whose calls count, and may go wrong."""
+        """A client whose calls count, and may go wrong; it has the patience of the functions' own."""
         services: dict[str, Any] = {
             "dynamodb": self.dynamodb,
             "s3": self.s3,
@@ -124,7 +139,7 @@ class World:
             "secretsmanager": self.secrets,
             "cloudformation": CloudFormation(self.template.parameters),
         }
-        return Client(self.injector, service, services[service])
+        return Client(self.injector, service, services[service], config(service))
 
     @property
     def table(self) -> Table:
@@ -134,44 +149,106 @@ class World:
     def run(self) -> World:
         """Play the schedule until everything is at rest."""
         for step in self.schedule.steps:
-            self.scheduler.at(BEGINNING + step.at, lambda step=step: step.action.do(self))  # type: ignore[misc]
+            self.scheduler.at(BEGINNING + step.at, lambda step=step: self._do(step.action))  # type: ignore[misc]
+        return self.go_on()
+
+    def go_on(self) -> World:
+        """Let everything happen that is due, until everything is at rest."""
         with _quiet():
             try:
-                self.scheduler.play(BEGINNING + LONGEST_RUN_SECONDS)
+                self.scheduler.play(self.scheduler.now + LONGEST_RUN_SECONDS)
             except NeverRests as problem:
                 self.problem = str(problem)
             finally:
                 self.scheduler.close()
         return self
 
+    def _do(self, action: Action) -> None:
+        if not self._over or action.lasts:
+            action.do(self)
+
     def drop(self, key: str, content: bytes, metadata: Mapping[str, str]) -> dict[str, Any]:
         """Put an object into the input bucket; returns what S3 has to tell of it."""
         written = self.s3.put_object(Bucket="InputBucket", Key=key, Body=content, Metadata=dict(metadata))
         has_prompt = "prompt" in metadata or key.endswith(("request.json", "prompt.txt"))
         self.drops.append(DroppedObject(self.scheduler.now, key, has_prompt))
-        told = {
-            "key": quote_plus(key),
-            "size": len(content),
-            "eTag": written["ETag"].strip('"'),
-            "versionId": written["VersionId"],
-            "sequencer": f"00{len(self.drops):014X}",
-        }
+        return self._record("ObjectCreated:Put", key, written, len(content))
+
+    def removed(self, event_name: str, key: str, answer: Mapping[str, Any]) -> None:
+        """Let S3 tell of a removal, if the stack has asked for it."""
+        self.notify(self._record(event_name, key, {"VersionId": answer.get("VersionId", "")}, None))
+
+    def _record(self, event_name: str, key: str, written: Mapping[str, Any], size: int | None) -> dict[str, Any]:
+        self._told += 1
+        told = {"key": quote_plus(key), "versionId": written["VersionId"], "sequencer": f"00{self._told:014X}"}
+        if size is not None:
+            told |= {"size": size, "eTag": written["ETag"].strip('"')}
         return {
             "eventVersion": "2.1",
             "eventSource": "aws:s3",
             "awsRegion": "us-east-1",
             "eventTime": iso(self.scheduler.now),
-            "eventName": "ObjectCreated:Put",
+            "eventName": event_name,
             "s3": {"s3SchemaVersion": "1.0", "bucket": {"name": "InputBucket"}, "object": told},
         }
 
     def notify(self, record: dict[str, Any], times: int = 1) -> None:
-        """Let S3 tell the queue."""
-        for _ in range(times):
-            self.queue.send(json.dumps({"Records": [record]}), self._by_chance(0.3, 0.1))
+        """Let S3 tell the queue, as soon as the queue answers."""
+        held = max(0.0, self._away.get("sqs", 0.0) - self.scheduler.now)
+        for _ in range(times if self.template.tells_queue(record["eventName"]) else 0):
+            self.queue.send(json.dumps({"Records": [record]}), held + self._by_chance(0.3, 0.1))
 
-    def invoke(self, name: str, event: Any, ended: Callable[[Any, BaseException | None], None]) -> None:
+    def deploy(self, **parameters: str) -> None:
+        """Update the stack: what runs goes on as it was, whatever is called from now on is new."""
+        self.template = Template(**{**self.template.parameters, **parameters})
+        self._functions = {name: self.template.function(name) for name in FUNCTIONS}
+        self._idle.clear()
+        self.queue.follow(self.template)
+
+    def away(self, service: str, seconds: float, how: str = "error") -> None:
+        """Let an AWS service fail for so long; `lambda` throttles every invocation."""
+        self._away[service] = self.scheduler.now + seconds
+        self.injector.go_away(service, seconds, how)
+        if service == "stepfunctions":
+            self.executions.stalled_until = self._away[service]
+        if service == "sqs":
+            self.queue.stalled_until = self._away[service]
+
+    def make_well(self) -> None:
+        """Everybody outside does what he should, and goes on doing so."""
+        self._over = True
+        self._away.clear()
+        self.injector.come_back()
+        self.executions.stalled_until = self.queue.stalled_until = 0.0
+        self.vendor.script.clear()
+        self.vendor.change(keys=(*self.vendor.settings.keys, self.secrets.value), credits=CAPITAL)
+        self.vendor.change(models={MODEL: "available"}, spend_limit=None)
+        self.resume()
+
+    def resume(self) -> None:
+        """The operator ends a pause."""
+        operator = Operator(self._target(uncounted=True), self.clock)
+        operator.pacing.look()
+        operator.pacing.accept(self.clock.now())
+
+    def pause_for(self, seconds: float) -> None:
+        """The operator pauses the stack for so long."""
+        operator = Operator(self._target(uncounted=True), self.clock)
+        operator.pacing.pause(self.clock.now())
+        self.scheduler.at(self.scheduler.now + seconds, self.resume)
+
+    def lose_everything(self) -> None:
+        """All processes, all messages of our own and all executions end; nothing is ill any more."""
+        self.scheduler.close()
+        self.queue.purge(ours_alone=True)
+        self.executions.abort()
+        self.make_well()
+
+    def invoke(self, name: str, event: Any, ended: Callable[[Any, BaseException | None], None], chain: int = 1) -> None:
         """Call a function: in a warm sandbox if one is idle, in a new one if not; a crash ends the sandbox."""
+        if self.scheduler.now < self._away.get("lambda", 0.0):
+            self.scheduler.at(self.scheduler.now, lambda: ended(None, Throttled()))
+            return
         function = self._functions[name]
         idle = self._idle.setdefault(name, [])
         sandbox = idle.pop() if idle else Sandbox(self, function)
@@ -185,11 +262,11 @@ class World:
 
         handler = importlib.import_module(function.module).handler
         work = lambda: handler(event, context, via=sandbox)  # noqa: E731
-        self.scheduler.process(f"{function.module} {self.invocations}", work, function.timeout, over)
+        self.scheduler.process(f"{function.module} {self.invocations}", work, function.timeout, over, chain)
 
     def operate(self, decide: Callable[[Operator], object]) -> None:
         """Let a person decide something, with a command that may die on the way; then it is given again."""
-        target = Target("chaos", self.template.outputs, self.client)
+        target = self._target()
 
         def ended(_: Any, problem: BaseException | None) -> None:
             if problem:
@@ -197,8 +274,19 @@ class World:
 
         self.scheduler.process("operator", lambda: decide(Operator(target, self.clock)), _A_COMMAND_SECONDS, ended)
 
-    def _deliver(self, batch: list[sqs.Message], answered: sqs.Answered) -> None:
-        self.invoke("SubmitFunction", sqs.event(batch), answered)
+    def _target(self, *, uncounted: bool = False) -> Target:
+        client = self.client if not uncounted else {"dynamodb": self.dynamodb}.get
+        return Target("simulation", self.template.outputs, client)
+
+    def _deliver(self, batch: list[sqs.Message], chain: int, answered: sqs.Answered) -> None:
+        self.invoke("SubmitFunction", sqs.event(batch), answered, chain)
+
+    def _around(self, kind: str) -> None:
+        act = self.lose_everything if kind == EVERYTHING_LOST else partial(self.pause_for, _PAUSE_SECONDS)
+        self.scheduler.aside(act)
+
+    def _window(self) -> float:
+        return self.schedule.window if self.schedule.seed is None else self.rng.choice(_WINDOWS)
 
     def _order(self, messages: Iterable[sqs.Message]) -> list[sqs.Message]:
         if self.schedule.seed is None:
@@ -221,7 +309,7 @@ class World:
             "rate_window": "sliding",
             "inference": Lognormal(cv=0.0 if self.schedule.seed is None else 0.3),
         }
-        return vendor(self.scheduler, self.s3, Settings(**{**usual, **account}), self.rng)
+        return vendor(self.scheduler, self.schedule.vendor_ahead, self.s3, Settings(**{**usual, **account}), self.rng)
 
 
 FUNCTIONS = ("SubmitFunction", "PollFunction", "FinalizeFunction")

@@ -146,7 +146,7 @@ class Street(World):
     def __init__(self, case: Case) -> None:
         faults = tuple(Fault(message, "again") for message in case.again)
         super().__init__(Schedule((), parameters=case.parameters, faults=faults))
-        self.injector: Witness = Witness(self.scheduler, (), self._delay)
+        self.injector: Witness = Witness(self.scheduler, (), self._delay, self._around)
         self.s3 = StrictS3()
         self.topic = StrictTopic(self.scheduler)
         self.hostile = Vendor(case.answers, KEY, (API, FILES, "https://evil.example"))
