@@ -13,6 +13,7 @@ from kontext_local.segmind import Rule
 from simulation.vendor import png
 
 if TYPE_CHECKING:
+    from kontext_local.segmind.jobs import Job
     from simulation.world import World
 
 
@@ -95,30 +96,189 @@ class Secret:
 
 
 @dataclass(frozen=True)
-class Decide:
-    """The operator decides what becomes of a pair's render; who finds nothing to decide is told so."""
+class Remove:
+    """Somebody takes an object of the input bucket away.
 
-    prefix: str
-    what: Literal["resubmit", "adopt", "give up", "redeliver"]
+    `deleted` hides it behind a delete marker, as `aws s3 rm` does, and `expired` as a lifecycle rule does; `for good`
+    removes its newest version, which also undoes a deletion.
+    """
+
+    key: str
+    how: Literal["deleted", "expired", "for good"] = "deleted"
     lasts: ClassVar[bool] = True
 
     def do(self, world: World) -> None:
-        world.operate(lambda operator: self._decide(operator, list(world.vendor.ledger.jobs)))
+        match self.how:
+            case "deleted":
+                world.remove(self.key)
+            case "expired":
+                world.remove(self.key, "LifecycleExpiration:DeleteMarkerCreated")
+            case "for good":
+                world.remove_version(self.key)
 
-    def _decide(self, operator: Operator, job_ids: list[str]) -> None:
+    def __str__(self) -> str:
+        return f"{self.key} is {self.how if self.how != 'for good' else 'removed for good'}"
+
+
+@dataclass(frozen=True)
+class RecordsExpire:
+    """The table deletes the records whose time is over."""
+
+    lasts: ClassVar[bool] = True
+
+    def do(self, world: World) -> None:
+        world.dynamodb.expire(world.scheduler.now)
+
+    def __str__(self) -> str:
+        return "records that are over expire"
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """Whoever reads this object takes more memory than a function has, and is killed."""
+
+    key: str
+    lasts: ClassVar[bool] = True
+
+    def do(self, world: World) -> None:
+        world.injector.deadly.add(self.key)
+
+    def __str__(self) -> str:
+        return f"reading {self.key} takes more memory than there is"
+
+
+@dataclass(frozen=True)
+class Deploy:
+    """The stack is updated with other parameters."""
+
+    parameters: tuple[tuple[str, str], ...]
+    lasts: ClassVar[bool] = True
+
+    def do(self, world: World) -> None:
+        world.deploy(**dict(self.parameters))
+
+    def __str__(self) -> str:
+        return "deployed with " + ", ".join(f"{name}={value}" for name, value in self.parameters)
+
+
+def deploy(**parameters: str) -> Deploy:
+    return Deploy(tuple(parameters.items()))
+
+
+@dataclass(frozen=True)
+class Away:
+    """AWS services do not answer for some minutes: they refuse, or `hangs` and let their callers wait."""
+
+    services: tuple[str, ...]
+    minutes: float
+    hangs: bool = False
+    lasts: ClassVar[bool] = False
+
+    def do(self, world: World) -> None:
+        for service in self.services:
+            world.away(service, 60 * self.minutes, "time-out without effect" if self.hangs else "error")
+
+    def __str__(self) -> str:
+        return f"{' and '.join(self.services)}: away for {self.minutes:g} minutes" + (" (hanging)" * self.hangs)
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The operator purges the queue, or moves the dead letters back; `lose hints` purges what the stack itself sent."""
+
+    what: Literal["purge", "redrive", "lose hints"]
+    lasts: ClassVar[bool] = True
+
+    def do(self, world: World) -> None:
+        if self.what == "redrive":
+            world.queue.redrive()
+        else:
+            world.queue.purge(ours_alone=self.what == "lose hints")
+
+    def __str__(self) -> str:
+        return f"the queue: {self.what}"
+
+
+@dataclass(frozen=True)
+class Abort:
+    """The operator aborts the executions whose name begins so, all of them by default."""
+
+    named: str = ""
+    lasts: ClassVar[bool] = True
+
+    def do(self, world: World) -> None:
+        world.executions.abort(self.named)
+
+    def __str__(self) -> str:
+        return f"executions are aborted: {self.named or 'all'}"
+
+
+@dataclass(frozen=True)
+class LoseEverything:
+    """All processes, all our own messages and all executions end; everybody else is well from now on."""
+
+    lasts: ClassVar[bool] = True
+
+    def do(self, world: World) -> None:
+        world.lose_everything()
+
+    def __str__(self) -> str:
+        return "all processes, all messages of our own, all executions are gone"
+
+
+@dataclass(frozen=True)
+class WellAgain:
+    """The vendor answers everything as it should again."""
+
+    lasts: ClassVar[bool] = False
+
+    def do(self, world: World) -> None:
+        world.vendor.script.clear()
+
+    def __str__(self) -> str:
+        return "the vendor is well again"
+
+
+@dataclass(frozen=True)
+class Decide:
+    """The operator decides what becomes of a pair's render; who finds nothing to decide is told so.
+
+    `slip`: the id that is given to adopt has a wrong digit, or is that of another pair's job.
+    """
+
+    prefix: str
+    what: Literal["resubmit", "adopt", "give up", "redeliver"]
+    slip: Literal["", "a wrong digit", "another pair's"] = ""
+    lasts: ClassVar[bool] = True
+
+    def do(self, world: World) -> None:
+        request_id = self._request_id(world)
+        world.operate(lambda operator: self._decide(operator, request_id))
+
+    def _decide(self, operator: Operator, request_id: str) -> None:
         with contextlib.suppress(CommandError):
             match self.what:
                 case "resubmit":
                     operator.resubmit(operator.undecided(self.prefix))
-                case "adopt" if job_ids:
-                    operator.adopt(operator.undecided(self.prefix), job_ids[-1])
+                case "adopt" if request_id:
+                    operator.adopt(operator.undecided(self.prefix), request_id)
                 case "give up":
                     operator.give_up(operator.undecided(self.prefix))
                 case "redeliver":
                     operator.deliver_again(operator.paid(self.prefix))
 
+    def _request_id(self, world: World) -> str:
+        """The newest job of the pair, as the vendor's own console shows it."""
+        own = [job.request_id for job in world.vendor.ledger.jobs.values() if self._is_mine(job)]
+        others = [job.request_id for job in world.vendor.ledger.jobs.values() if not self._is_mine(job)]
+        found = (others if self.slip == "another pair's" else own)[-1:] or [""]
+        return found[0] if self.slip != "a wrong digit" else found[0][:-1] + ("1" if found[0][-1:] == "0" else "0")
+
+    def _is_mine(self, job: Job) -> bool:
+        return f"/{self.prefix}" in job.parameters.input_image_1 + job.parameters.input_image_2
+
     def __str__(self) -> str:
-        return f"the operator about {self.prefix}: {self.what}"
+        return f"the operator about {self.prefix}: {self.what} {self.slip}".strip()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 from kontext_local.segmind import Lognormal
 from simulation.actions import image, request
-from simulation.promises import broken
+from simulation.evidence import Evidence
+from simulation.explore import broken
+from simulation.liveness import LIVENESS
+from simulation.promises import PROMISES
 from simulation.world import Schedule, Step, World
 
 SIZES = (10, 100, 1000, 10_000)
@@ -30,7 +33,7 @@ class Burst:
     calls: dict[str, int]
     seconds: float
     refused: int
-    violations: list[str]
+    violations: tuple[str, ...]
 
     @property
     def ideal(self) -> float:
@@ -44,8 +47,9 @@ def burst(pairs: int) -> Burst:
     account = {"workers": 1000, "inference": Lognormal(cv=0.2), "credits": pairs}
     parameters = {"RequestsPerMinute": f"{RATE:.0f}", "DailySpendLimit": str(pairs)}
     world = World(Schedule(tuple(drops), parameters, account, remembers=False)).run()
-    posts = [post.at for post in world.vendor.ledger.posts]
-    return Burst(pairs, _calls(world), posts[-1] - posts[0], world.vendor.ledger.too_many_requests, broken(world, {}))
+    ledger, violations = world.vendor.ledger, broken((*PROMISES, *LIVENESS), Evidence(world, {}))
+    seconds = ledger.posts[-1].at - ledger.posts[0].at
+    return Burst(pairs, _calls(world), seconds, ledger.too_many_requests, violations)
 
 
 def _pair(prefix: str) -> tuple[object, ...]:

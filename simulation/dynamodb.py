@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 
 Item = dict[str, Any]
 Path = tuple[str, ...]
+MAX_ITEM_BYTES = 400 * 1024
 Test = Callable[[Item, "Words"], bool]
 Step = Callable[[Item, "Words"], None]
 
@@ -68,6 +69,13 @@ class DynamoDB:
 
     def __init__(self) -> None:
         self.items: dict[tuple[str, str], Item] = {}
+        self.largest_item = 0
+
+    def expire(self, now: float) -> None:
+        """Delete the items whose `expires_at` is over, as the service does of its own accord, some day."""
+        over = [place for place, item in self.items.items() if float(item.get("expires_at", {"N": "inf"})["N"]) < now]
+        for place in over:
+            del self.items[place]
 
     def get_item(self, *, TableName: str, Key: Item, ConsistentRead: bool) -> dict[str, Any]:
         item = self.items.get(_place(Key))
@@ -128,6 +136,10 @@ class DynamoDB:
         item = dict(found if found is not None else write["Key"])
         for step in _steps(expression):
             step(item, words)
+        size = sum(map(_size, item.items()))
+        if size > MAX_ITEM_BYTES:
+            raise invalid("Item size to update has exceeded the maximum allowed size")
+        self.largest_item = max(self.largest_item, size)
         return item
 
 
@@ -151,6 +163,29 @@ def _reason(write: dict[str, Any], refused: Refused) -> dict[str, Any]:
 
 def _error(code: str, message: str, status: int = 400) -> Any:
     return {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+
+
+def _size(named: tuple[str, Any]) -> int:
+    """Bytes of an attribute:
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html"""
+    name, value = named
+    return len(name.encode()) + _bytes(value)
+
+
+def _bytes(value: Any) -> int:
+    ((kind, content),) = value.items()
+    match kind:
+        case "S":
+            return len(content.encode())
+        case "N":
+            return len(content.strip("-").replace(".", "").strip("0")) // 2 + 2
+        case "M":
+            return 3 + sum(1 + _size(named) for named in content.items())
+        case "L":
+            return 3 + sum(1 + _bytes(one) for one in content)
+        case "SS":
+            return sum(len(one.encode()) for one in content)
+    return 1
 
 
 def _place(key: Item) -> tuple[str, str]:

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from simulation import seeds
+from simulation.evidence import Evidence, Promise
 from simulation.fault_injection import MESSAGE_FAULTS, Fault
-from simulation.promises import broken
-from simulation.stories import STORIES, Story
+from simulation.liveness import LIVENESS
+from simulation.promises import PROMISES
+from simulation.rescue import dead_ends
+from simulation.stories import MISSING, STORIES
+from simulation.stories.story import Story
 from simulation.world import World
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run: the world as it was left, and every promise that is broken in it."""
+    """What came of a run: the world as it was left, what is wrong in it, and what is stuck."""
 
     story: Story
     faults: tuple[Fault, ...]
     world: World
-    violations: tuple[str, ...]
+    wrong: tuple[str, ...]
+    stuck: tuple[str, ...]
+
+    @property
+    def violations(self) -> tuple[str, ...]:
+        """Every promise that is broken."""
+        return self.wrong + self.stuck
 
     @property
     def again(self) -> str:
@@ -33,7 +43,14 @@ def play(story: Story, *faults: Fault) -> Outcome:
     """Play a story with some more faults to its end, and hold it against the promises."""
     given = story.schedule
     world = World(given.with_faults(*given.faults, *faults)).run()
-    return Outcome(story, faults, world, tuple(broken(world, story.ends)))
+    seen = Evidence(world, story.ends)
+    wrong, stuck = broken(PROMISES, seen), broken(LIVENESS, seen)
+    return Outcome(story, faults, world, wrong, (*stuck, *dead_ends(world)))
+
+
+def broken(promises: Sequence[Promise], seen: Evidence) -> tuple[str, ...]:
+    """All that breaks one of the promises, each with the promise's name."""
+    return tuple(f"{promise.__name__}: {words}" for promise in promises for words in promise(seen))
 
 
 def next_faults(outcome: Outcome, after: int = -1) -> Iterator[Fault]:
@@ -49,7 +66,7 @@ def next_faults(outcome: Outcome, after: int = -1) -> Iterator[Fault]:
 def named(name: str) -> Story:
     """A story by its name, or what a seed gives: `seed:7`, or `seed:7-3,5` without its elements 3 and 5."""
     if not name.startswith("seed:"):
-        return STORIES[name]
+        return STORIES.get(name) or MISSING[name]
     seed, _, removed = name.removeprefix("seed:").partition("-")
     return seeds.without(seeds.schedule(int(seed)), frozenset(int(number) for number in removed.split(",") if number))
 

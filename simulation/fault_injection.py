@@ -81,7 +81,7 @@ class FailureModes:
 
 class FaultInjector:
     """Counts, delays and spoils the calls. `delay`: seconds that a call to a service takes; `around`: does what happens
-    around a call."""
+    around a call; `deadly`: objects that take more memory than a function has."""
 
     def __init__(
         self,
@@ -96,6 +96,7 @@ class FaultInjector:
         self.count: Counter[str] = Counter()
         self.calls: list[Call] = []
         self.injected: list[tuple[Fault, Call]] = []
+        self.deadly: set[str] = set()
         self._faults = {fault.at: fault for fault in faults if not fault.of_message}
         self._away: dict[str, tuple[float, str]] = {}
         self._delay, self._around = delay, around
@@ -122,6 +123,8 @@ class FaultInjector:
         if self._remembers:
             self.calls.append(call)
         self.scheduler.pause(self._delay(service))
+        if asked and service == "s3" and asked["Key"] in self.deadly:
+            raise self._crash()
         until, how = self._away.get(service, (0.0, ""))
         if self.scheduler.now < until:
             return self._refused(how, modes)

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 from simulation.s3 import Version
-from simulation.stories import FAILS, REFUSED
+from simulation.stories.story import FAILS, REFUSED
 from simulation.world import World
 
 _PARTS = ("1.png", "2.png", "request.json", "prompt.txt")

@@ -6,101 +6,25 @@ Each promise yields what breaks it, in words.
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 from kontext.clock import day
-from kontext.drops import Pair, pair_of
 from kontext.errors import CODES
 from kontext_local.segmind.jobs import Job
 from kontext_local.segmind.ledger import Post
-from kontext_local.segmind.padding import padded
 from simulation.actions import Decide
+from simulation.evidence import ENDED, Broken, Evidence, Promise, Render
 from simulation.fault_injection import Call, Fault
 from simulation.oracle import dropped, prefixes
-from simulation.vendor import picture
-from simulation.world import KEY, World
+from simulation.world import KEY, DroppedObject
 
-Broken = Iterator[str]
-Render = dict[str, Any]
-ENDED = ("DELIVERED", "FAILED", "UNCERTAIN")
 _HELD_UP_SECONDS = 60.0
+_SYNC_SECONDS = 2.0
+"""Two objects of one sync come no further apart."""
 _REFUSALS_A_MINUTE = 17
 """Those on their way when the first is refused, and a probe every five seconds."""
-
-
-class Evidence:
-    """A world at rest, with what belongs together brought together."""
-
-    def __init__(self, world: World, ends: Mapping[str, set[str]]) -> None:
-        self.world = world
-        self.ends = ends
-        table = world.table
-        items = {place: table.get({"pk": place[0], "sk": place[1]}) or {} for place in world.dynamodb.items}
-        self.pairs = {item["prefix"]: pair_of(item) for (_, sk), item in items.items() if sk == "pair"}
-        self.all_renders = [item for (_, sk), item in items.items() if sk.startswith("render#")]
-        self.renders = [render for render in self.all_renders if "inputs" in render]
-        self.ledger = [item for (_, sk), item in items.items() if sk.startswith("ledger#")]
-
-    @cached_property
-    def jobs(self) -> dict[str, list[Job]]:
-        """The vendor's jobs by our render_id, told by what was asked; those of nobody under ""."""
-        by_request = {_asked_by(render): render["render_id"] for render in self.renders}
-        jobs = defaultdict(list)
-        for job in self.world.vendor.ledger.jobs.values():
-            jobs[by_request.get(self._asked_of(job), "")].append(job)
-        return jobs
-
-    @cached_property
-    def events(self) -> dict[str, list[dict[str, Any]]]:
-        """What was published, by the event's id."""
-        events = defaultdict(list)
-        for _, message, _ in self.world.topic.published:
-            event = json.loads(message)
-            events[event["id"]].append(event)
-        return events
-
-    def decided(self, decision: Decide) -> int:
-        """How often an operator has decided this."""
-        return sum(step.action == decision for step in self.world.schedule.steps)
-
-    def running_jobs(self) -> Iterator[tuple[Render, Job]]:
-        """Every job that has not failed, with its render; of nobody's, with none."""
-        for render in (*self.renders, {"render_id": ""}):
-            yield from ((render, job) for job in self.jobs[render["render_id"]] if job.state != "FAILED")
-
-    def current(self, pair: Pair) -> Render | None:
-        """The render that speaks for a pair."""
-        if pair.rejected_drop > pair.current_drop:
-            rejected = (render for render in self.all_renders if render["drop_id"] == pair.rejected_drop)
-            return next(render for render in rejected if render["prefix"] == pair.prefix and "inputs" not in render)
-        return next((render for render in self.renders if render["render_id"] == pair.current), None)
-
-    def end(self, prefix: str) -> str:
-        """How a pair ended, in a word or two."""
-        pair = self.pairs.get(prefix)
-        render = self.current(pair) if pair else None
-        if render is None:
-            return "INCOMPLETE"
-        return f"FAILED {render['error']['code']}" if render["status"] == "FAILED" else str(render["status"])
-
-    def picture_of(self, render: Render) -> bytes:
-        """The bytes that the vendor made for a render."""
-        job = self.world.vendor.ledger.jobs[render["request_id"]]
-        small = picture(vars(job.parameters))
-        return b"".join(padded(small, job.fate.output_bytes)) if job.fate.output_bytes else small
-
-    def _asked_of(self, job: Job) -> str:
-        asked = job.parameters
-        links = [self._linked(link) for link in (asked.input_image_1, asked.input_image_2)]
-        return _words(asked.prompt, asked.aspect_ratio, asked.output_format, asked.safety_tolerance, links)
-
-    def _linked(self, link: str) -> str:
-        key, version = self.world.s3.version(link)
-        return f"{key} {version.version_id}" if version else link
 
 
 def at_most_one_paid_job_per_render(seen: Evidence) -> Broken:
@@ -108,7 +32,7 @@ def at_most_one_paid_job_per_render(seen: Evidence) -> Broken:
     for render in seen.renders:
         jobs = seen.jobs[render["render_id"]]
         paid = [job.request_id for job in jobs if job.charged]
-        allowed = 1 + _said(render, "expired") + seen.decided(Decide(render["prefix"], "resubmit"))
+        allowed = 1 + seen.decided(Decide(render["prefix"], "resubmit"))
         if len(paid) > allowed:
             yield f"{render['prefix']} was paid {len(paid)} times: {', '.join(paid)}"
         running = [job for job in jobs if job.state != "FAILED"]
@@ -119,29 +43,45 @@ def at_most_one_paid_job_per_render(seen: Evidence) -> Broken:
 
 
 def what_is_dropped_once_is_paid_once(seen: Evidence) -> Broken:
-    """1. A pair whose parts and prompt were each dropped once, and together, is not paid for twice, whatever its
-    messages do."""
-    settle = float(seen.world.template.parameters["SettleSeconds"])
+    """1. A pair that was dropped once and together is not paid for twice, whatever its messages do."""
     paid = Counter(r["prefix"] for r in seen.renders for job in seen.jobs[r["render_id"]] if job.charged)
     for prefix, times in paid.items():
-        drops = [drop for drop in seen.world.drops if drop.key.startswith(prefix)]
-        once = len({drop.key for drop in drops}) == len(drops) and sum(drop.has_prompt for drop in drops) <= 1
+        drops = sorted(drop for drop in seen.world.drops if drop.key.startswith(prefix))
         allowed = 1 + seen.decided(Decide(prefix, "resubmit"))
-        if times > allowed and once and max(drops).at - min(drops).at < settle:
+        if times > allowed and _at_once(seen, drops):
             yield f"{prefix} was dropped once, and paid for {times} times"
 
 
+def _at_once(seen: Evidence, drops: Sequence[DroppedObject]) -> bool:
+    """Whether objects were dropped as one pair: by one sync, or images and in time the prompt they wait for."""
+    if len({drop.key for drop in drops}) < len(drops):
+        return False
+    synced = all(later.at - earlier.at <= _SYNC_SECONDS for earlier, later in pairwise(drops))
+    waited = drops[-1].at - drops[0].at < float(seen.world.template.parameters["SettleSeconds"])
+    return synced or (waited and not any(drop.has_prompt for drop in drops[:-1]))
+
+
 def nothing_is_lost(seen: Evidence) -> Broken:
-    """2. Every complete pair ends DELIVERED, FAILED (said so) or UNCERTAIN (said so); what was parked has resumed."""
+    """2. Every complete pair ends DELIVERED, FAILED (said so) or UNCERTAIN (said so)."""
     for prefix in prefixes(seen.world):
         allowed, end = seen.ends.get(prefix) or {dropped(seen.world, prefix).end}, seen.end(prefix)
+        if end.partition(" ")[0] not in ENDED and end not in allowed and None not in allowed:
+            continue  # it stands still, which is said below
         if end not in allowed and end != "UNCERTAIN" and None not in allowed:
             yield f"{prefix} ended {end}, not {' or '.join(sorted(allowed, key=str))}"
-    for render in seen.all_renders:
-        if render["status"] not in ENDED:
-            yield f"{render['prefix']} stays {render['status']} {render.get('parked', {}).get('reason', '')} for ever"
-    if seen.world.problem:
-        yield seen.world.problem
+
+
+def what_is_taken_back_is_not_paid(seen: Evidence) -> Broken:
+    """1. No request is sent for an image that was taken away before."""
+    for job in seen.world.vendor.ledger.jobs.values():
+        for link in (job.parameters.input_image_1, job.parameters.input_image_2):
+            key, _ = seen.world.s3.version(link)
+            gone = max(
+                (at for at, removed in seen.world.removals if removed == key and at < job.accepted_at), default=None
+            )
+            back = any(gone and gone < drop.at < job.accepted_at for drop in seen.world.drops if drop.key == key)
+            if gone and not back and gone < job.accepted_at - _HELD_UP_SECONDS:
+                yield f"{key} was taken away {job.accepted_at - gone:.0f} s before it was paid for"
 
 
 def uncertain_only_if_an_answer_was_lost(seen: Evidence) -> Broken:
@@ -266,15 +206,19 @@ def dead_letters_are_poison(seen: Evidence) -> Broken:
 
 def workflows_end_as_their_renders(seen: Evidence) -> Broken:
     """An attempt has one execution, and every one ends: green if it was delivered, red with the error's code if not."""
-    inputs = [json.loads(execution.given) for execution in seen.world.executions.by_name.values()]
-    attempts = [(given["render_id"], given["attempt"]) for given in inputs]
-    yield from (f"{attempts.count(one)} executions for {one}" for one in set(attempts) if attempts.count(one) > 1)
+    executions = seen.world.executions.all
+    attempts = Counter(
+        (given["render_id"], given["attempt"]) for given in (json.loads(one.given) for one in executions)
+    )
+    yield from (f"{count} executions for {one}" for one, count in attempts.items() if count > 1)
     by_name = {f"{render['render_id']}-{render['attempt']}": render for render in seen.renders}
-    for execution in seen.world.executions.by_name.values():
+    for execution in executions:
         render = by_name.get("-".join(execution.name.rsplit("-", 2)[-2:]))
         if execution.status == "RUNNING" or (execution.status == "FAILED" and execution.error not in CODES):
             yield f"execution {execution.name} is {execution.status} {execution.error} {execution.cause}"
-        elif render and (execution.status == "SUCCEEDED") is not (render["status"] == "DELIVERED"):
+        elif execution.status == "ABORTED" or render is None:
+            continue
+        elif (execution.status == "SUCCEEDED") is not (render["status"] == "DELIVERED"):
             yield f"execution {execution.name} {execution.status}, its render is {render['status']}"
 
 
@@ -303,9 +247,10 @@ def paced(seen: Evidence) -> Broken:
         yield f"{seen.world.vendor.ledger.too_many_requests} answers of 429"
 
 
-PROMISES: tuple[Callable[[Evidence], Broken], ...] = (
+PROMISES: tuple[Promise, ...] = (
     at_most_one_paid_job_per_render,
     what_is_dropped_once_is_paid_once,
+    what_is_taken_back_is_not_paid,
     nothing_is_lost,
     uncertain_only_if_an_answer_was_lost,
     failed_only_if_it_did,
@@ -320,22 +265,6 @@ PROMISES: tuple[Callable[[Evidence], Broken], ...] = (
     one_probe_at_a_time,
     paced,
 )
-
-
-def broken(world: World, ends: Mapping[str, set[str]]) -> list[str]:
-    """All that breaks a promise in a world at rest."""
-    seen = Evidence(world, ends)
-    return [f"{promise.__name__}: {words}" for promise in PROMISES for words in promise(seen)]
-
-
-def _asked_by(render: Render) -> str:
-    asked = render["parameters"]
-    links = [given.get("url") or f"{given['key']} {given['version_id']}" for given in render["inputs"]]
-    return _words(asked["prompt"], asked["aspect_ratio"], asked["output_format"], asked["safety_tolerance"], links)
-
-
-def _words(*asked: Any) -> str:
-    return json.dumps(asked)
 
 
 def _error(render: Render) -> str:

@@ -95,6 +95,10 @@ class S3:
         self.buckets.setdefault(Bucket, {}).setdefault(Key, []).append(marker)
         return {"DeleteMarker": True, "VersionId": marker.version_id}
 
+    def remove_version(self, bucket: str, key: str) -> None:
+        """Remove what is newest under a key for good: a version, or the delete marker that hides one."""
+        self.buckets[bucket][key].pop()
+
     def create_multipart_upload(self, *, Bucket: str, Key: str, **said: Any) -> dict[str, Any]:
         upload_id = f"upload-{next(self._numbers)}"
         self.uploads[upload_id] = Upload(Key, said)

@@ -9,7 +9,7 @@ from typing import Any
 
 from simulation.actions import Drop, Script, Secret, account, image, request, vendor
 from simulation.fault_injection import EVERYWHERE, MESSAGE_FAULTS, SPECIAL, Fault
-from simulation.stories import FAILS, OTHER_KEY, REFUSED, Story
+from simulation.stories.story import FAILS, OTHER_KEY, REFUSED, Story
 from simulation.vendor import CAPITAL
 from simulation.world import KEY, Action, Schedule, Step
 

@@ -120,7 +120,7 @@ class World:
         self.executions = Executions(self.scheduler, self.template.workflow, self.invoke)
         self.invocations = 0
         self.problem: str | None = None
-        self.deadly: set[str] = set()
+        self.removals: list[tuple[float, str]] = []
         self.drops: list[DroppedObject] = []
         self._told = 0
         self._over = False
@@ -174,9 +174,18 @@ class World:
         self.drops.append(DroppedObject(self.scheduler.now, key, has_prompt))
         return self._record("ObjectCreated:Put", key, written, len(content))
 
-    def removed(self, event_name: str, key: str, answer: Mapping[str, Any]) -> None:
-        """Let S3 tell of a removal, if the stack has asked for it."""
-        self.notify(self._record(event_name, key, {"VersionId": answer.get("VersionId", "")}, None))
+    def remove(self, key: str, event_name: str = "ObjectRemoved:DeleteMarkerCreated") -> None:
+        """Hide an object of the input bucket behind a delete marker."""
+        marker = self.s3.delete_object(Bucket="InputBucket", Key=key)
+        self.removals.append((self.scheduler.now, key))
+        self.notify(self._record(event_name, key, marker, None))
+
+    def remove_version(self, key: str) -> None:
+        """Remove what is newest under a key of the input bucket for good: a version, or a delete marker."""
+        self.s3.remove_version("InputBucket", key)
+        if self.s3.newest("InputBucket", key) is None:
+            self.removals.append((self.scheduler.now, key))
+        self.notify(self._record("ObjectRemoved:Delete", key, {"VersionId": ""}, None))
 
     def _record(self, event_name: str, key: str, written: Mapping[str, Any], size: int | None) -> dict[str, Any]:
         self._told += 1
@@ -206,7 +215,7 @@ class World:
         self.queue.follow(self.template)
 
     def away(self, service: str, seconds: float, how: str = "error") -> None:
-        """Let an AWS service fail for so long; `lambda` throttles every invocation."""
+        """Let an AWS service fail for so long, `how` a call does; `lambda` throttles every invocation."""
         self._away[service] = self.scheduler.now + seconds
         self.injector.go_away(service, seconds, how)
         if service == "stepfunctions":

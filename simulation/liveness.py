@@ -1,0 +1,35 @@
+"""That nothing stands still: what is broken of these promises is stuck, while what is broken of the others is wrong."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from simulation.evidence import ENDED, Broken, Evidence, Promise
+from simulation.oracle import dropped, prefixes
+from simulation.scheduler import BEGINNING
+
+_NO_PROGRESS_SECONDS = 3600.0
+
+
+def nothing_stands_still(seen: Evidence) -> Broken:
+    """2. Whatever was lost on the way, every complete pair comes to its end, and what was parked resumes."""
+    for prefix in prefixes(seen.world):
+        allowed, end = seen.ends.get(prefix) or {dropped(seen.world, prefix).end}, seen.end(prefix)
+        if end.partition(" ")[0] not in ENDED and end not in allowed and None not in allowed:
+            yield f"{prefix} is {end} for ever, not {' or '.join(sorted(allowed, key=str))}"
+    for render in seen.all_renders:
+        if render["status"] not in ENDED:
+            yield f"{render['prefix']} stays {render['status']} {render.get('parked', {}).get('reason', '')} for ever"
+    if seen.world.problem:
+        yield seen.world.problem
+
+
+def no_hour_passes_without_progress(seen: Evidence) -> Broken:
+    """2. While the account is in order and the vendor has no work, something happens to what is not ended."""
+    marks = sorted(seen.progress())
+    for earlier, later in pairwise(marks):
+        if later - earlier > _NO_PROGRESS_SECONDS and earlier >= seen.well_since:
+            yield f"nothing happened from {earlier - BEGINNING:.0f} s to {later - BEGINNING:.0f} s"
+
+
+LIVENESS: tuple[Promise, ...] = (nothing_stands_still, no_hour_passes_without_progress)

@@ -1,0 +1,61 @@
+"""That there are no dead ends: a picture that is paid, and that Segmind still gives, can be had without paying again.
+
+Tries, after a run, what an operator could do for each such render. It changes the world, so it comes last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kontext_local.segmind.jobs import Job
+from simulation.actions import Decide
+from simulation.evidence import Evidence, Render
+from simulation.world import Action, World
+
+_A_WHILE_SECONDS = 600.0
+REMEDIES = ("redeliver", "adopt")
+"""Commands of the operator that pay nothing."""
+
+
+def dead_ends(world: World) -> list[str]:
+    """The paid pictures that no command delivers, in words."""
+    return [f"no_dead_ends: {words}" for words in _dead_ends(world)]
+
+
+def _dead_ends(world: World) -> Iterator[str]:
+    _let_jobs_end(world)
+    lost = [render["render_id"] for render, _ in _undelivered(Evidence(world, {}))]
+    posts = len(world.vendor.ledger.posts)
+    for what in REMEDIES if lost else ():
+        for render, _ in _undelivered(Evidence(world, {})):
+            _command(world, Decide(render["prefix"], what))
+    for render, job in _undelivered(Evidence(world, {})):
+        if render["render_id"] in lost:
+            yield f"{render['prefix']} is {render['status']}, the picture of {job.request_id} is paid and cannot be had"
+    if len(world.vendor.ledger.posts) > posts:
+        yield "a command that pays nothing has paid"
+
+
+def _let_jobs_end(world: World) -> None:
+    """A job that our side has given up may still be made, and charged."""
+    while any(job.ended_at is None for job in world.vendor.ledger.jobs.values()):
+        world.scheduler.at(world.scheduler.now + _A_WHILE_SECONDS, lambda: None)
+        world.go_on()
+
+
+def _command(world: World, command: Action) -> None:
+    command.do(world)
+    world.go_on()
+
+
+def _undelivered(seen: Evidence) -> Iterator[tuple[Render, Job]]:
+    for render in seen.renders:
+        if render["status"] != "DELIVERED":
+            paid = [job for job in seen.jobs[render["render_id"]] if job.charged and _can_be_had(seen.world, job)]
+            yield from ((render, job) for job in paid[:1])
+
+
+def _can_be_had(world: World, job: Job) -> bool:
+    """Whether the vendor still has the picture, on a host of his own."""
+    kept_until = (job.ended_at or 0.0) + world.vendor.settings.output_seconds
+    return job.fate.output_url is None and world.vendor.clock() < kept_until

@@ -1,0 +1,60 @@
+"""What a story is, and what most of them begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from simulation.actions import Drop, image, request
+from simulation.world import Action, Schedule, Step
+
+TAJ = "taj/"
+FAILS, REFUSED = "(this fails)", "(this is refused)"
+"""What the vendor does to a prompt with these words in it."""
+OTHER_KEY = "SG_fedcba9876543210"
+
+
+@dataclass(frozen=True)
+class Story:
+    """A schedule, and how its pairs may end where that does not follow from what was dropped last.
+
+    UNCERTAIN is allowed as well where an answer was lost. `missing`: what the product lacks, so that the story breaks a
+    promise; the day that it does not, this goes.
+    """
+
+    name: str
+    schedule: Schedule
+    ends: Mapping[str, set[str]] = field(default_factory=dict)
+    missing: str = ""
+
+
+def pair(prefix: str = TAJ, at: float = 0.0, prompt: str = "both at the Taj") -> list[tuple[float, Drop]]:
+    """Two images and a request, the request last."""
+    return [
+        (at, image(f"{prefix}1.png")),
+        (at + 0.1, image(f"{prefix}2.png")),
+        (at + 0.2, request(prefix, prompt=prompt)),
+    ]
+
+
+def named(name: str = "/shared/a.png", prefix: str = TAJ, at: float = 0.0) -> list[tuple[float, Action]]:
+    """An image and a request that names the other one."""
+    asked = request(prefix, prompt=f"both in {prefix}", input_image_1=name)
+    return [(at, image(f"{prefix}2.png")), (at + 0.1, asked)]
+
+
+def many(count: int, *, at: float = 0.0, every: float) -> list[tuple[float, Action]]:
+    """Pairs one after another."""
+    pairs = [pair(f"p{n}/", at + every * n, f"both of {n}") for n in range(count)]
+    return [step for steps in pairs for step in steps]
+
+
+MIDNIGHT = 57_600.0
+"""Seconds from the beginning to the end of its UTC day."""
+
+
+def story(name: str, *steps: tuple[float, Action], end: str | None = None, missing: str = "", **more: Any) -> Story:
+    """A story; `end`: how the pair at the Taj must end."""
+    schedule = Schedule(tuple(Step(at, action) for at, action in steps), **more)
+    return Story(name, schedule, {TAJ: {end}} if end else {}, missing)

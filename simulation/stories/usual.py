@@ -1,0 +1,155 @@
+"""Short stories, each about one thing that can happen; the explorer lets go wrong in them whatever can."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from simulation.actions import Decide, Drop, Gate, Secret, account, image, request, vendor
+from simulation.fault_injection import Fault
+from simulation.stories.story import MIDNIGHT, OTHER_KEY, TAJ, Story, many, named, pair, story
+from simulation.world import Action
+
+
+def elsewhere() -> list[tuple[float, Action]]:
+    """The vendor names a host that pictures must not come from."""
+    return [(0.0, vendor(output_url="https://elsewhere.example/picture.png", times=None))]
+
+
+def trouble_with_looks() -> list[tuple[float, Action]]:
+    """The vendor answers looks in every wrong way."""
+    answers: list[dict[str, Any]] = [
+        {"status": 500, "body": {"error": "oh"}},
+        {"status": 401, "body": {"error": "who?"}},
+        {"status": 200, "text": "<html>"},
+        {"status": 429, "body": {"error": "slow"}},
+        {"status": 404, "body": {"error": "not found"}},
+        {"drop": True},
+        {"status": 200, "body": {"status": "DREAMING"}},
+    ]
+    rules = [vendor(on="status", nth=2 + n, **answer) for n, answer in enumerate(answers)]
+    backwards = vendor(on="result", patch={"status": "PROCESSING"})
+    return [(0.0, rule) for rule in (*rules, backwards)]
+
+
+def prompt_file(text: str) -> Drop:
+    return Drop("taj/prompt.txt", text.encode())
+
+
+USUAL: tuple[Story, ...] = (
+    story("pair", *pair()),
+    story("no prompt", *pair()[:2]),
+    story("a prompt at the last moment", *pair()[:2], (19.2, prompt_file("at the last moment"))),
+    story("told twice", *[(at, replace(drop, notices=2)) for at, drop in pair()]),
+    story("dropped again", *pair(), *pair(at=200.0)),
+    story("dropped again meanwhile", *pair(), *pair(at=10.0)),
+    story("changed meanwhile", *pair(), (10.0, image("taj/2.png", "another"))),
+    story("changed at once", *pair(), (0.3, request(TAJ, prompt="another"))),
+    story("changed and changed back", *pair(), (100.0, request(TAJ, prompt="b")), (200.0, pair()[2][1])),
+    story("changed in form", *pair(), (100.0, request(TAJ, prompt="both", output_format="jpg"))),
+    story("changed and changed back at once", *pair(), (5.0, image("taj/2.png", "b")), (9.0, image("taj/2.png"))),
+    story("the job fails", (0.0, vendor(fail="blocked", times=None)), *pair(), end="FAILED render_failed"),
+    story("dropped again after it failed", (0.0, vendor(fail="blocked")), *pair(), (300.0, pair()[1][1])),
+    story("refused", (0.0, vendor(status=400, body={"error": "no"}, times=None)), *pair(), end="FAILED refused"),
+    story("a wrong request, corrected", *pair()[:2], (0.2, request(TAJ, prompt=7)), (100.0, request(TAJ, prompt="x"))),
+    story(
+        "a wrong request that is told last",
+        *pair(),
+        (100.0, request(TAJ, prompt=7)),
+        (110.0, pair()[1][1]),
+        faults=(Fault(4, "late"),),
+        end="FAILED invalid_request",
+    ),
+    story(
+        "wrong, corrected, and wrong again",
+        *pair()[:2],
+        (0.2, request(TAJ, prompt=7)),
+        (5.0, request(TAJ, prompt="x")),
+        (45.0, request(TAJ, prompt=8)),
+        end="FAILED invalid_request",
+    ),
+    story("a prompt changed as it is looked for", *pair()[:2], (19.5, prompt_file("a")), (20.26, prompt_file("b"))),
+    story("a wrong image", *pair(), (100.0, Drop("taj/1.png", b"text")), end="FAILED invalid_image"),
+    story("429", (0.0, vendor(status=429, body={"error": "slow"}, times=2)), *pair(), provokes_429=True),
+    story("no credits", *pair(), (17.0, account(credits=10.0)), account={"credits": 0.01}),
+    story(
+        "changed while parked",
+        *pair(),
+        (8.0, request(TAJ, prompt="another")),
+        (12.0, account(credits=10.0)),
+        account={"credits": 0.01},
+    ),
+    story("wrong key", *pair(), (13.0, Secret(OTHER_KEY)), account={"keys": (OTHER_KEY,)}),
+    story("key replaced meanwhile", *pair(), (10.0, account(keys=(OTHER_KEY,))), (60.0, Secret(OTHER_KEY))),
+    story("outage", (0.0, vendor(status=503, body={"error": "down"}, times=3)), *pair()),
+    story("server errors", (0.0, vendor(status=500, body={"error": "oh"}, times=2)), *pair()),
+    story(
+        "nothing but server errors",
+        (0.0, vendor(status=500, body={"error": "oh"}, times=None)),
+        *pair(),
+        end="FAILED server_error",
+    ),
+    story("in line", *many(3, every=0.3), parameters={"RequestsPerMinute": "2"}),
+    story(
+        "spend limit until midnight",
+        *many(2, at=MIDNIGHT - 20, every=1.0),
+        parameters={"DailySpendLimit": "0.05"},
+    ),
+    story("a named image", (0.0, image("shared/a.png")), *named()),
+    story("a named image comes last", *named(), (30.0, image("shared/a.png"))),
+    story("a named image under a name of no part", *named("any.png"), (5.0, image("taj/any.png"))),
+    story("a name of no part is explained later", (0.0, image("taj/any.png")), *named("any.png", at=5.0)),
+    story(
+        "two pairs wait for one image",
+        *named(),
+        *named(prefix="fort/"),
+        (5.0, image("shared/a.png")),
+    ),
+    story("the picture is late", (0.0, vendor(on="output", status=503, times=3)), *pair()),
+    story("the picture cannot be fetched", *elsewhere(), *pair(), end="FAILED delivery"),
+    story(
+        "delivered by another drop",
+        (0.0, vendor(on="output", status=503, times=9)),
+        *pair(),
+        (2000.0, pair()[1][1]),
+    ),
+    story("the answer is lost", (0.0, vendor(drop=True, accept=True, times=None)), *pair(), end="UNCERTAIN"),
+    story("the request is lost", (0.0, vendor(drop=True, times=None)), *pair(), end="UNCERTAIN"),
+    *(
+        story(
+            f"the answer is lost, and the operator says: {what}",
+            (0.0, vendor(drop=True, accept=True)),
+            *pair(),
+            (100.0, Decide(TAJ, what)),
+            (700.0, Decide(TAJ, what)),
+            end="FAILED given_up" if what == "give up" else None,
+            missing="what was given up cannot be taken up again" if what == "give up" else "",
+        )
+        for what in ("resubmit", "adopt", "give up")
+    ),
+    story(
+        "the answer is lost, and the operator says one thing and then another",
+        (0.0, vendor(drop=True, accept=True)),
+        *pair(),
+        (50.0, Gate("pause")),
+        (100.0, Decide(TAJ, "resubmit")),
+        (200.0, Decide(TAJ, "adopt")),
+        (5000.0, Gate("resume")),
+    ),
+    story(
+        "delivered by the operator",
+        (0.0, vendor(on="output", status=503, times=9)),
+        *pair(),
+        (2000.0, Decide(TAJ, "redeliver")),
+    ),
+    story("slow", (0.0, vendor(inference=3000.0)), *pair()),
+    story(
+        "slower than the record's life",
+        (0.0, vendor(inference=4000.0, times=None)),
+        *pair(),
+        end="FAILED expired",
+        missing="a picture that comes after the record's hour cannot be fetched by its link",
+    ),
+    story("trouble with looks", *trouble_with_looks(), *pair(), provokes_429=True),
+    story("a large picture", (0.0, vendor(output_bytes=11_000_000)), *pair()),
+)
