@@ -23,6 +23,8 @@ STACK = "kontext-drop"
 CONFIG = ROOT / "samconfig.toml"
 BUILT_FROM = ("template.yaml", "workflow.asl.json", "functions", "layers", "schemas")
 MARK = "built-from"
+API_KEY = "SegmindApiKey"
+"""Stands among the parameters of a local stack, but is none of the template's: it goes where a person puts it."""
 BIN = Path(sys.executable).parent
 
 
@@ -56,14 +58,20 @@ def deploy(
 ) -> dict[str, str]:
     """Run `sam deploy` of a built template into the cloud at `endpoint`; returns the stack's outputs.
 
-    Deploying again changes the stack in place. Raises LocalCloudError like `build`.
+    `SegmindApiKey` among the parameters goes into the stack's secret. Deploying again changes the stack in place.
+    Raises LocalCloudError like `build`.
     """
+    given = {name: value for name, value in parameters.items() if name != API_KEY}
     settings = ("--config-file", CONFIG, "--config-env", "local", "--stack-name", stack)
     quiet = ("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar")
-    with _parameter_file(parameters) as file:
-        overrides = ("--parameter-overrides", f"file://{file}") if parameters else ()
+    with _parameter_file(given) as file:
+        overrides = ("--parameter-overrides", f"file://{file}") if given else ()
         _sam("deploy", log, template, *settings, *quiet, *overrides, environment=cloud.environment(endpoint))
-    return outputs(cloud.client("cloudformation", endpoint), stack)
+    found = outputs(cloud.client("cloudformation", endpoint), stack)
+    if API_KEY in parameters:
+        secrets = cloud.client("secretsmanager", endpoint)
+        secrets.put_secret_value(SecretId=found["SegmindSecretArn"], SecretString=parameters[API_KEY])
+    return found
 
 
 def outputs(cloudformation: cloud.Client, stack: str = STACK) -> dict[str, str]:
@@ -85,12 +93,11 @@ def _sam(
         if not shutil.which(tool, path=path):
             raise LocalCloudError(f"`{tool}` was not found on the PATH: install it, or run `make demo`, which does.")
     log.parent.mkdir(parents=True, exist_ok=True)
-    settings = {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "0.3", "PATH": path}
-    with log.open("ab") as output, _settings_folder() as app_folder:
+    with log.open("ab") as output, sam_settings() as settings:
         process = subprocess.Popen(
             ["sam", command, "--template-file", template, *arguments],
             cwd=ROOT,
-            env=os.environ | settings | {"__SAM_CLI_APP_DIR": app_folder} | dict(environment or {}),
+            env=os.environ | settings | {"PATH": path} | dict(environment or {}),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -105,17 +112,20 @@ def _sam(
 
 
 @contextmanager
-def _settings_folder() -> Iterator[str]:
-    """A settings folder for sam in which the weekly look for a newer version has just been done."""
+def sam_settings() -> Iterator[dict[str, str]]:
+    """Variables with which sam speaks to AWS alone, and looks often how a deployment goes.
+
+    Its settings folder says that the weekly look for a newer version has just been done.
+    """
     with tempfile.TemporaryDirectory(prefix="kontext-sam-") as folder:
         settings = {"telemetryEnabled": False, "lastVersionCheck": time.time()}
         (Path(folder) / "metadata.json").write_text(json.dumps(settings))
-        yield folder
+        yield {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "0.3", "__SAM_CLI_APP_DIR": folder}
 
 
 @contextmanager
 def _parameter_file(parameters: Mapping[str, str]) -> Iterator[Path]:
-    """The parameters as a private file: on the command line everybody could read the API key."""
+    """The parameters as a file, which takes any value: on the command line each would have to be quoted for sam."""
     with tempfile.TemporaryDirectory(prefix="kontext-parameters-") as folder:
         file = Path(folder) / "parameters.yaml"
         file.write_text(json.dumps(dict(parameters)))

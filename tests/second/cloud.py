@@ -37,7 +37,7 @@ POLLERS = 3
 class SecondCloud:
     """An AWS account with the stack's resources in it; `.outputs` and `.client` are those of a stack."""
 
-    def __init__(self, places: Places, parameters: dict[str, str], log: Path) -> None:
+    def __init__(self, places: Places, parameters: dict[str, str], api_key: str, log: Path) -> None:
         self.template = Template(**parameters)
         self.server = make_server("127.0.0.1", 0, self._app(), threaded=True, request_handler=MotoRequestHandler)
         self.endpoint = f"http://127.0.0.1:{self.server.port}"
@@ -45,7 +45,7 @@ class SecondCloud:
         default_user_config["stepfunctions"]["execute_state_machine"] = True
         self._threads = [threading.Thread(target=self.server.serve_forever)]
         self._threads[0].start()
-        self.outputs = self._created(parameters["SegmindApiKey"])
+        self.outputs = self._created(api_key)
         self.functions = {name: self._function(name, places, log) for name in FUNCTIONS}
         self._stopping = threading.Event()
         self._sequencers: defaultdict[str, int] = defaultdict(count(1).__next__)

@@ -60,12 +60,11 @@ def cloud(places: Places, segmind: server.Emulator, tmp_path_factory: pytest.Tem
     log = tmp_path_factory.mktemp("second") / "functions.log"
     parameters = {
         "SegmindUrl": segmind.url,
-        "SegmindApiKey": segmind.api_key,
         "ResultHosts": urlsplit(segmind.url).netloc,
         "SettleSeconds": "2",
         "RequestsPerMinute": "1200",
     }
-    running = SecondCloud(places, parameters, log)
+    running = SecondCloud(places, parameters, segmind.api_key, log)
     teach(running)
     yield running
     peaks = {name: f"{one.peak_megabytes()} of {one.spec.memory} MB" for name, one in running.functions.items()}

@@ -90,10 +90,27 @@ def test_every_parameter_is_used(template: Json) -> None:
     assert template["Parameters"].keys() - used == set()
 
 
-def test_every_parameter_has_a_default_so_that_a_first_deploy_asks_nothing(template: Json) -> None:
-    missing = [name for name, parameter in template["Parameters"].items() if "Default" not in parameter]
+def test_sams_guide_takes_enter_for_every_parameter(template: Json) -> None:
+    # sam offers no default for what is not to be shown, and asks until something is typed.
+    unanswerable = [
+        name
+        for name, parameter in template["Parameters"].items()
+        if "Default" not in parameter or "NoEcho" in parameter
+    ]
 
-    assert missing == []
+    assert unanswerable == []
+
+
+def test_the_api_key_is_in_no_parameter_and_no_variable(template: Json) -> None:
+    named = [*template["Parameters"], *_variables(template["Globals"]["Function"])]
+    for resource in template["Resources"].values():
+        named += _variables(resource.get("Properties", {}))
+
+    assert [name for name in named if re.search("key|token|password", name, re.IGNORECASE)] == []
+
+
+def _variables(properties: Json) -> Json:
+    return properties.get("Environment", {}).get("Variables", {})  # type: ignore[no-any-return]
 
 
 def test_the_schedule_has_the_defaults_of_the_template(template: Json) -> None:
