@@ -24,7 +24,7 @@ def explain(error: Exception) -> str | None:
         case aws.NoCredentialsError() | aws.PartialCredentialsError() | aws.ProfileNotFound():
             return f"{error}: set credentials up with `aws configure`, or start a local cloud with `kontext up`."
         case aws.NoRegionError():
-            return "No AWS region is set: set AWS_REGION, or start a local cloud with `kontext up`."
+            return "No AWS region is set: set one with `aws configure`, or start a local cloud with `kontext up`."
         case aws.ClientError():
             return _refused(error)
         case aws.BotoCoreError():

@@ -52,7 +52,7 @@ def _on_aws(name: str) -> Target:
 
     from kontext_local.deploy import outputs
 
-    # boto3 itself does not read AWS_REGION, which every other tool of AWS does.
+    # As the AWS command line does; boto3 itself reads AWS_DEFAULT_REGION and the profile.
     session: Any = boto3.session.Session(region_name=os.environ.get("AWS_REGION"))
     try:
         return Target(name, outputs(session.client("cloudformation"), name), session.client)

@@ -40,7 +40,8 @@ def commands(text: str) -> Iterator[list[str]]:
     lines = [line for block in blocks for line in re.sub(r"\\\n\s*", "", block).splitlines()]
     inline = re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
     for line in [*lines, *inline]:
-        words = re.sub(r"\s+#.*", "", line.strip()).removeprefix("$ ").removeprefix(".venv/bin/").split()
+        typed = re.sub(r"^[A-Z_]+=\$\((.*)\)$", r"\1", line.strip())
+        words = re.sub(r"\s+#.*", "", typed).removeprefix("$ ").removeprefix(".venv/bin/").split()
         if words and words[0] in CHECKS:
             yield shlex.split(" ".join(words).replace("’", ""))
 
@@ -76,6 +77,8 @@ def check_click(command: Any, words: list[str], context: Any = None) -> str | No
 
 
 def check_aws(words: list[str]) -> str | None:
+    if words == ["configure"]:
+        return None
     service, operation, *rest = words
     if service == "s3":
         return None if operation in S3_COMMANDS else operation
@@ -106,6 +109,32 @@ def test_every_command_exists_with_its_options(document: str) -> None:
     wrong = {" ".join(words): unknown for words in commands(document) if (unknown := CHECKS[words[0]](words[1:]))}
 
     assert wrong == {}
+
+
+def blocks(text: str) -> list[str]:
+    """The blocks of a text that are to be typed."""
+    return re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def test_what_is_deployed_was_built_just_before(document: str) -> None:
+    # Without a build sam refuses; after an old one it would deploy the code of that day.
+    deploying = [block.splitlines() for block in blocks(document) if re.search("^sam deploy", block, re.MULTILINE)]
+
+    unbuilt = [lines for lines in deploying if "sam build" not in lines[: _first(lines, "sam deploy")]]
+
+    assert unbuilt == []
+
+
+def _first(lines: list[str], beginning: str) -> int:
+    return next(number for number, line in enumerate(lines) if line.startswith(beginning))
+
+
+def test_every_variable_that_is_typed_is_set_before_or_where_the_document_links_to(document: str) -> None:
+    typed = "\n".join(blocks(document))
+    used, set_here = set(re.findall(r"\$\{?([A-Z_]+)", typed)), set(re.findall(r"\b([A-Z_]+)=\$\(", typed))
+    set_there = set(re.findall(r"\b([A-Z_]+)=\$\(", text_of(ROOT / "docs" / "deploy.md")))
+
+    assert used <= set_here | (set_there if "deploy.md#deploy" in document else set())
 
 
 def test_the_readme_shows_commands_of_every_tool() -> None:

@@ -151,6 +151,22 @@ def test_the_local_deployment_sets_only_parameters_that_exist(root: Path, templa
     assert set(set_there) <= template["Parameters"].keys()
 
 
+def test_a_local_deployment_is_set_up_like_one_on_aws_but_for_plain_http(root: Path) -> None:
+    settings = tomllib.loads((root / "samconfig.toml").read_text())
+
+    on_aws, local = (settings[kind]["deploy"]["parameters"] for kind in ("default", "local"))
+
+    assert local == on_aws | {"parameter_overrides": "TlsOnly=false"}
+
+
+def test_no_deployment_is_written_down_in_the_settings(root: Path) -> None:
+    settings = tomllib.loads((root / "samconfig.toml").read_text())
+
+    given = settings["default"]["deploy"]["parameters"].keys() | settings["default"]["global"]["parameters"].keys()
+
+    assert given & {"parameter_overrides", "region", "profile", "s3_bucket", "role_arn"} == set()
+
+
 @pytest.mark.parametrize("bucket", ["InputBucket", "OutputBucket"])
 def test_a_bucket_is_versioned_private_encrypted_and_tidy(resources: Json, bucket: str) -> None:
     properties = resources[bucket]["Properties"]
