@@ -58,7 +58,7 @@ class Client:
         setattr(self, operation, call)
         return call
 
-    def _failure(self, operation: str, kind: str, *, asked: dict[str, Any]) -> Any:
+    def _failure(self, operation: str, kind: str, asked: dict[str, Any]) -> Any:
         if kind.startswith("time-out"):
             raise ReadTimeoutError(endpoint_url=f"https://{self._name}.amazonaws.com")
         if kind == "conflict":

@@ -16,6 +16,8 @@ from simulation.stories import MISSING, STORIES
 from simulation.stories.story import Story
 from simulation.world import World
 
+SEEDED = ("seed", "wide")
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -64,11 +66,13 @@ def next_faults(outcome: Outcome, after: int = -1) -> Iterator[Fault]:
 
 
 def named(name: str) -> Story:
-    """A story by its name, or what a seed gives: `seed:7`, or `seed:7-3,5` without its elements 3 and 5."""
-    if not name.startswith("seed:"):
+    """A story by its name, or what a seed gives: `seed:7`, or `seed:7-3,5` without its elements 3 and 5; `wide:7`."""
+    kind, _, rest = name.partition(":")
+    if kind not in SEEDED:
         return STORIES.get(name) or MISSING[name]
-    seed, _, removed = name.removeprefix("seed:").partition("-")
-    return seeds.without(seeds.schedule(int(seed)), frozenset(int(number) for number in removed.split(",") if number))
+    seed, _, removed = rest.partition("-")
+    given = seeds.schedule(int(seed), wide=kind == "wide")
+    return seeds.without(given, frozenset(int(number) for number in removed.split(",") if number))
 
 
 def smallest(outcome: Outcome) -> Outcome:

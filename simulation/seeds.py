@@ -1,4 +1,8 @@
-"""Schedules out of a seed: many pairs, dropped, changed and repeated in any order, while everything goes wrong."""
+"""Schedules out of a seed: many pairs, dropped, changed and repeated in any order, while everything goes wrong.
+
+`seed:17` meets what every call and the account can do; `wide:17` also hours of outages, purges, aborted executions,
+deployments, removals and an operator's slips.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,24 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from simulation.actions import Drop, Script, Secret, account, image, request, vendor
+from simulation.actions import (
+    Abort,
+    Away,
+    Decide,
+    Drop,
+    Gate,
+    LoseEverything,
+    Queue,
+    Remove,
+    Script,
+    Secret,
+    WellAgain,
+    account,
+    deploy,
+    image,
+    request,
+    vendor,
+)
 from simulation.fault_injection import EVERYWHERE, MESSAGE_FAULTS, SPECIAL, Fault
 from simulation.stories.story import FAILS, OTHER_KEY, REFUSED, Story
 from simulation.vendor import CAPITAL
@@ -16,14 +37,15 @@ from simulation.world import KEY, Action, Schedule, Step
 Steps = list[tuple[float, Action]]
 MODEL = "multi-image-kontext-pro"
 SHARED = "shared/logo.png"
+SERVICES = ("dynamodb", "s3", "sqs", "sns", "stepfunctions", "secretsmanager", "lambda")
 _MIDNIGHT = 57_600.0
 _MOST_FAULTS = 4
 """Fewer than a message may be received, so that none dies of crashes alone."""
 
 
-def schedule(seed: int) -> Story:
+def schedule(seed: int, *, wide: bool = False) -> Story:
     """What a seed gives; the same every time."""
-    rng = Random(seed)
+    rng = Random(f"wide {seed}" if wide else seed)
     start = rng.choice([0.0, 0.0, _MIDNIGHT - rng.uniform(0, 300)])
     pairs = rng.randint(2, 7)
     steps: Steps = [(0.0, vendor(fail="blocked", prompt=FAILS, times=None))]
@@ -33,6 +55,8 @@ def schedule(seed: int) -> Story:
     steps.append((start + rng.uniform(0, 300), image(SHARED)))
     for trouble in rng.sample(_TROUBLES, rng.choice([0, 0, 1, 1, 2])):
         steps += trouble(rng, start)
+    for wider in rng.sample(_WIDER_TROUBLES, rng.choice([1, 1, 2, 3])) if wide else ():
+        steps += wider(rng, start)
     steps.append((start + 900.0, account(keys=(KEY, OTHER_KEY), credits=CAPITAL, models={MODEL: "available"})))
     given = Schedule(
         steps=tuple(Step(at, action) for at, action in sorted(steps, key=lambda step: step[0])),
@@ -42,7 +66,7 @@ def schedule(seed: int) -> Story:
         seed=seed,
         provokes_429=True,
     )
-    return Story(f"seed:{seed}", given)
+    return Story(f"{'wide' if wide else 'seed'}:{seed}", given)
 
 
 def without(story: Story, removed: frozenset[int]) -> Story:
@@ -145,6 +169,77 @@ def _lost_answers(rng: Random, start: float) -> Steps:
     return [(start + rng.uniform(0, 100), vendor(drop=True, accept=rng.choice([True, False])))]
 
 
+def _outage(rng: Random, start: float) -> Steps:
+    services = tuple(rng.sample(SERVICES, rng.choice([1, 1, 2])))
+    return [(start + rng.uniform(0, 300), Away(services, rng.choice([10, 70, 180]), hangs=rng.random() < 0.2))]
+
+
+def _purge(rng: Random, start: float) -> Steps:
+    return [(start + rng.uniform(0, 300), Queue("lose hints"))]
+
+
+def _abort(rng: Random, start: float) -> Steps:
+    return [(start + rng.uniform(0, 300), Abort())]
+
+
+def _everything_lost(rng: Random, start: float) -> Steps:
+    return [(start + rng.uniform(0, 300), LoseEverything())]
+
+
+def _deployment(rng: Random, start: float) -> Steps:
+    name, values = rng.choice(_PARAMETERS)
+    return [(start + rng.uniform(0, 300), deploy(**{name: value})) for value in rng.sample(values, len(values))]
+
+
+def _removal(rng: Random, start: float) -> Steps:
+    key = f"p{rng.randrange(7)}/{rng.choice(['1.png', '2.png', 'request.json'])}"
+    at = start + rng.uniform(0, 300)
+    return [(at, Remove(key, rng.choice(["deleted", "expired"])))]
+
+
+def _pause(rng: Random, start: float) -> Steps:
+    at = start + rng.uniform(0, 300)
+    return [(at, Gate("pause")), (at + rng.uniform(1, 600), Gate("resume"))]
+
+
+def _slip(rng: Random, start: float) -> Steps:
+    prefix, at = f"p{rng.randrange(7)}/", start + rng.uniform(0, 600)
+    slip = rng.choice(["", "a wrong digit", "another pair's"])
+    what = rng.choice(["adopt", "redeliver", "give up"])
+    return [(at, vendor(drop=True, accept=True)), (at + 100, Decide(prefix, what, slip if what == "adopt" else ""))]
+
+
+def _gateway(rng: Random, start: float) -> Steps:
+    status, accept = rng.choice([500, 502, 503, 504]), rng.choice([True, False])
+    answer = vendor(status=status, body={"error": "gateway"}, accept=accept, times=rng.choice([1, 3, 10]))
+    return [(start + rng.uniform(0, 300), answer)]
+
+
+def _brown_out(rng: Random, start: float) -> Steps:
+    at = start + rng.uniform(0, 300)
+    gone = vendor(on="status", status=404, body={"error": "Request not found"}, times=None)
+    return [(at, gone), (at + rng.uniform(10, 600), WellAgain())]
+
+
+_WIDER_TROUBLES: list[Callable[[Random, float], Steps]] = [
+    _outage,
+    _purge,
+    _abort,
+    _everything_lost,
+    _deployment,
+    _removal,
+    _pause,
+    _slip,
+    _gateway,
+    _brown_out,
+]
+_PARAMETERS = (
+    ("RequestsPerMinute", ["5", "50"]),
+    ("DefaultOutputFormat", ["jpg"]),
+    ("DefaultPrompt", ["another default"]),
+    ("SettleSeconds", ["1", "60"]),
+    ("RecordRetentionDays", ["30"]),
+)
 _TROUBLES: list[Callable[[Random, float], Steps]] = [
     _no_credits,
     _new_key,

@@ -130,6 +130,10 @@ class World:
 
     def client(self, service: str) -> Any:
         """A client whose calls count, and may go wrong; it has the patience of the functions' own."""
+        return Client(self.injector, service, self.service(service), config(service))
+
+    def service(self, name: str) -> Any:
+        """A service itself, whose calls do not count and always go well."""
         services: dict[str, Any] = {
             "dynamodb": self.dynamodb,
             "s3": self.s3,
@@ -139,7 +143,7 @@ class World:
             "secretsmanager": self.secrets,
             "cloudformation": CloudFormation(self.template.parameters),
         }
-        return Client(self.injector, service, services[service], config(service))
+        return services[name]
 
     @property
     def table(self) -> Table:
@@ -236,13 +240,13 @@ class World:
 
     def resume(self) -> None:
         """The operator ends a pause."""
-        operator = Operator(self._target(uncounted=True), self.clock)
+        operator = Operator(self._target(self.service), self.clock)
         operator.pacing.look()
         operator.pacing.accept(self.clock.now())
 
     def pause_for(self, seconds: float) -> None:
         """The operator pauses the stack for so long."""
-        operator = Operator(self._target(uncounted=True), self.clock)
+        operator = Operator(self._target(self.service), self.clock)
         operator.pacing.pause(self.clock.now())
         self.scheduler.at(self.scheduler.now + seconds, self.resume)
 
@@ -275,7 +279,7 @@ class World:
 
     def operate(self, decide: Callable[[Operator], object]) -> None:
         """Let a person decide something, with a command that may die on the way; then it is given again."""
-        target = self._target()
+        target = self._target(self.client)
 
         def ended(_: Any, problem: BaseException | None) -> None:
             if problem:
@@ -283,8 +287,7 @@ class World:
 
         self.scheduler.process("operator", lambda: decide(Operator(target, self.clock)), _A_COMMAND_SECONDS, ended)
 
-    def _target(self, *, uncounted: bool = False) -> Target:
-        client = self.client if not uncounted else {"dynamodb": self.dynamodb}.get
+    def _target(self, client: Callable[[str], Any]) -> Target:
         return Target("simulation", self.template.outputs, client)
 
     def _deliver(self, batch: list[sqs.Message], chain: int, answered: sqs.Answered) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ReadTimeoutError
 from moto import mock_aws
 
 from simulation.dynamodb import DynamoDB
@@ -15,6 +15,7 @@ from simulation.explore import play
 from simulation.fault_injection import Fault
 from simulation.s3 import S3
 from simulation.stories import STORIES
+from simulation.world import Schedule, World
 
 TOLD = (
     "Item",
@@ -127,6 +128,25 @@ def _in_parts(client: Any, bucket: str) -> Any:
     listed = [{"PartNumber": n, "ETag": etag} for n, etag in enumerate(etags, 1)]
     finished = client.complete_multipart_upload(**upload, MultipartUpload={"Parts": listed})
     return etags, finished["ETag"], _answer(client, "head_object", target)
+
+
+@pytest.mark.parametrize(
+    ("kind", "raised"),
+    [
+        pytest.param("error", ClientError, id="an error"),
+        pytest.param("conflict", ClientError, id="a conflict"),
+        pytest.param("time-out without effect", ReadTimeoutError, id="no answer"),
+    ],
+)
+def test_a_call_that_goes_wrong_raises_what_boto3_raises(kind: str, raised: type[Exception]) -> None:
+    world, problems = World(Schedule((), faults=(Fault(0, kind),))), []
+
+    world.scheduler.process(
+        "submit", world.client("dynamodb").update_item, 120.0, lambda _, problem: problems.append(problem)
+    )
+    world.go_on()
+
+    assert [type(problem) for problem in problems] == [raised]
 
 
 def _answer(client: Any, operation: str, asked: dict[str, Any]) -> Any:
