@@ -6,15 +6,16 @@ Tries, after a run, what an operator could do for each such render. It changes t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 
+from kontext_cli.errors import CommandError
+from kontext_cli.operate import Operator
 from kontext_local.segmind.jobs import Job
-from simulation.actions import Decide
 from simulation.evidence import Evidence, Render
-from simulation.world import Action, World
+from simulation.world import World
 
 _A_WHILE_SECONDS = 600.0
-REMEDIES = ("redeliver", "adopt")
-"""Commands of the operator that pay nothing."""
 
 
 def dead_ends(world: World) -> list[str]:
@@ -24,16 +25,28 @@ def dead_ends(world: World) -> list[str]:
 
 def _dead_ends(world: World) -> Iterator[str]:
     _let_jobs_end(world)
-    lost = [render["render_id"] for render, _ in _undelivered(Evidence(world, {}))]
+    lost = [render["render_id"] for render, _ in _undelivered(world)]
     posts = len(world.vendor.ledger.posts)
-    for what in REMEDIES if lost else ():
-        for render, _ in _undelivered(Evidence(world, {})):
-            _command(world, Decide(render["prefix"], what))
-    for render, job in _undelivered(Evidence(world, {})):
+    for remedy in (_redeliver, _adopt) if lost else ():
+        for render, job in _undelivered(world):
+            world.operate(partial(remedy, render, job))
+            world.go_on()
+    for render, job in _undelivered(world):
         if render["render_id"] in lost:
             yield f"{render['prefix']} is {render['status']}, the picture of {job.request_id} is paid and cannot be had"
     if len(world.vendor.ledger.posts) > posts:
         yield "a command that pays nothing has paid"
+
+
+def _redeliver(render: Render, _: Job, operator: Operator) -> None:
+    if render.get("output_url"):
+        operator.deliver_again(render)
+
+
+def _adopt(render: Render, job: Job, operator: Operator) -> None:
+    """Segmind's own console shows the job's id."""
+    with suppress(CommandError):
+        operator.adopt(render, job.request_id)
 
 
 def _let_jobs_end(world: World) -> None:
@@ -43,15 +56,11 @@ def _let_jobs_end(world: World) -> None:
         world.go_on()
 
 
-def _command(world: World, command: Action) -> None:
-    command.do(world)
-    world.go_on()
-
-
-def _undelivered(seen: Evidence) -> Iterator[tuple[Render, Job]]:
+def _undelivered(world: World) -> Iterator[tuple[Render, Job]]:
+    seen = Evidence(world, {})
     for render in seen.renders:
         if render["status"] != "DELIVERED":
-            paid = [job for job in seen.jobs[render["render_id"]] if job.charged and _can_be_had(seen.world, job)]
+            paid = [job for job in seen.jobs[render["render_id"]] if job.charged and _can_be_had(world, job)]
             yield from ((render, job) for job in paid[:1])
 
 
