@@ -67,7 +67,7 @@ MUTANTS = (
     ),
     Mutant(
         "a request sent again when its answer is lost",
-        ((KONTEXT + "segmind.py", 'Ambiguous if method == "POST" else Unavailable', "Unavailable"),),
+        ((KONTEXT + "segmind.py", "@_door(Ambiguous)", "@_door(Unavailable)"),),
         ("the answer is lost", "pair"),
     ),
     Mutant(

@@ -139,5 +139,8 @@ def public_addresses(host: str, port: int) -> list[str]:
 
 def all_addresses(host: str, port: int) -> list[str]:
     """The addresses that a host name or number stands for now, whatever they are. Raises OSError."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except ValueError as problem:  # a label that is too long for DNS, or empty
+        raise OSError("no name that can be looked up") from problem
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))

@@ -2,10 +2,12 @@
 takes.
 
 An answer may name any URL. It is fetched from hosts that the stack allows and, unless such a host is named with
-its port, from addresses of the public internet only; every redirect is judged anew.
+its port, from addresses of the public internet only; every redirect is judged anew. Whatever the host does or sends
+ends as a DeliveryError; what S3 raises is passed on.
 """
 
 import hashlib
+import logging
 import re
 import time
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ import httpx
 
 from kontext import addresses, images
 from kontext.errors import DeliveryError
-from kontext.network import DEADLINE, BoundedTransport, no_cookies
+from kontext.network import BoundedTransport, answered, request
 from kontext.outputs import PART_BYTES, Condition, Outputs
 from kontext.whole import Damaged, Reader, TooLarge
 
@@ -34,6 +36,8 @@ _TRIES_OF_AN_OUTAGE = 9
 _KINDS = {"png": ("png", "image/png"), "jpg": ("jpeg", "image/jpeg")}
 _USUAL_PORTS = {"https": 443, "http": 80}
 
+_logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Allowed:
@@ -46,9 +50,9 @@ class Allowed:
         try:
             # What two parsers could read differently is not read at all, and only one of them reads.
             read = httpx.URL(url if re.fullmatch(r"[!-\[\]-~]{1,4096}", url) else "")
-        except (httpx.InvalidURL, ValueError) as problem:
+            host, port = read.raw_host.decode(), read.port or _USUAL_PORTS.get(read.scheme)
+        except Exception as problem:
             raise DeliveryError("the result's URL cannot be read", final=True) from problem
-        host, port = read.raw_host.decode(), read.port or _USUAL_PORTS.get(read.scheme)
         secure = read.scheme == "https" and port == 443 and _bare(host) in self._names()
         if read.userinfo or not (secure or (port and self.names_with_port(host, port))):
             raise DeliveryError(f"the result's host {host[:80]!r} is not one of the allowed hosts", final=True)
@@ -78,11 +82,7 @@ class Delivery:
     def __init__(self, outputs: Outputs, allowed: Allowed, transport: httpx.BaseTransport | None = None) -> None:
         self.outputs = outputs
         self.allowed = allowed
-        way = transport or BoundedTransport(httpx.create_ssl_context(trust_env=False), allowed.addresses)
-        headers = {"user-agent": "kontext-drop", "accept-encoding": "identity"}
-        self._http = httpx.Client(
-            timeout=_TIMEOUT, transport=way, headers=headers, cookies=no_cookies(), trust_env=False
-        )
+        self._way = transport or BoundedTransport(httpx.create_ssl_context(trust_env=False), allowed.addresses)
 
     def copy(
         self, url: str, key: str, output_format: str, metadata: dict[str, str], condition: Condition
@@ -124,13 +124,17 @@ class Delivery:
         try:
             for _ in range(_MAX_REDIRECTS + 1):
                 asked = self.allowed.check(url)
-                left = {DEADLINE: ends_at - time.monotonic()}
-                with self._http.stream("GET", asked, extensions=left) as answer:
+                left = ends_at - time.monotonic()
+                with answered(self._way, request("GET", asked, timeout=_TIMEOUT, seconds=left)) as answer:
                     if not answer.is_redirect:
                         yield from _checked(answer)
                         return
                     url = _next_hop(asked, answer)
-        except httpx.HTTPError as problem:
+        except DeliveryError:
+            raise
+        except Exception as problem:
+            if not isinstance(problem, httpx.HTTPError):
+                _logger.exception("an exception that nobody has thought of")
             late = time.monotonic() >= ends_at  # each try of what drips takes all of its time: fewer last as long
             tries = _TRIES_OF_BAD_BYTES if late else _TRIES_OF_AN_OUTAGE
             raise DeliveryError(f"the picture did not arrive: {type(problem).__name__}", tries=tries) from problem
@@ -144,7 +148,7 @@ def _bare(host: str) -> str:
 def _next_hop(asked: httpx.URL, answer: httpx.Response) -> str:
     try:
         return str(asked.join(answer.headers.get("location", "")))
-    except (httpx.InvalidURL, ValueError) as problem:
+    except Exception as problem:
         raise DeliveryError("the result's URL redirects to what cannot be read", final=True) from problem
 
 
@@ -193,3 +197,6 @@ def _follow(reader: Reader, part: bytes) -> None:
         raise DeliveryError(f"the picture is too large: {problem}", final=True) from problem
     except Damaged as problem:
         raise DeliveryError(f"the picture is damaged: {problem}", tries=_TRIES_OF_BAD_BYTES) from problem
+    except Exception as unknown:
+        _logger.exception("an exception that nobody has thought of")
+        raise DeliveryError("the picture cannot be read", tries=_TRIES_OF_BAD_BYTES) from unknown

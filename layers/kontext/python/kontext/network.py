@@ -1,13 +1,20 @@
-"""The way out to the network: a whole exchange ends in time, and a connection goes to the address that was checked."""
+"""The way out to the network: a whole exchange ends in time, and a connection goes to the address that was checked.
 
+What is raised before a connection stands is httpcore's `ConnectError` or `ConnectTimeout`, whatever it was: nothing has
+been sent then. What is raised later may be anything, and is for the caller to judge.
+"""
+
+import contextlib
+import logging
 import ssl
 import time
-from collections.abc import Callable, Iterable
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import httpcore
 import httpx
+
+from kontext.errors import KontextError
 
 DEADLINE = "ends_within"
 """The extension of a request that gives the seconds for all of it, from the first byte sent to the last received."""
@@ -16,13 +23,38 @@ KEPT_SECONDS = 5.0
 """How long an idle connection is kept; httpx's own default."""
 
 Addresses = Callable[[str, int], list[str]]
-"""From host name and port to the addresses to connect to, in order. May raise OSError, or whatever shall reach the
-caller."""
+"""From host name and port to the addresses to connect to, in order. A KontextError reaches the caller as it is."""
+
+_HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "kontext-drop"}
 
 
-def no_cookies() -> CookieJar:
-    """A jar that keeps nothing: what one render's answer sets is not sent with the next one's requests."""
-    return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+def request(
+    method: str,
+    url: httpx.URL | str,
+    *,
+    timeout: httpx.Timeout,
+    seconds: float,
+    headers: dict[str, str] | None = None,
+    content: bytes | None = None,
+) -> httpx.Request:
+    """A request of which each step may take as long as `timeout` says, and all of it `seconds`."""
+    limits = {"timeout": timeout.as_dict(), DEADLINE: seconds}
+    return httpx.Request(method, url, headers=_HEADERS | (headers or {}), content=content, extensions=limits)
+
+
+@contextlib.contextmanager
+def answered(transport: httpx.BaseTransport, asked: httpx.Request) -> Iterator[httpx.Response]:
+    """The answer to a request, as it comes.
+
+    Without httpx.Client, which reads more of an answer than anybody asks it to: it builds the next request from a
+    `Location` that it is not to follow, and keeps cookies.
+    """
+    answer = transport.handle_request(asked)
+    try:
+        yield answer
+    finally:
+        with contextlib.suppress(Exception):  # what was wanted of it has been read
+            answer.close()
 
 
 class BoundedTransport(httpx.HTTPTransport):
@@ -49,6 +81,17 @@ class BoundedTransport(httpx.HTTPTransport):
         return super().handle_request(request)
 
 
+@contextlib.contextmanager
+def _connecting() -> Iterator[None]:
+    try:
+        yield
+    except (httpcore.ConnectError, httpcore.ConnectTimeout):
+        raise
+    except Exception as problem:
+        logging.getLogger(__name__).exception("an exception that nobody has thought of")
+        raise httpcore.ConnectError(f"no connection: {type(problem).__name__}") from problem
+
+
 class _Network(httpcore.NetworkBackend):
     def __init__(self, addresses: Addresses | None) -> None:
         self._addresses = addresses or (lambda host, _: [host])
@@ -72,13 +115,16 @@ class _Network(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         try:
             addresses = self._addresses(host, port)
-        except OSError as unknown:
+        except KontextError:
+            raise
+        except Exception as unknown:
             raise httpcore.ConnectError(f"the name {host} is not known") from unknown
         failure: Exception = httpcore.ConnectError(f"the name {host} has no address")
         for address in addresses:
             try:
                 seconds = self.left(timeout, httpcore.ConnectTimeout)
-                stream = self._sockets.connect_tcp(address, port, seconds, local_address, socket_options)
+                with _connecting():
+                    stream = self._sockets.connect_tcp(address, port, seconds, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as unreachable:
                 failure = unreachable
             else:
@@ -104,7 +150,8 @@ class _Stream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         seconds = self._network.left(timeout, httpcore.ConnectTimeout)
-        return _Stream(self._stream.start_tls(ssl_context, server_hostname, seconds), self._network)
+        with _connecting():
+            return _Stream(self._stream.start_tls(ssl_context, server_hostname, seconds), self._network)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)

@@ -3,15 +3,20 @@
 A GET may always be repeated and reuses its connection. A POST may cost money: it gets a connection of its own,
 because one that the other side has closed in the meantime (a Lambda function sleeps between two calls) cannot
 be told from a lost answer. Nothing is ever asked of a host that an answer names: URLs in answers are data.
+
+Nothing but a SegmindError leaves the public methods. What else is raised means what its place says: before a request
+can have left, that it was not accepted; later, that a GET told nothing, and that a POST may have been accepted.
 """
 
 import email.utils
 import json
+import logging
 import math
 import re
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -28,7 +33,7 @@ from kontext.errors import (
     SegmindError,
     Unavailable,
 )
-from kontext.network import DEADLINE, BoundedTransport, no_cookies
+from kontext.network import BoundedTransport, answered, request
 from kontext.words import told
 
 MAX_ANSWER_BYTES = 1_000_000
@@ -72,6 +77,22 @@ class Picture:
     headers: dict[str, str]
 
 
+@contextmanager
+def _door(lost: type[SegmindError]) -> Iterator[None]:
+    """The one door: what is raised inside and is not one of ours becomes `lost`, or Unavailable if nothing was sent."""
+    try:
+        yield
+    except SegmindError:
+        raise
+    except _NEVER_SENT as problem:
+        raise Unavailable(f"Segmind cannot be reached: {problem}") from problem
+    except (httpx.HTTPError, _TooMuch) as problem:
+        raise lost(f"Segmind's answer did not arrive: {type(problem).__name__}") from problem
+    except Exception as unknown:
+        logging.getLogger(__name__).exception("an exception that nobody has thought of")
+        raise lost(f"Segmind's answer could not be taken: {type(unknown).__name__}") from unknown
+
+
 class Segmind:
     """Segmind's API for one model.
 
@@ -90,12 +111,13 @@ class Segmind:
         self.model = model
         self._api_key = api_key
         if transport:
-            self._gets = self._posts = _client(transport)
+            self._gets = self._posts = transport
         else:
             context = httpx.create_ssl_context(trust_env=False)
-            self._gets = _client(BoundedTransport(context))
-            self._posts = _client(BoundedTransport(context, keep_alive=False))
+            self._gets = BoundedTransport(context)
+            self._posts = BoundedTransport(context, keep_alive=False)
 
+    @_door(Ambiguous)
     def submit(self, parameters: dict[str, Any]) -> str:
         """Submit a job; returns its request_id. Every accepted call is a new job, and a new charge.
 
@@ -111,6 +133,7 @@ class Segmind:
             raise Ambiguous("Segmind's answer holds no usable request_id", status)
         return request_id
 
+    @_door(Unavailable)
     def look(self, request_id: str) -> Look:
         """Where a job is.
 
@@ -123,6 +146,7 @@ class Segmind:
             raise Unavailable("Segmind's answer holds no status")
         return Look(status.upper(), _message(answer), _metrics(answer))
 
+    @_door(Unavailable)
     def result(self, request_id: str) -> Look | Result:
         """The result of a completed job; a `Look` if Segmind has none to give.
 
@@ -140,6 +164,7 @@ class Segmind:
         url = next((url for url in urls if url.lower().startswith(("https:", "http:"))), urls[0])
         return Result(url, _metrics(answer))
 
+    @_door(Unavailable)
     def credits(self) -> float:
         """What the account holds, in USD; less than nothing if jobs ended after it was empty. Costs nothing, and
         checks the key. Raises as `look` does."""
@@ -148,6 +173,7 @@ class Segmind:
             raise Unavailable("Segmind's answer holds no credits")
         return held
 
+    @_door(Ambiguous)
     def generate(self, parameters: dict[str, Any]) -> Picture:
         """Render in one blocking call (v1, in maintenance mode at Segmind; the pipeline does not use it).
 
@@ -204,29 +230,22 @@ class Segmind:
     ) -> tuple[int, httpx.Headers, bytes]:
         if not re.fullmatch(r"[!-~]{1,200}", key):
             raise AccountRefused("the secret holds no API key", 401, "bad_key")
-        client = self._posts if method == "POST" else self._gets
+        with _door(Unavailable):
+            asked = self._request(method, path, body, key, seconds)
+        with answered(self._posts if method == "POST" else self._gets, asked) as answer:
+            return answer.status_code, answer.headers, _without(key, _read(answer, most, seconds))
+
+    def _request(self, method: str, path: str, body: Any, key: str, seconds: float) -> httpx.Request:
         timeout = httpx.Timeout(20.0, connect=5.0, read=seconds) if seconds > ANSWER_SECONDS else _TIMEOUT
-        request: dict[str, Any] = {"headers": {"x-api-key": key}, "timeout": timeout, "extensions": {DEADLINE: seconds}}
+        headers, content = {"x-api-key": key}, None
         if body is not None:
-            request["content"] = json.dumps(body, ensure_ascii=True).encode()
-            request["headers"]["content-type"] = "application/json"
-        try:
-            with client.stream(method, self.base_url + path, **request) as response:
-                return response.status_code, response.headers, _without(key, _read(response, most, seconds))
-        except _NEVER_SENT as problem:
-            raise Unavailable(f"Segmind cannot be reached: {problem}") from problem
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, _TooMuch) as problem:
-            lost = Ambiguous if method == "POST" else Unavailable
-            raise lost(f"Segmind's answer did not arrive: {type(problem).__name__}") from problem
+            content = json.dumps(body, ensure_ascii=True).encode()
+            headers["content-type"] = "application/json"
+        return request(method, self.base_url + path, timeout=timeout, seconds=seconds, headers=headers, content=content)
 
 
 class _TooMuch(Exception):
     """The answer is longer, takes longer, or is packed otherwise than any answer of the contract."""
-
-
-def _client(transport: httpx.BaseTransport) -> httpx.Client:
-    headers = {"accept-encoding": "identity", "user-agent": "kontext-drop"}
-    return httpx.Client(headers=headers, timeout=_TIMEOUT, transport=transport, cookies=no_cookies(), trust_env=False)
 
 
 def _read(response: httpx.Response, most: int, seconds: float) -> bytes:
