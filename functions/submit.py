@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from aws_lambda_powertools import Logger
-from botocore.exceptions import BotoCoreError, ClientError
 
 from connections import Connections, connect, prepare
 from kontext import drops, events, letters, measures, pairs, parking, words
@@ -29,7 +28,6 @@ from kontext.errors import (
 from kontext.pacing import Hold
 from kontext.parking import Wake
 from kontext.renders import Claim, OverLimit, Render
-from kontext.table import ConditionFailed
 
 logger = Logger(json_serializer=words.dumps)
 prepare("inputs", "drops", "renders", "pacing", "defaults", "segmind", "secrets", "learning", "workflow")
@@ -40,6 +38,8 @@ AWS calls after it, which keep its request_id, may outlive the function. With le
 MAX_SERVER_ERRORS = 6
 RECORD_SECONDS = 3600.0
 """How long Segmind keeps the record of a job."""
+START_AGAIN_SECONDS = 60.0
+"""After which a workflow that could not be started is started again."""
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -88,7 +88,7 @@ class Batch:
         self.sent_on = {message_id for message_id, _ in onward}
         try:
             self.via.parking.send([wake for _, wakes in onward for wake in wakes], now, together=bool(pace.refused))
-        except (ClientError, BotoCoreError):
+        except Exception:
             logger.exception("waiting renders could not be sent on; they will come back")
             return [record for record in records if record["messageId"] in self.sent_on]
         return []
@@ -298,24 +298,44 @@ class Batch:
         """Segmind has the job: two places remember its request_id, the record and the workflow."""
         now = self.via.clock.now()
         logger.append_keys(request_id=request_id)
-        measures.tell({**render, "request_id": request_id}, Submitted=1)
+        accepted = {**render, "request_id": request_id, "submitted_at": now}
+        recorded = True
         try:
-            render = self.via.renders.accepted(render, request_id, now)
-        except (ClientError, BotoCoreError, ConditionFailed):
+            accepted = self.via.renders.accepted(render, request_id, now)
+        except Exception:
             logger.exception("request_id not recorded; the workflow will do it")
-            render = {**render, "request_id": request_id, "submitted_at": now}
+            recorded = False
+        measures.tell(accepted, Submitted=1)
         logger.info("submitted")
-        self.start(render)
+        if not self.start(accepted) and not recorded:
+            self.via.renders.accepted(render, request_id, now)  # once more: else nobody knows it
 
-    def start(self, render: Render) -> None:
-        """Start the render's workflow; started already is as good."""
-        waiting = render["status"] != "COMPLETED"
-        wait = self.via.learning.first_wait(self.via.clock.now() - render["submitted_at"]) if waiting else 0
-        if self.via.workflow.start(render, wait):
-            return
-        logger.info("the workflow was started before")
-        if waiting and self.via.clock.now() - render["submitted_at"] > RECORD_SECONDS:
-            self.fail(render, "expired", "the workflow ended without a result, and so did Segmind's record of the job")
+    def start(self, render: Render) -> bool:
+        """Start the render's workflow; started already is as good. False if it could not be: then it is tried again
+        later, as nobody else looks for the job."""
+        now, waiting = self.via.clock.now(), render["status"] != "COMPLETED"
+        age = now - render["submitted_at"]
+        over = waiting and age > RECORD_SECONDS
+        try:
+            if self.via.workflow.start(render, self.first_wait(age) if waiting else 0):
+                return True
+            logger.info("the workflow was started before")
+        except Exception:
+            logger.exception("the workflow is not started yet")
+            if not over:
+                self.via.parking.send([Wake(render["prefix"], now + START_AGAIN_SECONDS, render["render_id"])], now)
+                return False
+        if over:
+            self.fail(render, "expired", "no result was seen before Segmind's record of the job ended")
+        return True
+
+    def first_wait(self, age: float) -> int:
+        """Seconds before the workflow's first look. A look too early costs less than a job that nobody looks for."""
+        try:
+            return self.via.learning.first_wait(age)
+        except Exception:
+            logger.exception("when to look is not known; the first look will find out")
+            return 1
 
     def unavailable(self, render: Render, failure: Unavailable) -> None:
         """Surely not accepted. A 500 is often about this request alone; anything else holds for all."""
@@ -340,7 +360,7 @@ class Batch:
         """Tell subscribers if the gate was closed or opened; the renders do not wait for it, it is told later."""
         try:
             events.announce_change(self.via.pacing, self.via.topic)
-        except (ClientError, BotoCoreError):
+        except Exception:
             logger.exception("nobody was told of the gate yet")
 
     def park(self, render: Render, reason: str, until: float, **said: Any) -> None:

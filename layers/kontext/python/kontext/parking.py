@@ -28,7 +28,10 @@ _GATHER_SECONDS = 60
 
 @dataclass(frozen=True)
 class Wake:
-    """Bring a render back at `due` (unix seconds); without a `render_id`, look at the pair again."""
+    """Bring a render back at `due` (unix seconds); without a `render_id`, look at the pair again.
+
+    With a `token` it is a parked one, and waits at a closed gate; without, its job is at Segmind or paid.
+    """
 
     prefix: str
     due: float
@@ -63,10 +66,10 @@ def sort_out(
     probed = False
     for message_id, wakes in messages:
         ready = is_due(wakes, now)
-        closed = bool(pace.refused) and bool(wakes[0].render_id) and (now < pace.probe_at or probed)
+        closed = bool(pace.refused) and bool(wakes[0].token) and (now < pace.probe_at or probed)
         if ready and not closed:
             work.add(message_id)
-            probed = bool(pace.refused)
+            probed = probed or bool(pace.refused and wakes[0].token)
             continue
         onward.append((message_id, [_held(wake, pace, now) for wake in wakes] if pace.refused else wakes))
     return work, onward
@@ -74,7 +77,7 @@ def sort_out(
 
 def _held(wake: Wake, pace: Pace, now: float) -> Wake:
     at = gate_reopens(pace, now) if now < pace.probe_at else now + 3
-    return Wake(**{**asdict(wake), "due": max(wake.due, at)}) if wake.render_id else wake
+    return Wake(**{**asdict(wake), "due": max(wake.due, at)}) if wake.token else wake
 
 
 class Parking:
@@ -85,7 +88,7 @@ class Parking:
         self.queue_url = queue_url
 
     def send(self, wakes: Iterable[Wake], now: float, *, together: bool = False) -> None:
-        """Send waits on their way, the near ones each in a message of its own unless they go `together`.
+        """Send waits on their way, the near ones each in a message of its own unless parked ones go `together`.
 
         Raises what boto3 raises; sending them again does no harm.
         """
@@ -95,10 +98,13 @@ class Parking:
 
 
 def _packed(wakes: Sequence[Wake], now: float, together: bool) -> Iterator[tuple[int, list[Wake]]]:
-    alone = [] if together else [wake for wake in wakes if wake.due <= now + MAX_DELAY_SECONDS]
-    for wake in alone:
-        yield _delay(wake, now), [wake]
-    for pack in _packs(wakes[len(alone) :]):
+    packed = []
+    for wake in wakes:
+        if wake.due > now + MAX_DELAY_SECONDS or (together and wake.token):
+            packed.append(wake)
+        else:
+            yield _delay(wake, now), [wake]
+    for pack in _packs(packed):
         yield _delay(pack[0], now), pack
 
 
