@@ -1,5 +1,9 @@
 """Finalize: bring a render to its end, and tell it. The picture is paid: copying and telling can be repeated at
-will."""
+will.
+
+Whatever goes wrong is tried again a few times, and then told. The workflow does so where this function cannot: it
+calls a function again that crashes, and one that never comes to an end once more, to give up and tell.
+"""
 
 from typing import Any
 
@@ -16,7 +20,8 @@ from kontext.table import ConditionFailed
 logger = Logger(json_serializer=words.dumps)
 prepare("renders", "drops", "outputs", "delivery", "topic")
 
-ENDED = ("DELIVERED", "FAILED", "UNCERTAIN")
+UNFINISHED = ("SUBMITTING", *IN_FLIGHT)
+"""A job that nobody has seen complete; `SUBMITTING` if only the workflow knows that Segmind took it."""
 MAX_TRIES = 9
 """With doubling waits of 2 to 256 seconds: eight and a half minutes, then
 `kontext redeliver` is for a person to call."""
@@ -41,28 +46,45 @@ class Finalize:
 
     def __init__(self, via: Connections, event: dict[str, Any]) -> None:
         self.via = via
+        self.event = event
         self.look = event["look"]
         self.tries = event.get("delivery", {}).get("tries", 0)
         self.render: Render = via.renders.get(event["prefix"], event["render_id"]) or {}
         self.stale = self.render.get("attempt") != event["attempt"]
+        self.given_up = event.get("given_up")
+        self.all_tried = bool(self.given_up) or self.tries >= MAX_TRIES - 1
 
     def run(self) -> dict[str, Any]:
         """Copy, record, tell; whatever of it is done already is not done again."""
         if self.stale:
             return {"outcome": "delivered"}  # a later attempt has taken over, and ends in a workflow of its own
+        if self.given_up:
+            return self.give_up(f"the function that delivers does not come to its end: {_name(self.given_up)}")
         try:
-            if self.render["status"] in IN_FLIGHT:
-                self.fail(*self.why_failed())
+            if self.render["status"] in UNFINISHED:
+                self.end()
             if self.render["status"] == "COMPLETED":
                 self.deliver()
             return self.told()
         except DeliveryError as failure:
             return self.undelivered(str(failure), failure.tries)
         except (KontextError, ClientError, BotoCoreError) as failure:
-            return self.undelivered(f"{type(failure).__name__}: {failure}", MAX_TRIES)
+            return self.undelivered(words.told(f"{type(failure).__name__}: {failure}"), MAX_TRIES)
+        except Exception as unknown:
+            logger.exception("an exception that nobody has thought of")
+            return self.undelivered(words.told(f"an unexpected {type(unknown).__name__}"), MAX_TRIES)
+
+    def end(self) -> None:
+        """End a render whose job did not complete."""
+        if self.render["status"] == "SUBMITTING":
+            request_id, submitted_at = self.event["request_id"], float(self.event["submitted_at"])
+            self.render = self.via.renders.accepted(self.render, request_id, submitted_at)
+        self.fail(*self.why_failed())
 
     def why_failed(self) -> tuple[str, str]:
         """The error code and message of a job that did not complete."""
+        if crash := self.event.get("crash"):
+            return "expired", f"Segmind's record of the job ended while it could not be looked at: {_name(crash)}"
         if self.look.get("outcome") == "failed":
             return "render_failed", self.look["message"]
         if self.look.get("gone"):
@@ -103,10 +125,14 @@ class Finalize:
         logger.warning("not delivered", reason=message, tries=self.tries)
         if self.tries < tries - 1:
             return {"outcome": "again", "wait": 2 ** (self.tries + 1), "tries": self.tries + 1}
+        return self.give_up(message)
+
+    def give_up(self, message: str) -> dict[str, Any]:
+        """End the render without its picture, and tell it. What this raises, the workflow tries again."""
+        if self.render["status"] in UNFINISHED:
+            self.end()
         if self.render["status"] == "COMPLETED":
             self.fail("delivery", message)
-        if self.render["status"] not in ENDED:
-            raise KontextError(message)  # the table itself does not answer: the workflow's own retries are left
         return self.told()
 
     def fail(self, code: str, message: str) -> None:
@@ -120,13 +146,33 @@ class Finalize:
 
     def told(self) -> dict[str, Any]:
         """Tell how it ended, once it has."""
-        render = self.render
-        if not render.get("announced"):
-            events.announce(render, self.via.drops, self.via.outputs, self.via.topic, self.via.renders)
+        render, via = self.render, self.via
+        if self.all_tried:
+            self.tell_without_the_bucket()
+            events.write_error_file(render, via.drops, via.outputs)
+        elif not render.get("announced"):
+            events.announce(render, via.drops, via.outputs, via.topic, via.renders)
             measures.tell_end(render)
         if render["status"] == "DELIVERED":
             return {"outcome": "delivered"}
         return {"outcome": "failed", "error": render["error"]}
+
+    def tell_without_the_bucket(self) -> None:
+        """Tell by the event alone: the bucket may be what keeps the picture from being delivered."""
+        if self.render.get("announced"):
+            return
+        self.via.topic.publish(self.render)
+        try:
+            self.via.renders.announced(self.render)
+        except Exception:
+            logger.exception("that it was told is not on the record")
+        self.render = {**self.render, "announced": True}
+        measures.tell_end(self.render)
+
+
+def _name(caught: dict[str, Any]) -> str:
+    """The name of an error that the workflow has caught."""
+    return words.told(str(caught.get("Error")), 100)
 
 
 def _metadata(render: Render) -> dict[str, str]:

@@ -70,6 +70,8 @@ def seen(event: dict[str, Any]) -> str | None:
             delivery = json.loads(output).get("delivery", {})
             if delivery.get("outcome") == "again":
                 return f"delivery did not work, and is tried again in {delivery.get('wait')} s"
+        case {"stateEnteredEventDetails": {"name": "GiveUp"}}:
+            return "the workflow gives up delivering, and sees to it that this is told"
         case {"taskFailedEventDetails": details} | {"lambdaFunctionFailedEventDetails": details}:
             if "TooManyRequestsException" in f"{details.get('error')} {details.get('cause')}":
                 return "Lambda had no room for a function, and calls it again"

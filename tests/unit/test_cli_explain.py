@@ -42,6 +42,12 @@ def test_a_step_that_is_counted_tells_its_first_and_its_last_time() -> None:
     assert (parked["at"], parked["last_at"]) == (START + timedelta(seconds=2), START + timedelta(seconds=4))
 
 
+def test_a_workflow_that_gives_up_says_so() -> None:
+    event = {"type": "TaskStateEntered", "stateEnteredEventDetails": {"name": "GiveUp", "input": "{}"}}
+
+    assert seen(event) == "the workflow gives up delivering, and sees to it that this is told"
+
+
 REFUSED = {"__type": "TooManyRequestsException", "message": "Rate Exceeded"}
 
 

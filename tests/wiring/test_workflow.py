@@ -12,10 +12,14 @@ from typing import Any
 import pytest
 from cfnlint.api import ManualArgs, lint
 
+from kontext.errors import CODES
+from kontext.renders import OUTPUT_SECONDS
+
 Json = dict[str, Any]
 
-PATIENCE = {"Poll": 3600, "Finalize": 600}
-"""For how many seconds each task is retried at least: Segmind's record of a job lives an hour."""
+PATIENCE = {"Poll": 3600, "Finalize": 600, "GiveUp": 5 * 86_400}
+"""For how many seconds each task is retried at least: Segmind's record of a job lives an hour, its picture a week."""
+FUNCTION = {"Poll": "Poll", "Finalize": "Finalize", "GiveUp": "Finalize"}
 
 
 def test_cfn_lint_finds_nothing_in_the_definition_and_every_mistake_in_a_broken_one(workflow: Json) -> None:
@@ -59,7 +63,7 @@ def test_every_state_goes_on_or_ends(workflow: Json) -> None:
 def test_every_end_can_be_reached_from_every_state(workflow: Json) -> None:
     states = workflow["States"]
     ending = {name for name, state in states.items() if state["Type"] in ("Succeed", "Fail")}
-    assert ending == {"Delivered", "RenderFailed"}
+    assert ending == {"Delivered", "RenderFailed", "Untold"}
 
     for end in ending:
         leading = {end}
@@ -90,14 +94,53 @@ def test_a_task_is_retried_for_long_enough(workflow: Json, task: str) -> None:
     assert sum(waits) >= PATIENCE[task]
 
 
+def test_every_task_catches_what_its_retries_do_not_mend_and_goes_on_to_one_that_tells(workflow: Json) -> None:
+    states = workflow["States"]
+
+    caught = {}
+    for name in PATIENCE:
+        (catch,) = states[name]["Catch"]
+        assert catch["ErrorEquals"] == ["States.ALL"]
+        caught[name] = (catch["Next"], catch["ResultPath"])
+
+    assert caught == {
+        "Poll": ("Finalize", "$.crash"),
+        "Finalize": ("GiveUp", "$.given_up"),
+        "GiveUp": ("Untold", "$.untold"),
+    }
+
+
+def test_what_a_task_catches_is_kept_beside_the_state_and_read_by_the_function(workflow: Json, root: Path) -> None:
+    finalize = (root / "functions" / "finalize.py").read_text()
+
+    results = {state["ResultPath"] for state in workflow["States"].values() if state["Type"] == "Task"}
+    for name in ("Poll", "Finalize"):
+        (catch,) = workflow["States"][name]["Catch"]
+        assert catch["ResultPath"] not in results
+        assert f'event.get("{catch["ResultPath"].removeprefix("$.")}")' in finalize
+
+
+def test_every_red_end_has_an_error_code_that_the_project_knows(workflow: Json) -> None:
+    red = {name: state for name, state in workflow["States"].items() if state["Type"] == "Fail"}
+
+    assert red["Untold"]["Error"] in CODES
+    assert red["RenderFailed"]["ErrorPath"] == "$.delivery.error.code"
+
+
+def test_the_end_is_told_for_as_long_as_the_picture_could_still_be_delivered_by_hand(workflow: Json) -> None:
+    (retry,) = workflow["States"]["GiveUp"]["Retry"]
+
+    assert retry["MaxAttempts"] * retry["MaxDelaySeconds"] < OUTPUT_SECONDS - 86_400
+
+
 def test_a_task_outlives_its_function(workflow: Json, functions: dict[str, Json]) -> None:
     for name in PATIENCE:
-        assert workflow["States"][name]["TimeoutSeconds"] >= functions[f"{name}Function"]["Timeout"]
+        assert workflow["States"][name]["TimeoutSeconds"] >= functions[f"{FUNCTION[name]}Function"]["Timeout"]
 
 
 def test_state_function_and_file_have_one_name(workflow: Json, functions: dict[str, Json], root: Path) -> None:
-    for name in PATIENCE:
-        assert workflow["States"][name]["Resource"] == f"${{{name}FunctionArn}}"
+    for state, name in FUNCTION.items():
+        assert workflow["States"][state]["Resource"] == f"${{{name}FunctionArn}}"
         assert functions[f"{name}Function"]["Handler"] == f"{name.lower()}.handler"
         assert (root / "functions" / f"{name.lower()}.py").exists()
 

@@ -53,10 +53,15 @@ class Topic:
 
 def announce(render: "Render", drops: "Drops", outputs: "Outputs", topic: Topic, renders: "Renders") -> None:
     """Tell how a render ended: `error.json` if it has no picture, and the event. Can be repeated."""
-    if "error" in render and _speaks_for_its_pair(render, drops):
-        outputs.put_json(pairs.error_key(render["prefix"]), error_file(render))
+    write_error_file(render, drops, outputs)
     topic.publish(render)
     renders.announced(render)
+
+
+def write_error_file(render: "Render", drops: "Drops", outputs: "Outputs") -> None:
+    """Write `error.json` for a render without a picture, if it speaks for its pair. Can be repeated."""
+    if "error" in render and _speaks_for_its_pair(render, drops):
+        outputs.put_json(pairs.error_key(render["prefix"]), error_file(render))
 
 
 def announce_change(pacing: "Pacing", topic: Topic) -> None:

@@ -1,0 +1,378 @@
+"""The three functions and the real workflow on virtual time, where any call can raise what nobody has thought of."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import httpx
+
+import finalize
+import poll
+import submit
+from connections import Connections
+from kontext.clock import Clock
+from kontext.table import Table
+from tests.chaos.aws import Secrets
+from tests.chaos.dynamodb import DynamoDB
+from tests.chaos.s3 import S3
+from tests.template import Template
+
+Json = dict[str, Any]
+
+PREFIX = "taj/"
+REQUEST_ID = "3f2c8f5e-8f5e-4b7a-9d6e-0123456789ab"
+RENDER_SECONDS = 22.0
+DAY = 86_400.0
+BEGINNING = 1_800_000_000.0
+FUNCTIONS = {"Submit": submit, "Poll": poll, "Finalize": finalize}
+
+
+class Nobody(Exception):
+    """A class that no code knows."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """The call number `nth` of this name in an invocation of a function."""
+
+    function: str
+    name: str
+    nth: int
+
+    def __str__(self) -> str:
+        return f"{self.function}: {self.name} ({self.nth})"
+
+
+@dataclass(frozen=True)
+class Strike:
+    """An exception at a call: the first time `before` or `after` it takes effect; or, for so many seconds, each time
+    and at the later ones of its name as well."""
+
+    call: Call
+    when: str = "before"
+    seconds: float = 0.0
+    raised: Exception = field(default_factory=Nobody, compare=False)
+
+    def meets(self, call: Call, now: float, *, struck: bool) -> bool:
+        """Whether it is this call that goes wrong."""
+        if not self.seconds:
+            return call == self.call and not struck
+        same = (call.function, call.name) == (self.call.function, self.call.name)
+        return same and call.nth >= self.call.nth and now < BEGINNING + self.seconds
+
+    def __str__(self) -> str:
+        return f"{self.call} {self.when}" + (f", for {self.seconds / DAY:g} days" if self.seconds else "")
+
+
+class Watch:
+    """Sees every call that leaves the functions' own code, at each of its layers."""
+
+    def __init__(self, clock: StandingClock, strikes: tuple[Strike, ...]) -> None:
+        self.clock, self.strikes = clock, strikes
+        self.calls: list[Call] = []
+        self.struck: Counter[Strike] = Counter()
+        self._function, self._seen = "", Counter[str]()
+
+    def invoked(self, function: str) -> None:
+        self._function, self._seen = function, Counter()
+
+    def call(self, name: str, work: Callable[[], Any]) -> Any:
+        self._seen[name] += 1
+        call = Call(self._function, name, self._seen[name])
+        self.calls.append(call)
+        now = self.clock.now()
+        due = [strike for strike in self.strikes if strike.meets(call, now, struck=self.struck[strike] > 0)]
+        self.struck.update(due)
+        answer = work() if all(strike.when == "after" for strike in due) else None
+        for strike in due:
+            raise strike.raised
+        return answer
+
+
+class Watched:
+    """Something whose methods are calls."""
+
+    def __init__(self, name: str, inner: Any, watch: Watch) -> None:
+        self._name, self._inner, self._watch = name, inner, watch
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._inner, name)
+        if name.startswith("_") or not callable(value) or name == "exceptions":
+            return value
+        return lambda *given, **more: self._watch.call(f"{self._name}.{name}", lambda: value(*given, **more))
+
+
+class StandingClock(Clock):
+    """A clock that moves when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.time = BEGINNING
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += max(0.0, seconds)
+
+
+@dataclass
+class Execution:
+    """An execution of the workflow, and how it ended."""
+
+    given: Json
+    began: float
+    status: str = "RUNNING"
+    error: str = ""
+    cause: str = ""
+    seconds: float = 0.0
+
+
+@dataclass
+class Message:
+    """A message of the upload queue."""
+
+    due: float
+    message_id: str
+    body: str
+    receives: int = 0
+
+
+class Seams(Connections):
+    """A function's connections, all of them watched."""
+
+    def __init__(self, environment: Mapping[str, str], world: World) -> None:
+        super().__init__(environment, world.clock, world.network)
+        self.world = world
+
+    def client(self, service: str) -> Any:
+        return Watched(service, self.world.services[service], self.world.watch)
+
+    def __getattribute__(self, name: str) -> Any:
+        value = super().__getattribute__(name)
+        return Watched(name, value, self.world.watch) if name in SEAMS else value
+
+
+SEAMS = {name for name, member in vars(Connections).items() if isinstance(member, cached_property)} - {"s3", "defaults"}
+
+
+class Network(httpx.BaseTransport):
+    """Segmind, which takes each job and ends it with a `status` after a while, and its file host with the `file`."""
+
+    def __init__(self, world: World, status: str, file: bytes) -> None:
+        self.world, self.status, self.file = world, status, file
+        self.posts: list[float] = []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return self.world.watch.call(f"network.{request.method} {request.url.host}", lambda: self._answer(request))  # type: ignore[no-any-return]
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            self.posts.append(self.world.clock.now())
+            return httpx.Response(200, json={"request_id": REQUEST_ID, "status": "QUEUED"})
+        if request.url.host == "images.segmind.com":
+            return httpx.Response(200, content=self.file)
+        done = self.world.clock.now() - self.posts[0] >= RENDER_SECONDS
+        answer = {"status": self.status, "images": [{"url": "https://images.segmind.com/a.png"}]}
+        return httpx.Response(200, json=answer if done else {"status": "PROCESSING"})
+
+
+class Queue:
+    """The upload queue, as a client of SQS."""
+
+    def __init__(self, clock: StandingClock) -> None:
+        self.clock = clock
+        self.messages: list[Message] = []
+        self.dead: list[Message] = []
+        self._sent = 0
+
+    def send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int = 0) -> None:  # noqa: N803
+        self._sent += 1
+        self.messages.append(Message(self.clock.now() + DelaySeconds, f"m{self._sent}", MessageBody))
+
+
+class States:
+    """Step Functions, as a client; executions are played when nothing else is due."""
+
+    class ExecutionAlreadyExists(Exception):
+        """The name is taken."""
+
+    exceptions: Any = None
+
+    def __init__(self, clock: StandingClock) -> None:
+        self.exceptions = self
+        self.clock = clock
+        self.executions: dict[str, Execution] = {}
+
+    def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> None:  # noqa: N803
+        if name in self.executions:
+            raise States.ExecutionAlreadyExists
+        self.executions[name] = Execution(json.loads(input), self.clock.now())
+
+
+@dataclass
+class Topic:
+    """SNS, as a client."""
+
+    events: list[Json] = field(default_factory=list)
+
+    def publish(self, *, TopicArn: str, Message: str, MessageAttributes: Json) -> None:  # noqa: N803
+        self.events.append(json.loads(Message))
+
+
+@dataclass(frozen=True)
+class Context:
+    """Lambda's context of an invocation."""
+
+    function_name: str
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:f"
+    aws_request_id: str = "1"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 120_000
+
+
+class World:
+    """One pair, dropped at once, and all that becomes of it; `network`: what Segmind and its file host give."""
+
+    def __init__(self, picture: bytes, network: Json, strikes: tuple[Strike, ...]) -> None:
+        self.clock = StandingClock()
+        self.watch = Watch(self.clock, strikes)
+        self.network = Network(self, **{"status": "COMPLETED", "file": picture, **network})
+        self.queue, self.states, self.topic = Queue(self.clock), States(self.clock), Topic()
+        self.s3, self.dynamodb = S3(), DynamoDB()
+        self.services = {
+            "dynamodb": self.dynamodb,
+            "s3": self.s3,
+            "sqs": self.queue,
+            "stepfunctions": self.states,
+            "sns": self.topic,
+            "secretsmanager": Secrets("SG_0123456789abcdef"),
+        }
+        template = Template()
+        self.workflow = template.workflow
+        self.receives = int(template.queue["RedrivePolicy"]["maxReceiveCount"])
+        self.out_of_sight = float(template.queue["VisibilityTimeout"])
+        self.seams = {name: Seams(template.function(f"{name}Function").environment, self) for name in FUNCTIONS}
+        self._drop(picture)
+
+    @property
+    def render(self) -> Json:
+        """The pair's one render, as it stands on the record."""
+        items = Table(self.dynamodb, "RendersTable").query(f"pair#{PREFIX}")  # type: ignore[arg-type]
+        (render,) = (item for item in items if item["sk"].startswith("render#"))
+        return render
+
+    @property
+    def files(self) -> list[str]:
+        """The keys of the output bucket."""
+        return self.s3.keys("OutputBucket")
+
+    @property
+    def told(self) -> list[Json]:
+        """The events about the render."""
+        return [event for event in self.topic.events if event["subject"] == PREFIX]
+
+    def play(self) -> World:
+        """Let everything happen until nothing does."""
+        while self.queue.messages or any(one.status == "RUNNING" for one in self.states.executions.values()):
+            for execution in [one for one in self.states.executions.values() if one.status == "RUNNING"]:
+                self._execute(execution)
+            if self.queue.messages:
+                self._receive(min(self.queue.messages, key=lambda message: message.due))
+        return self
+
+    def invoke(self, function: str, event: Json) -> Any:
+        """Call a function, as Lambda does."""
+        self.watch.invoked(function)
+        answer = FUNCTIONS[function].handler(json.loads(json.dumps(event)), Context(function), self.seams[function])  # type: ignore[attr-defined]
+        return json.loads(json.dumps(answer))
+
+    def _drop(self, picture: bytes) -> None:
+        for number, key in enumerate((f"{PREFIX}1.png", f"{PREFIX}2.png")):
+            self.s3.put_object(Bucket="InputBucket", Key=key, Body=picture, Metadata={"prompt": "Two people meet."})
+            said = {"key": key, "size": len(picture), "sequencer": f"{number:02}"}
+            record = {
+                "eventTime": "2027-01-15T08:00:00.000Z",
+                "s3": {"bucket": {"name": "InputBucket"}, "object": said},
+            }
+            self.queue.send_message(QueueUrl="", MessageBody=json.dumps({"Records": [record]}))
+
+    def _receive(self, message: Message) -> None:
+        self.clock.time = max(self.clock.time, message.due)
+        self.queue.messages.remove(message)
+        message.receives += 1
+        attributes = {"ApproximateReceiveCount": str(message.receives)}
+        record = {"messageId": message.message_id, "body": message.body, "attributes": attributes}
+        if not self._comes_back(record):
+            return
+        message.due = self.clock.now() + self.out_of_sight
+        (self.queue.dead if message.receives == self.receives else self.queue.messages).append(message)
+
+    def _comes_back(self, record: Json) -> bool:
+        try:
+            return bool(self.invoke("Submit", {"Records": [record]})["batchItemFailures"])
+        except Exception:  # noqa: BLE001  then the whole batch does
+            return True
+
+    def _execute(self, execution: Execution) -> None:
+        self.clock.time = max(self.clock.time, execution.began)
+        data, name = execution.given, self.workflow["StartAt"]
+        while execution.status == "RUNNING":
+            state = self.workflow["States"][name]
+            match state["Type"]:
+                case "Wait":
+                    self.clock.sleep(_at(data, state["SecondsPath"]))
+                    name = state["Next"]
+                case "Task":
+                    name = self._attempt(state, data)
+                case "Choice":
+                    name = _chosen(state, data)
+                case "Succeed":
+                    execution.status = "SUCCEEDED"
+                case "Fail":
+                    execution.status = "FAILED"
+                    execution.error = state.get("Error") or _at(data, state["ErrorPath"])
+                    execution.cause = state.get("Cause") or _at(data, state["CausePath"])
+        execution.seconds = self.clock.now() - execution.began
+
+    def _attempt(self, state: Json, data: Json) -> str:
+        function = state["Resource"].removesuffix("Function")
+        try:
+            for wait in (*_waits(state["Retry"][0]), None):
+                try:
+                    data[state["ResultPath"].removeprefix("$.")] = self.invoke(function, data)
+                    return str(state["Next"])
+                except Exception:
+                    if wait is None:
+                        raise
+                    self.clock.sleep(wait)
+        except Exception as failure:  # noqa: BLE001  the workflow catches all that a function raises
+            (catch,) = state["Catch"]
+            said = {"Error": type(failure).__name__, "Cause": "{}"}
+            data[catch["ResultPath"].removeprefix("$.")] = said
+            return str(catch["Next"])
+        raise AssertionError("a task goes on or is caught")
+
+
+def _waits(retry: Json) -> Iterator[float]:
+    for number in range(retry["MaxAttempts"]):
+        yield min(retry["IntervalSeconds"] * retry["BackoffRate"] ** number, retry["MaxDelaySeconds"])
+
+
+def _chosen(state: Json, data: Json) -> str:
+    for choice in state["Choices"]:
+        if _at(data, choice["Variable"]) == choice["StringEquals"]:
+            return str(choice["Next"])
+    return str(state["Default"])
+
+
+def _at(data: Json, path: str) -> Any:
+    for step in path.split(".")[1:]:
+        data = data[step]
+    return data

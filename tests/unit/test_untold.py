@@ -1,0 +1,172 @@
+"""Whatever is raised, wherever: no paid render is left untold, and none is paid twice."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from kontext.errors import CODES
+from tests.unit.pipeline import DAY, PREFIX, REQUEST_ID, Call, Strike, World
+
+Play = Callable[..., World]
+OUTAGE = 3 * DAY
+
+
+@pytest.fixture
+def play(encoded: Callable[..., bytes]) -> Play:
+    """Plays a pair, on a network that may give something else: `play(network, strike, …)`."""
+    picture = encoded()
+    return lambda network, *strikes: World(picture, network, strikes).play()
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Some ten thousand tracebacks tell nobody anything."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def test_a_pair_is_delivered_and_told_when_nothing_goes_wrong(play: Play) -> None:
+    world = play({})
+
+    assert (world.render["status"], len(world.network.posts), len(world.told)) == ("DELIVERED", 1, 1)
+    assert world.files == [f"{PREFIX}result.png"]
+
+
+GOOD: dict[str, Any] = {}
+NO_PICTURE = {"file": b"<html>"}
+STORIES = [
+    pytest.param("Submit", GOOD, id="Submit"),
+    pytest.param("Poll", GOOD, id="Poll"),
+    pytest.param("Finalize", GOOD, id="Finalize, a picture"),
+    pytest.param("Finalize", NO_PICTURE, id="Finalize, no picture"),
+    pytest.param("Finalize", {"status": "FAILED"}, id="Finalize, a failed job"),
+]
+
+
+@pytest.mark.parametrize(("function", "network"), STORIES)
+@pytest.mark.parametrize(
+    "strike",
+    [
+        pytest.param({"when": "before"}, id="once before"),
+        pytest.param({"when": "after"}, id="once after"),
+        pytest.param({"seconds": OUTAGE}, id="for three days"),
+    ],
+)
+def test_an_exception_that_nobody_has_thought_of_leaves_no_paid_render_untold(
+    play: Play, function: str, network: dict[str, Any], strike: dict[str, Any]
+) -> None:
+    calls = _paid_calls(play(network), function)
+
+    faults = {f"{one}": _wrong(play(network, one)) for one in (Strike(call, **strike) for call in calls)}
+
+    assert {where: what for where, what in faults.items() if what} == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "events"), [("renders.get", 0), ("topic.publish", 0), ("renders.failed", 0), ("outputs.put_json", 1)]
+)
+def test_what_can_never_be_told_is_tried_for_days_and_ends_red_with_its_code(
+    play: Play, name: str, events: int
+) -> None:
+    world = play(NO_PICTURE, Strike(Call("Finalize", name, 1), seconds=30 * DAY))
+
+    (execution,) = world.states.executions.values()
+    assert (execution.status, execution.error) == ("FAILED", "delivery")
+    assert "kontext redeliver" in execution.cause
+    assert execution.seconds > 5 * DAY
+    assert len(world.told) == events
+
+
+def test_a_request_id_that_neither_the_record_nor_the_workflow_took_is_recorded_a_moment_later(play: Play) -> None:
+    twice_down = Strike(Call("Submit", "renders.accepted", 1)), Strike(Call("Submit", "workflow.start", 1))
+
+    world = play({}, *twice_down)
+
+    assert (world.render["status"], world.render["request_id"]) == ("DELIVERED", REQUEST_ID)
+    assert _wrong(world) == []
+
+
+def test_a_paid_job_whose_workflow_cannot_be_started_is_told_when_segmind_forgets_it(play: Play) -> None:
+    world = play({}, Strike(Call("Submit", "workflow.start", 1), seconds=DAY))
+
+    assert (world.render["status"], world.render["error"]["code"]) == ("FAILED", "expired")
+    assert _wrong(world) == []
+
+
+def test_a_workflow_that_can_be_started_again_within_the_hour_delivers(play: Play) -> None:
+    world = play({}, Strike(Call("Submit", "workflow.start", 1), seconds=50 * 60))
+
+    assert world.render["status"] == "DELIVERED"
+    assert _wrong(world) == []
+
+
+def test_a_job_that_only_the_workflow_knows_is_told_with_its_request_id(play: Play) -> None:
+    unrecorded, unseen = Call("Submit", "renders.accepted", 1), Call("Poll", "renders.accepted", 1)
+
+    world = play({}, *(Strike(call, seconds=2 * 3600) for call in (unrecorded, unseen)))
+
+    assert (world.render["status"], world.render["error"]["code"]) == ("FAILED", "expired")
+    assert [event["data"]["request_id"] for event in world.told] == [REQUEST_ID]
+
+
+def test_a_delivery_that_fails_for_an_unknown_reason_is_tried_nine_times_and_told_in_ten_minutes(play: Play) -> None:
+    strike = Strike(Call("Finalize", "delivery.copy", 1), seconds=30 * DAY)
+
+    world = play({}, strike)
+
+    (execution,) = world.states.executions.values()
+    assert (execution.error, execution.cause) == ("delivery", "an unexpected Nobody")
+    assert execution.seconds < 10 * 60
+    assert world.watch.struck[strike] == 9
+    assert _wrong(world) == []
+
+
+@pytest.mark.parametrize(
+    "raised", [type("N" * 500_000, (Exception,), {})(), OSError("?" * 500_000)], ids=["name", "text"]
+)
+def test_an_exception_of_any_size_fits_into_the_workflow_the_record_and_the_event(
+    play: Play, raised: Exception
+) -> None:
+    world = play({}, Strike(Call("Finalize", "delivery.copy", 1), seconds=DAY, raised=raised))
+
+    (execution,) = world.states.executions.values()
+    assert len(json.dumps([execution.given, world.render, world.told])) < 10_000
+    assert _wrong(world) == []
+
+
+def test_the_event_goes_out_though_the_bucket_refuses_everything(play: Play) -> None:
+    world = play({}, Strike(Call("Finalize", "s3.put_object", 1), seconds=30 * DAY))
+
+    assert [event["data"]["error"]["code"] for event in world.told] == ["delivery"]
+    assert world.render["announced"]
+
+
+def _paid_calls(world: World, function: str) -> list[Call]:
+    """The calls of a function, each once; of Submit's those from the POST on."""
+    post = next(at for at, call in enumerate(world.watch.calls) if "POST" in call.name)
+    found = list(dict.fromkeys(call for call in world.watch.calls[post:] if call.function == function))
+    assert found
+    return found
+
+
+def _wrong(world: World) -> list[str]:
+    """What a user would complain about."""
+    status, told = world.render["status"], {event["data"]["status"] for event in world.told}
+    complaints = {
+        "paid twice": len(world.network.posts) > 1,
+        "not struck": not world.watch.struck,
+        f"ended as {status}": status not in ("DELIVERED", "FAILED", "UNCERTAIN"),
+        f"told {told} of {status}": status not in told,
+        f"files {world.files}": not world.files,
+        "dead letters": bool(world.queue.dead),
+    }
+    for execution in world.states.executions.values():
+        complaints[f"the execution fails with {execution.error!r}"] = execution.error not in ("", *CODES)
+        complaints[f"green for {status}"] = (execution.status == "SUCCEEDED") != (status == "DELIVERED")
+    return [complaint for complaint, holds in complaints.items() if holds]
