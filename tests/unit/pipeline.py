@@ -17,10 +17,10 @@ import submit
 from connections import Connections
 from kontext.clock import Clock
 from kontext.table import Table
-from tests.chaos.aws import Secrets
-from tests.chaos.dynamodb import DynamoDB
-from tests.chaos.s3 import S3
-from tests.template import Template
+from simulation.aws import Secrets
+from simulation.dynamodb import DynamoDB
+from simulation.s3 import S3
+from simulation.template import Template
 
 Json = dict[str, Any]
 
