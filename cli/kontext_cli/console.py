@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -15,6 +19,7 @@ from rich.status import Status
 from rich.text import Text
 
 from kontext.words import visible
+from kontext_cli.errors import Unread
 
 
 class Progress:
@@ -53,7 +58,26 @@ class Progress:
 
 
 class Visible(Console):
-    """A console on which a key or a message cannot move the cursor, turn the text or hide a part of it."""
+    """A console on which a key or a message cannot move the cursor, turn the text or hide a part of it.
+
+    A command goes on without a word if its standard error takes none any more; if its output is read no more, it
+    ends (Unread).
+    """
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print, if it is possible."""
+        try:
+            super().print(*objects, **options)
+        except OSError:
+            if not self.stderr:
+                raise
+            self.quiet = True
+
+    def on_broken_pipe(self) -> None:
+        """Nobody reads any more."""
+        self.quiet = True
+        if not self.stderr:
+            raise Unread
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Take a text with markup."""
@@ -77,5 +101,20 @@ def progress(*, stderr: bool = True) -> Iterator[Progress]:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output, for scripts."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str), flush=True)
+    """One JSON document on standard output, for scripts. Raises Unread if nobody reads it."""
+    is_unicode = (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf")
+    try:
+        print(json.dumps(value, indent=2, ensure_ascii=not is_unicode, default=str), flush=True)
+    except BrokenPipeError as closed:
+        raise Unread from closed
+
+
+def command(*words: str, name: str | None = None) -> str:
+    """A command of ours, to be pasted into a shell; `name` is an argument that may look like an option."""
+    program, found = sys.argv[0], shutil.which("kontext")
+    if Path(program).name != "kontext":
+        ours = [sys.executable, "-m", "kontext_cli.main"] if program.endswith("main.py") else ["kontext"]
+    else:
+        ours = ["kontext" if found and Path(found) == Path(program).absolute() else program]
+    last = [] if name is None else ["--", name] if name.startswith("-") else [name]
+    return shlex.join([*ours, *words, *last])

@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 RENDER_FAILED = 1
 CANNOT = 2
+UNFINISHED = 3
+INTERRUPTED = 130
+UNREAD = 141
+"""As a shell has it for a program that the signal for a broken pipe ended."""
 
 
 class CommandError(Exception):
-    """The command cannot do what was asked; the message says why and what to do. Exit code 2."""
+    """The command cannot do what was asked; the message says why and what to do."""
+
+    exit_code = CANNOT
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What `--json` shows in place of a result."""
+        return {"error": {"message": str(self)}}
 
 
-def explain(error: Exception) -> str | None:
+class Unfinished(CommandError):
+    """The command ends after it has begun something that goes on, or is paid, without it.
+
+    The message says what; `document` is what `--json` shows.
+    """
+
+    exit_code = UNFINISHED
+
+    def __init__(self, message: str, document: dict[str, Any], exit_code: int = UNFINISHED) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        self._document = document
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What `--json` shows in place of a result."""
+        return {**self._document, "error": {"message": str(self)}}
+
+
+class Unread(Exception):
+    """Nobody reads standard output any more: there is nobody to tell."""
+
+
+def explain(error: BaseException) -> str | None:
     """The error in plain words, or None for one that is a bug of ours."""
     # Imported only now: most commands end well, and `--help` should be quick.
     from botocore import exceptions as aws
@@ -29,9 +65,13 @@ def explain(error: Exception) -> str | None:
             return _refused(error)
         case aws.BotoCoreError():
             return f"AWS could not be reached: {error}"
-        case FileNotFoundError() | IsADirectoryError() | PermissionError():
-            return f"{error.strerror}: {error.filename}"
+        case OSError():
+            return f"{error.strerror}: {error.filename}" if error.strerror and error.filename else _plain(error)
     return None
+
+
+def _plain(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__
 
 
 def _refused(error: Exception) -> str:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TextIO
 
 import typer
 
-from kontext_cli.errors import CANNOT
+from kontext_cli.errors import UNREAD, CommandError, Unread
 from kontext_cli.errors import explain as in_plain_words
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     help="Drop two photographs and a prompt; get one picture back.",
-    epilog="Exit codes: 0 done, 1 the render failed, 2 it could not be tried, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 the render failed, 2 it could not be tried, 3 it was dropped and may be paid, "
+    "but its picture is not saved here, 130 interrupted.",
 )
 
 Stack = Annotated[
@@ -35,15 +39,57 @@ Inference = Annotated[
 
 def main() -> NoReturn:
     """Run the command of `sys.argv` and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        sys.exit(_run())
+    finally:
+        _let_go(sys.stdout)
+        _let_go(sys.stderr)
+
+
+def _run() -> str | int | None:
+    """The exit code of the command, after all that is to be said has been said."""
+    try:
+        try:
+            app()
+        except SystemExit as ended:
+            code = ended.code
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
+    except (Unread, BrokenPipeError):
+        return UNREAD
     except Exception as error:
         message = in_plain_words(error)
         if message is None:
             raise
-        print(f"kontext: {message}", file=sys.stderr)
-        sys.exit(CANNOT)
-    sys.exit(0)
+        return _tell(error, message)
+
+
+def _tell(error: Exception, message: str) -> int:
+    """Say what went wrong, to people and, with --json, to programs; returns the exit code."""
+    told = error if isinstance(error, CommandError) else CommandError(message)
+    with contextlib.suppress(OSError):
+        if sys.stderr is not None:
+            print(f"kontext: {message}", file=sys.stderr, flush=True)
+    if "--json" in sys.argv:
+        from kontext_cli.console import print_json
+
+        with contextlib.suppress(OSError, Unread):
+            print_json(told.document)
+    return told.exit_code
+
+
+def _let_go(stream: TextIO | None) -> None:
+    """What cannot be written any more must not be tried again when Python ends."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @app.command()

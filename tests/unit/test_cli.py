@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
+import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from kontext_cli import demo, up
-from kontext_cli.console import terminal
-from kontext_cli.errors import CommandError, explain
+from kontext_cli.console import command, terminal
+from kontext_cli.errors import CommandError, Unread, explain
 from kontext_local.project import ROOT
 
 Kontext = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -145,3 +149,131 @@ def test_a_key_in_the_environment_is_kept_from_the_emulator() -> None:
 
     assert "SG_from_the_environment" not in json.dumps(vars(chosen))
     assert chosen.emulator == {"inference": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param(("status", "--json"), "No AWS region is set", id="no region"),
+        pytest.param(("drop", "no.png", "no.png", "--json"), "no.png is not a file", id="no file"),
+        pytest.param(("up", "--json", "--param", "x"), "--param takes NAME=VALUE", id="no value"),
+    ],
+)
+def test_a_program_that_asks_for_json_is_told_of_an_error_in_json(
+    kontext: Kontext, arguments: tuple[str, ...], said: str
+) -> None:
+    answer = kontext(*arguments)
+
+    assert answer.returncode == 2
+    assert said in json.loads(answer.stdout)["error"]["message"]
+    assert said in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        pytest.param(("up",), "Not a directory", id="up"),
+        pytest.param(("status", "--stack", "local"), "Not a directory", id="status"),
+        pytest.param(("down",), "Not a directory", id="down"),
+    ],
+)
+def test_no_error_of_the_system_is_a_stack_trace(
+    kontext: Kontext, tmp_path: Path, arguments: tuple[str, ...], why: str
+) -> None:
+    (tmp_path / "file").touch()
+    home = tmp_path / "file" / "home"
+
+    answer = kontext(*arguments, KONTEXT_HOME=str(home))
+
+    assert answer.returncode == 2
+    assert answer.stderr.splitlines()[-1].startswith(f"kontext: {why}")
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_port_that_is_taken_is_told_to_programs_too(kontext: Kontext) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        answer = kontext("segmind", "--port", str(taken.getsockname()[1]), "--json")
+
+    assert answer.returncode == 2
+    assert "is taken: choose another one" in json.loads(answer.stdout)["error"]["message"]
+
+
+def run_into(command: str) -> subprocess.CompletedProcess[str]:
+    """What a shell makes of a command whose streams lead nowhere."""
+    return subprocess.run(
+        ["bash", "-c", command.replace("kontext", f"{sys.executable} -m kontext_cli.main") + '; echo "code $?" >&3'],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"AWS_EC2_METADATA_DISABLED": "true", "KONTEXT_HOME": "/nowhere", "PATH": os.environ["PATH"]},
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+@pytest.mark.parametrize(
+    ("streams", "code", "heard"),
+    [
+        pytest.param(">/dev/full", 2, "kontext: No space left on device", id="a full disk"),
+        pytest.param(">&-", 0, "", id="no output at all"),
+    ],
+)
+def test_an_output_that_takes_nothing_is_one_line_at_most(streams: str, code: int, heard: str) -> None:
+    answer = run_into(f"exec 3>&1; kontext --help {streams}")
+
+    assert answer.stdout == f"code {code}\n"
+    assert answer.stderr.strip() == heard
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+@pytest.mark.parametrize("errors", ["2>/dev/full", "2>&-"])
+def test_an_error_that_nobody_can_be_told_in_words_is_still_told_to_programs(errors: str) -> None:
+    answer = run_into(f"exec 3>&2; kontext drop no.png no.png --json {errors}")
+
+    assert "no.png is not a file" in json.loads(answer.stdout)["error"]["message"]
+    assert answer.stderr == "code 2\n"
+
+
+class Closed(io.StringIO):
+    """A stream that nobody reads any more."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_a_command_goes_on_without_words_when_nobody_reads_its_errors() -> None:
+    console = terminal(stderr=True)
+    console.file = Closed()
+
+    for _ in range(2):
+        console.print("dropped")
+
+    assert console.quiet
+
+
+def test_a_command_ends_when_nobody_reads_its_output() -> None:
+    console = terminal()
+    console.file = Closed()
+
+    with pytest.raises(Unread):
+        console.print("a pair")
+
+
+def test_text_that_a_terminal_cannot_show_is_no_stack_trace(kontext: Kontext) -> None:
+    answer = kontext("drop", "Kätzchen.png", "no.png", "--json", PYTHONIOENCODING="ascii", PYTHONUTF8="1")
+
+    assert answer.returncode == 2
+    assert json.loads(answer.stdout)["error"]["message"] == "Kätzchen.png is not a file."
+
+
+@pytest.mark.parametrize(
+    ("name", "pasted"),
+    [
+        pytest.param("cat", ["kontext", "fetch", "--stack", "shop", "cat"], id="plain"),
+        pytest.param("my cat's", ["kontext", "fetch", "--stack", "shop", "my cat's"], id="with a space"),
+        pytest.param("-x", ["kontext", "fetch", "--stack", "shop", "--", "-x"], id="like an option"),
+    ],
+)
+def test_a_command_that_is_told_can_be_pasted(monkeypatch: pytest.MonkeyPatch, name: str, pasted: list[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["kontext"])
+
+    assert shlex.split(command("fetch", "--stack", "shop", name=name)) == pasted
