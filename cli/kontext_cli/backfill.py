@@ -16,12 +16,13 @@ from rich.progress import Progress as Bar
 from kontext.inputs import Limits
 from kontext_cli import sources, target
 from kontext_cli.console import print_json, terminal
+from kontext_cli.errors import CANNOT, INTERRUPTED, UNFINISHED, UNREAD, Unfinished, Unread, explain
 from kontext_cli.plan import Plan
 from kontext_cli.resources import description, parameters
+from kontext_cli.sources import Wrong
 from kontext_cli.target import Target
 
 WRONG = 1
-INTERRUPTED = 130
 SHOWN = 20
 
 
@@ -37,28 +38,51 @@ def carry_out(chosen: Target, source: Path, under: str, *, upload: bool, as_json
     plan = Plan(chosen, sources.read(source, under, limits), settings)
     console = terminal(stderr=as_json)
     _show(console, source, chosen.name, plan)
-    uploaded, interrupted = _upload(console, plan) if upload else (0, False)
-    _end(console, plan, uploaded, upload=upload, interrupted=interrupted)
-    if as_json:
-        print_json({"stack": chosen.name, "source": str(source), **_summary(plan, uploaded, interrupted)})
-    if interrupted:
-        return INTERRUPTED
-    return WRONG if plan.wrong else 0
+    wrong = list(plan.wrong)
+    stopped = _upload(console, plan) if upload else None
+    said = _stopped(plan, stopped) if stopped else _done(plan, upload=upload)
+    # Who has stopped reading can still be told where errors go.
+    console = terminal(stderr=True) if isinstance(stopped, Unread) else console
+    summary = {"stack": chosen.name, "source": str(source), **_summary(plan, stopped)}
+    try:
+        _list_wrong(console, "went wrong on the way", [one for one in plan.wrong if one not in wrong])
+        console.print(escape(said), soft_wrap=True)
+        if stopped and _exit_code(plan, stopped) is None:
+            raise stopped
+        if as_json:
+            print_json(summary)
+    except OSError as full:
+        if not (plan.uploaded or plan.at):
+            raise
+        raise Unfinished(f"{explain(full)}. {said}", summary) from full
+    return _exit_code(plan, stopped) or 0
 
 
-def _upload(console: Console, plan: Plan) -> tuple[int, bool]:
-    """How many pairs were uploaded, and whether somebody stopped it."""
-    uploaded = 0
+def _upload(console: Console, plan: Plan) -> BaseException | None:
+    """Upload all pairs, or as many as can be until something stops it; returns what did."""
     columns = (TextColumn("uploading"), BarColumn(), MofNCompleteColumn(), TextColumn("pairs"), TimeRemainingColumn())
-    with Bar(*columns, console=console, disable=not plan.todo) as bar:
-        task = bar.add_task("", total=len(plan.todo))
-        try:
+    try:
+        with Bar(*columns, console=console, disable=not plan.todo) as bar:
+            task = bar.add_task("", total=len(plan.todo))
             for _ in plan.upload():
-                uploaded += 1
                 bar.advance(task)
-        except KeyboardInterrupt:
-            return uploaded, True
-    return uploaded, False
+    except (KeyboardInterrupt, Exception) as problem:  # noqa: BLE001  what is paid is said first
+        return problem
+    return None
+
+
+def _exit_code(plan: Plan, stopped: BaseException | None) -> int | None:
+    """The exit code; None if a bug of ours has stopped it."""
+    match stopped:
+        case None:
+            return WRONG if plan.wrong else 0
+        case KeyboardInterrupt():
+            return INTERRUPTED
+        case Unread():
+            return UNREAD
+    if explain(stopped) is None:
+        return None
+    return UNFINISHED if plan.uploaded or plan.pieces_there else CANNOT
 
 
 def _show(console: Console, source: Path, stack: str, plan: Plan) -> None:
@@ -73,15 +97,22 @@ def _show(console: Console, source: Path, stack: str, plan: Plan) -> None:
         _list(say, [job.pair.where for job in plan.jobs if job.kind == "changed"])
     if plan.without_prompt:
         say(f"  {plan.without_prompt} without a prompt: the stack's is used (“{escape(plan.default_prompt)}”)")
-    if plan.wrong:
-        say(f"  [red]{len(plan.wrong)} wrong, left out:[/]")
-        _list(say, [f"{one.where}: {one.why}" for one in plan.wrong])
+    _list_wrong(console, "wrong, left out", plan.wrong)
     if plan.ignored:
         say(f"  {_count(len(plan.ignored), 'file')} outside the drop convention, left out:")
         _list(say, plan.ignored)
     if plan.todo:
         say(f"  price: USD {plan.price:.2f} ({_count(len(plan.todo), 'picture')} at USD {plan.money.price:g})")
         say(f"  time:  {_time(plan)}")
+
+
+def _list_wrong(console: Console, what: str, wrong: list[Wrong]) -> None:
+    def say(text: str) -> None:
+        console.print(text, soft_wrap=True)
+
+    if wrong:
+        say(f"  [red]{len(wrong)} {what}:[/]")
+        _list(say, [f"{one.where}: {one.why}" for one in wrong])
 
 
 def _count(number: int, what: str) -> str:
@@ -112,19 +143,32 @@ def _duration(seconds: float) -> str:
     return f"{max(1, seconds):.0f} seconds"
 
 
-def _end(console: Console, plan: Plan, uploaded: int, *, upload: bool, interrupted: bool) -> None:
-    if interrupted:
-        said = f"Stopped after {uploaded} of {len(plan.todo)} pairs. The same command goes on from there."
-    elif not plan.todo:
-        said = "There is nothing to upload."
-    elif upload:
-        said = f"{_count(uploaded, 'pair')} uploaded: `kontext status` shows what becomes of them."
-    else:
-        said = "Nothing has been uploaded: --upload does it."
-    console.print(said, soft_wrap=True)
+def _done(plan: Plan, *, upload: bool) -> str:
+    if not plan.todo:
+        return "There is nothing to upload."
+    if upload:
+        return f"{_count(len(plan.uploaded), 'pair')} uploaded: `kontext status` shows what becomes of them."
+    return "Nothing has been uploaded: --upload does it."
 
 
-def _summary(plan: Plan, uploaded: int, interrupted: bool) -> dict[str, Any]:
+def _stopped(plan: Plan, stopped: BaseException) -> str:
+    """Where it has stopped, why, what is or may be paid, and how to go on."""
+    why, price = explain(stopped), plan.money.price
+    said = [f"Stopped after {len(plan.uploaded)} of {len(plan.todo)} pairs{f': {why}' if why else '.'}"]
+    if plan.uploaded:
+        said.append(f"They go on by themselves, and are, or will be, paid: USD {len(plan.uploaded) * price:.2f}.")
+    if plan.at:
+        there = f"{len(plan.pieces_there)} of {_count(len(plan.at.pieces), 'part')}"
+        next_one = plan.at.pieces[min(len(plan.pieces_there), len(plan.at.pieces) - 1)].name
+        said.append(
+            f"Of {plan.at.pair.prefix} {there} are there, and perhaps {next_one}; once all are, it is paid, too "
+            f"(USD {price:g})."
+        )
+    said.append("The same command goes on from there; `kontext status` shows what becomes of them.")
+    return " ".join(said)
+
+
+def _summary(plan: Plan, stopped: BaseException | None) -> dict[str, Any]:
     def named(kind: str) -> list[str]:
         return [job.pair.prefix for job in plan.jobs if job.kind == kind]
 
@@ -136,6 +180,7 @@ def _summary(plan: Plan, uploaded: int, interrupted: bool) -> dict[str, Any]:
         "ignored": plan.ignored,
         "price_usd": round(plan.price, 6),
         "seconds": plan.money.seconds(len(plan.todo), time.time()),
-        "uploaded": uploaded,
-        "interrupted": interrupted,
+        "uploaded": len(plan.uploaded),
+        "interrupted": isinstance(stopped, KeyboardInterrupt),
+        "error": {"message": explain(stopped)} if stopped and explain(stopped) else None,
     }

@@ -22,6 +22,7 @@ from kontext_cli.dropping import Desk, Drop, prepare
 from kontext_cli.errors import RENDER_FAILED, CommandError
 from kontext_cli.journey import Journey, Step
 from kontext_cli.records import Render
+from kontext_cli.saving import Destination
 from kontext_cli.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target
 from kontext_local import project, stack
@@ -59,14 +60,14 @@ class Travelling:
         return ended and self.event is not None
 
 
-def run(inference: float, picture: Path) -> int:
+def run(inference: float, picture: str) -> int:
     """Show the whole way of each pair, and leave a contact sheet at `picture`; returns the exit code."""
-    with progress(stderr=False) as shown:
+    with Destination(picture, "kontext-demo") as destination, progress(stderr=False) as shown:
         shown.line("[bold]kontext-drop[/]: two pairs of photographs through the whole stack, on this machine\n")
         with stack.using(
             project.home(), stack.Options(emulator={"inference": inference}, keep=False), shown.step
         ) as running:
-            code = _show(shown, _target(running), picture, inference)
+            code = _show(shown, _target(running), destination, inference)
             shown.line(f"\n{escape(invitation(sys.argv[0], runs=running.keep))}")
             shown.spin("stopping the local cloud")
     return code
@@ -87,7 +88,7 @@ def _target(running: stack.LocalStack) -> Target:
     return Target(LOCAL, running.outputs, running.client)
 
 
-def _show(shown: Progress, target: Target, picture: Path, inference: float) -> int:
+def _show(shown: Progress, target: Target, destination: Destination, inference: float) -> int:
     desk = Desk(target)
     shown.step("the stack is up; a queue subscribes to its topic, as an app's backend would")
     with Subscriber(target) as subscriber:
@@ -96,8 +97,8 @@ def _show(shown: Progress, target: Target, picture: Path, inference: float) -> i
         _watch(shown, pairs, subscriber, inference + PATIENCE_SECONDS)
     _show_event(shown, pairs[0])
     if all(pair.render and pair.render.status == "DELIVERED" for pair in pairs):
-        _draw(desk, pairs, picture)
-        shown.line(f"\n[bold]{escape(str(picture.absolute()))}[/] shows each pair beside its result.")
+        picture = _draw(desk, pairs, destination)
+        shown.line(f"\n[bold]{escape(str(picture))}[/] shows each pair beside its result.")
         return 0
     return RENDER_FAILED
 
@@ -156,10 +157,11 @@ def _show_event(shown: Progress, pair: Travelling) -> None:
     shown.console.print_json(json.dumps(pair.event), indent=2)
 
 
-def _draw(desk: Desk, pairs: list[Travelling], picture: Path) -> None:
+def _draw(desk: Desk, pairs: list[Travelling], destination: Destination) -> Path:
     with _folder() as folder:
         rows = [_row(desk, pair, folder) for pair in pairs]
-        sheet.draw(rows, picture, "kontext-drop", "made by the emulator of the Segmind API, on this machine")
+        note = "made by the emulator of the Segmind API, on this machine"
+        return destination.save(".png", lambda file: sheet.draw(rows, file, "kontext-drop", note))
 
 
 @contextmanager
@@ -172,7 +174,8 @@ def _row(desk: Desk, pair: Travelling, folder: Path) -> sheet.Row:
     result = pair.render.result if pair.render else None
     key = str((result or {})["key"])
     file = folder / key.replace("/", "-")
-    desk.fetch(key, file)
+    with file.open("wb") as opened:
+        desk.fetch(key, opened)
     return sheet.Row(pair.drop.first, pair.drop.second, file, pair.drop.parameters["prompt"], _facts(pair, file))
 
 

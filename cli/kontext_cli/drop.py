@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from kontext_cli import target
-from kontext_cli.console import Progress, print_json, progress
-from kontext_cli.dropping import Desk, Drop, Outcome, free_path, prepare
-from kontext_cli.errors import RENDER_FAILED, CommandError
+from kontext_cli.console import Progress, command, print_json, progress
+from kontext_cli.dropping import Desk, Drop, Errand, Outcome, prepare
+from kontext_cli.errors import INTERRUPTED, RENDER_FAILED, UNFINISHED, CommandError, Unfinished, explain
 from kontext_cli.records import Render, parked
+from kontext_cli.saving import Destination
+from kontext_cli.target import Target
+from kontext_cli.upload import Refused
 
 
 def run(
@@ -20,32 +27,153 @@ def run(
     stack: str | None,
     wait: bool,
     seconds: float,
-    save_as: Path | None,
+    save_as: str | None,
     as_json: bool,
 ) -> int:
     """Drop, wait if asked to, save the result; returns the exit code."""
+    if save_as is not None and not wait:
+        raise CommandError("With --no-wait nothing is saved: leave --output out, or wait.")
     drop = prepare(*images, name, parameters)
-    desk = Desk(target.find(stack))
+    # The place is tried before anything is paid.
+    with Destination(save_as, drop.name, images) if wait else nullcontext() as destination:
+        return carry_out(target.find(stack), drop, destination, seconds, as_json=as_json)
+
+
+def carry_out(chosen: Target, drop: Drop, destination: Destination | None, seconds: float, *, as_json: bool) -> int:
+    """The same, for a stack that is found, and a place that has been tried; without one nothing is waited for."""
     with progress() as shown:
-        outcome = desk.delivered_before(drop) or _drop(desk, drop, shown, seconds if wait else 0)
-        file = _save(desk, drop, outcome, save_as)
-        _tell(shown, drop, outcome, file)
+        trip = Trip(chosen, drop, shown)
+        trip.go(destination, seconds)
     if as_json:
-        print_json(_summary(drop, outcome, file))
-    return RENDER_FAILED if outcome and outcome.error else 0
+        trip.print_summary()
+    return RENDER_FAILED if trip.outcome and trip.outcome.error else 0
 
 
-def _drop(desk: Desk, drop: Drop, shown: Progress, seconds: float) -> Outcome | None:
-    before = desk.answers(drop)
-    desk.put(drop)
-    shown.step(f"dropped {drop.first.name} and {drop.second.name} as {drop.prefix}")
-    if not seconds:
-        return None
-    for seen in desk.follow(drop, before, seconds):
-        if isinstance(seen, Outcome):
-            return seen
-        shown.waiting(words(seen))
-    raise CommandError(f"No result after {seconds:.0f} s; the pair is not lost: `kontext status {drop.name}` shows it.")
+class Trip:
+    """One drop from the first object to the saved picture; wherever it ends, it says what is paid."""
+
+    def __init__(self, chosen: Target, drop: Drop, shown: Progress) -> None:
+        self.stack = chosen.name
+        self.drop = drop
+        self.shown = shown
+        self.desk = Desk(chosen)
+        self.errand: Errand | None = None
+        self.outcome: Outcome | None = None
+        self.file: Path | None = None
+
+    def go(self, destination: Destination | None, seconds: float) -> None:
+        """Drop and fetch. Raises Unfinished, saying what is paid, if that ends early."""
+        try:
+            self._go(destination, seconds)
+        except KeyboardInterrupt as pressed:
+            raise self._unfinished("Interrupted.", INTERRUPTED) from pressed
+        except Exception as broken:
+            why = explain(broken)
+            if why is None:  # a bug of ours, which is shown; but not without the words
+                self.shown.step(self.what_is_paid())
+                raise
+            if isinstance(broken, Refused):
+                why = broken.priced(self.desk.price)
+            if self._has_begun or _may_have_arrived(broken):
+                raise self._unfinished(why if why.endswith(".") else f"{why}.") from broken
+            raise CommandError(f"Nothing has been dropped: {why}") from broken
+
+    def _go(self, destination: Destination | None, seconds: float) -> None:
+        before = self.desk.answers(self.drop)
+        self.errand = self.desk.errand(self.drop)
+        self.errand.upload()
+        self._tell_upload()
+        if destination is None:
+            self.shown.step(f"`{self._hint('status')}` shows what becomes of it")
+            return
+        self.outcome = self._wait(self.errand, before, seconds)
+        self._tell_outcome(self.outcome)
+        if key := self.outcome.key:
+            self.file = destination.save(Path(key).suffix, lambda file: self.desk.fetch(key, file))
+            self.shown.step(f"saved as {self.file}")
+
+    @property
+    def _has_begun(self) -> bool:
+        return bool(self.errand and (self.errand.uploaded or not self.errand.pieces))
+
+    def _tell_upload(self) -> None:
+        images = f"{self.drop.first.name} and {self.drop.second.name}"
+        if self.errand and self.errand.pieces:
+            self.shown.step(f"dropped {images} as {self.drop.prefix}")
+        else:
+            self.shown.step(f"{images} are there as {self.drop.prefix} with this content: nothing more is paid")
+
+    def _wait(self, errand: Errand, before: dict[str, str], seconds: float) -> Outcome:
+        for seen in self.desk.follow(errand, before, seconds):
+            if isinstance(seen, Outcome):
+                return seen
+            self.shown.waiting(words(seen))
+        raise CommandError(f"No result after {seconds:.0f} s.")
+
+    def _tell_outcome(self, outcome: Outcome) -> None:
+        if outcome.error:
+            self.shown.step(f"FAILED ({outcome.error.get('code', 'unknown')}): {outcome.error.get('message', '')}")
+            self.shown.step(f"charged: {outcome.error.get('charged', 'unknown')}. {outcome.error.get('remedy', '')}")
+        else:
+            self.shown.step(f"result: {outcome.key}")
+
+    def _unfinished(self, why: str, exit_code: int = UNFINISHED) -> Unfinished:
+        return Unfinished(f"{why} {self.what_is_paid()}", self.summary(), exit_code)
+
+    def what_is_paid(self) -> str:
+        """Where the drop has got to, what of it is or may be paid, and how to go on."""
+        errand = self.errand
+        if errand is None:
+            return "Nothing has been dropped."
+        price = f"USD {self.desk.price:g}"
+        if self.outcome and self.outcome.key:
+            lies = f"The picture is paid; it was delivered as s3://{self.desk.outputs}/{self.outcome.key}"
+            return f"{lies}: `{self._hint('fetch')}` saves it."
+        if self.outcome:
+            return f"{self.drop.prefix} has ended without a picture, as said above."
+        if len(errand.uploaded) == len(errand.pieces):
+            goes_on = (
+                f"{self.drop.prefix} is dropped and goes on by itself: its picture is, or will be, paid ({price})."
+            )
+            return f"{goes_on} `{self._hint('status')}` follows it, `{self._hint('fetch')}` saves the picture then."
+        there = f"{len(errand.uploaded)} of {len(errand.pieces)} parts are dropped as {self.drop.prefix}"
+        perhaps = f"and perhaps {errand.pieces[len(errand.uploaded)].name}"
+        return (
+            f"{there}, {perhaps}. The picture is paid ({price}) once all are there. The same command goes on from "
+            f"here with {shlex.quote(f'--name={self.drop.name}')}; `{self._hint('status')}` shows what is there."
+        )
+
+    def _hint(self, what: str) -> str:
+        return command(what, "--stack", self.stack, name=self.drop.name)
+
+    def print_summary(self) -> None:
+        """Print how it stands, for programs. Raises Unfinished, saying what is paid, if that cannot be done."""
+        try:
+            print_json(self.summary())
+        except OSError as full:
+            raise self._unfinished(f"{explain(full)}.") from full
+
+    def summary(self) -> dict[str, Any]:
+        """How it stands, for `--json`."""
+        outcome = self.outcome
+        render = outcome.render if outcome else None
+        found = {"bucket": self.desk.outputs, "key": outcome.key} if outcome and outcome.key else None
+        return {
+            "name": self.drop.name,
+            "prefix": self.drop.prefix,
+            "status": self._status(),
+            "render_id": render.render_id if render else None,
+            "request_id": render.request_id if render else None,
+            "result": found and {**found, "file": str(self.file) if self.file else None},
+            "error": outcome.error if outcome else None,
+        }
+
+    def _status(self) -> str:
+        if self.outcome is None:
+            return "DROPPED" if self._has_begun else "NOT_DROPPED"
+        if self.outcome.key:
+            return "DELIVERED"
+        return "UNCERTAIN" if self.outcome.render and self.outcome.render.status == "UNCERTAIN" else "FAILED"
 
 
 def words(render: Render | None) -> str:
@@ -57,41 +185,8 @@ def words(render: Render | None) -> str:
     return render.status
 
 
-def _save(desk: Desk, drop: Drop, outcome: Outcome | None, save_as: Path | None) -> Path | None:
-    if outcome is None or outcome.key is None:
-        return None
-    file = save_as or free_path(drop.name, Path(outcome.key).suffix)
-    desk.fetch(outcome.key, file)
-    return file.absolute()
-
-
-def _tell(shown: Progress, drop: Drop, outcome: Outcome | None, file: Path | None) -> None:
-    if outcome is None:
-        shown.step(f"`kontext status {drop.name}` shows what becomes of it")
-    elif outcome.error:
-        shown.step(f"FAILED ({outcome.error.get('code', 'unknown')}): {outcome.error.get('message', '')}")
-        shown.step(f"charged: {outcome.error.get('charged', 'unknown')}. {outcome.error.get('remedy', '')}")
-    else:
-        shown.step(f"result: {outcome.key}")
-        shown.step(f"saved as {file}")
-
-
-def _summary(drop: Drop, outcome: Outcome | None, file: Path | None) -> dict[str, Any]:
-    render = outcome.render if outcome else None
-    return {
-        "name": drop.name,
-        "prefix": drop.prefix,
-        "status": _status(outcome),
-        "render_id": render.render_id if render else None,
-        "request_id": render.request_id if render else None,
-        "result": {"key": outcome.key, "file": str(file)} if outcome and outcome.key else None,
-        "error": outcome.error if outcome else None,
-    }
-
-
-def _status(outcome: Outcome | None) -> str:
-    if outcome is None:
-        return "DROPPED"
-    if outcome.key:
-        return "DELIVERED"
-    return "UNCERTAIN" if outcome.render and outcome.render.status == "UNCERTAIN" else "FAILED"
+def _may_have_arrived(broken: Exception) -> bool:
+    """Whether an upload that failed may have had its effect all the same."""
+    if isinstance(broken, ClientError):
+        return bool(broken.response["ResponseMetadata"]["HTTPStatusCode"] >= 500)
+    return isinstance(broken, BotoCoreError)

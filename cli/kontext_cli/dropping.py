@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import mimetypes
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from botocore.exceptions import ClientError
+
+from kontext import request
 from kontext.errors import BadDrop
-from kontext.request import parse_request
 from kontext_cli.errors import CommandError
 from kontext_cli.records import Records, Render
+from kontext_cli.resources import description, parameters
 from kontext_cli.target import Target
+from kontext_cli.upload import GIVE_ANOTHER_NAME, Bucket, Piece, Planned, Refused, check
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
 LOOK_SECONDS = 0.5
 RESULTS = ("result.png", "result.jpg")
 ERROR = "error.json"
+TOLD_SECONDS = 60.0
+"""After this long the stack has noted what was dropped, if it was told."""
 NAME_BYTES = 900
 """Of a drop's name: with what is appended to it, a key of S3 has at most 1024."""
 
@@ -41,17 +45,20 @@ class Drop:
         """The pair's prefix in both buckets."""
         return f"{self.name}/"
 
-    def objects(self) -> Iterator[tuple[str, bytes, str]]:
-        """Key, body and content type of each object, in the order to upload them.
+    @property
+    def pair(self) -> Planned:
+        """The pair with its objects, in the order to upload them.
 
         The request goes first, so that the pair never waits for it; in the images' metadata a prompt
         could hold nothing beyond ASCII.
         """
-        if self.parameters:
-            yield f"{self.prefix}request.json", request_body(self.parameters), "application/json"
-        for slot, image in enumerate((self.first, self.second), 1):
-            kind = mimetypes.guess_type(image.name)[0] or "application/octet-stream"
-            yield f"{self.prefix}{slot}{image.suffix.lower()}", image.read_bytes(), kind
+        made = (Piece(f"{self.prefix}request.json", "request", made=request_body(self.parameters)),)
+        images = (
+            Piece(f"{self.prefix}1{self.first.suffix.lower()}", "1", self.first),
+            Piece(f"{self.prefix}2{self.second.suffix.lower()}", "2", self.second),
+        )
+        pieces = (*made, *images) if self.parameters else images
+        return Planned(self.prefix, self.prefix, pieces, self.parameters, is_whole=True)
 
 
 @dataclass(frozen=True)
@@ -63,11 +70,13 @@ class Outcome:
     error: dict[str, Any] | None = None
 
 
-def prepare(first: Path, second: Path, name: str | None, parameters: dict[str, Any]) -> Drop:
+def prepare(
+    first: Path, second: Path, name: str | None, parameters: dict[str, Any], *, mark: str | None = None
+) -> Drop:
     """A drop that has been checked as far as that is possible from here.
 
-    Raises CommandError for files that are not there or not images by name, BadDrop for parameters that are
-    not allowed.
+    Without a name it gets one that ends with `mark`, or with one of its own. Raises CommandError for files that are
+    not there or not images by name, BadDrop for parameters that are not allowed.
     """
     for image in (first, second):
         if not image.is_file():
@@ -75,10 +84,10 @@ def prepare(first: Path, second: Path, name: str | None, parameters: dict[str, A
         if image.suffix.lower() not in EXTENSIONS:
             raise CommandError(f"{image} is not named like a picture: {', '.join(EXTENSIONS)} are known.")
     given = {key: value for key, value in parameters.items() if value is not None}
-    chosen = checked_name(_unique_name(first, second) if name is None else name)
+    chosen = checked_name(_unique_name(first, second, mark) if name is None else name)
     if chosen is None:
         raise CommandError("The name of a drop must not be empty.")
-    return Drop(chosen, first, second, parse_request(json.dumps(given).encode()) if given else {})
+    return Drop(chosen, first, second, request.parse_request(json.dumps(given).encode()) if given else {})
 
 
 def request_body(parameters: dict[str, Any]) -> bytes:
@@ -99,52 +108,83 @@ def checked_name(given: Any) -> str | None:
     return name or None
 
 
-def _unique_name(first: Path, second: Path) -> str:
+def _unique_name(first: Path, second: Path, mark: str | None) -> str:
     stems = (re.sub(r"[^\w.]+", "-", image.stem).strip("-")[:40] for image in (first, second))
-    return "-".join((*stems, secrets.token_hex(3)))
+    return "-".join((*stems, mark or secrets.token_hex(3)))
+
+
+class Errand:
+    """A drop that may be uploaded: `pieces` are what has to be, none if its render stands or is on its way already."""
+
+    def __init__(self, drop: Drop, bucket: Bucket, pieces: tuple[Piece, ...]) -> None:
+        self.drop = drop
+        self.bucket = bucket
+        self.pieces = pieces
+        self.uploaded: list[Piece] = []
+
+    def upload(self) -> None:
+        """Upload the pieces; `uploaded` are those that are there for sure. Raises what `Bucket.upload` raises."""
+        for piece in self.bucket.upload(self.pieces):
+            self.uploaded.append(piece)
+
+    def is_of(self, render: Render) -> bool:
+        """Whether a render is of the very content that the drop has."""
+        one, two = (self.bucket.etag(self.drop.prefix, slot) for slot in "12")
+        asked = request.merge(self.drop.parameters)
+        same_images = request.render_id(self.drop.prefix, one, two, render.parameters) == render.render_id
+        return same_images and asked.items() <= render.parameters.items()
 
 
 class Desk:
     """Where pairs are dropped and results are picked up: the two buckets and the table of one stack."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, clock: Callable[[], float] = time.time) -> None:
+        self.target = target
+        self.clock = clock
         self.records = Records(target)
         self._s3 = target.client("s3")
-        self._inputs, self._outputs = target.output("InputBucket"), target.output("OutputBucket")
+        self.outputs = target.output("OutputBucket")
+        self.price = 0.0
+        """USD for a picture, as of the last `errand`."""
+
+    def errand(self, drop: Drop) -> Errand:
+        """See what is to be uploaded. Raises Refused if that would pay for more than one picture."""
+        settings = parameters(description(self.target))
+        self.price = float(settings["PricePerRender"])
+        bucket, pair = Bucket(self.target), drop.pair
+        bucket.look([pair])
+        errand = Errand(drop, bucket, check(bucket, pair, settings["DefaultPrompt"]).pieces)
+        if not errand.pieces and not self._is_under_way(errand):
+            if any(bucket.lacks(piece) for piece in pair.pieces):
+                raise Refused(f"what was dropped as {drop.prefix} is not in the bucket any more", GIVE_ANOTHER_NAME)
+            # One of its objects again is one more try for all.
+            errand.pieces = pair.pieces[-1:]
+        return errand
+
+    def _is_under_way(self, errand: Errand) -> bool:
+        """Whether a drop that is in the bucket has its picture, or will have it without another upload."""
+        render = self._render(errand.drop)
+        if render and errand.is_of(render):
+            return render.status != "FAILED"
+        if render and render.status == "FAILED" and errand.bucket.is_told_of(errand.drop.pair):
+            return False  # it was rejected before it became a render of its content
+        return self.clock() - errand.bucket.changed_at(errand.drop.prefix) < TOLD_SECONDS
 
     def put(self, drop: Drop) -> None:
-        """Upload the drop's objects."""
-        for key, body, kind in drop.objects():
-            self._s3.put_object(Bucket=self._inputs, Key=key, Body=body, ContentType=kind)
-
-    def delivered_before(self, drop: Drop) -> Outcome | None:
-        """The outcome of exactly this drop if it has been delivered already: nothing would happen again."""
-        render = self._render(drop)
-        if render is None or render.status != "DELIVERED" or not self._has_all(drop):
-            return None
-        keys = [key for key in self.answers(drop) if not key.endswith(ERROR)]
-        return Outcome(render, keys[0]) if keys else None
+        """Upload what is to be uploaded of a drop."""
+        self.errand(drop).upload()
 
     def _render(self, drop: Drop) -> Render | None:
         pair = self.records.pair(drop.prefix)
         return next(iter(pair.renders), None) if pair else None
 
-    def _has_all(self, drop: Drop) -> bool:
-        """Whether the input bucket holds these very bytes; an ETag is the MD5 of a plain upload."""
-        there = {item["Key"]: item["ETag"].strip('"') for item in self._list(self._inputs, drop.prefix)}
-        wanted = {key: hashlib.md5(body, usedforsecurity=False).hexdigest() for key, body, _ in drop.objects()}
-        return there == wanted
-
     def answers(self, drop: Drop) -> dict[str, str]:
         """The result and error objects of the drop: key to a mark that changes when it is replaced."""
         keys = {drop.prefix + name for name in (*RESULTS, ERROR)}
-        found = self._list(self._outputs, drop.prefix)
+        found = self._s3.list_objects_v2(Bucket=self.outputs, Prefix=drop.prefix, Delimiter="/").get("Contents", ())
         return {item["Key"]: f"{item['ETag']} {item['LastModified']}" for item in found if item["Key"] in keys}
 
-    def _list(self, bucket: str, prefix: str) -> list[Any]:
-        return list(self._s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", ()))
-
-    def follow(self, drop: Drop, before: dict[str, str], seconds: float) -> Iterator[Render | Outcome | None]:
+    def follow(self, errand: Errand, before: dict[str, str], seconds: float) -> Iterator[Render | Outcome | None]:
         """Look until the drop has ended.
 
         Yields the render as it stands (None while there is none), and the Outcome at last.
@@ -153,37 +193,41 @@ class Desk:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             # The bucket first: what the record then says is at least as new.
-            new = {key for key, mark in self.answers(drop).items() if before.get(key) != mark}
-            render = self._render(drop)
-            if outcome := self._outcome(drop, new, render):
+            new = {key for key, mark in self.answers(errand.drop).items() if before.get(key) != mark}
+            render = self._render(errand.drop)
+            if outcome := self._outcome(errand, new, render):
                 yield outcome
                 return
             yield render
             time.sleep(LOOK_SECONDS)
 
-    def _outcome(self, drop: Drop, new: set[str], render: Render | None) -> Outcome | None:
+    def _outcome(self, errand: Errand, new: set[str], render: Render | None) -> Outcome | None:
         if results := [key for key in new if not key.endswith(ERROR)]:
             return Outcome(render, results[0])
         if new:
-            return Outcome(render, error=self._error(drop))
-        if render and render.status == "UNCERTAIN":
+            return Outcome(render, error=self._error(errand.drop))
+        if render is None or not errand.is_of(render):
+            return None
+        if render.status == "DELIVERED" and render.result:
+            return Outcome(render, str(render.result["key"]))
+        if render.status == "UNCERTAIN":
             return Outcome(render, error=render.error or {"message": "the answer to the request never came"})
         return None
 
     def _error(self, drop: Drop) -> dict[str, Any]:
-        body = self._s3.get_object(Bucket=self._outputs, Key=drop.prefix + ERROR)["Body"].read()
+        body = self._s3.get_object(Bucket=self.outputs, Key=drop.prefix + ERROR)["Body"].read()
         content = json.loads(body)
         error = content.get("error", content)
         return error if isinstance(error, dict) else {"message": str(error)}
 
-    def fetch(self, key: str, path: Path) -> None:
-        """Save an object of the output bucket as a file."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._s3.download_file(self._outputs, key, str(path))
-
-
-def free_path(name: str, suffix: str) -> Path:
-    """A file in the current folder that does not exist yet, named after a drop."""
-    stem = name.replace("/", "-")
-    candidates = (Path(f"{stem}{number}{suffix}") for number in ("", *(f"-{n}" for n in range(2, 10_000))))
-    return next(path for path in candidates if not path.exists())
+    def fetch(self, key: str, file: BinaryIO) -> None:
+        """Write an object of the output bucket into a file. Raises CommandError if it is not there."""
+        try:
+            self._s3.download_fileobj(self.outputs, key, file)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+                raise
+            raise CommandError(
+                f"{key} is not in the output bucket any more: for 7 days after the render `kontext redeliver` "
+                "copies it again, and pays nothing."
+            ) from error

@@ -31,6 +31,16 @@ Stack = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Where the picture is saved: a file, which is replaced, or a folder, where none is. Tried before anything "
+        "is dropped. Default: the current folder.",
+    ),
+]
 Inference = Annotated[
     float | None,
     typer.Option("--inference", min=0, metavar="SECONDS", help="How long the emulator works on a picture."),
@@ -123,9 +133,7 @@ def up(
 @app.command()
 def demo(
     inference: Inference = 15.0,
-    picture: Annotated[Path, typer.Option("--picture", help="Where the contact sheet goes.")] = Path(
-        "kontext-demo.png"
-    ),
+    picture: Annotated[str, typer.Option("--picture", help="Where the contact sheet goes.")] = "kontext-demo.png",
 ) -> None:
     """Watch two pairs of photographs go through the whole stack."""
     from kontext_cli import demo as command
@@ -145,11 +153,15 @@ def drop(
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same picture.")] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the result and save it.")] = True,
     timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="How long to wait.")] = 3900.0,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where the result is saved.")] = None,
+    output: Output = None,
     stack: Stack = None,
     json: Json = False,
 ) -> None:
-    """Drop a pair of photographs and fetch the picture that becomes of them."""
+    """Drop a pair of photographs and fetch the picture that becomes of them.
+
+    What the bucket has already is neither uploaded nor paid again; a pair of which more than one part has changed is
+    refused, for each part would be paid.
+    """
     from kontext_cli import drop as command
 
     parameters = {
@@ -170,6 +182,19 @@ def drop(
         as_json=json,
     )
     raise typer.Exit(code)
+
+
+@app.command()
+def fetch(
+    prefix: Annotated[str, typer.Argument(help="The pair.", show_default=False)],
+    output: Output = None,
+    stack: Stack = None,
+    json: Json = False,
+) -> None:
+    """Save the picture of a pair that was delivered; never pays."""
+    from kontext_cli import fetch as command
+
+    raise typer.Exit(command.run(prefix, output, stack=stack, as_json=json))
 
 
 @app.command()

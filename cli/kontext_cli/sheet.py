@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image, ImageDraw, ImageOps
 
@@ -27,7 +28,7 @@ class Row:
     facts: str
 
 
-def draw(rows: list[Row], path: Path, title: str, note: str) -> None:
+def draw(rows: list[Row], file: BinaryIO, title: str, note: str) -> None:
     """Write the sheet as a PNG."""
     sheet = Image.new("RGB", (WIDTH, HEADER + ROW * len(rows) + MARGIN // 2), PAPER)
     pen = ImageDraw.Draw(sheet)
@@ -35,7 +36,7 @@ def draw(rows: list[Row], path: Path, title: str, note: str) -> None:
     pen.text((WIDTH - MARGIN, 70), note, QUIET, own_font(20), anchor="ra")
     for number, row in enumerate(rows):
         _draw_row(sheet, pen, row, HEADER + ROW * number)
-    sheet.save(path, "PNG", optimize=True)
+    sheet.save(file, "PNG", optimize=True)
 
 
 def _draw_row(sheet: Image.Image, pen: ImageDraw.ImageDraw, row: Row, top: int) -> None:

@@ -14,40 +14,13 @@ from kontext import images, pairs, request
 from kontext.errors import BadDrop
 from kontext.inputs import Limits
 from kontext_cli.dropping import checked_name, request_body
-from kontext_cli.errors import CommandError
+from kontext_cli.errors import CommandError, explain
+from kontext_cli.upload import Piece, Planned
 
 TUNABLE = ("prompt", "aspect_ratio", "output_format", "safety_tolerance", "seed")
 COLUMNS = ("name", "image_1", "image_2", *TUNABLE)
 ORDER = ("request", "prompt", "1", "2", None)
 """The images last, so that no pair is complete before what is asked of it is known."""
-
-
-@dataclass(frozen=True)
-class Piece:
-    """One object to drop, from a file or `made` here. Without a `slot` it is an image that a request names."""
-
-    key: str
-    slot: pairs.Slot | None
-    file: Path | None = None
-    made: bytes = b""
-
-    @property
-    def body(self) -> bytes:
-        """Its content."""
-        return self.file.read_bytes() if self.file else self.made
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A pair to drop: `where` it stands in the source, its pieces in the order to upload them, what it asks for,
-    the slots that must be `filled` already, and the keys that it names and that must be `there`."""
-
-    where: str
-    prefix: str
-    pieces: tuple[Piece, ...]
-    parameters: dict[str, Any]
-    filled: tuple[str, ...] = ()
-    there: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,7 +81,10 @@ def _cells(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     except UnicodeDecodeError as problem:
         raise CommandError(f"{path} is not UTF-8 text: save the table as “CSV UTF-8”.") from problem
     delimiter = max(",;\t", key=text.partition("\n")[0].count)  # spreadsheets write what their language has
-    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    except csv.Error as problem:
+        raise CommandError(f"{path} is no table (CSV): {problem}.") from problem
     columns = [_column(title) for title in (rows or [[]])[0]]
     wrong = [title for title in columns if title not in COLUMNS or columns.count(title) > 1]
     if wrong or not {"name", "image_1", "image_2"} <= set(columns):
@@ -138,7 +114,7 @@ def _row(where: str, cells: dict[str, str], folder: Path, under: str, limits: Li
             shots.append(_photograph(folder / image, prefix, slot, limits))
     parameters = request.parse_request(json.dumps(asked).encode()) if asked else {}
     made = [Piece(f"{prefix}request.json", "request", made=request_body(parameters))] if parameters else []
-    return Planned(where, prefix, (*made, *shots), parameters)
+    return Planned(where, prefix, (*made, *shots), parameters, is_whole=True)
 
 
 def _value(column: str, cell: str) -> Any:
@@ -190,8 +166,8 @@ class Folder:
         for prefix, pieces in found.items():
             try:
                 source.pairs.append(self._pair(prefix, pieces))
-            except (BadDrop, ValueError) as problem:
-                source.wrong.append(Wrong(prefix, str(problem)))
+            except (BadDrop, ValueError, OSError) as problem:
+                source.wrong.append(Wrong(prefix, explain(problem) or str(problem)))
         source.ignored.extend(sorted(set(self.files) - self.used))
         return source
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import io
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
 from kontext.errors import problem
@@ -54,6 +56,12 @@ def page_of(stack: Any, serve: Any, open_page: Open) -> Open:
 
 def prefixes(page: Page) -> list[str]:
     return page.locator(".pair h3").all_inner_texts()
+
+
+def coloured(colour: str) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (64, 48), colour).save(out, "PNG")
+    return out.getvalue()
 
 
 def drop_files(page: Page, photograph: bytes, *names: str, place: str = "body") -> None:
@@ -324,3 +332,68 @@ def _luminance(colour: str) -> float:
     parts = [int(part) / 255 for part in colour.removeprefix("rgb(").removesuffix(")").split(", ")]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def keep_photographs(page: Page, *photographs: bytes) -> None:
+    """Chooses a photograph for each place."""
+    for label, body in zip(("First photograph", "Second photograph"), photographs, strict=True):
+        file = {"name": "photograph.png", "mimeType": "image/png", "buffer": body}
+        page.get_by_label(label, exact=True).set_input_files(file)
+
+
+def test_a_name_that_is_taken_is_refused_beside_the_form_with_its_price(
+    page_of: Open, stack: Any, grey: bytes, said: list[str]
+) -> None:
+    stack.pair("summer/taj/", status="DELIVERED", prompt="Two women.")
+    before = stack.client("s3").list_object_versions(Bucket="dropped")["Versions"]
+    page = page_of()
+    keep_photographs(page, coloured("red"), coloured("blue"))
+    page.get_by_label("What should the picture show?").fill("Two men.")
+    page.get_by_label("Name").fill("summer/taj")
+
+    page.get_by_role("button", name="Render").click()
+
+    refusal = page.locator("#composer").get_by_role("alert")
+    expect(refusal).to_contain_text("Nothing was uploaded. summer/taj/ is there already, with other parts")
+    expect(refusal).to_contain_text("what is asked for and the first photograph and the second photograph")
+    expect(refusal).to_contain_text("3 pictures for USD 0.15. Give the pair another name (USD 0.05)")
+    expect(page.get_by_label("Name")).to_be_focused()
+    expect(page.locator(".slot.filled")).to_have_count(2)
+    assert stack.client("s3").list_object_versions(Bucket="dropped")["Versions"] == before
+    assert all("409" in line for line in said)
+    said.clear()
+
+    page.keyboard.type("summer/men")
+    page.get_by_role("button", name="Render").click()
+
+    expect(page.locator(".pair[data-status=DROPPED] h3")).to_have_text("summer/men/")
+    expect(refusal).to_be_hidden()
+
+
+def test_a_form_that_is_sent_twice_at_once_is_one_pair(page_of: Open, stack: Any) -> None:
+    page = page_of()
+    keep_photographs(page, coloured("red"), coloured("blue"))
+    page.get_by_label("What should the picture show?").fill("Once.")
+
+    page.evaluate("() => { for (let i = 0; i < 3; i += 1) document.getElementById('composer').requestSubmit(); }")
+
+    expect(page.locator(".pair[data-status=DROPPED]")).to_have_count(1)
+    expect(page.locator(".slot.filled")).to_have_count(0)
+    assert len(stack.client("s3").list_object_versions(Bucket="dropped")["Versions"]) == 3
+
+
+def test_a_form_that_is_sent_again_after_a_lost_answer_is_the_same_pair(
+    page_of: Open, stack: Any, said: list[str]
+) -> None:
+    page = page_of()
+    keep_photographs(page, coloured("red"), coloured("blue"))
+    page.route("**/api/drops", lambda route: (route.fetch(), route.abort()))
+    page.get_by_role("button", name="Render").click()
+    expect(page.get_by_role("alert").first).to_contain_text("The console does not answer")
+    page.unroute("**/api/drops")
+    said.clear()
+
+    page.get_by_role("button", name="Render").click()
+
+    expect(page.locator("#said")).to_contain_text("has just this already: nothing more is paid.")
+    assert len(stack.client("s3").list_object_versions(Bucket="dropped")["Versions"]) == 2

@@ -6,10 +6,13 @@ import io
 import json
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from PIL import Image
 
 from kontext_cli.webconsole.command import Served
@@ -197,7 +200,87 @@ def test_a_drop_becomes_objects_and_is_shown_at_once(ask: httpx.Client, stack: A
 
 
 def test_a_drop_takes_the_name_it_is_given(ask: httpx.Client) -> None:
-    assert drop(ask, body_of(grey(), grey(), name="/summer/taj/")).json() == {"prefix": "summer/taj/"}
+    assert drop(ask, body_of(grey(), grey(), name="/summer/taj/")).json()["prefix"] == "summer/taj/"
+
+
+def keys(stack: Any) -> list[str]:
+    return [item["Key"] for item in stack.client("s3").list_objects_v2(Bucket="dropped").get("Contents", ())]
+
+
+def versions(stack: Any) -> int:
+    return len(stack.client("s3").list_object_versions(Bucket="dropped").get("Versions", ()))
+
+
+def test_a_drop_whose_parts_would_each_be_paid_is_refused_with_the_price(ask: httpx.Client, stack: Any) -> None:
+    drop(ask, body_of(grey("red"), grey("blue"), name="taj", parameters={"prompt": "One."}))
+
+    answer = drop(ask, body_of(grey("blue"), grey("red"), name="taj", parameters={"prompt": "Two."}))
+
+    assert answer.status_code == 409
+    assert answer.json()["field"] == "name"
+    assert "Nothing was uploaded. taj/ is there already" in answer.json()["message"]
+    assert "3 pictures for USD 0.15. Give the pair another name (USD 0.05)" in answer.json()["message"]
+    assert versions(stack) == 3
+
+
+def test_one_part_of_a_pair_may_be_exchanged(ask: httpx.Client, stack: Any) -> None:
+    drop(ask, body_of(grey("red"), grey("blue"), name="taj"))
+
+    answer = drop(ask, body_of(grey("green"), grey("blue"), name="taj"))
+
+    assert answer.status_code == 201
+    assert versions(stack) == 3
+
+
+def test_the_same_drop_again_uploads_nothing(ask: httpx.Client, stack: Any) -> None:
+    body = body_of(grey("red"), grey("blue"), name="taj")
+    drop(ask, body)
+
+    answer = drop(ask, body)
+
+    assert answer.status_code == 200
+    assert answer.json() == {"prefix": "taj/", "message": "taj/ has just this already: nothing more is paid."}
+    assert versions(stack) == 2
+
+
+def test_two_clicks_at_once_are_one_pair(ask: httpx.Client, stack: Any) -> None:
+    body = body_of(grey("red"), grey("blue"), mark="abc123", parameters={"prompt": "Once."})
+
+    with ThreadPoolExecutor(4) as clicks:
+        answers = list(clicks.map(lambda _: drop(ask, body), range(4)))
+
+    assert {answer.json()["prefix"] for answer in answers} == {"a-b-abc123/"}
+    assert keys(stack) == [f"a-b-abc123/{name}" for name in ("1.png", "2.png", "request.json")]
+    assert versions(stack) == 3
+
+
+def test_an_upload_that_breaks_off_says_what_is_there_and_goes_on_under_its_name(stack: Any, serve: Any) -> None:
+    s3 = Breaking(stack.client("s3"), at=3)
+    target = replace(stack.target, client=lambda name: s3 if name == "s3" else stack.client(name))
+    with httpx.Client(base_url=serve(target).url, trust_env=False, verify=False) as ask:
+        body = body_of(grey("red"), grey("blue"), parameters={"prompt": "A cat."})
+
+        broken = drop(ask, body)
+        told = broken.json()
+        again = drop(ask, body_of(grey("red"), grey("blue"), parameters={"prompt": "A cat."}, name=told["name"]))
+
+    assert (broken.status_code, again.status_code) == (502, 201)
+    assert "2 of 3 parts of a-b-" in told["message"]
+    assert versions(stack) == 3
+
+
+class Breaking:
+    """An S3 client that loses its connection at one upload."""
+
+    def __init__(self, client: Any, at: int) -> None:
+        self.client, self.at = client, at
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "put_object":
+            self.at -= 1
+            if self.at == 0:
+                raise EndpointConnectionError(endpoint_url="https://s3.example")
+        return getattr(self.client, name)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -44,7 +46,7 @@ def images(samples: Path) -> tuple[str, str]:
 
 
 def test_a_dropped_pair_comes_back_as_a_picture(
-    kontext: Callable[..., Any], images: tuple[str, str], tmp_path: Path
+    kontext: Callable[..., Any], images: tuple[str, str], tmp_path: Path, local: stack.LocalStack
 ) -> None:
     asked = ("--prompt", "Die Katze trinkt Kaffee ☕", "--aspect-ratio", "16:9", "--output-format", "jpg")
 
@@ -54,6 +56,7 @@ def test_a_dropped_pair_comes_back_as_a_picture(
     told = json.loads(answer.stdout)
     assert told["status"] == "DELIVERED"
     assert told["result"] == {
+        "bucket": local.outputs["OutputBucket"],
         "key": "cli/delivered/result.jpg",
         "file": str(tmp_path / "cli-delivered.jpg"),
     }
@@ -75,16 +78,59 @@ def test_the_same_drop_again_is_not_rendered_again(
     assert (paid, _paid(emulator, "Once.")) == (1, 1)
 
 
+def test_a_name_that_is_taken_by_another_pair_is_refused_and_nothing_is_paid(
+    kontext: Callable[..., Any], images: tuple[str, str], emulator: Any
+) -> None:
+    assert kontext("drop", *images, "--prompt", "Taken.", "--name", "cli/taken").returncode == 0
+
+    answer = kontext("drop", *reversed(images), "--prompt", "Taken.", "--name", "cli/taken", "--json")
+    another = kontext("drop", *images, "--prompt", "Taken: no more.", "--name", "cli/taken", "--json")
+
+    assert answer.returncode == 2
+    assert "2 x USD 0.05 = USD 0.10" in json.loads(answer.stdout)["error"]["message"]
+    assert json.loads(another.stdout)["status"] == "DELIVERED"
+    assert (_paid(emulator, "Taken."), _paid(emulator, "Taken: no more.")) == (1, 1)
+
+
+def test_what_ctrl_c_says_follows_a_drop_and_fetches_its_picture(
+    local: stack.LocalStack, images: tuple[str, str], tmp_path: Path, eventually: Eventually
+) -> None:
+    environment = {**os.environ, "KONTEXT_HOME": local.home, "PYTHONUNBUFFERED": "1"}
+    command = [*KONTEXT, "drop", *images, "--prompt", "A cat.", "--name", "cli/my cat"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if "dropped" in line)
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    follow, fetch = (shlex.split(told) for told in re.findall(r"`([^`]+)`", rest))
+
+    eventually(lambda: "DELIVERED" in _pasted(follow, tmp_path, environment).stdout, "the delivery")
+    fetched = _pasted(fetch, tmp_path, environment)
+
+    assert process.returncode == 130
+    assert "is, or will be, paid (USD 0.05)" in rest
+    assert fetched.returncode == 0, fetched.stderr
+    assert (tmp_path / "cli-my cat.png").stat().st_size > 0
+    assert list(tmp_path.glob(".kontext-*")) == []
+
+
+def _pasted(words: list[str], folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
 def test_a_pair_that_cannot_be_rendered_exits_with_1_and_says_why(kontext: Callable[..., Any], tmp_path: Path) -> None:
     for name in ("1.png", "2.png"):
         (tmp_path / name).write_text("this is no picture")
 
-    answer = kontext("drop", "1.png", "2.png", "--prompt", "Anything.", "--name", "cli/broken", "--json")
+    once, again = (
+        kontext("drop", "1.png", "2.png", "--prompt", "Anything.", "--name", "cli/broken", "--timeout", "60", "--json")
+        for _ in range(2)
+    )
 
-    assert answer.returncode == 1
-    told = json.loads(answer.stdout)
+    assert (once.returncode, again.returncode) == (1, 1)
+    told = json.loads(once.stdout)
     assert (told["status"], told["error"]["code"], told["error"]["charged"]) == ("FAILED", "invalid_image", "no")
-    assert told["error"]["remedy"] in answer.stderr
+    assert told["error"]["remedy"] in once.stderr
 
 
 def test_status_tells_all_about_one_pair_and_a_line_about_many(

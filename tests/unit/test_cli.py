@@ -175,6 +175,7 @@ def test_a_program_that_asks_for_json_is_told_of_an_error_in_json(
         pytest.param(("up",), "Not a directory", id="up"),
         pytest.param(("status", "--stack", "local"), "Not a directory", id="status"),
         pytest.param(("down",), "Not a directory", id="down"),
+        pytest.param(("demo", "--picture", "{home}/sheet.png"), "Nothing can be saved as", id="demo"),
     ],
 )
 def test_no_error_of_the_system_is_a_stack_trace(
@@ -183,7 +184,7 @@ def test_no_error_of_the_system_is_a_stack_trace(
     (tmp_path / "file").touch()
     home = tmp_path / "file" / "home"
 
-    answer = kontext(*arguments, KONTEXT_HOME=str(home))
+    answer = kontext(*(word.format(home=home) for word in arguments), KONTEXT_HOME=str(home))
 
     assert answer.returncode == 2
     assert answer.stderr.splitlines()[-1].startswith(f"kontext: {why}")

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
+import io
 import json
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from kontext.errors import BadDrop
 from kontext.inputs import Limits
 from kontext.pacing import WINDOW_SECONDS
 from kontext_cli import backfill
-from kontext_cli.errors import CommandError
+from kontext_cli.errors import CommandError, Unfinished
 from kontext_cli.plan import Money, Plan
 from kontext_cli.sources import Source, read
 from kontext_cli.target import Target
@@ -34,6 +39,7 @@ SETTINGS = {
 }
 OUTPUTS = {"InputBucket": "inputs", "RendersTable": "renders"}
 LIMITS = Limits()
+UNREADABLE = Path("/proc/self/mem")
 
 
 @pytest.fixture
@@ -283,8 +289,7 @@ def test_a_second_run_uploads_nothing(target: Target, table: Callable[..., Path]
 def test_an_interrupted_run_goes_on_where_it_was(target: Target, table: Callable[..., Path]) -> None:
     source = read(table(HEAD, ROW, "dog,cat.png,cup.jpg,"), "", LIMITS)
     plan = planned(target, source)
-    for piece in plan.todo[0].pieces[:2]:
-        plan.bucket.put(piece)
+    list(plan.bucket.upload(plan.todo[0].pieces[:2]))
 
     again = planned(target, source)
 
@@ -297,7 +302,7 @@ def test_an_interrupted_run_goes_on_where_it_was(target: Target, table: Callable
 def test_an_interrupted_pair_with_named_images_goes_on(target: Target, drop_folder: Callable[..., Path]) -> None:
     root = drop_folder("x.png", "y.png", a__request_json='{"input_image_1": "/x.png", "input_image_2": "/y.png"}')
     plan = planned(target, read(root, "", LIMITS))
-    plan.bucket.put(plan.todo[0].pieces[0])
+    list(plan.bucket.upload(plan.todo[0].pieces[:1]))
 
     again = planned(target, read(root, "", LIMITS))
 
@@ -323,7 +328,9 @@ def test_a_pair_of_which_each_part_would_be_paid_is_refused(target: Target, tabl
 
     assert plan.todo == []
     assert plan.wrong[0].where == "row 2 (shop/cat)"
-    assert "give it another name" in plan.wrong[0].why
+    assert "3 parts of it (request.json, 1.jpg, 2.png) differ" in plan.wrong[0].why
+    assert "3 x USD 0.05 = USD 0.15" in plan.wrong[0].why
+    assert "give it another name, or change one part at a time (USD 0.05 each)" in plan.wrong[0].why
 
 
 def test_an_image_under_another_extension_is_another_content(
@@ -421,20 +428,21 @@ class Described:
 
 
 class Interrupting:
-    """An S3 client whose user presses Ctrl-C at the last of `puts`."""
+    """An S3 client whose user presses Ctrl-C at the last of `puts`, or at which something else happens then."""
 
-    def __init__(self, client: Any, puts: int) -> None:
+    def __init__(self, client: Any, puts: int, problem: BaseException | None = None) -> None:
         self.client = client
         self.left = puts
+        self.problem = problem or KeyboardInterrupt()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.client, name)
 
-    def put_object(self, **asked: Any) -> None:
+    def put_object(self, **asked: Any) -> Any:
         self.left -= 1
         if not self.left:
-            raise KeyboardInterrupt
-        self.client.put_object(**asked)
+            raise self.problem
+        return self.client.put_object(**asked)
 
 
 def stack(target: Target, **clients: Any) -> Target:
@@ -473,5 +481,115 @@ def test_after_an_interrupt_the_same_command_goes_on(
     told = json.loads(capsys.readouterr().out)
     assert (stopped, again) == (130, 0)
     assert there == ["shop/cat/1.png", "shop/cat/2.jpg", "shop/cat/request.json", "shop/dog/request.json"]
-    assert "Stopped after 1 of 2 pairs. The same command goes on from there." in said
+    assert "Stopped after 1 of 2 pairs. They go on by themselves, and are, or will be, paid: USD 0.05." in said
+    assert "Of shop/dog/ 1 of 3 parts are there, and perhaps 1.png; once all are, it is paid, too (USD 0.05)." in said
+    assert "The same command goes on from there" in said
     assert (told["dropped_before"], told["new"], told["uploaded"]) == (["shop/cat/"], ["shop/dog/"], 1)
+
+
+def test_a_backfill_that_aws_stops_says_what_is_paid(
+    target: Target, table: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = table(HEAD, ROW, ROW.replace("cat,", "dog,", 1))
+    away = EndpointConnectionError(endpoint_url="https://s3.example")
+    gone = stack(target, s3=Interrupting(target.client("s3"), puts=6, problem=away))
+
+    code = backfill.carry_out(gone, path, "", upload=True, as_json=True)
+
+    said = capsys.readouterr()
+    assert code == 3
+    assert "Stopped after 1 of 2 pairs: AWS could not be reached" in said.err
+    assert "are, or will be, paid: USD 0.05." in said.err
+    assert "Of shop/dog/ 2 of 3 parts are there, and perhaps 2.jpg; once all are, it is paid, too" in said.err
+    assert "could not be reached" in json.loads(said.out)["error"]["message"]
+
+
+def test_a_file_that_vanishes_before_its_upload_costs_only_its_own_pair(
+    target: Target, table: Callable[..., Path], folder: Path
+) -> None:
+    shutil.copy(folder / "cat.png", folder / "dog.png")
+    plan = planned(target, read(table(HEAD, ROW, "dog,dog.png,cup.jpg,A dog."), "", LIMITS))
+    (folder / "cat.png").unlink()
+
+    uploaded = [job.pair.prefix for job in plan.upload()]
+
+    assert uploaded == ["dog/"]
+    assert plan.wrong[0].why == f"No such file or directory: {folder / 'cat.png'}"
+    assert [key for key in keys(target) if key.startswith("shop/")] == []
+
+
+def test_a_pair_that_somebody_else_drops_meanwhile_is_not_mixed_with_theirs(
+    target: Target, table: Callable[..., Path]
+) -> None:
+    plan = planned(target, read(table(HEAD, ROW), "", LIMITS))
+    target.client("s3").put_object(Bucket="inputs", Key="shop/cat/request.json", Body=b'{"prompt": "Theirs."}')
+
+    uploaded = list(plan.upload())
+
+    assert uploaded == []
+    assert "somebody else has just dropped another shop/cat/request.json" in plan.wrong[0].why
+    assert keys(target) == ["shop/cat/request.json"]
+
+
+def test_an_upload_whose_first_answer_was_lost_is_known_as_our_own(target: Target, table: Callable[..., Path]) -> None:
+    plan = planned(target, read(table(HEAD, ROW), "", LIMITS))
+    request = plan.todo[0].pieces[0]
+    target.client("s3").put_object(Bucket="inputs", Key=request.key, Body=request.body)
+
+    assert [job.pair.prefix for job in plan.upload()] == ["shop/cat/"]
+
+
+@pytest.mark.skipif(not UNREADABLE.exists(), reason="a file that nobody can read is needed, root included")
+def test_a_request_that_cannot_be_read_leaves_the_other_pairs_alone(
+    target: Target, drop_folder: Callable[..., Path]
+) -> None:
+    root = drop_folder("a/1.png", "a/2.png", "b/1.png", "b/2.png")
+    (root / "a/request.json").symlink_to(UNREADABLE)
+
+    source = read(root, "", LIMITS)
+
+    assert [pair.prefix for pair in source.pairs] == ["b/"]
+    assert [(wrong.where, wrong.why) for wrong in source.wrong] == [("a/", "Input/output error")]
+
+
+def test_a_table_that_no_spreadsheet_writes_is_refused_in_words(table: Callable[..., Path]) -> None:
+    with pytest.raises(CommandError, match="is no table"):
+        read(table(HEAD, f"cat,{'x' * 200_000},cup.jpg,"), "", LIMITS)
+
+
+class ReaderGone(io.StringIO):
+    """A standard output whose reader goes while pairs are uploaded."""
+
+    def write(self, text: str) -> int:
+        if "uploading" in text:
+            raise BrokenPipeError
+        return super().write(text)
+
+
+def test_a_backfill_whose_reader_goes_says_what_is_paid_where_errors_go(
+    target: Target, table: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = table(HEAD, ROW)
+    monkeypatch.setattr(sys, "stdout", ReaderGone())
+
+    code = backfill.carry_out(stack(target), path, "", upload=True, as_json=False)
+
+    assert code == 141
+    assert "Stopped after 1 of 1 pairs" in capsys.readouterr().err
+
+
+class Full(io.StringIO):
+    """A standard output on a disk that is full."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_backfill_that_can_write_no_json_says_what_was_uploaded(
+    target: Target, table: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = table(HEAD, ROW)
+    monkeypatch.setattr(sys, "stdout", Full())
+
+    with pytest.raises(Unfinished, match=r"No space left on device\. 1 pair uploaded"):
+        backfill.carry_out(stack(target), path, "", upload=True, as_json=True)

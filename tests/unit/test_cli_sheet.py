@@ -16,8 +16,9 @@ def test_the_sheet_shows_all_three_pictures_of_each_pair(tmp_path: Path) -> None
         Image.new("RGB", (300, 200), colour).save(files[name])
     row = Row(files["first"], files["second"], files["result"], "A prompt that is long. " * 20, "result.png")
 
-    draw([row, row], tmp_path / "sheet.png", "kontext-drop", "a note")
+    with (tmp_path / "sheet.png").open("wb") as sheet:
+        draw([row, row], sheet, "kontext-drop", "a note")
 
-    with Image.open(tmp_path / "sheet.png") as sheet:
-        pixels = {name: sheet.convert("RGB").get_flattened_data().count(colour) for name, colour in colours.items()}
+    with Image.open(tmp_path / "sheet.png") as drawn:
+        pixels = {name: drawn.convert("RGB").get_flattened_data().count(colour) for name, colour in colours.items()}
     assert all(count > 2 * 300 * 200 for count in pixels.values()), pixels

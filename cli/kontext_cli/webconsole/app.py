@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +72,7 @@ class App:
         self._gallery = gallery
         self._guard = Guard(port)
         self._desk = Desk(target)
+        self._dropping = threading.Lock()
         self._pictures = Pictures(target)
         self._routes: dict[tuple[str, str], Callable[[Request], Answer]] = {
             ("GET", "/api/stack"): self._stack,
@@ -152,9 +154,15 @@ class App:
         return self._pictures.small(pointer, int(width))
 
     def _drop(self, request: Request) -> Answer:
-        pair = uploads.put(self._desk, uploads.read(request.body))
+        upload = uploads.read(request.body)
+        try:
+            # One after the other: the second of two clicks sees what the first has uploaded.
+            with self._dropping:
+                pair, said = uploads.put(self._desk, upload)
+        except uploads.NotDropped as refused:
+            return _json(refused.answer, refused.status)
         self._gallery.expect(pair)
-        return _json({"prefix": pair.prefix}, 201)
+        return _json({"prefix": pair.prefix, "message": said}, 200 if said else 201)
 
 
 async def _body(headers: dict[str, str], receive: Receive) -> bytes:

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import kontext
-from kontext import images, pairs
+from kontext import images
 from kontext.errors import BadDrop
-from kontext_cli.dropping import Desk, Drop, checked_name, prepare
+from kontext_cli.dropping import Desk, Drop, Errand, checked_name, prepare
+from kontext_cli.errors import CommandError, explain
+from kontext_cli.upload import Refused
 from kontext_cli.webconsole.views import View, expected
 
 MOST_BYTES = 128 * 2**20
@@ -30,6 +32,17 @@ class Upload:
     photographs: tuple[tuple[str, bytes], tuple[str, bytes]]
     name: str | None
     parameters: dict[str, Any]
+    mark: str | None = None
+    """Ends the name that a pair without one gets: sent again, it is the same pair."""
+
+
+class NotDropped(CommandError):
+    """A pair that was not uploaded, or not all of it; `answer` is what the page is told."""
+
+    def __init__(self, message: str, status: int, **answer: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.answer = {"message": message, **answer}
 
 
 def choices() -> dict[str, list[str]]:
@@ -50,16 +63,55 @@ def read(body: bytes) -> Upload:
         raise BadDrop("invalid_request", "This is not what the page sends.") from problem
     if not isinstance(parameters, dict) or min(first, second) < 0 or first + second != len(rest):
         raise BadDrop("invalid_request", "The upload was cut off: try it again.")
-    return Upload(((one, rest[:first]), (two, rest[first:])), checked_name(told.get("name")), parameters)
+    mark = re.fullmatch(r"[0-9a-f]{6,32}", str(told.get("mark")))
+    photographs = ((one, rest[:first]), (two, rest[first:]))
+    return Upload(photographs, checked_name(told.get("name")), parameters, mark and mark[0])
 
 
-def put(desk: Desk, upload: Upload) -> View:
-    """Upload a pair; returns it as the page may show it at once. Raises BadDrop for what cannot be rendered."""
+def put(desk: Desk, upload: Upload) -> tuple[View, str]:
+    """Upload a pair; returns it as the page may show it at once, and what to say of it.
+
+    Raises BadDrop for what cannot be rendered, NotDropped for what is not uploaded, or not all of it.
+    """
     with tempfile.TemporaryDirectory(prefix="kontext-console-") as folder:
         files = [_saved(Path(folder), slot, *photograph) for slot, photograph in enumerate(upload.photographs, 1)]
-        drop = prepare(files[0], files[1], upload.name, upload.parameters)
-        desk.put(drop)
-        return _shown(drop)
+        drop = prepare(files[0], files[1], upload.name, upload.parameters, mark=upload.mark)
+        try:
+            errand = desk.errand(drop)
+        except Refused as refused:
+            raise NotDropped(_refusal(refused, drop, desk.price), 409, field="name") from refused
+        _upload(errand)
+    return _shown(drop), "" if errand.pieces else f"{drop.prefix} has just this already: nothing more is paid."
+
+
+def _upload(errand: Errand) -> None:
+    try:
+        errand.upload()
+    except Exception as broken:
+        if (why := explain(broken)) is None:
+            raise
+        there = f"{len(errand.uploaded)} of {len(errand.pieces)} parts of {errand.drop.prefix} are uploaded"
+        goes_on = "Once all are, the picture is paid. Render goes on from here and pays for nothing twice."
+        raise NotDropped(f"{why} {there}. {goes_on}", 502, name=errand.drop.name) from broken
+
+
+PARTS = {
+    "request": "what is asked for",
+    "1": "the first photograph",
+    "2": "the second photograph",
+}
+
+
+def _refusal(refused: Refused, drop: Drop, price: float) -> str:
+    """Why a pair is not uploaded, in the words of the page."""
+    if not refused.parts:
+        return f"Nothing was uploaded: {refused}."
+    parts = " and ".join(PARTS[str(part.slot)] for part in refused.parts)
+    return (
+        f"Nothing was uploaded. {drop.prefix} is there already, with other parts: {parts}. Each of them would be "
+        f"rendered and paid, {len(refused.parts)} pictures for USD {len(refused.parts) * price:.2f}. Give the pair "
+        f"another name (USD {price:g}), or change one of them at a time (USD {price:g} each)."
+    )
 
 
 def _saved(folder: Path, slot: int, name: str, body: bytes) -> Path:
@@ -76,6 +128,5 @@ def _saved(folder: Path, slot: int, name: str, body: bytes) -> Path:
 
 
 def _shown(drop: Drop) -> View:
-    keys = [key for key, _, _ in drop.objects()]
-    pictures = [key for key in keys if (part := pairs.parse(key)) and part.slot in ("1", "2")]
+    pictures = [piece.key for piece in drop.pair.pieces if piece.slot in ("1", "2")]
     return expected(drop.prefix, pictures, drop.parameters.get("prompt"), time.time())

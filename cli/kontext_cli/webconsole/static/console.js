@@ -408,8 +408,9 @@ function preview(place, slot) {
   image.alt = file ? file.name : "";
 }
 
-function say(text) {
+function say(text, tone = "failed") {
   by("said").textContent = text;
+  by("said").dataset.tone = tone;
 }
 
 function parameters(form) {
@@ -421,35 +422,55 @@ function parameters(form) {
   return told;
 }
 
+// Ends the name of a pair that is given none: what is sent a second time is the same pair, and is not paid again.
+let mark = newMark();
+
+function newMark() {
+  return [...crypto.getRandomValues(new Uint8Array(3))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 async function send(event) {
   event.preventDefault();
+  // The keyboard sends a form even while its button is disabled.
+  if (by("send").disabled) return;
   const form = by("composer");
   if (chosen.includes(null)) {
     say("Choose both photographs.");
     slots[chosen.indexOf(null)].querySelector("input").focus();
     return;
   }
-  const head = { sizes: chosen.map((file) => file.size), files: chosen.map((file) => file.name), name: form.elements.name.value, parameters: parameters(form) };
+  const head = { sizes: chosen.map((file) => file.size), files: chosen.map((file) => file.name), name: form.elements.name.value, mark, parameters: parameters(form) };
   by("send").disabled = true;
   say("");
   try {
     const answer = await fetch("/api/drops", { method: "POST", headers: { "content-type": "application/octet-stream" }, body: new Blob([JSON.stringify(head), "\n", ...chosen]) });
     const told = await answer.json();
-    if (answer.ok) sent(form, told.prefix);
-    else say(told.message);
+    if (answer.ok) sent(form, told.prefix, told.message);
+    else refused(form, told);
   } catch {
-    say("The console does not answer: was it stopped?");
+    say("The console does not answer: was it stopped? If the pair was dropped all the same, Render does not pay for it again.");
   } finally {
     by("send").disabled = false;
   }
 }
 
-function sent(form, prefix) {
+function refused(form, told) {
+  say(told.message);
+  if (told.name) form.elements.name.value = told.name;
+  if (told.field) {
+    form.elements[told.field].select();
+    mark = newMark();
+  }
+}
+
+function sent(form, prefix, message) {
   form.reset();
+  mark = newMark();
+  say(message, "good");
   chosen.fill(null);
   slots.forEach(preview);
   if (view.group || !prefix.startsWith(view.prefix)) filter("", "");
-  by("news").textContent = `${prefix}: Dropped.`;
+  by("news").textContent = message || `${prefix}: Dropped.`;
   look();
 }
 
