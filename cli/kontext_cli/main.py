@@ -264,7 +264,9 @@ def doctor(
 @app.command()
 def resolve(
     prefix: Annotated[str, typer.Argument(help="The pair whose render is uncertain.", show_default=False)],
-    resubmit: Annotated[bool, typer.Option("--resubmit", help="Send it again; may pay twice.")] = False,
+    resubmit: Annotated[
+        bool, typer.Option("--resubmit", help="Send it again for the price of a picture; may pay twice.")
+    ] = False,
     request_id: Annotated[str | None, typer.Option("--request-id", help="Segmind's console shows this job.")] = None,
     give_up: Annotated[bool, typer.Option("--give-up", help="End it without a picture.")] = False,
     stack: Stack = None,

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from kontext import drops, letters, pairs
 from kontext.clock import Clock
 from kontext.drops import Drops
@@ -19,7 +21,7 @@ from kontext.table import ConditionFailed, Table
 from kontext.workflow import Workflow
 from kontext_cli import target
 from kontext_cli.console import print_json, progress
-from kontext_cli.errors import CommandError
+from kontext_cli.errors import INTERRUPTED, UNFINISHED, CommandError, Unfinished, explain
 from kontext_cli.records import SEPARATORS
 from kontext_cli.resources import description, parameters
 from kontext_cli.target import Target
@@ -124,8 +126,15 @@ def resolve(
     """Decide about the uncertain render of a pair; returns the exit code."""
     if [resubmit, bool(request_id), give_up].count(True) != 1:
         raise CommandError("Say one of --resubmit (may pay twice), --request-id ID or --give-up.")
-    operator = Operator(target.find(stack))
+    return decide(Operator(target.find(stack)), prefix, resubmit=resubmit, request_id=request_id, as_json=as_json)
+
+
+def decide(operator: Operator, prefix: str, *, resubmit: bool, request_id: str | None, as_json: bool) -> int:
+    """The same, for a stack that is found; without another decision the render is given up."""
     render = operator.undecided(prefix)
+    if resubmit:
+        with progress() as shown:
+            shown.step(_price_of(operator, render))
     try:
         if resubmit:
             render = operator.resubmit(render)
@@ -133,23 +142,49 @@ def resolve(
             render = operator.adopt(render, request_id) if request_id else operator.give_up(render)
     except ConditionFailed as moved:
         raise CommandError("The render has just moved on; look at it again with `kontext status`.") from moved
+    except (ClientError, BotoCoreError, KeyboardInterrupt) as broken:
+        raise _half_done(render, broken) from broken
     _tell([render], as_json)
     return 0
+
+
+def _price_of(operator: Operator, render: Render) -> str:
+    """What it costs to send a render again, and what may be paid twice."""
+    price = f"USD {float(parameters(description(operator.chosen))['PricePerRender']):g}"
+    lost = render["status"] == "UNCERTAIN"
+    twice = f"; the request whose answer was lost may be paid as well ({price})" if lost else ""
+    return f"{render['prefix']} is sent again for {price}{twice}"
+
+
+def _half_done(render: Render, broken: BaseException) -> Unfinished:
+    why = explain(broken) or "Interrupted"
+    again = "the decision may have been taken. The same command may be given again, and sends nothing twice"
+    document = {name: render.get(name) for name in ("prefix", "render_id", "status", "attempt")}
+    interrupted = isinstance(broken, KeyboardInterrupt)
+    return Unfinished(f"{why}: {again}.", document, INTERRUPTED if interrupted else UNFINISHED)
 
 
 def redeliver(prefix: str | None, *, everything: bool, stack: str | None, as_json: bool) -> int:
     """Copy paid pictures again and tell of them again; returns the exit code."""
     if bool(prefix) == everything:
         raise CommandError("Name one pair, or say --all for every picture that is paid and not delivered.")
-    operator = Operator(target.find(stack))
+    return deliver(Operator(target.find(stack)), prefix, as_json=as_json)
+
+
+def deliver(operator: Operator, prefix: str | None, *, as_json: bool) -> int:
+    """The same, for a stack that is found; without a prefix every picture that is paid and not delivered."""
     if prefix:
         paid = [operator.paid(prefix)]
     else:
         paid = [item for item in operator.table.scan() if item["sk"].startswith("render#") and _undelivered(item)]
     with progress() as shown:
         for render in paid:
-            operator.deliver_again(render)
-            shown.step(f"delivering {render['prefix']} again")
+            try:
+                operator.deliver_again(render)
+            except ConditionFailed:
+                shown.step(f"{render['prefix']} has just moved on")
+            else:
+                shown.step(f"delivering {render['prefix']} again")
     _tell(paid, as_json)
     return 0
 
