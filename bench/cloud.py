@@ -21,7 +21,6 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-import httpx
 import numpy as np
 
 from bench import pollers
@@ -111,7 +110,8 @@ def measure(renders: int = RENDERS, every: float = EVERY_SECONDS) -> Part:
                 threading.Thread(target=drops.drop, args=(f"pair-{number:03}",)).start()
                 time.sleep(every)
             told = _told(subscriber, WARM_UP + renders)
-        ledger = httpx.get(f"{local.segmind_url}/_emulator/ledger", trust_env=False).json()
+        with local.emulator() as emulator:
+            ledger = emulator.get("ledger").json()
         table = Table(local.client("dynamodb"), local.outputs["RendersTable"])
         records = [item for item in table.scan() if item["sk"].startswith("render#")]
         pairs = sorted(_pairs(drops.at, ledger, records, told), key=lambda pair: pair.dropped)

@@ -96,7 +96,7 @@ def _places(folder: Path) -> Iterator[dict[str, str]]:
     with cloud.start(folder / "cloud.log") as s3, _file_host(folder) as port:
         s3.client("s3").create_bucket(Bucket=_BUCKET)
         yield {
-            **cloud.environment(s3.endpoint),
+            **s3.account.environment(),
             "PATH": os.defpath,
             "PYTHONPATH": str(ROOT / "functions"),
             "OUTPUT_BUCKET": _BUCKET,

@@ -15,8 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from kontext_cli.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack
@@ -137,7 +135,8 @@ def main() -> None:
     cat, coffee = ((ROOT / "samples" / name).read_bytes() for name in ("chelsea.png", "coffee.png"))
     options = stack.Options(keep=False, emulator={"inference": 4.0}, parameters={"SettleSeconds": "300"})
     with tempfile.TemporaryDirectory() as home, stack.using(Path(home), options) as local:
-        httpx.post(f"{local.segmind_url}/_emulator/script", json=SCRIPT)
+        with local.emulator() as emulator:
+            emulator.post("script", json=SCRIPT).raise_for_status()
         capture = Capture(local)
         with Subscriber(Target(LOCAL, local.outputs, local.client)) as subscriber:
             capture.connect()

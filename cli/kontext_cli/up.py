@@ -11,6 +11,8 @@ from kontext_cli.console import Progress, print_json, progress
 from kontext_cli.errors import CommandError
 from kontext_local import project, stack
 
+SECRETS = ("access_key", "secret_key", "emulator_key")
+
 
 def options(
     segmind_url: str | None, api_key: str | None, hosts: list[str], inference: float | None, params: list[str]
@@ -51,7 +53,7 @@ def run(chosen: stack.Options, *, as_json: bool) -> int:
         shown.step("the stack is up")
         _describe(shown, running)
     if as_json:
-        print_json({name: value for name, value in asdict(running).items() if name != "emulator_key"})
+        print_json({name: value for name, value in asdict(running).items() if name not in SECRETS})
     return 0
 
 

@@ -4,47 +4,85 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import boto3
-import httpx
+import botocore.session
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError
 
+from kontext_local import private
 from kontext_local.errors import LocalCloudError
 
 # boto3's clients have no common type that tells one service from another.
 Client = Any
 REGION = "us-east-1"
-# MiniStack's root credentials; every other key is checked against IAM.
-ACCESS_KEY, SECRET_KEY = "test", "test"
 READY_SECONDS = 30.0
 STOP_SECONDS = 5.0
-ATTEMPTS = 3
 FUNCTIONS_AT_ONCE = 20
 """Each is a process of its own, of about 90 MB."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """How to reach an embedded cloud: its endpoint, and the keys of its root, which are drawn at each start."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str = field(repr=False)
+
+    def client(self, service: str, **options: Any) -> Client:
+        """A boto3 client with root credentials; `options` are botocore's.
+
+        S3 is addressed by path and signs with version 4, the only one that the cloud takes.
+        """
+        if service == "s3":
+            options |= {"signature_version": "s3v4", "s3": {"addressing_style": "path"}}
+        session: Any = boto3.session.Session(
+            self.access_key, self.secret_key, region_name=REGION, botocore_session=_session_of_nobody()
+        )
+        return session.client(service, endpoint_url=self.endpoint, config=Config(**options))
+
+    def environment(self) -> dict[str, str]:
+        """The AWS variables with which any AWS tool talks to this cloud and to nothing else."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+
+def _session_of_nobody() -> botocore.session.Session:
+    """A session that looks for no profile: one that AWS_PROFILE names need not exist on this machine."""
+    return botocore.session.Session(session_vars={"profile": (None, None, None, None)})
 
 
 @dataclass
 class Cloud:
     """A running embedded cloud; `stop` it, or leave its `with` block."""
 
-    endpoint: str
+    account: Account
     log: Path
     folder: Path
     process: subprocess.Popen[bytes] = field(repr=False)
 
     def client(self, service: str) -> Client:
         """A boto3 client with root credentials."""
-        return client(service, self.endpoint)
+        return self.account.client(service)
 
     def is_running(self) -> bool:
         """Whether its process is still there."""
@@ -63,30 +101,6 @@ class Cloud:
         self.stop()
 
 
-def client(service: str, endpoint: str) -> Client:
-    """A boto3 client of the cloud at `endpoint`, with its root credentials.
-
-    S3 is addressed by path and signs with version 4, the only one whose expiry is enforced.
-    """
-    session: Any = boto3.session.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
-    config = Config(signature_version="s3v4", s3={"addressing_style": "path"}) if service == "s3" else None
-    return session.client(service, endpoint_url=endpoint, config=config)
-
-
-def environment(endpoint: str) -> dict[str, str]:
-    """The AWS variables with which any AWS tool talks to the cloud at `endpoint` and to nothing else."""
-    return {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
-        "AWS_REGION": REGION,
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-
-
 def start(
     log: Path,
     *,
@@ -102,29 +116,44 @@ def start(
     options = {"LAMBDA_ACCOUNT_CONCURRENCY": str(FUNCTIONS_AT_ONCE)}
     options |= {} if wait_scale is None else {"SFN_WAIT_SCALE": str(wait_scale)}
     arguments = [] if iam_record is None else [str(iam_record.absolute())]
-    # Another process may take the free port first: then MiniStack ends at once, and the next port is tried.
-    for _ in range(ATTEMPTS):
-        cloud = _launch(log, options, arguments)
-        if _answers(cloud):
-            return cloud
+    cloud = _launch(log, options, arguments)
+    try:
+        # The port is open already: this waits in line until it is answered, or until the process has ended.
+        timeouts = {
+            "connect_timeout": READY_SECONDS,
+            "read_timeout": READY_SECONDS,
+            "retries": {"total_max_attempts": 1},
+        }
+        cloud.account.client("sts", **timeouts).get_caller_identity()
+    except BotoCoreError as error:
         cloud.stop()
-    raise LocalCloudError(f"The embedded cloud did not start. The end of {log}:\n{tail(log)}")
+        raise LocalCloudError(f"The embedded cloud did not start. The end of {log}:\n{tail(log)}") from error
+    except BaseException:
+        cloud.stop()
+        raise
+    return cloud
 
 
 def _launch(log: Path, options: dict[str, str], arguments: list[str]) -> Cloud:
-    folder = Path(tempfile.mkdtemp(prefix="kontext-cloud-"))
-    port = free_port()
-    with log.open("wb") as output:
+    keys = f"AKIA{secrets.token_hex(8).upper()}", secrets.token_urlsafe(30)
+    # Opened here and inherited: between looking for a free port and using it, another process could take it.
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as listener, private.opened(log, "wb") as output:
+        folder, port = Path(tempfile.mkdtemp(prefix="kontext-cloud-")), listener.getsockname()[1]
+        # asyncio does this only for sockets with an explicit protocol number: without it, answers take 40 ms.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         process = subprocess.Popen(
-            [sys.executable, "-m", "kontext_local.launcher", *arguments],
+            [sys.executable, "-m", "kontext_local.launcher", str(listener.fileno()), *arguments],
             env=_clean_environment(folder, port) | options,
             cwd=folder,
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=[listener.fileno()],
+            umask=private.UMASK,
         )
-    return Cloud(f"http://127.0.0.1:{port}", log, folder, process)
+    private.hand_over(process, keys)
+    return Cloud(Account(f"http://127.0.0.1:{port}", *keys), log, folder, process)
 
 
 def _clean_environment(folder: Path, port: int) -> dict[str, str]:
@@ -141,24 +170,6 @@ def _clean_environment(folder: Path, port: int) -> dict[str, str]:
         "SFTP_ENABLED": "0",
         "IOT_MTLS_ENABLED": "0",
     }
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _answers(cloud: Cloud) -> bool:
-    """Wait for the cloud to be ready; False when it ended or did not answer in time."""
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline and cloud.process.poll() is None:
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{cloud.endpoint}/_ministack/ready", timeout=2).status_code == httpx.codes.OK:
-                return True
-        time.sleep(0.05)
-    return False
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from kontext_local import cloud
+from kontext_local import cloud, private
 from kontext_local.errors import LocalCloudError
 from kontext_local.project import BUILD_FOLDER, ROOT, TEMPLATE
 
@@ -54,9 +54,9 @@ def is_built(template: Path = TEMPLATE, folder: Path = BUILD_FOLDER) -> bool:
 
 
 def deploy(
-    endpoint: str, template: Path, parameters: Mapping[str, str], log: Path, *, stack: str = STACK
+    account: cloud.Account, template: Path, parameters: Mapping[str, str], log: Path, *, stack: str = STACK
 ) -> dict[str, str]:
-    """Run `sam deploy` of a built template into the cloud at `endpoint`; returns the stack's outputs.
+    """Run `sam deploy` of a built template into a cloud; returns the stack's outputs.
 
     `SegmindApiKey` among the parameters goes into the stack's secret. Deploying again changes the stack in place.
     Raises LocalCloudError like `build`.
@@ -66,10 +66,10 @@ def deploy(
     quiet = ("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar")
     with _parameter_file(given) as file:
         overrides = ("--parameter-overrides", f"file://{file}") if given else ()
-        _sam("deploy", log, template, *settings, *quiet, *overrides, environment=cloud.environment(endpoint))
-    found = outputs(cloud.client("cloudformation", endpoint), stack)
+        _sam("deploy", log, template, *settings, *quiet, *overrides, environment=account.environment())
+    found = outputs(account.client("cloudformation"), stack)
     if API_KEY in parameters:
-        secrets = cloud.client("secretsmanager", endpoint)
+        secrets = account.client("secretsmanager")
         secrets.put_secret_value(SecretId=found["SegmindSecretArn"], SecretString=parameters[API_KEY])
     return found
 
@@ -93,11 +93,11 @@ def _sam(
         if not shutil.which(tool, path=path):
             raise LocalCloudError(f"`{tool}` was not found on the PATH: install it, or run `make demo`, which does.")
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output, sam_settings() as settings:
+    with private.opened(log, "ab") as output, sam_settings() as settings:
         process = subprocess.Popen(
             ["sam", command, "--template-file", template, *arguments],
             cwd=ROOT,
-            env=os.environ | settings | {"PATH": path} | dict(environment or {}),
+            env=_without_aws() | settings | {"PATH": path} | dict(environment or {}),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -109,6 +109,11 @@ def _sam(
             cloud.end(process)
     if code:
         raise LocalCloudError(f"`sam {command}` failed. The end of {log}:\n{cloud.tail(log)}")
+
+
+def _without_aws() -> dict[str, str]:
+    """Our environment but for what it says of AWS: a profile or a session's token is of another account."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 
 
 @contextmanager
@@ -128,7 +133,8 @@ def _parameter_file(parameters: Mapping[str, str]) -> Iterator[Path]:
     """The parameters as a file, which takes any value: on the command line each would have to be quoted for sam."""
     with tempfile.TemporaryDirectory(prefix="kontext-parameters-") as folder:
         file = Path(folder) / "parameters.yaml"
-        file.write_text(json.dumps(dict(parameters)))
+        with private.opened(file, "w") as out:
+            json.dump(dict(parameters), out)
         yield file
 
 

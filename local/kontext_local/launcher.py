@@ -1,14 +1,18 @@
-"""Run MiniStack in this process: `python -m kontext_local.launcher [RECORD]`, started by `cloud.start`.
+"""Run MiniStack in this process: `python -m kontext_local.launcher SOCKET [RECORD]`, started by `cloud.start`.
 
-It ends when its standard input does. The parent holds the other end and never writes, so the
-embedded cloud and its Lambda workers go even when the parent is killed without warning.
+SOCKET is the number of a listening socket that was inherited. The first line of standard input is root's access key
+and secret key, as JSON: neither arguments nor the environment hold them. The process ends when its standard input
+does. The parent holds the other end and writes no more, so the embedded cloud and its Lambda workers go even when
+the parent is killed without warning.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -17,21 +21,41 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
 from ministack import app  # type: ignore[import-untyped]
 from ministack.core import iam_evaluator  # type: ignore[import-untyped]
 from ministack.core.responses import get_account_id  # type: ignore[import-untyped]
+
+from kontext_local import private
+from kontext_local.authentication import SignedOnly, draw_role_credentials, make_root
+from kontext_local.guard import Guard, Guarded
 
 SWEEP = "import shutil, sys; sys.stdin.read(); shutil.rmtree(sys.argv[1], ignore_errors=True)"
 
 
 def main() -> None:
-    """Start the cloud; returns when it is stopped by SIGTERM."""
+    """Serve the cloud; returns when it is stopped by SIGTERM."""
+    listener, *records = sys.argv[1:]
+    access_key, secret_key = private.handed_over()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     let_wildcards_match_line_ends()
-    for record in sys.argv[1:]:
+    make_root(access_key, secret_key)
+    draw_role_credentials()
+    for record in records:
         record_decisions(Path(record))
-    del sys.argv[1:]  # MiniStack reads them too
-    app.main()
+    guard = Guard(int(os.environ["GATEWAY_PORT"]), subdomains=True)
+    cloud: Any = Guarded(SignedOnly(app.app, access_key), guard)
+    asyncio.run(serve(cloud, _config(listener)))
+
+
+def _config(listener: str) -> Config:
+    """MiniStack's own, on a socket that listens already."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    config = Config()
+    config.bind, config.keep_alive_timeout = [f"fd://{listener}"], 75
+    return config
 
 
 def _end_with_parent() -> None:

@@ -1,8 +1,9 @@
 """The local stack: an embedded cloud with the project's template deployed into it.
 
 One supervisor process keeps it. Its folder (`home`) holds `local.json` for those who look for the stack,
-the logs, and two locks. The supervisor holds `alive.lock` for as long as it lives, so that a stale
-`local.json` is never believed. Users that want the stack to end with them hold `users.lock`.
+the logs, and two locks. Nobody else can enter it: `local.json` holds root's keys. The supervisor holds
+`alive.lock` for as long as it lives, so that a stale `local.json` is never believed. Users that want the
+stack to end with them hold `users.lock`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
-from kontext_local import cloud
+import httpx
+
+from kontext_local import cloud, private
 from kontext_local.errors import LocalCloudError
 
 STATE, ALIVE, USERS, STARTING = "local.json", "alive.lock", "users.lock", "starting.lock"
@@ -58,6 +61,8 @@ class LocalStack:
     """A running local stack, as `local.json` describes it."""
 
     endpoint: str
+    access_key: str
+    secret_key: str = field(repr=False)
     segmind_url: str
     outputs: dict[str, str]
     parameters: dict[str, str]
@@ -68,9 +73,19 @@ class LocalStack:
     emulator_key: str | None = None
     """The API key that the emulator accepts; None when another server is used."""
 
+    @property
+    def account(self) -> cloud.Account:
+        """How to reach the stack's cloud."""
+        return cloud.Account(self.endpoint, self.access_key, self.secret_key)
+
     def client(self, service: str) -> cloud.Client:
         """A boto3 client of the stack's cloud, with root credentials."""
-        return cloud.client(service, self.endpoint)
+        return self.account.client(service)
+
+    def emulator(self) -> httpx.Client:
+        """A client of the emulator's own endpoints: `POST script`, `GET ledger`, `POST settings`, …"""
+        headers = {"x-api-key": self.emulator_key or ""}
+        return httpx.Client(base_url=f"{self.segmind_url}/_emulator/", headers=headers, trust_env=False)
 
 
 def find(home: Path) -> LocalStack | None:
@@ -89,8 +104,8 @@ def start(home: Path, options: Options, say: Say = _say_nothing) -> LocalStack:
     Raises LocalCloudError when it cannot be started, or runs already. When the caller dies before the
     stack is ready, or is interrupted, nothing is left behind.
     """
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "supervisor.log").open("wb") as log:
+    private.folder(home)
+    with private.opened(home / "supervisor.log", "wb") as log:
         supervisor = subprocess.Popen(
             [sys.executable, "-m", "kontext_local.supervisor", str(home)],
             stdin=subprocess.PIPE,
@@ -131,11 +146,11 @@ def using(home: Path, options: Options, say: Say = _say_nothing) -> Iterator[Loc
 
     Processes can share a stack in this way: the locks are the kernel's, so a killed user counts as gone.
     """
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / USERS).open("a") as users:
+    private.folder(home)
+    with private.opened(home / USERS, "a") as users:
         # Waits while a supervisor that has lost its last user is on its way out.
         fcntl.flock(users, fcntl.LOCK_SH)
-        with (home / STARTING).open("a") as starting:
+        with private.opened(home / STARTING, "a") as starting:
             fcntl.flock(starting, fcntl.LOCK_EX)
             stack = find(home) or start(home, options, say)
         try:
@@ -147,10 +162,8 @@ def using(home: Path, options: Options, say: Say = _say_nothing) -> Iterator[Loc
 
 def _follow(supervisor: subprocess.Popen[bytes], options: Options, say: Say, log: Path) -> LocalStack:
     """Hand the options over (not by arguments, which everybody can read) and wait for the outcome."""
-    told, tells = cast(IO[bytes], supervisor.stdin), cast(IO[bytes], supervisor.stdout)
-    told.write(json.dumps(asdict(options)).encode() + b"\n")
-    told.flush()
-    for line in tells:
+    private.hand_over(supervisor, asdict(options))
+    for line in cast(IO[bytes], supervisor.stdout):
         match json.loads(line):
             case {"ready": dict(state)}:
                 return LocalStack(**state)
@@ -209,7 +222,7 @@ def hold_alive(home: Path) -> None:
 
     Raises LocalCloudError when another supervisor holds it.
     """
-    descriptor = os.open(home / ALIVE, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(home / ALIVE, os.O_RDWR | os.O_CREAT, private.FILE)
     # More than once: whoever looks whether a stack lives holds the lock for an instant.
     for _ in range(20):
         with contextlib.suppress(BlockingIOError):

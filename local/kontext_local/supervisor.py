@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from kontext_local import cloud, deploy
+from kontext_local import cloud, deploy, private
 from kontext_local.errors import LocalCloudError
 from kontext_local.project import TEMPLATE
 from kontext_local.stack import STATE, USERS, LocalStack, Options, hold_alive
@@ -40,7 +40,7 @@ five: a batch that MiniStack refuses is away for the visibility time-out, a step
 
 def main() -> None:
     """Keep a stack until SIGTERM, or until its last user has gone."""
-    home, options = Path(sys.argv[1]), Options(**json.loads(sys.stdin.readline()))
+    home, options = Path(sys.argv[1]), Options(**private.handed_over())
     signal.signal(signal.SIGTERM, _leave)
     ready = threading.Event()
     threading.Thread(target=_end_with_starter, args=(ready,), daemon=True).start()
@@ -54,7 +54,8 @@ def main() -> None:
 
 def _run(home: Path, options: Options, ready: threading.Event) -> None:
     with running(home, options, lambda step: _tell(step=step)) as (stack, is_whole):
-        _write_private(home / STATE, json.dumps(asdict(stack), indent=2))
+        with private.opened(home / STATE, "w") as file:
+            json.dump(asdict(stack), file, indent=2)
         ready.set()
         _tell(ready=asdict(stack))
         _keep(home, options, is_whole)
@@ -66,7 +67,7 @@ def _run(home: Path, options: Options, ready: threading.Event) -> None:
 def _temporary_files_in(folder: Path) -> Iterator[None]:
     """Keep what we and our children put aside in one folder: an end at any moment cannot scatter it."""
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700)
+    private.folder(folder)
     tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
     try:
         yield
@@ -90,11 +91,19 @@ def running(
         segmind = _segmind(home, options, parts, say)
         parameters = _parameters(segmind, options)
         say("deploying the stack (sam deploy)")
-        outputs = deploy.deploy(aws.endpoint, built, parameters, log)
-        _leave_room_for_submit(aws.endpoint)
+        outputs = deploy.deploy(aws.account, built, parameters, log)
+        _leave_room_for_submit(aws.account)
         shown = {name: value for name, value in parameters.items() if name != "SegmindApiKey"}
         url, key = parameters["SegmindUrl"], segmind.api_key if segmind else None
-        stack = LocalStack(aws.endpoint, url, outputs, shown, str(home), options.keep, key)
+        stack = LocalStack(
+            **asdict(aws.account),
+            segmind_url=url,
+            outputs=outputs,
+            parameters=shown,
+            home=str(home),
+            keep=options.keep,
+            emulator_key=key,
+        )
         yield stack, lambda: aws.is_running() and (segmind is None or segmind.is_running())
 
 
@@ -103,8 +112,8 @@ def _start_cloud(home: Path, options: Options) -> cloud.Cloud:
     return cloud.start(home / "cloud.log", wait_scale=options.wait_scale, iam_record=record)
 
 
-def _leave_room_for_submit(endpoint: str) -> None:
-    formation, functions = cloud.client("cloudformation", endpoint), cloud.client("lambda", endpoint)
+def _leave_room_for_submit(account: cloud.Account) -> None:
+    formation, functions = account.client("cloudformation"), account.client("lambda")
     for name, at_once in WORKFLOW_AT_ONCE.items():
         found = formation.describe_stack_resource(StackName=deploy.STACK, LogicalResourceId=name)
         function = found["StackResourceDetail"]["PhysicalResourceId"]
@@ -147,7 +156,7 @@ def _keep(home: Path, options: Options, is_whole: Callable[[], bool]) -> None:
 
 
 def _wait_for_users(home: Path, gone: threading.Event) -> None:
-    with (home / USERS).open("a") as users:
+    with private.opened(home / USERS, "a") as users:
         fcntl.flock(users, fcntl.LOCK_EX)
         gone.set()
         # New users wait for the lock until this process has ended.
@@ -171,12 +180,6 @@ def _leave(*_: object) -> None:
 def _tell(**message: object) -> None:
     with contextlib.suppress(BrokenPipeError):
         print(json.dumps(message), flush=True)
-
-
-def _write_private(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
@@ -89,9 +88,12 @@ def url(console: subprocess.Popen[str]) -> str:
 @pytest.fixture
 def script(local: local_stack.LocalStack) -> Callable[..., Any]:
     """Tells the emulator how to misbehave."""
-    return lambda **rule: httpx.post(
-        f"{local.segmind_url}/_emulator/script", json=rule, trust_env=False
-    ).raise_for_status()
+
+    def tell(**rule: Any) -> None:
+        with local.emulator() as emulator:
+            emulator.post("script", json=rule).raise_for_status()
+
+    return tell
 
 
 @pytest.fixture

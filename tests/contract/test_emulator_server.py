@@ -206,7 +206,7 @@ def test_it_ends_with_its_parent_even_if_that_is_killed():
 
 def answers(url):
     try:
-        return httpx.get(f"{url}/_emulator/settings", timeout=1).is_success
+        return httpx.get(url, timeout=1).status_code > 0
     except httpx.TransportError:
         return False
 

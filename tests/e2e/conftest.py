@@ -93,7 +93,7 @@ def scene_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Loca
 @pytest.fixture
 def scene(scene_stack: stack.LocalStack, samples: Path) -> Iterator[Scene]:
     """That stack, with everything in it mended after the test."""
-    with httpx.Client(base_url=f"{scene_stack.segmind_url}/_emulator/", trust_env=False) as emulator:
+    with scene_stack.emulator() as emulator:
         played = Scene(scene_stack, emulator, samples)
         yield played
         played.mend()
@@ -102,7 +102,7 @@ def scene(scene_stack: stack.LocalStack, samples: Path) -> Iterator[Scene]:
 @pytest.fixture
 def emulator(local: stack.LocalStack) -> Iterator[httpx.Client]:
     """A client of the emulator's own endpoints: `POST script`, `GET ledger`, `POST settings`, … (not `reset`)."""
-    with httpx.Client(base_url=f"{local.segmind_url}/_emulator/", trust_env=False) as client:
+    with local.emulator() as client:
         yield client
 
 

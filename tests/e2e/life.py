@@ -48,7 +48,7 @@ class World:
         host = self.segmind.url.removeprefix("http://")
         given = {"SegmindUrl": self.segmind.url, "SegmindApiKey": self.segmind.api_key, "ResultHosts": host}
         built = deploy.build(log, template, folder)
-        outputs = deploy.deploy(self.aws.endpoint, built, PARAMETERS | given, log, stack=name)
+        outputs = deploy.deploy(self.aws.account, built, PARAMETERS | given, log, stack=name)
         return Stack(name, self.aws, outputs)
 
 
@@ -155,7 +155,7 @@ def previous(folder: Path) -> Path:
 def removed(stack: Stack) -> None:
     """`sam delete`, as documented."""
     command = [deploy.BIN / "sam", "delete", "--stack-name", stack.name, "--no-prompts", "--region", cloud.REGION]
-    environment = os.environ | cloud.environment(stack.aws.endpoint) | {"SAM_CLI_TELEMETRY": "0"}
+    environment = os.environ | stack.aws.account.environment() | {"SAM_CLI_TELEMETRY": "0"}
     subprocess.run(command, env=environment, cwd=stack.aws.folder, check=True, capture_output=True)
 
 
@@ -165,7 +165,7 @@ def wiped(stack: Stack) -> None:
     for output in ("InputBucket", "OutputBucket", "RendersTable"):
         assert f"<{output}>" in block
         block = block.replace(f"<{output}>", stack.outputs[output])
-    environment = os.environ | cloud.environment(stack.aws.endpoint)
+    environment = os.environ | stack.aws.account.environment()
     subprocess.run([sys.executable, "-c", block], env=environment, check=True)
 
 

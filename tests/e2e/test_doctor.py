@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from kontext import letters
@@ -49,7 +48,8 @@ class Ward:
 
     def emulator(self, what: str, body: Any) -> None:
         """Set something at the emulator."""
-        httpx.post(f"{self.running.segmind_url}/_emulator/{what}", json=body, trust_env=False).raise_for_status()
+        with self.running.emulator() as emulator:
+            emulator.post(what, json=body).raise_for_status()
 
     def render(self, name: str, status: str, **more: Any) -> None:
         """Put a render on the record, as it would stand there."""
@@ -78,7 +78,8 @@ def secret(ward: Ward) -> Iterator[Callable[[str], None]]:
 def emulator(ward: Ward) -> Iterator[Callable[[str, Any], None]]:
     """Sets something at the emulator."""
     yield ward.emulator
-    httpx.delete(f"{ward.running.segmind_url}/_emulator/script", trust_env=False).raise_for_status()
+    with ward.running.emulator() as client:
+        client.delete("script").raise_for_status()
     ward.emulator("settings", {"credits": 100.0, "keys": [ward.running.emulator_key]})
 
 

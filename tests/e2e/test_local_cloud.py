@@ -60,7 +60,7 @@ def as_reader(aws: cloud.Cloud) -> Any:
     session: Any = boto3.session.Session(
         keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], region_name=cloud.REGION
     )
-    return session.client("s3", endpoint_url=aws.endpoint)
+    return session.client("s3", endpoint_url=aws.account.endpoint)
 
 
 def test_a_role_may_do_what_its_policy_allows_and_nothing_else(as_reader: Any) -> None:

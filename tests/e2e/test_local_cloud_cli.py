@@ -207,7 +207,7 @@ def test_the_stack_runs_against_any_server_of_the_api(
 
     assert up.returncode == 0, up.stderr
     assert drop.returncode == 0, drop.stderr
-    ledger = httpx.get(f"{url}/_emulator/ledger", trust_env=False).json()
+    ledger = httpx.get(f"{url}/_emulator/ledger", headers={"x-api-key": key}, trust_env=False).json()
     assert len(ledger["charges"]) == 1
     assert (tmp_path / "cat.png").stat().st_size > 0
     assert key not in (own_home / "local.json").read_text() + (own_home / "sam.log").read_text()

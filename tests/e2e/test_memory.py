@@ -16,7 +16,6 @@ import httpx
 from kontext.drops import Complete, Drops
 from kontext.renders import Renders
 from kontext.table import Table
-from kontext_local import cloud
 from kontext_local.project import ROOT
 from kontext_local.stack import LocalStack
 
@@ -77,7 +76,8 @@ def _rendered(
 ) -> tuple[str, str]:
     """A job at Segmind that has completed, and the URL of its picture."""
     rule = {"prompt": prompt, "output_bytes": size, "inference": 0.1}
-    httpx.post(f"{local.segmind_url}/_emulator/script", json=rule, trust_env=False).raise_for_status()
+    with local.emulator() as emulator:
+        emulator.post("script", json=rule).raise_for_status()
     s3, place = local.client("s3"), {"Bucket": local.outputs["OutputBucket"], "Key": f"{prompt}photograph.jpg"}
     s3.put_object(**place, Body=(samples / "grace_hopper.jpg").read_bytes())
     link = s3.generate_presigned_url("get_object", Params=place)
@@ -96,7 +96,7 @@ def _peak_of_finalize(local: LocalStack, state: Json) -> int:
     )["StackResourceDetail"]["PhysicalResourceId"]
     variables = local.client("lambda").get_function_configuration(FunctionName=function)["Environment"]["Variables"]
     folders = [ROOT / "functions", ROOT / "layers" / "kontext" / "python"]
-    environment = {**variables, **cloud.environment(local.endpoint), "PYTHONPATH": ":".join(map(str, folders))}
+    environment = {**variables, **local.account.environment(), "PYTHONPATH": ":".join(map(str, folders))}
     command = [sys.executable, "-c", RUN, json.dumps(state)]
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr

@@ -134,18 +134,22 @@ class Owner:
 
     def posts(self, prompt: str) -> list[Json]:
         """What Segmind was sent with a prompt."""
-        ledger = httpx.get(f"{self.local.segmind_url}/_emulator/ledger", trust_env=False).json()
-        return [post for post in ledger["posts"] if post["prompt"] == prompt]
+        return [post for post in self.ledger()["posts"] if post["prompt"] == prompt]
 
     def job(self, request_id: str) -> Json:
         """A job as Segmind sees it."""
-        ledger = httpx.get(f"{self.local.segmind_url}/_emulator/ledger", trust_env=False).json()
-        (job,) = (job for job in ledger["jobs"] if job["request_id"] == request_id)
+        (job,) = (job for job in self.ledger()["jobs"] if job["request_id"] == request_id)
         return job  # type: ignore[no-any-return]
+
+    def ledger(self) -> Json:
+        """Everything that Segmind was asked, and what became of it."""
+        with self.local.emulator() as emulator:
+            return emulator.get("ledger").json()  # type: ignore[no-any-return]
 
     def script(self, **rule: Any) -> None:
         """Have Segmind misbehave."""
-        httpx.post(f"{self.local.segmind_url}/_emulator/script", json=rule, trust_env=False).raise_for_status()
+        with self.local.emulator() as emulator:
+            emulator.post("script", json=rule).raise_for_status()
 
     def drop_everything(self) -> None:
         """All pairs that need no second step."""

@@ -64,11 +64,12 @@ class Customer:
         return Counter(item["status"] for item in items if item["prefix"].rstrip("/") in names)
 
     def ledger(self) -> dict[str, Any]:
-        answer = httpx.get(f"{self.local.segmind_url}/_emulator/ledger", trust_env=False)
-        return answer.json()  # type: ignore[no-any-return]
+        with self.local.emulator() as emulator:
+            return emulator.get("ledger").json()  # type: ignore[no-any-return]
 
     def tell_emulator(self, what: str, body: dict[str, Any]) -> None:
-        httpx.post(f"{self.local.segmind_url}/_emulator/{what}", json=body, trust_env=False).raise_for_status()
+        with self.local.emulator() as emulator:
+            emulator.post(what, json=body).raise_for_status()
 
     def api_key(self) -> str:
         secrets = self.local.client("secretsmanager")
@@ -111,7 +112,8 @@ def customer(unlimited: LocalStack, photograph: bytes) -> Iterator[Customer]:
     seconds = sqs.get_queue_attributes(**queue, AttributeNames=["VisibilityTimeout"])["Attributes"]
     yield made
     sqs.set_queue_attributes(**queue, Attributes=seconds)
-    httpx.delete(f"{unlimited.segmind_url}/_emulator/script", trust_env=False).raise_for_status()
+    with unlimited.emulator() as emulator:
+        emulator.delete("script").raise_for_status()
     made.tell_emulator("settings", {"credits": 100.0, "keys": [made.api_key()]})
 
 

@@ -103,7 +103,7 @@ def day(local: stack.LocalStack, samples: Path, eventually: Eventually) -> Itera
     """One of each kind of drop has ended, or waits for what it lacks."""
     acted: list[Json] = []
     with ExitStack() as opened:
-        client = opened.enter_context(httpx.Client(base_url=f"{local.segmind_url}/_emulator/", trust_env=False))
+        client = opened.enter_context(local.emulator())
         scene = Scene(local, client, samples)
         # The embedded cloud's signature is not real: its check is proved with a certificate of the unit tests.
         endpoint = Endpoint(lambda _: None, acted.append, lambda url: httpx.get(url, trust_env=False).content)

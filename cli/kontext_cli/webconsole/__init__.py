@@ -2,7 +2,7 @@
 
 command.py    the command: find the stack, listen, serve until Ctrl-C
 app.py        requests to answers, as a plain ASGI application
-guard.py      who may ask, and what every answer says to the browser
+headers.py    what every answer says to the browser; who may ask is in `kontext_local.guard`
 gallery.py    the stack's pairs as last read, and the thread that reads them anew
 views.py      a pair as the page shows it
 story.py      everything that happened to one pair

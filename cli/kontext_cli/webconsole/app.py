@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,10 @@ from kontext_cli.errors import explain
 from kontext_cli.target import Target
 from kontext_cli.webconsole import uploads
 from kontext_cli.webconsole.gallery import Gallery
-from kontext_cli.webconsole.guard import HEADERS, Guard
+from kontext_cli.webconsole.headers import HEADERS
 from kontext_cli.webconsole.pictures import BUCKETS, WIDTHS, NoPicture, Pictures, Pointer
 from kontext_cli.webconsole.story import story
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+from kontext_local.guard import Guard, Message, Receive, Send, headers_of
 
 STATIC = Path(__file__).parent / "static"
 FILES = {
@@ -70,7 +67,7 @@ class App:
     def __init__(self, target: Target, gallery: Gallery, port: int) -> None:
         self._target = target
         self._gallery = gallery
-        self._guard = Guard(port)
+        self._guard = Guard(port, page=True)
         self._desk = Desk(target)
         self._dropping = threading.Lock()
         self._pictures = Pictures(target)
@@ -82,7 +79,7 @@ class App:
             ("POST", "/api/drops"): self._drop,
         }
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         with_body = scope["method"] != "HEAD"
         try:
@@ -96,8 +93,8 @@ class App:
             raise
         await _send(answer, send, with_body=with_body)
 
-    async def _admitted(self, scope: MutableMapping[str, Any], receive: Receive) -> Request:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    async def _admitted(self, scope: Message, receive: Receive) -> Request:
+        headers = headers_of(scope)
         if objection := self._guard.objection(scope["method"], headers):
             raise Refused(403, objection)
         query = dict(parse_qsl(scope["query_string"].decode("ascii"), keep_blank_values=True))

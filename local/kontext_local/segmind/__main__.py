@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 
+from kontext_local import private
 from kontext_local.errors import LocalCloudError
 from kontext_local.segmind import inference
 from kontext_local.segmind.picture import PIXELS
@@ -18,7 +19,6 @@ def main() -> int:
     options = _parser().parse_args()
     try:
         serve(
-            options.host,
             options.port,
             _settings(options),
             seed=options.seed,
@@ -38,8 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     plain = Settings()
     parser = argparse.ArgumentParser(prog="kontext segmind", description="An emulator of the Segmind API.")
     add = parser.add_argument
-    add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    add("--port", type=int, default=0, help="port to listen on (default: a free one)")
+    add("--port", type=int, default=0, help="loopback port to listen on (default: a free one)")
     add(
         "--inference",
         type=float,
@@ -65,7 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, help="makes ids, times and the key repeatable")
     add("--pixels", type=int, default=PIXELS, help="area of the pictures (default: %(default)s)")
     add("--settings", type=json.loads, default={}, help="any other setting, as a JSON object")
-    add("--child", action="store_true", help="announce in JSON, and end with the end of standard input")
+    add(
+        "--child",
+        action="store_true",
+        help="read more settings from the first line of standard input, announce in "
+        "JSON, and end with the end of standard input",
+    )
     return parser
 
 
@@ -78,7 +82,9 @@ def _settings(options: argparse.Namespace) -> Settings:
         "price": options.price,
         "keys": (options.api_key,) if options.api_key else (),
     }
-    return Settings().changed({**given, **options.settings})
+    # Keys may be among them, and arguments can be read by everybody.
+    handed_over = private.handed_over() if options.child else {}
+    return Settings().changed({**given, **options.settings, **handed_over})
 
 
 def _announce(url: str, api_key: str) -> None:

@@ -1,4 +1,7 @@
-"""`/_emulator/...`, which is not the vendor's: how tests set the stage and read the ledger."""
+"""`/_emulator/...`, which is not the vendor's: how tests set the stage and read the ledger.
+
+It takes the key that the emulator was started with, whatever keys the vendor accepts meanwhile.
+"""
 
 from __future__ import annotations
 

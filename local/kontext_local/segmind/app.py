@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+import hmac
+from collections.abc import Iterable
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from kontext_local.guard import Message, Receive, Send, headers_of
 from kontext_local.segmind import admin
-from kontext_local.segmind.answers import Answer
+from kontext_local.segmind.answers import Answer, as_json
 from kontext_local.segmind.service import Segmind
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 CLOSE = "kontext.close"
 
 
@@ -32,10 +31,10 @@ class DroppingProtocol(H11Protocol):
 
 
 class App:
-    """Serves one emulated vendor, its output files and its `/_emulator/` side."""
+    """Serves one emulated vendor, its output files and, to those who have `key`, its `/_emulator/` side."""
 
-    def __init__(self, service: Segmind) -> None:
-        self._service = service
+    def __init__(self, service: Segmind, key: str) -> None:
+        self._service, self._key = service, key.encode()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         body = await _body(receive)
@@ -49,10 +48,11 @@ class App:
             await _gone(receive)
 
     def _answer(self, scope: Message, body: bytes) -> Answer:
-        method, path = scope["method"], scope["path"]
+        method, path, headers = scope["method"], scope["path"], headers_of(scope)
         if path.startswith(admin.PREFIX):
+            if not hmac.compare_digest(headers.get("x-api-key", "").encode(), self._key):
+                return as_json(403, {"error": "this takes the emulator's own key, in the header x-api-key"})
             return admin.handle(self._service, method, path, body)
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         return self._service.handle(method, path, headers, body)
 
     async def _awaited(self, answer: Answer) -> Answer:

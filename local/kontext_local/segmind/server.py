@@ -23,7 +23,10 @@ from typing import IO, Any, cast
 import httpx
 import uvicorn
 
+from kontext_local import private
 from kontext_local.errors import LocalCloudError
+from kontext_local.guard import App as AsgiApp
+from kontext_local.guard import Guard, Guarded
 from kontext_local.segmind.app import App, DroppingProtocol
 from kontext_local.segmind.inputs import Studio
 from kontext_local.segmind.picture import PIXELS
@@ -32,12 +35,12 @@ from kontext_local.segmind.settings import Settings
 
 READY_SECONDS = 20.0
 STOP_SECONDS = 3.0
+HOST = "127.0.0.1"
 # Two cores make pictures faster than any rate limit asks for them; the other threads wait for downloads.
 STUDIO_THREADS = 4
 
 
 def serve(
-    host: str = "127.0.0.1",
     port: int = 0,
     settings: Settings | None = None,
     *,
@@ -46,14 +49,15 @@ def serve(
     announce: Callable[[str, str], object] = print,
     stop_with_parent: bool = False,
 ) -> None:
-    """Serve until SIGINT or SIGTERM. Port 0 means a free one.
+    """Serve on the loopback until SIGINT or SIGTERM. Port 0 means a free one.
 
     `announce` is given the base URL and an accepted API key once connections are taken; `seed` makes ids,
     keys and times repeatable; `pixels` is the area of the pictures. With `stop_with_parent`, the end of
     standard input ends the server. Raises LocalCloudError if the port is taken.
     """
-    with _listening(host, port) as listener, _studio(pixels) as (studio, pool):
-        url = f"http://{host}:{listener.getsockname()[1]}"
+    with _listening(port) as listener, _studio(pixels) as (studio, pool):
+        taken = listener.getsockname()[1]
+        url = f"http://{HOST}:{taken}"
         service = Segmind(
             settings,
             draw=studio,
@@ -62,14 +66,14 @@ def serve(
             api_url=url,
             output_url=url,
         )
-        server = uvicorn.Server(_config(App(service)))
+        server = uvicorn.Server(_config(Guarded(App(service, service.api_key), Guard(taken))))
         if stop_with_parent:
             threading.Thread(target=_watch_parent, args=[server], daemon=True).start()
         announce(url, service.api_key)
         server.run(sockets=[listener])
 
 
-def _config(app: App) -> uvicorn.Config:
+def _config(app: AsgiApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=DroppingProtocol,
@@ -82,13 +86,13 @@ def _config(app: App) -> uvicorn.Config:
 
 
 @contextlib.contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
+def _listening(port: int) -> Iterator[socket.socket]:
     try:
-        listener = socket.create_server((host, port), backlog=512)
+        listener = socket.create_server((HOST, port), backlog=512)
     except (OSError, OverflowError) as error:
         taken = getattr(error, "errno", None) == errno.EADDRINUSE
         why = f"port {port} is taken: choose another one" if taken else str(error)
-        raise LocalCloudError(f"The Segmind emulator cannot listen on {host}:{port}: {why}.") from error
+        raise LocalCloudError(f"The Segmind emulator cannot listen on {HOST}:{port}: {why}.") from error
     with listener:
         # asyncio does this only for sockets with an explicit protocol number: without it, answers take 40 ms.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -121,7 +125,7 @@ class Emulator:
     """A running emulator; `stop` it, or leave its `with` block."""
 
     url: str
-    api_key: str
+    api_key: str = field(repr=False)
     process: subprocess.Popen[bytes] = field(repr=False)
 
     def stop(self) -> None:
@@ -161,7 +165,9 @@ class Emulator:
         self._admin("POST", "reset")
 
     def _admin(self, method: str, name: str, body: Any = None) -> Any:
-        answer = httpx.request(method, f"{self.url}/_emulator/{name}", json=body, trust_env=False)
+        answer = httpx.request(
+            method, f"{self.url}/_emulator/{name}", json=body, headers={"x-api-key": self.api_key}, trust_env=False
+        )
         if answer.is_error:
             raise ValueError(answer.json()["error"])
         return answer.json()
@@ -174,7 +180,6 @@ class Emulator:
 
 
 def start(
-    host: str = "127.0.0.1",
     port: int = 0,
     *,
     seed: int | None = None,
@@ -188,14 +193,19 @@ def start(
     say goes to the end of `log`. Raises LocalCloudError if it does not come up within 20 seconds, saying
     why.
     """
-    command = [sys.executable, "-m", "kontext_local.segmind", "--child", f"--host={host}", f"--port={port}"]
-    command += [f"--pixels={pixels}", f"--settings={json.dumps(settings)}"]
+    command = [sys.executable, "-m", "kontext_local.segmind", "--child", f"--port={port}", f"--pixels={pixels}"]
     command += [f"--seed={seed}"] if seed is not None else []
-    with log.open("ab+") if log else tempfile.TemporaryFile() as errors:
+    with private.opened(log, "ab+") if log else tempfile.TemporaryFile() as errors:
         # In a session of its own, so that Ctrl-C reaches the parent alone, which then stops things in order.
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+            umask=private.UMASK,
         )
+        private.hand_over(process, settings)
         ready = _first_line(process)
         if "url" in ready:
             return Emulator(ready["url"], ready["api_key"], process)
