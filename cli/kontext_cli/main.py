@@ -131,6 +131,14 @@ def up(
 
 
 @app.command()
+def env(json: Json = False) -> None:
+    """Print what lets other AWS tools reach the stack on this machine: `eval "$(kontext env)"`."""
+    from kontext_cli import env as command
+
+    raise typer.Exit(command.run(as_json=json))
+
+
+@app.command()
 def demo(
     inference: Inference = 15.0,
     picture: Annotated[str, typer.Option("--picture", help="Where the contact sheet goes.")] = "kontext-demo.png",

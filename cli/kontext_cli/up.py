@@ -69,6 +69,9 @@ def _describe(shown: Progress, running: stack.LocalStack) -> None:
     shown.line(
         "  `kontext drop A B --prompt …` drops a pair, `kontext console` opens a page to look at, `kontext down` stops."
     )
+    shown.line(
+        '  `eval "$(kontext env)"` lets the AWS CLI and any other AWS tool of a shell reach this cloud, and no other.'
+    )
 
 
 def stop() -> int:
