@@ -37,14 +37,17 @@ class Guard:
         host = headers.get("host", "")
         if not (host in self._hosts or (self._endings and host.endswith(self._endings))):
             return "This server answers under its own address only."
-        origin = headers.get("origin")
-        unsaid = origin is None and (not self._origins or method in ("GET", "HEAD"))
-        if not unsaid and origin not in self._origins:
+        if not self._may_come_from(headers.get("origin"), method):
             return "Only this server's own page may do this." if self._origins else "No web page may ask this server."
         # Browsers tell it of requests that have no origin as well: images, scripts, links.
         if headers.get("sec-fetch-site", "none") not in self._sites:
             return "Another site's page may not read this."
         return None
+
+    def _may_come_from(self, origin: str | None, method: str) -> bool:
+        if origin is not None:
+            return origin in self._origins
+        return not self._origins or method in ("GET", "HEAD")
 
 
 class Guarded:

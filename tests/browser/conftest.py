@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
+    "--host-resolver-rules=MAP evil.example 127.0.0.1",
 )
 REGION = "us-east-1"
 PATIENCE_MS = 30_000
