@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import subprocess
 from pathlib import Path
 from typing import IO, Any, cast
@@ -15,11 +16,14 @@ FILE, FOLDER, UMASK = 0o600, 0o700, 0o077
 
 
 def folder(path: Path) -> Path:
-    """Make `path` a folder that nobody else can enter. Raises LocalCloudError when it belongs to somebody else."""
+    """Make `path` a folder that nobody else can enter. Raises LocalCloudError when others own it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.mkdir(mode=FOLDER, exist_ok=True)
-    if path.stat().st_uid != os.getuid():
-        raise LocalCloudError(f"{path} belongs to another user: name another folder in KONTEXT_HOME.")
+    found = path.stat()
+    if found.st_uid != os.getuid() or found.st_mode & stat.S_IWOTH:
+        raise LocalCloudError(
+            f"{path} belongs to another user, or everybody may write in it: name another folder in KONTEXT_HOME."
+        )
     # It may be older than this rule.
     path.chmod(FOLDER)
     return path

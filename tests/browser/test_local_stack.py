@@ -266,9 +266,7 @@ def function_calls(url: str, name: str, proof: Path) -> list[Call]:
 
 
 def send(call: Signed) -> httpx.Response:
-    return _client().request(call.method, call.url, headers=call.headers, content=call.body)
-
-
-@functools.cache
-def _client() -> httpx.Client:
-    return httpx.Client(trust_env=False)
+    # Plain http: without `verify=False` each call reads all certificates of the machine first.
+    return httpx.request(
+        call.method, call.url, headers=call.headers, content=call.body, timeout=60, trust_env=False, verify=False
+    )

@@ -171,6 +171,56 @@ def test_rules_can_be_listed_and_cleared(http):
     assert http.get("/_emulator/script").json() == []
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({"origin": "https://example.com"}, id="a page of another site"),
+        pytest.param({"origin": "null"}, id="a sandboxed page"),
+        pytest.param({"origin": ""}, id="an origin without a name"),
+        pytest.param({"sec-fetch-site": "cross-site"}, id="another site's image"),
+        pytest.param({"sec-fetch-site": "same-site"}, id="another port's image"),
+        pytest.param({"host": "rebound.example:{port}"}, id="a name that was made to point here"),
+        pytest.param({"host": "127.0.0.1:1"}, id="another port"),
+    ],
+)
+def test_what_comes_from_a_page_is_refused_before_it_is_read(emulator, http, asked, headers):
+    told = {name: value.format(port=http.base_url.port) for name, value in headers.items()}
+    calls = [
+        ("POST", "/_emulator/settings", {"credits": 1.0}),
+        ("DELETE", "/_emulator/script", None),
+        ("OPTIONS", "/_emulator/settings", None),
+        ("GET", "/_emulator/ledger", None),
+        ("POST", f"/v2/{MODEL}", asked),
+        ("GET", "/output/any.png", None),
+    ]
+
+    answers = [http.request(method, path, headers=told, json=body) for method, path, body in calls]
+
+    assert [answer.status_code for answer in answers] == [403] * len(calls)
+    assert not [name for answer in answers for name in answer.headers if name.startswith("access-control")]
+    assert (emulator.ledger()["posts"], emulator.ledger()["credits"]) == ([], 100.0)
+
+
+@pytest.mark.parametrize("key", [None, "", "SG_0123456789abcdef"])
+@pytest.mark.parametrize(("method", "name"), [("POST", "settings"), ("GET", "ledger"), ("GET", "settings")])
+def test_its_own_endpoints_take_the_key_that_it_was_started_with(emulator, method, name, key):
+    emulator.change(keys=["SG_0123456789abcdef"])  # what the vendor accepts does not matter
+    headers = {} if key is None else {"x-api-key": key}
+
+    answer = httpx.request(method, f"{emulator.url}/_emulator/{name}", headers=headers, json={"credits": 1.0})
+
+    assert (answer.status_code, list(answer.json())) == (403, ["error"])
+    assert emulator.ledger()["credits"] == 100.0
+
+
+def test_keys_that_it_is_told_stand_on_no_command_line(asked):
+    with start(keys=["SG_0123456789abcdef"]) as emulator:
+        listed = subprocess.run(["ps", "-ww", "-eo", "args="], capture_output=True, text=True, check=True).stdout
+
+    assert (emulator.api_key, emulator.api_key in listed) == ("SG_0123456789abcdef", False)
+    assert "kontext_local.segmind --child" in listed
+
+
 def test_a_taken_port_is_told(emulator):
     port = httpx.URL(emulator.url).port
 

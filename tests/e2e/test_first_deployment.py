@@ -82,7 +82,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstDeployment]
     shutil.copytree(built, checkout / ".aws-sam" / "build", ignore=shutil.ignore_patterns("samconfig.toml"))
     with cloud.start(folder / "cloud.log") as aws, deploy.sam_settings() as quick:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        environment |= cloud.environment(aws.endpoint) | quick
+        environment |= aws.account.environment() | quick
         environment |= {"AWS_DEFAULT_REGION": REGION, "PATH": f"{deploy.BIN}{os.pathsep}{os.environ['PATH']}"}
         del environment["AWS_REGION"]
         code, questions = press_enter([*documented_guide(), *LOCAL], checkout, environment)

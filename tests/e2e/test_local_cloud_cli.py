@@ -161,6 +161,43 @@ def test_a_drop_that_is_not_waited_for_can_be_followed_by_status(
     eventually(lambda: "DELIVERED" in kontext("status", "cli/later").stdout, "the delivery")
 
 
+def test_other_tools_reach_it_with_what_env_prints(
+    kontext: Callable[..., Any], local: stack.LocalStack, tmp_path: Path
+) -> None:
+    look = "import boto3; print(boto3.client('s3').list_buckets()['Buckets'])"
+    shell = f'eval "$({" ".join(KONTEXT)} env)" && {sys.executable} -c "{look}"'
+    environment = {**os.environ, "KONTEXT_HOME": local.home, "AWS_PROFILE": "mine", "AWS_SESSION_TOKEN": "mine"}
+
+    answer = subprocess.run(["sh", "-c", shell], env=environment, capture_output=True, text=True, check=False)
+
+    assert local.outputs["InputBucket"] in answer.stdout, answer.stderr
+    assert json.loads(kontext("env", "--json").stdout)["AWS_ENDPOINT_URL"] == local.endpoint
+
+
+def test_env_without_a_stack_says_how_to_start_one(tmp_path: Path) -> None:
+    answer = _run(tmp_path, "env")
+
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert "kontext up" in answer.stderr
+
+
+def test_everything_that_a_stack_keeps_is_its_owners_alone(local: stack.LocalStack) -> None:
+    home = Path(local.home)
+
+    found = {str(path.relative_to(home)): path.stat().st_mode & 0o777 for path in (home, *home.rglob("*"))}
+
+    assert {"local.json", "sam.log", "cloud.log", "segmind.log", "supervisor.log", "tmp"} <= set(found)
+    assert {name: oct(mode) for name, mode in found.items() if mode & 0o077} == {}
+
+
+def test_no_secret_of_a_stack_stands_on_a_command_line_or_in_a_log(local: stack.LocalStack) -> None:
+    said = subprocess.run(["ps", "-ww", "-eo", "args="], capture_output=True, text=True, check=True).stdout
+    said += "".join(log.read_text(errors="replace") for log in Path(local.home).glob("*.log"))
+
+    assert "kontext_local.supervisor" in said
+    assert [secret for secret in (local.secret_key, local.emulator_key) if secret and secret in said] == []
+
+
 @pytest.fixture
 def own_home(tmp_path: Path) -> Iterator[Path]:
     home = tmp_path / "home"
@@ -177,6 +214,7 @@ def test_what_up_has_started_is_found_and_stopped_by_down(own_home: Path) -> Non
     assert up.returncode == 0, up.stderr
     assert running is not None
     assert json.loads(up.stdout)["endpoint"] == running.endpoint
+    assert running.secret_key not in up.stdout + up.stderr
     assert running.parameters["SettleSeconds"] == "7"
     assert (again.returncode, down.returncode) == (2, 0)
     assert "kontext down" in again.stderr
