@@ -16,7 +16,7 @@ from kontext_cli.errors import INTERRUPTED, RENDER_FAILED, UNFINISHED, CommandEr
 from kontext_cli.records import Render, parked
 from kontext_cli.saving import Destination
 from kontext_cli.target import Target
-from kontext_cli.upload import Refused
+from kontext_cli.upload import BESIDE_OTHERS, Refused
 
 
 def run(
@@ -60,6 +60,8 @@ class Trip:
         self.errand: Errand | None = None
         self.outcome: Outcome | None = None
         self.file: Path | None = None
+        self.is_overtaken = False
+        """Whether somebody else has dropped under the same name meanwhile."""
 
     def go(self, destination: Destination | None, seconds: float) -> None:
         """Drop and fetch. Raises Unfinished, saying what is paid, if that ends early."""
@@ -73,13 +75,13 @@ class Trip:
                 self.shown.step(self.what_is_paid())
                 raise
             if isinstance(broken, Refused):
-                why = broken.priced(self.desk.price)
+                why, self.is_overtaken = broken.priced(self.desk.price), self.errand is not None
             if self._has_begun or _may_have_arrived(broken):
                 raise self._unfinished(why if why.endswith(".") else f"{why}.") from broken
             raise CommandError(f"Nothing has been dropped: {why}") from broken
 
     def _go(self, destination: Destination | None, seconds: float) -> None:
-        before = self.desk.answers(self.drop)
+        before = self.desk.error_mark(self.drop)
         self.errand = self.desk.errand(self.drop)
         self.errand.upload()
         self._tell_upload()
@@ -103,7 +105,7 @@ class Trip:
         else:
             self.shown.step(f"{images} are there as {self.drop.prefix} with this content: nothing more is paid")
 
-    def _wait(self, errand: Errand, before: dict[str, str], seconds: float) -> Outcome:
+    def _wait(self, errand: Errand, before: str | None, seconds: float) -> Outcome:
         for seen in self.desk.follow(errand, before, seconds):
             if isinstance(seen, Outcome):
                 return seen
@@ -137,6 +139,8 @@ class Trip:
             )
             return f"{goes_on} `{self._hint('status')}` follows it, `{self._hint('fetch')}` saves the picture then."
         there = f"{len(errand.uploaded)} of {len(errand.pieces)} parts are dropped as {self.drop.prefix}"
+        if self.is_overtaken:
+            return f"{there}, {BESIDE_OTHERS} ({price}). `{self._hint('status')}` shows it."
         perhaps = f"and perhaps {errand.pieces[len(errand.uploaded)].name}"
         return (
             f"{there}, {perhaps}. The picture is paid ({price}) once all are there. The same command goes on from "

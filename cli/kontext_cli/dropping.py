@@ -23,7 +23,6 @@ from kontext_cli.upload import GIVE_ANOTHER_NAME, Bucket, Piece, Planned, Refuse
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
 LOOK_SECONDS = 0.5
-RESULTS = ("result.png", "result.jpg")
 ERROR = "error.json"
 TOLD_SECONDS = 60.0
 """After this long the stack has noted what was dropped, if it was told."""
@@ -124,7 +123,7 @@ class Errand:
 
     def upload(self) -> None:
         """Upload the pieces; `uploaded` are those that are there for sure. Raises what `Bucket.upload` raises."""
-        for piece in self.bucket.upload(self.pieces):
+        for piece in self.bucket.upload(self.drop.prefix, self.pieces):
             self.uploaded.append(piece)
 
     def is_of(self, render: Render) -> bool:
@@ -178,41 +177,43 @@ class Desk:
         pair = self.records.pair(drop.prefix)
         return next(iter(pair.renders), None) if pair else None
 
-    def answers(self, drop: Drop) -> dict[str, str]:
-        """The result and error objects of the drop: key to a mark that changes when it is replaced."""
-        keys = {drop.prefix + name for name in (*RESULTS, ERROR)}
-        found = self._s3.list_objects_v2(Bucket=self.outputs, Prefix=drop.prefix, Delimiter="/").get("Contents", ())
-        return {item["Key"]: f"{item['ETag']} {item['LastModified']}" for item in found if item["Key"] in keys}
+    def error_mark(self, drop: Drop) -> str | None:
+        """What changes when another error.json comes for the drop; None if there is none."""
+        found = self._s3.list_objects_v2(Bucket=self.outputs, Prefix=drop.prefix + ERROR, MaxKeys=1)
+        return next((f"{item['ETag']} {item['LastModified']}" for item in found.get("Contents", ())), None)
 
-    def follow(self, errand: Errand, before: dict[str, str], seconds: float) -> Iterator[Render | Outcome | None]:
+    def follow(self, errand: Errand, before: str | None, seconds: float) -> Iterator[Render | Outcome | None]:
         """Look until the drop has ended.
 
         Yields the render as it stands (None while there is none), and the Outcome at last.
-        `before` is what `answers` gave before the drop. Stops without an Outcome after `seconds`.
+        `before` is what `error_mark` gave before the drop. Stops without an Outcome after `seconds`.
         """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             # The bucket first: what the record then says is at least as new.
-            new = {key for key, mark in self.answers(errand.drop).items() if before.get(key) != mark}
+            mark = self.error_mark(errand.drop)
             render = self._render(errand.drop)
-            if outcome := self._outcome(errand, new, render):
+            if outcome := self._outcome(errand, render, is_told=mark not in (None, before)):
                 yield outcome
                 return
             yield render
             time.sleep(LOOK_SECONDS)
 
-    def _outcome(self, errand: Errand, new: set[str], render: Render | None) -> Outcome | None:
-        if results := [key for key in new if not key.endswith(ERROR)]:
-            return Outcome(render, results[0])
-        if new:
-            return Outcome(render, error=self._error(errand.drop))
-        if render is None or not errand.is_of(render):
+    def _outcome(self, errand: Errand, render: Render | None, *, is_told: bool) -> Outcome | None:
+        """How the drop has ended, if it has; `is_told`: by an error.json that was not there before."""
+        if render and errand.is_of(render):
+            if render.status == "DELIVERED" and render.result:
+                return Outcome(render, str(render.result["key"]))
+            if render.status == "UNCERTAIN":
+                return Outcome(render, error=render.error or {"message": "the answer to the request never came"})
+        if not is_told:
             return None
-        if render.status == "DELIVERED" and render.result:
-            return Outcome(render, str(render.result["key"]))
-        if render.status == "UNCERTAIN":
-            return Outcome(render, error=render.error or {"message": "the answer to the request never came"})
-        return None
+        error = self._error(errand.drop)
+        # An earlier render of the pair may fail while this drop is not claimed yet. A rejection has no parameters.
+        is_of_another = render and render.parameters and not errand.is_of(render)
+        if render and is_of_another and error.get("render_id") == render.render_id:
+            return None
+        return Outcome(render, error=error)
 
     def _error(self, drop: Drop) -> dict[str, Any]:
         body = self._s3.get_object(Bucket=self.outputs, Key=drop.prefix + ERROR)["Body"].read()

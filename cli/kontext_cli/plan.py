@@ -13,7 +13,7 @@ from kontext.table import Table
 from kontext_cli.errors import explain
 from kontext_cli.sources import Source, Wrong
 from kontext_cli.target import Target
-from kontext_cli.upload import Bucket, Job, Piece, Planned, Refused, check
+from kontext_cli.upload import BESIDE_OTHERS, Bucket, Job, Piece, Planned, Refused, check
 
 DAY_SECONDS = 86_400
 
@@ -83,10 +83,12 @@ class Plan:
         for job in self.todo:
             self.at, self.pieces_there = job, []
             try:
-                for piece in self.bucket.upload(job.pieces):
+                for piece in self.bucket.upload(job.pair.prefix, job.pieces):
                     self.pieces_there.append(piece)
             except (Refused, OSError) as problem:
-                self.wrong.append(Wrong(job.pair.where, str(explain(problem))))
+                there = f"{len(self.pieces_there)} of {len(job.pieces)} parts are there, {BESIDE_OTHERS}"
+                why = f"{explain(problem)}; {there}" if self.pieces_there else str(explain(problem))
+                self.wrong.append(Wrong(job.pair.where, why))
             else:
                 self.uploaded.append(job)
                 self.at = None

@@ -114,6 +114,7 @@ def _row(where: str, cells: dict[str, str], folder: Path, under: str, limits: Li
             shots.append(_photograph(folder / image, prefix, slot, limits))
     parameters = request.parse_request(json.dumps(asked).encode()) if asked else {}
     made = [Piece(f"{prefix}request.json", "request", made=request_body(parameters))] if parameters else []
+    _check_keys(*made, *shots)
     return Planned(where, prefix, (*made, *shots), parameters, is_whole=True)
 
 
@@ -124,6 +125,12 @@ def _value(column: str, cell: str) -> Any:
 def _photograph(file: Path, prefix: str, slot: Any, limits: Limits) -> Piece:
     extension = _seen(file, limits).kind.replace("jpeg", "jpg")
     return Piece(f"{prefix}{slot}.{extension}", slot, file)
+
+
+def _check_keys(*pieces: Piece) -> None:
+    for piece in pieces:
+        if len(piece.key.encode()) > pairs.MAX_KEY_BYTES:
+            raise ValueError(f"{piece.key[:80]}… is longer than a key of S3 ({pairs.MAX_KEY_BYTES} bytes)")
 
 
 def _seen(file: Path, limits: Limits) -> images.Image:
@@ -180,9 +187,8 @@ class Folder:
         named = {slot: parameters[f"input_image_{slot}"] for slot in "12" if f"input_image_{slot}" in parameters}
         keys = [pairs.resolve_name(prefix, name) for name in named.values() if "://" not in name]
         loose = [Piece(key, None, self.files[key]) for key in keys if key in self.files and not pairs.parse(key)]
+        _check_keys(*pieces, *loose)
         for piece in (*pieces, *loose):
-            if len(piece.key.encode()) > pairs.MAX_KEY_BYTES:
-                raise ValueError(f"{piece.key[:80]}… is longer than a key of S3 ({pairs.MAX_KEY_BYTES} bytes)")
             if piece.file and piece.slot in ("1", "2", None):
                 _seen(piece.file, self.limits)
         self.used |= {piece.key for piece in loose}

@@ -6,7 +6,6 @@ complete makes a render of its own, and all but the last are of a mixture that n
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import mimetypes
 from collections.abc import Iterable, Iterator
@@ -18,12 +17,14 @@ from typing import Any, Literal
 from botocore.exceptions import ClientError
 
 from kontext import drops, pairs, request
+from kontext.errors import BadDrop
 from kontext.table import Table
 from kontext_cli.errors import CommandError
 from kontext_cli.target import Target
 
 READERS = 8
 GIVE_ANOTHER_NAME = "give it another name"
+BESIDE_OTHERS = "beside somebody else's: a pair that they make together is paid"
 TAKEN = (409, 412)
 """What S3 answers to a conditional write if somebody else was faster."""
 
@@ -109,7 +110,7 @@ class Bucket:
         """Prefix → the parts that the stack has seen, also those that were deleted or have expired since."""
 
     def look(self, planned: Iterable[Planned]) -> None:
-        """See what is there of some pairs. Costs a listing a folder and a read a pair; no object is read."""
+        """See what is there of some pairs. Costs a listing a folder and a read a pair."""
         chosen = list(planned)
         keys = [key for pair in chosen for key in (pair.prefix, *(piece.key for piece in pair.pieces), *pair.there)]
         folders = sorted({key[: key.rfind("/") + 1] for key in keys})
@@ -180,42 +181,50 @@ class Bucket:
         return all(self._is(one, piece) for one in there)
 
     def _is(self, there: dict[str, Any], piece: Piece) -> bool:
-        """Whether an object has this very content, told by its ETag or checksum."""
+        """Whether an object has this very content. It is read only if it has the same size, and an ETag that is no
+        MD5 sum of it: so it is with what was encrypted, or uploaded in parts by another tool."""
         body = piece.body
-        if there["Size"] != len(body):
-            return False
-        if _etag(there) == _md5(body):
-            return True
-        asked = self.client.head_object(Bucket=self.name, Key=there["Key"], ChecksumMode="ENABLED")
-        if "ChecksumSHA256" in asked:
-            return bool(asked["ChecksumSHA256"] == _sha256(body))
-        # What another tool has uploaded in parts cannot be told from here; as it has the same size, it stays.
-        return "-" in _etag(there)
+        return there["Size"] == len(body) and (_etag(there) == _md5(body) or self._read(there["Key"]) == body)
+
+    def _read(self, key: str) -> bytes:
+        return bytes(self.client.get_object(Bucket=self.name, Key=key)["Body"].read())
 
     def said_by(self, prefix: str, slot: str) -> dict[str, Any]:
-        """The parameters in the metadata of an image that is there."""
+        """The parameters in the metadata of an image that is there. Raises Refused if the stack would reject them."""
         key = self.newest[prefix, slot][-1]
         seen = self.seen.get(prefix, {}).get(slot, {})
         if seen.get("key") == key and seen.get("etag") == _etag(self.objects[key]):
             return dict(seen.get("parameters", {}))
-        return request.parse_metadata(self.client.head_object(Bucket=self.name, Key=key)["Metadata"])
+        try:
+            return request.parse_metadata(self.client.head_object(Bucket=self.name, Key=key)["Metadata"])
+        except BadDrop as problem:
+            raise Refused(f"{key} is there with metadata that is rejected ({problem})", GIVE_ANOTHER_NAME) from problem
 
-    def upload(self, pieces: tuple[Piece, ...]) -> Iterator[Piece]:
-        """Upload pieces; yields each when it is there. All are read before the first one goes.
+    def upload(self, prefix: str, pieces: tuple[Piece, ...]) -> Iterator[Piece]:
+        """Upload pieces of the pair under a prefix; yields each when it is there. All are read before the first goes.
 
-        Raises Refused if somebody else has dropped one of them since `look`.
+        Raises Refused if somebody else has dropped something of that pair since `look`. The last piece, which may
+        complete it, goes only after a second look: of two who drop at once, one at least sees the other.
         """
         for piece, body in [(piece, piece.body) for piece in pieces]:
+            if piece is pieces[-1]:
+                self._look_for_others(prefix, piece)
             self._put(piece, body)
             yield piece
+
+    def _look_for_others(self, prefix: str, last: Piece) -> None:
+        for one in self._listed(prefix):
+            part, known = pairs.parse(one["Key"]), self.objects.get(one["Key"], {})
+            # The last piece itself is protected by its condition; it may be there, if the same is dropped twice.
+            if part and part.prefix == prefix and one["Key"] != last.key and one["ETag"] != known.get("ETag"):
+                raise _overtaken(one["Key"])
 
     def _put(self, piece: Piece, body: bytes) -> None:
         there = self.objects.get(piece.key)
         condition = {"IfMatch": there["ETag"]} if there else {"IfNoneMatch": "*"}
         kind = mimetypes.guess_type(piece.key)[0] or "application/octet-stream"
-        described = {"Bucket": self.name, "Key": piece.key, "ContentType": kind, "ChecksumAlgorithm": "SHA256"}
         try:
-            answer = self.client.put_object(**described, **condition, Body=body)
+            answer = self.client.put_object(Bucket=self.name, Key=piece.key, ContentType=kind, **condition, Body=body)
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] not in TAKEN:
                 raise
@@ -226,10 +235,10 @@ class Bucket:
 
     def _taken(self, piece: Piece, body: bytes) -> dict[str, Any]:
         """What has come in between; it may be our own, sent twice because the first answer was lost."""
-        there: dict[str, Any] = self.client.head_object(Bucket=self.name, Key=piece.key, ChecksumMode="ENABLED")
-        if there.get("ChecksumSHA256") == _sha256(body) or _etag(there) == _md5(body):
+        there: dict[str, Any] = self.client.head_object(Bucket=self.name, Key=piece.key)
+        if _etag(there) == _md5(body):
             return there
-        raise Refused(f"somebody else has just dropped another {piece.key}", "look at it, and try again")
+        raise _overtaken(piece.key)
 
 
 def check(bucket: Bucket, pair: Planned, default_prompt: str) -> Job:
@@ -317,13 +326,13 @@ def _overrules(bucket: Bucket, pair: Planned, parts: tuple[Piece, ...]) -> bool:
     return bool(slots & set(pairs.PROMPTS)) and any(bucket.said_by(pair.prefix, slot) for slot in told)
 
 
+def _overtaken(key: str) -> Refused:
+    return Refused(f"somebody else has just dropped {key}", f"look at it, and {GIVE_ANOTHER_NAME}")
+
+
 def _etag(there: dict[str, Any]) -> str:
     return str(there["ETag"]).strip('"')
 
 
 def _md5(body: bytes) -> str:
     return hashlib.md5(body, usedforsecurity=False).hexdigest()
-
-
-def _sha256(body: bytes) -> str:
-    return base64.b64encode(hashlib.sha256(body).digest()).decode()

@@ -24,9 +24,10 @@ from kontext_cli import fetch
 from kontext_cli.drop import carry_out
 from kontext_cli.dropping import Desk, Drop, Outcome, prepare
 from kontext_cli.errors import CommandError, Unfinished
+from kontext_cli.records import Records
 from kontext_cli.saving import Destination
 from kontext_cli.target import Target
-from kontext_cli.upload import Refused
+from kontext_cli.upload import Bucket, Piece, Planned, Refused
 
 Aws = Callable[[str], Any]
 
@@ -148,25 +149,66 @@ def test_a_parameter_that_is_not_allowed_is_refused(pictures: tuple[Path, Path])
         prepare(*pictures, "cat", {"safety_tolerance": 9})
 
 
-def test_only_a_result_that_came_after_the_drop_counts(target: Target, pictures: tuple[Path, Path]) -> None:
+def test_only_what_came_after_the_drop_counts(target: Target, pictures: tuple[Path, Path]) -> None:
     desk, drop = Desk(target), prepare(*pictures, "cat", {})
-    s3 = target.client("s3")
-    s3.put_object(Bucket=OUTPUTS, Key="cat/error.json", Body=b'{"code": "old"}')
-    before = desk.answers(drop)
-    looks = desk.follow(desk.errand(drop), before, 10)
+    target.client("s3").put_object(Bucket=OUTPUTS, Key="cat/error.json", Body=b'{"code": "old"}')
+    before = desk.error_mark(drop)
+    errand = desk.errand(drop)
+    errand.upload()
+    looks = desk.follow(errand, before, 10)
 
     first = next(looks)
-    s3.put_object(Bucket=OUTPUTS, Key="cat/result.png", Body=b"new")
+    deliver(target, drop)()
     second = next(looks)
 
     assert first is None
-    assert second == Outcome(None, "cat/result.png")
+    assert isinstance(second, Outcome)
+    assert second.key == "cat/result.png"
+
+
+@pytest.mark.parametrize("ends", ["DELIVERED", "FAILED"])
+def test_how_an_earlier_drop_of_the_name_ends_is_not_taken_for_the_end_of_this_one(
+    target: Target, pictures: tuple[Path, Path], ends: str
+) -> None:
+    earlier = prepare(*pictures, "cat", {"prompt": "A cat."})
+    desk, drop = Desk(target), prepare(*pictures, "cat", {"prompt": "A dog."})
+    desk.put(earlier)
+    note(target, earlier, "PROCESSING")
+    errand, before = desk.errand(drop), desk.error_mark(drop)
+    errand.upload()
+    looks = desk.follow(errand, before, 10)
+    s3 = target.client("s3")
+
+    if ends == "DELIVERED":
+        deliver(target, earlier)()
+    else:
+        note(target, earlier, "FAILED")
+        told = {"code": "render_failed", "render_id": Records(target).pair("cat/").renders[0].render_id}
+        s3.put_object(Bucket=OUTPUTS, Key="cat/error.json", Body=json.dumps(told).encode())
+
+    assert not isinstance(next(looks), Outcome)
+
+
+def test_the_rejection_of_a_drop_ends_the_waiting(target: Target, pictures: tuple[Path, Path]) -> None:
+    desk, drop = Desk(target), prepare(*pictures, "cat", {})
+    looks = desk.follow(desk.errand(drop), desk.error_mark(drop), 10)
+    table = Table(target.client("dynamodb"), target.output("RendersTable"))
+    item = {"prefix": "cat/", "render_id": "rejected", "status": "FAILED"}
+    names = ", ".join(f"#{name} = :{name}" for name in item)
+    table.update({"pk": "pair#cat/", "sk": "render#rejected"}, f"SET {names}", **item)
+    told = {"code": "invalid_image", "render_id": "rejected"}
+    target.client("s3").put_object(Bucket=OUTPUTS, Key="cat/error.json", Body=json.dumps(told).encode())
+
+    outcome = next(looks)
+
+    assert isinstance(outcome, Outcome)
+    assert outcome.error == told
 
 
 def test_an_error_file_ends_the_waiting_with_its_words(target: Target, pictures: tuple[Path, Path]) -> None:
     desk, drop = Desk(target), prepare(*pictures, "cat", {})
     error = {"code": "invalid_image", "message": "2.jpg is not a picture", "charged": "no", "remedy": "Drop one."}
-    looks = desk.follow(desk.errand(drop), desk.answers(drop), 10)
+    looks = desk.follow(desk.errand(drop), desk.error_mark(drop), 10)
 
     target.client("s3").put_object(Bucket=OUTPUTS, Key="cat/error.json", Body=json.dumps(error).encode())
 
@@ -176,7 +218,7 @@ def test_an_error_file_ends_the_waiting_with_its_words(target: Target, pictures:
 def test_the_waiting_ends_when_its_time_is_over(target: Target, pictures: tuple[Path, Path]) -> None:
     desk, drop = Desk(target), prepare(*pictures, "cat", {})
 
-    looks = list(desk.follow(desk.errand(drop), {}, 0.1))
+    looks = list(desk.follow(desk.errand(drop), None, 0.1))
 
     assert looks == [None]
 
@@ -341,6 +383,37 @@ def test_ctrl_c_while_waiting_says_what_will_be_paid_and_how_to_get_it(
     assert "kontext fetch --stack shop 'a cat'` saves the picture then" in str(stopped.value)
     assert stopped.value.document["status"] == "DROPPED"
     assert list(tmp_path.glob(".kontext-*")) == []
+
+
+def test_two_who_drop_other_photographs_under_one_name_at_once_do_not_pay_for_mixtures(
+    target: Target, pictures: tuple[Path, Path], tmp_path: Path
+) -> None:
+    theirs = [Piece(f"cat/{slot}.webp", slot, made=b"theirs") for slot in ("1", "2")]  # type: ignore[arg-type]
+
+    def drop_theirs() -> None:
+        bucket.look([Planned("", "cat/", tuple(theirs), {})])
+        list(bucket.upload("cat/", tuple(theirs[:1])))
+
+    bucket = Bucket(target)
+    with pytest.raises(Unfinished) as stopped:
+        carried_out(acting(target, "put_object", 2, drop_theirs), prepare(*pictures, "cat", {"seed": 7}), tmp_path)
+    with pytest.raises(Refused, match="somebody else has just dropped cat/"):
+        list(bucket.upload("cat/", tuple(theirs[1:])))
+
+    assert stopped.value.exit_code == 3
+    assert str(stopped.value).startswith("somebody else has just dropped cat/1.webp: look at it, and give it another")
+    assert "2 of 3 parts are dropped as cat/, beside somebody else's" in str(stopped.value)
+    assert keys(target) == ["cat/1.png", "cat/1.webp", "cat/request.json"]
+
+
+def test_the_same_pair_dropped_twice_at_once_is_one_pair(target: Target, pictures: tuple[Path, Path]) -> None:
+    drop = prepare(*pictures, "cat", {"prompt": "A cat."})
+    one, other = Desk(target).errand(drop), Desk(target).errand(drop)
+
+    one.upload()
+    other.upload()
+
+    assert keys(target) == ["cat/1.png", "cat/2.jpg", "cat/request.json"]
 
 
 def no_space() -> None:

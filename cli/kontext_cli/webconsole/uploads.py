@@ -15,7 +15,7 @@ from kontext import images
 from kontext.errors import BadDrop
 from kontext_cli.dropping import Desk, Drop, Errand, checked_name, prepare
 from kontext_cli.errors import CommandError, explain
-from kontext_cli.upload import Refused
+from kontext_cli.upload import BESIDE_OTHERS, Refused
 from kontext_cli.webconsole.views import View, expected
 
 MOST_BYTES = 128 * 2**20
@@ -91,8 +91,10 @@ def _upload(errand: Errand) -> None:
         if (why := explain(broken)) is None:
             raise
         there = f"{len(errand.uploaded)} of {len(errand.pieces)} parts of {errand.drop.prefix} are uploaded"
+        if isinstance(broken, Refused):
+            raise NotDropped(f"{why}. {there}, {BESIDE_OTHERS}.", 409, field="name") from broken
         goes_on = "Once all are, the picture is paid. Render goes on from here and pays for nothing twice."
-        raise NotDropped(f"{why} {there}. {goes_on}", 502, name=errand.drop.name) from broken
+        raise NotDropped(f"{why.rstrip('.')}. {there}. {goes_on}", 502, name=errand.drop.name) from broken
 
 
 PARTS = {
