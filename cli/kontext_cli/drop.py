@@ -76,7 +76,7 @@ class Trip:
                 raise
             if isinstance(broken, Refused):
                 why, self.is_overtaken = broken.priced(self.desk.price), self.errand is not None
-            if self._has_begun or _may_have_arrived(broken):
+            if self._has_begun or (self.errand and _may_have_arrived(broken)):
                 raise self._unfinished(why if why.endswith(".") else f"{why}.") from broken
             raise CommandError(f"Nothing has been dropped: {why}") from broken
 

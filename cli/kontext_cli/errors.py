@@ -23,6 +23,15 @@ class CommandError(Exception):
         return {"error": {"message": str(self)}}
 
 
+class Interrupted(CommandError):
+    """Ctrl-C, while nothing was begun that goes on."""
+
+    exit_code = INTERRUPTED
+
+    def __init__(self) -> None:
+        super().__init__("Interrupted.")
+
+
 class Unfinished(CommandError):
     """The command ends after it has begun something that goes on, or is paid, without it.
 

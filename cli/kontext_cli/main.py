@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn, TextIO
 
 import typer
 
-from kontext_cli.errors import UNREAD, CommandError, Unread
+from kontext_cli.errors import UNREAD, CommandError, Interrupted, Unread
 from kontext_cli.errors import explain as in_plain_words
 
 app = typer.Typer(
@@ -65,17 +65,26 @@ def _run() -> str | int | None:
         try:
             app()
         except SystemExit as ended:
+            if _is_by_ctrl_c(ended):
+                raise Interrupted from ended
             code = ended.code
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
     except (Unread, BrokenPipeError):
         return UNREAD
+    except KeyboardInterrupt:
+        return _tell(Interrupted(), str(Interrupted()))
     except Exception as error:
         message = in_plain_words(error)
         if message is None:
             raise
         return _tell(error, message)
+
+
+def _is_by_ctrl_c(ended: SystemExit) -> bool:
+    """Whether typer has made this of a Ctrl-C, without a word."""
+    return ended.__context__ is not None and isinstance(ended.__context__.__cause__, KeyboardInterrupt)
 
 
 def _tell(error: Exception, message: str) -> int:

@@ -16,6 +16,8 @@ from kontext_cli.errors import CommandError
 RESERVED_BYTES = 4 * 2**20
 """About what a picture has: a disk that has no room for it is noticed while nothing is paid."""
 STEM_BYTES = 200
+NOWHERE = ("", "-")
+"""What an unset variable leaves, and what other tools take for standard output."""
 
 
 class Destination:
@@ -26,6 +28,7 @@ class Destination:
     """
 
     def __init__(self, asked: str | None, name: str, inputs: Iterable[Path] = ()) -> None:
+        self.asked = asked
         self.path = Path(asked or ".")
         self.name = name
         self.inputs = tuple(inputs)
@@ -62,13 +65,15 @@ class Destination:
             file.write(bytes(RESERVED_BYTES))
 
     def _check(self) -> None:
+        if self.asked in NOWHERE:
+            raise CommandError(f"--output is {self.asked!r}: a picture is saved as a file, or in a folder.")
         if self.is_folder:
             return
         try:
             there = self.path.stat()
         except FileNotFoundError:
             return
-        if not stat.S_ISREG(there.st_mode):
+        if not stat.S_ISREG(there.st_mode) or _is_standard_output(there):
             raise CommandError(f"Nothing can be saved as {self.path}: it is neither a file nor a folder.")
         if any(self.path.samefile(given) for given in self.inputs if given.exists()):
             raise CommandError(f"The picture would replace the photograph {self.path}: choose another file.")
@@ -91,6 +96,12 @@ class Destination:
             shutil.copymode(path, self.draft)
         self.draft.replace(path.resolve())
         return path.absolute()
+
+
+def _is_standard_output(there: os.stat_result) -> bool:
+    with contextlib.suppress(OSError):
+        return os.path.samestat(there, os.fstat(1))
+    return False
 
 
 def free_path(folder: Path, name: str, suffix: str) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from kontext_cli import demo, up
+from kontext_cli import demo, main, up
 from kontext_cli.console import command, terminal
 from kontext_cli.errors import CommandError, Unread, explain
 from kontext_local.project import ROOT
@@ -232,6 +232,27 @@ def test_an_error_that_nobody_can_be_told_in_words_is_still_told_to_programs(err
 
     assert "no.png is not a file" in json.loads(answer.stdout)["error"]["message"]
     assert answer.stderr == "code 2\n"
+
+
+@pytest.mark.parametrize("typed", [("fetch", "cat"), ("drop", "cat.png", "cat.png", "--json")])
+def test_ctrl_c_before_anything_is_begun_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, typed: tuple[str, ...]
+) -> None:
+    def press_ctrl_c(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cat.png").touch()
+    monkeypatch.setattr("kontext_cli.target.find", press_ctrl_c)
+    monkeypatch.setattr("sys.argv", ["kontext", *typed])
+
+    code = main._run()
+
+    said = capsys.readouterr()
+    assert (code, said.err) == (130, "kontext: Interrupted.\n")
+    assert not said.out or json.loads(said.out) == {"error": {"message": "Interrupted."}}
+    assert bool(said.out) == ("--json" in typed)
+    assert list(tmp_path.iterdir()) == [tmp_path / "cat.png"]
 
 
 class Closed(io.StringIO):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from PIL import Image
 
 from kontext import request
@@ -477,6 +478,19 @@ def test_there_is_nothing_to_fetch_of_a_pair_that_is_on_its_way(target: Target, 
 
     with pytest.raises(CommandError, match="There is no picture to fetch: cat/ is QUEUED"):
         fetch.carry_out(target, "cat", None, as_json=False)
+
+
+def unreachable() -> None:
+    raise EndpointConnectionError(endpoint_url="https://s3.example")
+
+
+def test_a_network_that_is_away_before_the_first_upload_leaves_nothing_to_pay(
+    target: Target, pictures: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(CommandError, match="Nothing has been dropped: AWS could not be reached") as away:
+        carried_out(acting(target, "get_paginator", 1, unreachable), prepare(*pictures, "cat", {}), tmp_path)
+
+    assert away.value.exit_code == 2
 
 
 def test_a_time_that_is_over_is_no_reason_to_pay_again(
