@@ -13,10 +13,10 @@ from kontext_cli import target
 from kontext_cli.console import Progress, command, print_json, progress
 from kontext_cli.dropping import Desk, Drop, Errand, Outcome, prepare
 from kontext_cli.errors import INTERRUPTED, RENDER_FAILED, UNFINISHED, CommandError, Unfinished, explain
+from kontext_cli.input_bucket import BESIDE_OTHERS, Refused
 from kontext_cli.records import Render, parked
 from kontext_cli.saving import Destination
 from kontext_cli.target import Target
-from kontext_cli.upload import BESIDE_OTHERS, Refused
 
 
 def run(

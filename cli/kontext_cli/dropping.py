@@ -16,10 +16,11 @@ from botocore.exceptions import ClientError
 from kontext import request
 from kontext.errors import BadDrop
 from kontext_cli.errors import CommandError
+from kontext_cli.input_bucket import GIVE_ANOTHER_NAME, Bucket, Piece, Planned, Refused
 from kontext_cli.records import Records, Render
 from kontext_cli.resources import description, parameters
 from kontext_cli.target import Target
-from kontext_cli.upload import GIVE_ANOTHER_NAME, Bucket, Piece, Planned, Refused, check
+from kontext_cli.upload import check
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
 LOOK_SECONDS = 0.5

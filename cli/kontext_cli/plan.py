@@ -11,9 +11,10 @@ from kontext.pacing import Rate
 from kontext.renders import ledger_key
 from kontext.table import Table
 from kontext_cli.errors import explain
+from kontext_cli.input_bucket import BESIDE_OTHERS, Bucket, Piece, Planned, Refused
 from kontext_cli.sources import Source, Wrong
 from kontext_cli.target import Target
-from kontext_cli.upload import BESIDE_OTHERS, Bucket, Job, Piece, Planned, Refused, check
+from kontext_cli.upload import Job, check
 
 DAY_SECONDS = 86_400
 

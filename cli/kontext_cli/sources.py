@@ -15,7 +15,7 @@ from kontext.errors import BadDrop
 from kontext.inputs import Limits
 from kontext_cli.dropping import checked_name, request_body
 from kontext_cli.errors import CommandError, explain
-from kontext_cli.upload import Piece, Planned
+from kontext_cli.input_bucket import Piece, Planned
 
 TUNABLE = ("prompt", "aspect_ratio", "output_format", "safety_tolerance", "seed")
 COLUMNS = ("name", "image_1", "image_2", *TUNABLE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -269,17 +269,33 @@ def test_an_upload_that_breaks_off_says_what_is_there_and_goes_on_under_its_name
     assert versions(stack) == 3
 
 
-class Breaking:
-    """An S3 client that loses its connection at one upload."""
+def test_a_command_that_drops_under_the_same_name_meanwhile_is_not_mixed_with_the_page(stack: Any, serve: Any) -> None:
+    s3 = Breaking(stack.client("s3"), at=2, act=lambda: stack.put("taj/1.webp", b"theirs"))
+    target = replace(stack.target, client=lambda name: s3 if name == "s3" else stack.client(name))
+    with httpx.Client(base_url=serve(target).url, trust_env=False, verify=False) as ask:
+        answer = drop(ask, body_of(grey("red"), grey("blue"), parameters={"prompt": "A cat."}, name="taj"))
 
-    def __init__(self, client: Any, at: int) -> None:
-        self.client, self.at = client, at
+    assert (answer.status_code, answer.json()["field"]) == (409, "name")
+    assert answer.json()["message"].startswith("somebody else has just dropped taj/1.webp: look at it, and give it an")
+    assert "2 of 3 parts of taj/ are uploaded, beside somebody else's" in answer.json()["message"]
+    assert "taj/2.png" not in keys(stack)
+
+
+def lose_the_connection() -> None:
+    raise EndpointConnectionError(endpoint_url="https://s3.example")
+
+
+class Breaking:
+    """An S3 client at which something happens before one upload: it loses its connection."""
+
+    def __init__(self, client: Any, at: int, act: Callable[[], object] = lose_the_connection) -> None:
+        self.client, self.at, self.act = client, at, act
 
     def __getattr__(self, name: str) -> Any:
         if name == "put_object":
             self.at -= 1
             if self.at == 0:
-                raise EndpointConnectionError(endpoint_url="https://s3.example")
+                self.act()
         return getattr(self.client, name)
 
 

@@ -25,10 +25,10 @@ from kontext_cli import fetch
 from kontext_cli.drop import carry_out
 from kontext_cli.dropping import Desk, Drop, Outcome, prepare
 from kontext_cli.errors import CommandError, Unfinished
+from kontext_cli.input_bucket import Bucket, Piece, Planned, Refused
 from kontext_cli.records import Records
 from kontext_cli.saving import Destination
 from kontext_cli.target import Target
-from kontext_cli.upload import Bucket, Piece, Planned, Refused
 
 Aws = Callable[[str], Any]
 

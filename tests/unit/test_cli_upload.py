@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from kontext.table import Table
+from kontext_cli.input_bucket import Bucket, Piece, Planned, Refused
 from kontext_cli.target import Target
-from kontext_cli.upload import Bucket, Job, Piece, Planned, Refused, check
+from kontext_cli.upload import Job, check
 
 Aws = Callable[[str], Any]
 Put = Callable[..., None]

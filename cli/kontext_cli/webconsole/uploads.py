@@ -15,7 +15,7 @@ from kontext import images
 from kontext.errors import BadDrop
 from kontext_cli.dropping import Desk, Drop, Errand, checked_name, prepare
 from kontext_cli.errors import CommandError, explain
-from kontext_cli.upload import BESIDE_OTHERS, Refused
+from kontext_cli.input_bucket import BESIDE_OTHERS, Refused
 from kontext_cli.webconsole.views import View, expected
 
 MOST_BYTES = 128 * 2**20
