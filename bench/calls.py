@@ -90,7 +90,7 @@ def play(count: int, every: float, seed: int) -> Run:
     began = time.monotonic()
     world.run()
     took = time.monotonic() - began
-    if Counter(one.status for one in world.executions.by_name.values()) != {"SUCCEEDED": count}:
+    if Counter(one.status for one in world.executions.all) != {"SUCCEEDED": count}:
         raise RuntimeError(f"not all of {count} pairs were delivered")
     return _run(world, count, 60 * count / took)
 
@@ -105,7 +105,7 @@ def _run(world: TimedWorld, count: int, pairs_a_minute: float) -> Run:
         return {name: number / count for name, number in counts.items()}
 
     calls = world.injector.calls
-    transitions = sum(one.transitions for one in world.executions.by_name.values())
+    transitions = sum(one.transitions for one in world.executions.all)
     return Run(
         pairs=count,
         aws=per_pair(_by_service(world, count)),

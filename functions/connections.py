@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from kontext.delivery import Delivery
     from kontext.drops import Defaults, Drops
+    from kontext.due import DueIndex
     from kontext.events import Topic
     from kontext.inputs import Inputs
     from kontext.learning import Learning
@@ -68,6 +69,12 @@ class Connections:
     @cached_property
     def table(self) -> Table:
         return Table(self.client("dynamodb"), self.environment["RENDERS_TABLE"])
+
+    @cached_property
+    def due(self) -> "DueIndex":
+        from kontext.due import DueIndex
+
+        return DueIndex(self.table)
 
     @cached_property
     def drops(self) -> "Drops":

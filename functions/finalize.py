@@ -14,7 +14,7 @@ from connections import Connections, connect, prepare
 from kontext import events, measures, pairs, words
 from kontext.drops import Pair
 from kontext.errors import DeliveryError, KontextError, problem
-from kontext.renders import IN_FLIGHT, Render
+from kontext.renders import IN_FLIGHT, Render, is_stale
 from kontext.table import ConditionFailed
 
 logger = Logger(json_serializer=words.dumps)
@@ -50,14 +50,14 @@ class Finalize:
         self.look = event["look"]
         self.tries = event.get("delivery", {}).get("tries", 0)
         self.render: Render = via.renders.get(event["prefix"], event["render_id"]) or {}
-        self.stale = self.render.get("attempt") != event["attempt"]
+        self.stale = not self.render or is_stale(self.render, event)
         self.given_up = event.get("given_up")
         self.all_tried = bool(self.given_up) or self.tries >= MAX_TRIES - 1
 
     def run(self) -> dict[str, Any]:
         """Copy, record, tell; whatever of it is done already is not done again."""
         if self.stale:
-            return {"outcome": "delivered"}  # a later attempt has taken over, and ends in a workflow of its own
+            return {"outcome": "delivered"}  # a later one has taken over, and ends in a workflow of its own
         if self.given_up:
             return self.give_up(f"the function that delivers does not come to its end: {_name(self.given_up)}")
         try:

@@ -10,10 +10,11 @@ from aws_lambda_powertools import Logger
 
 from connections import Connections, connect, prepare
 from kontext import measures, words
+from kontext.due import POLL_SECONDS
 from kontext.errors import AccountRefused, RateLimited, RecordGone, SegmindError
 from kontext.learning import MAX_MISS_SECONDS
 from kontext.pacing import sane_reset
-from kontext.renders import IN_FLIGHT, Render
+from kontext.renders import IN_FLIGHT, Render, is_stale
 from kontext.schedule import Progress, stays
 from kontext.segmind import Look, Result
 from kontext.table import ConditionFailed
@@ -63,7 +64,7 @@ class Poll:
     def run(self) -> dict[str, Any]:
         """Look until there is something to tell, or waiting is cheaper elsewhere."""
         render = self.via.renders.get(self.event["prefix"], self.event["render_id"])
-        if render is None or render["attempt"] != self.event["attempt"]:
+        if render is None or is_stale(render, self.event):
             return {"outcome": "ended"}
         if render["status"] not in IN_FLIGHT:
             render = self.recorded(render)
@@ -72,7 +73,7 @@ class Poll:
             if due is None or self.gone >= GONE_TIMES:
                 return {"outcome": "expired", "gone": self.gone}
             if not stays(due - self.age, due - (self.began - self.submitted_at)):
-                return self.waiting(due - self.age)
+                return self.waiting(render, due - self.age)
             self.via.clock.sleep(due - self.age)
             render, failure = self.look(render)
             if failure is not None:
@@ -90,8 +91,9 @@ class Poll:
         soon = self.age + min(MAX_MISS_SECONDS, 2.0 ** (self.misses - 1))
         return min(max(soon, self.held_until), self.via.learning.deadline)
 
-    def waiting(self, seconds: float) -> dict[str, Any]:
+    def waiting(self, render: Render, seconds: float) -> dict[str, Any]:
         """Hand back to the workflow, which waits for nothing. After a miss the next Poll looks at once."""
+        self.via.renders.beat(render, self.via.clock.now() + seconds + POLL_SECONDS)
         state = {"progress": vars(self.progress), "misses": self.misses, "gone": self.gone}
         wait = math.ceil(seconds) if self.misses else int(seconds - 1)
         return {"outcome": "waiting", "wait": max(1, wait), **state}

@@ -28,6 +28,7 @@ from kontext.errors import (
 from kontext.pacing import Hold
 from kontext.parking import Wake
 from kontext.renders import Claim, OverLimit, Render
+from kontext.table import Key
 
 logger = Logger(json_serializer=words.dumps)
 prepare("inputs", "drops", "renders", "pacing", "defaults", "segmind", "secrets", "learning", "workflow")
@@ -36,10 +37,6 @@ TIME_FOR_A_SUBMIT = 80.0
 """Seconds that must be left before another request is sent: its answer may take half a minute, and neither of the two
 AWS calls after it, which keep its request_id, may outlive the function. With less left, another invocation sends it."""
 MAX_SERVER_ERRORS = 6
-RECORD_SECONDS = 3600.0
-"""How long Segmind keeps the record of a job."""
-START_AGAIN_SECONDS = 60.0
-"""After which a workflow that could not be started is started again."""
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -110,9 +107,11 @@ class Batch:
         return False
 
     def read(self, message_id: str, record: dict[str, Any]) -> None:
-        """A message tells of drops or brings waiting renders back."""
+        """A message tells of drops, brings waiting renders back, or says that an item of the table is due."""
         body = json.loads(record["body"])
         self.came_back = came_back(record)
+        if "due" in body:
+            self.on_due(message_id, body["due"])
         for wake in parking.wakes_in(body):
             self.on_wake(message_id, wake)
         for told in body.get("Records", ()):
@@ -177,6 +176,7 @@ class Batch:
                 self.wait_for(pair, wanted, message_id)
             case drops.Settling(until):
                 logger.info("the pair waits for a prompt", until=iso(until))
+                self.via.drops.settle(pair.prefix, until)
                 self.via.parking.send([Wake(pair.prefix, until)], now)
             case drops.Rejected(code, message):
                 error = problem(code, message)
@@ -222,6 +222,23 @@ class Batch:
             self.advance(message_id, pair)
             return
         claim = self.via.renders.wake(wake.prefix, wake.render_id, wake.token, message_id, self.via.clock.now())
+        self.carry_on(claim, pair, in_line=True)
+
+    def on_due(self, message_id: str, key: Key) -> None:
+        """What should have gone on with an item of the table has not: look what it asks for."""
+        if key == self.via.pacing.KEY:
+            self.via.pacing.look()
+            self.tell_of_gate()
+            return
+        pair = self.via.drops.get(key["pk"].removeprefix("pair#"))
+        if pair is None:
+            return
+        now = self.via.clock.now()
+        if key == drops.pair_key(pair.prefix):
+            self.advance(message_id, pair)
+            self.via.drops.rest(pair.prefix, now)
+            return
+        claim = self.via.renders.look_again(pair.prefix, key["sk"].removeprefix("render#"), message_id, now)
         self.carry_on(claim, pair, in_line=True)
 
     def carry_on(self, claim: Claim, pair: drops.Pair, *, in_line: bool = False) -> None:
@@ -298,7 +315,8 @@ class Batch:
         """Segmind has the job: two places remember its request_id, the record and the workflow."""
         now = self.via.clock.now()
         logger.append_keys(request_id=request_id)
-        accepted = {**render, "request_id": request_id, "submitted_at": now}
+        generation = render.get("generation", 0) + 1
+        accepted = {**render, "request_id": request_id, "submitted_at": now, "generation": generation}
         recorded = True
         try:
             accepted = self.via.renders.accepted(render, request_id, now)
@@ -311,22 +329,15 @@ class Batch:
             self.via.renders.accepted(render, request_id, now)  # once more: else nobody knows it
 
     def start(self, render: Render) -> bool:
-        """Start the render's workflow; started already is as good. False if it could not be: then it is tried again
-        later, as nobody else looks for the job."""
-        now, waiting = self.via.clock.now(), render["status"] != "COMPLETED"
-        age = now - render["submitted_at"]
-        over = waiting and age > RECORD_SECONDS
+        """Start the render's workflow; started already is as good. False if it could not be: the record says when
+        somebody comes back to it."""
+        waiting = render["status"] != "COMPLETED"
+        wait = self.first_wait(self.via.clock.now() - render["submitted_at"]) if waiting else 0
         try:
-            if self.via.workflow.start(render, self.first_wait(age) if waiting else 0):
-                return True
-            logger.info("the workflow was started before")
+            self.via.workflow.start(render, wait)
         except Exception:
             logger.exception("the workflow is not started yet")
-            if not over:
-                self.via.parking.send([Wake(render["prefix"], now + START_AGAIN_SECONDS, render["render_id"])], now)
-                return False
-        if over:
-            self.fail(render, "expired", "no result was seen before Segmind's record of the job ended")
+            return False
         return True
 
     def first_wait(self, age: float) -> int:
@@ -390,7 +401,7 @@ class Batch:
 
     def announce(self, render: Render) -> None:
         """Tell how a render ended."""
-        logger.warning("render ended", status=render["status"], code=render["error"]["code"])
+        logger.warning("render ended", status=render["status"], code=render.get("error", {}).get("code"))
         measures.tell_end(render)
         events.announce(render, self.via.drops, self.via.outputs, self.via.topic, self.via.renders)
 

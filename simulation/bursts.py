@@ -57,7 +57,7 @@ def _pair(prefix: str) -> tuple[object, ...]:
 
 
 def _calls(world: World) -> dict[str, int]:
-    transitions = sum(execution.transitions for execution in world.executions.by_name.values())
+    transitions = sum(execution.transitions for execution in world.executions.all)
     return {**world.injector.count, "transitions": transitions, "invocations": world.invocations}
 
 

@@ -63,13 +63,23 @@ class Pages:
 
 
 class DynamoDB:
-    """One table with the keys `pk` and `sk`."""
+    """One table with the keys `pk` and `sk`, and the index `due`.
+
+    `now`: the time; `lag`: by so many seconds an index is behind, at a query; `written`: is told of each item.
+    """
 
     exceptions = Exceptions
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        now: Callable[[], float] = lambda: 0.0,
+        lag: Callable[[], float] = lambda: 0.0,
+        written: Callable[[Item], None] = lambda _: None,
+    ) -> None:
         self.items: dict[tuple[str, str], Item] = {}
         self.largest_item = 0
+        self._now, self._lag, self._tell = now, lag, written
+        self._before: dict[tuple[str, str], tuple[float, Item]] = {}
 
     def expire(self, now: float) -> None:
         """Delete the items whose `expires_at` is over, as the service does of its own accord, some day."""
@@ -92,12 +102,34 @@ class DynamoDB:
         TableName: str,
         KeyConditionExpression: str,
         ExpressionAttributeValues: Item,
-        ConsistentRead: bool,
+        ConsistentRead: bool = False,
+        IndexName: str = "",
     ) -> dict[str, Any]:
+        if IndexName:
+            return {"Items": self._query_due(IndexName, KeyConditionExpression, ExpressionAttributeValues)}
         if KeyConditionExpression != "pk = :pk":
             raise NotImplementedError(KeyConditionExpression)
         wanted = ExpressionAttributeValues[":pk"]["S"]
         return {"Items": [dict(item) for (pk, _), item in sorted(self.items.items()) if pk == wanted]}
+
+    def _query_due(self, index: str, condition: str, values: Item) -> list[Item]:
+        if (index, condition) != ("due", "due_lane = :lane AND due_at <= :until"):
+            raise NotImplementedError(f"{index}: {condition}")
+        lane, until, lag = values[":lane"], Decimal(values[":until"]["N"]), self._lag()
+        seen = [self._as_of(place, item, lag) for place, item in self.items.items()]
+        found = [item for item in seen if item.get("due_lane") == lane and Decimal(item["due_at"]["N"]) <= until]
+        projected = ("pk", "sk", "due_lane", "due_at", "dispatched_until", "dispatches")
+        found.sort(key=lambda item: Decimal(item["due_at"]["N"]))
+        return [{name: item[name] for name in projected if name in item} for item in found]
+
+    def _as_of(self, place: tuple[str, str], item: Item, lag: float) -> Item:
+        at, before = self._before.get(place, (0.0, item))
+        return before if self._now() - at < lag else item
+
+    def _put(self, place: tuple[str, str], item: Item) -> None:
+        self._before[place] = (self._now(), self.items.get(place, {}))
+        self.items[place] = item
+        self._tell(item)
 
     def update_item(self, *, ReturnValues: str = "NONE", **write: Any) -> dict[str, Any]:
         try:
@@ -107,7 +139,7 @@ class DynamoDB:
             raise ConditionalCheckFailedException(
                 _error("ConditionalCheckFailedException", str(refused)) | ({"Item": told} if told else {}), "UpdateItem"
             ) from refused
-        self.items[_place(write["Key"])] = item
+        self._put(_place(write["Key"]), item)
         return {"Attributes": dict(item)} if ReturnValues == "ALL_NEW" else {}
 
     def transact_write_items(self, *, TransactItems: list[Any]) -> dict[str, Any]:
@@ -123,7 +155,8 @@ class DynamoDB:
                 reasons.append(_reason(write, refused))
         if len(written) < len(writes):
             raise cancelled(reasons)
-        self.items.update(written)
+        for place, item in written:
+            self._put(place, item)
         return {}
 
     def _written(self, write: dict[str, Any]) -> Item:

@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 from kontext.clock import day
 from kontext.errors import CODES
@@ -205,21 +206,24 @@ def dead_letters_are_poison(seen: Evidence) -> Broken:
 
 
 def workflows_end_as_their_renders(seen: Evidence) -> Broken:
-    """An attempt has one execution, and every one ends: green if it was delivered, red with the error's code if not."""
-    executions = seen.world.executions.all
-    attempts = Counter(
-        (given["render_id"], given["attempt"]) for given in (json.loads(one.given) for one in executions)
-    )
-    yield from (f"{count} executions for {one}" for one, count in attempts.items() if count > 1)
-    by_name = {f"{render['render_id']}-{render['attempt']}": render for render in seen.renders}
-    for execution in executions:
-        render = by_name.get("-".join(execution.name.rsplit("-", 2)[-2:]))
+    """A generation has one execution; each ends green if its render was delivered, else red with the error's code."""
+    followed = {(one["render_id"], one["attempt"], one.get("generation")): one for one in seen.renders}
+    executions = [(_follows(execution.given), execution) for execution in seen.world.executions.all]
+    for what, count in Counter(what for what, _ in executions).items():
+        if count > 1:
+            yield f"{count} executions for {what}"
+    for what, execution in executions:
         if execution.status == "RUNNING" or (execution.status == "FAILED" and execution.error not in CODES):
             yield f"execution {execution.name} is {execution.status} {execution.error} {execution.cause}"
-        elif execution.status == "ABORTED" or render is None:
+        elif execution.status == "ABORTED" or what not in followed:
             continue
-        elif (execution.status == "SUCCEEDED") is not (render["status"] == "DELIVERED"):
-            yield f"execution {execution.name} {execution.status}, its render is {render['status']}"
+        elif (execution.status == "SUCCEEDED") is not (followed[what]["status"] == "DELIVERED"):
+            yield f"execution {execution.name} {execution.status}, its render is {followed[what]['status']}"
+
+
+def _follows(given: str) -> tuple[Any, ...]:
+    told = json.loads(given)
+    return told["render_id"], told["attempt"], told["generation"]
 
 
 def the_money_brake_holds(seen: Evidence) -> Broken:

@@ -41,6 +41,7 @@ class Scheduler:
     def __init__(self) -> None:
         self.now = BEGINNING
         self.running: Process | None = None
+        self._held: Process | None = None
         self._line: list[tuple[float, int, Due]] = []
         self._order = itertools.count()
         self._alive: set[Process] = set()
@@ -86,18 +87,18 @@ class Scheduler:
 
     def aside(self, act: Callable[[], object]) -> None:
         """Let something happen at this very moment that is no part of the process that is on."""
-        process, self.running = self.running, None
+        self._held, self.running = self.running, None
         try:
             act()
         finally:
-            self.running = process
+            self.running, self._held = self._held, None
 
     def gone(self, process: Process) -> None:
         self._alive.discard(process)
 
     def close(self) -> None:
         """End what is still alive, without another effect on anything."""
-        for process in self._alive - {self.running}:
+        for process in self._alive - {self.running, self._held}:
             process.kill()
 
     def _nothing_until(self, until: float) -> bool:

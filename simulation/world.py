@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import islice
+from math import inf
 from random import Random
 from typing import Any, ClassVar, NamedTuple, Protocol
 from urllib.parse import quote_plus
@@ -112,7 +113,8 @@ class World:
         self.injector = FaultInjector(
             self.scheduler, schedule.faults, self._delay, self._around, remembers=schedule.remembers
         )
-        self.s3, self.dynamodb, self.topic = S3(), DynamoDB(), Topic(self.scheduler)
+        self.s3, self.topic = S3(), Topic(self.scheduler)
+        self.dynamodb = DynamoDB(self.clock.now, self._lag, self._becomes_due)
         self.secrets = Secrets(KEY)
         self.vendor = self._vendor(schedule.account)
         self.transport = Transport(self.injector, self.vendor)
@@ -123,6 +125,7 @@ class World:
         self.removals: list[tuple[float, str]] = []
         self.drops: list[DroppedObject] = []
         self._told = 0
+        self._next_sweep = inf
         self._over = False
         self._away: dict[str, float] = {}
         self._idle: dict[str, list[Sandbox]] = {}
@@ -293,6 +296,30 @@ class World:
     def _deliver(self, batch: list[sqs.Message], chain: int, answered: sqs.Answered) -> None:
         self.invoke("SubmitFunction", sqs.event(batch), answered, chain)
 
+    def _becomes_due(self, item: dict[str, Any]) -> None:
+        """Let the schedule call Sweep when something is due: minutes in which nothing is change nothing."""
+        if "due_lane" not in item:
+            return
+        due = max(float(item[name]["N"]) for name in ("due_at", "dispatched_until") if name in item)
+        at = max(self.scheduler.now, due)
+        at = at + self.rng.uniform(0, 119) if self.schedule.seed is not None else at + (BEGINNING - at) % 60
+        if at < self._next_sweep:
+            self._next_sweep = at
+            self.scheduler.at(at, lambda: self._sweep(at))
+
+    def _sweep(self, planned: float) -> None:
+        if planned == self._next_sweep:
+            self._next_sweep = inf
+            for _ in range(1 if self.schedule.seed is None else self.rng.choice((1, 1, 2))):
+                self.invoke("SweepFunction", {}, self._swept)
+
+    def _swept(self, *_: Any) -> None:
+        for item in self.dynamodb.items.values():
+            self._becomes_due(item)
+
+    def _lag(self) -> float:
+        return 0.0 if self.schedule.seed is None else self.rng.choice((0.0, 0.5, 3.0))
+
     def _around(self, kind: str) -> None:
         act = self.lose_everything if kind == EVERYTHING_LOST else partial(self.pause_for, _PAUSE_SECONDS)
         self.scheduler.aside(act)
@@ -324,7 +351,7 @@ class World:
         return vendor(self.scheduler, self.schedule.vendor_ahead, self.s3, Settings(**{**usual, **account}), self.rng)
 
 
-FUNCTIONS = ("SubmitFunction", "PollFunction", "FinalizeFunction")
+FUNCTIONS = ("SubmitFunction", "SweepFunction", "PollFunction", "FinalizeFunction")
 
 
 class Sandbox(Connections):

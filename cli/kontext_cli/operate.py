@@ -93,7 +93,8 @@ class Operator:
         if render["status"] != "UNCERTAIN":  # its name would be that of the attempt which is about to be sent
             raise CommandError("The render waits to be sent again: only an uncertain one can be given a job.")
         now = self.clock.now()
-        self.workflow.start({**render, "request_id": request_id, "submitted_at": now}, wait=0)
+        job = {"request_id": request_id, "submitted_at": now, "generation": render.get("generation", 0) + 1}
+        self.workflow.start({**render, **job}, wait=0)
         try:
             return self.renders.accepted(render, request_id, now)
         except ConditionFailed as faster:
@@ -112,10 +113,11 @@ class Operator:
 
     def deliver_again(self, render: Render) -> Render:
         """Copy and tell once more, without paying."""
-        if render["status"] == "COMPLETED" and self.workflow.start(render, wait=0):
-            return render
-        # It was delivered or has failed, or its execution ended on the way: that one's name is taken.
-        render = self.renders.again(render, "COMPLETED", OPERATOR, render["drop_id"], self.clock.now())
+        now = self.clock.now()
+        if render["status"] == "COMPLETED":
+            render = self.renders.restarted(render, now)
+        else:
+            render = self.renders.again(render, "COMPLETED", OPERATOR, render["drop_id"], now)
         self.workflow.start(render, wait=0)
         return render
 

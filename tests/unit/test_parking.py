@@ -134,30 +134,3 @@ def test_when_the_probe_is_due_one_render_goes() -> None:
     assert work == {"m0"}
     assert [message_id for message_id, _ in onward] == ["m1", "m2"]
     assert all(wake.due > now for _, wakes in onward for wake in wakes)
-
-
-def test_at_a_closed_gate_a_paid_job_goes_on_and_takes_no_probe_from_a_parked_one() -> None:
-    paid = Wake("paid/", NOW, "r0")
-
-    for now in (NOW, CLOSED.probe_at):
-        work, onward = sort_out([("m0", [paid]), ("m1", [DUE])], CLOSED, now)
-
-        assert "m0" in work
-        assert ("m1" in work) == (now >= CLOSED.probe_at)
-        assert "m0" not in [message_id for message_id, _ in onward]
-
-
-def test_a_paid_job_that_travels_with_parked_ones_is_not_held_for_the_gate() -> None:
-    paid = Wake("paid/", NOW, "r0")
-
-    _, ((_, wakes),) = sort_out([("m0", [DUE, paid])], CLOSED, NOW)
-
-    assert paid in wakes
-
-
-def test_a_paid_job_is_never_packed_with_parked_ones_as_a_pack_is_only_taken_apart(queue: Queue) -> None:
-    paid, parked = Wake("paid/", NOW + 5, "r0"), [Wake(f"p{n}/", NOW + 6, f"r{n}", "t") for n in range(2)]
-
-    Parking(queue, "url").send([*parked, paid], NOW, together=True)  # type: ignore[arg-type]
-
-    assert queue.wakes == [[paid], parked]

@@ -5,16 +5,20 @@ Reading the item gives the whole pair, whatever the order in which its parts cam
 it.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
 from kontext import pairs, request, words
+from kontext.due import LANE, REMOVE_DUE, SET_DUE
 from kontext.errors import BadDrop
 from kontext.inputs import Read
 from kontext.table import ConditionFailed, Item, Key, Table
 
 _SEQUENCER_DIGITS = 32
+SETTLE_GRACE_SECONDS = 30.0
+_SENT = "#dispatched_until, #dispatches"
 
 
 @dataclass(frozen=True)
@@ -220,6 +224,16 @@ class Drops:
             )
         except ConditionFailed as newer:
             return newer.found or item
+
+    def settle(self, prefix: str, until: float) -> None:
+        """Note that somebody must look at a pair again when its waiting for a prompt is over."""
+        at = until + SETTLE_GRACE_SECONDS
+        self.table.update(pair_key(prefix), f"SET {SET_DUE} REMOVE {_SENT}", due_lane=LANE, due_at=at)
+
+    def rest(self, prefix: str, now: float) -> None:
+        """Nobody has to come back to a pair: a drop comes next."""
+        with suppress(ConditionFailed):  # it waits for something new
+            self.table.update(pair_key(prefix), f"REMOVE {REMOVE_DUE}", "#due_at <= :now", now=now)
 
     def get(self, prefix: str) -> Pair | None:
         """The pair under a prefix."""

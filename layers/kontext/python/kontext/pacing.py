@@ -13,6 +13,7 @@ writes their answer by compare-and-swap. Two schedules stand in it:
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Literal
 
+from kontext.due import LANE, REMOVE_DUE, SET_DUE, TELL_SECONDS
 from kontext.table import ConditionFailed, Key, Table
 
 WINDOW_SECONDS = 61.0
@@ -252,13 +253,16 @@ class Pacing:
             return self._unchanged()
         version = self._seen.get("version", 0)
         try:
+            change = untold(pace)
+            due = {"due_lane": LANE, "due_at": change.at + TELL_SECONDS} if change else {}
             self._seen = self.table.update(
                 self.KEY,
-                "SET #version = :next, #pace = :pace",
+                "SET #version = :next, #pace = :pace" + (f", {SET_DUE}" if due else f" REMOVE {REMOVE_DUE}"),
                 "#version = :version" if version else "attribute_not_exists(#version)",
                 next=version + 1,
                 pace=asdict(pace),
                 version=version,
+                **due,
             )
         except ConditionFailed as other:
             self._seen = other.found or {}

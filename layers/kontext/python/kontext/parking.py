@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from kontext.pacing import Pace, gate_reopens
+from kontext.table import Key
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -28,10 +29,7 @@ _GATHER_SECONDS = 60
 
 @dataclass(frozen=True)
 class Wake:
-    """Bring a render back at `due` (unix seconds); without a `render_id`, look at the pair again.
-
-    With a `token` it is a parked one, and waits at a closed gate; without, its job is at Segmind or paid.
-    """
+    """Bring a render back at `due` (unix seconds); without a `render_id`, look at the pair again."""
 
     prefix: str
     due: float
@@ -66,10 +64,10 @@ def sort_out(
     probed = False
     for message_id, wakes in messages:
         ready = is_due(wakes, now)
-        closed = bool(pace.refused) and bool(wakes[0].token) and (now < pace.probe_at or probed)
+        closed = bool(pace.refused) and bool(wakes[0].render_id) and (now < pace.probe_at or probed)
         if ready and not closed:
             work.add(message_id)
-            probed = probed or bool(pace.refused and wakes[0].token)
+            probed = bool(pace.refused)
             continue
         onward.append((message_id, [_held(wake, pace, now) for wake in wakes] if pace.refused else wakes))
     return work, onward
@@ -77,7 +75,7 @@ def sort_out(
 
 def _held(wake: Wake, pace: Pace, now: float) -> Wake:
     at = gate_reopens(pace, now) if now < pace.probe_at else now + 3
-    return Wake(**{**asdict(wake), "due": max(wake.due, at)}) if wake.token else wake
+    return Wake(**{**asdict(wake), "due": max(wake.due, at)}) if wake.render_id else wake
 
 
 class Parking:
@@ -87,8 +85,12 @@ class Parking:
         self.client = client
         self.queue_url = queue_url
 
+    def send_due(self, key: Key) -> None:
+        """Let somebody look at an item of the table that is due. The message is a hint: the item says what to do."""
+        self.client.send_message(QueueUrl=self.queue_url, MessageBody=json.dumps({"due": key}), DelaySeconds=0)
+
     def send(self, wakes: Iterable[Wake], now: float, *, together: bool = False) -> None:
-        """Send waits on their way, the near ones each in a message of its own unless parked ones go `together`.
+        """Send waits on their way, the near ones each in a message of its own unless they go `together`.
 
         Raises what boto3 raises; sending them again does no harm.
         """
@@ -98,13 +100,10 @@ class Parking:
 
 
 def _packed(wakes: Sequence[Wake], now: float, together: bool) -> Iterator[tuple[int, list[Wake]]]:
-    packed = []
-    for wake in wakes:
-        if wake.due > now + MAX_DELAY_SECONDS or (together and wake.token):
-            packed.append(wake)
-        else:
-            yield _delay(wake, now), [wake]
-    for pack in _packs(packed):
+    alone = [] if together else [wake for wake in wakes if wake.due <= now + MAX_DELAY_SECONDS]
+    for wake in alone:
+        yield _delay(wake, now), [wake]
+    for pack in _packs(wakes[len(alone) :]):
         yield _delay(pack[0], now), pack
 
 

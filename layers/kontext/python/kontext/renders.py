@@ -10,16 +10,16 @@ The day's ledger moves in the same transaction as the render, so the two always 
 """
 
 import hashlib
-import random
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import uuid4
 
 from kontext.clock import day, iso
 from kontext.drops import Complete, Pair, pair_key
+from kontext.due import REMOVE_DUE, due_at, marks
 from kontext.errors import Busy, KontextError
-from kontext.table import ConditionFailed, Conflict, Item, Key, Table
+from kontext.table import ConditionFailed, Item, Key, Table
 
 LEASE_SECONDS = 130.0
 """Longer than a submitter can live (its function's timeout is 120 s): an expired lease has no living owner.
@@ -79,7 +79,7 @@ class Renders:
             Busy: this very message is being worked on; it must stay in the queue.
         """
         asked = {"parameters": complete.parameters, "inputs": [_kept(given) for given in complete.inputs]}
-        render = self._new(pair, complete.render_id(pair.prefix), message_id, now) | asked
+        render = _due(self._new(pair, complete.render_id(pair.prefix), message_id, now) | asked, now)
         try:
             self._transact(
                 self._write(render, "attribute_not_exists(#pk)", **render),
@@ -97,9 +97,15 @@ class Renders:
         render |= {"status": "FAILED", "error": error, "expires_at": int(now + self.retention_days * 86_400)}
         said = {"what": "rejected", "code": error["code"], "message": error["message"]}
         render["history"] = [{"at": iso(now), **said}]
+        render = _due(render, now)
         values = {"key": {key}, "drop": pair.drop_id}
         newest = "attribute_not_exists(#rejected_count) OR #rejected_count <= :drop"
-        told = (pair_key(pair.prefix), "SET #rejected_count = :drop ADD #written :key", newest, values)
+        told = (
+            pair_key(pair.prefix),
+            f"SET #rejected_count = :drop REMOVE {REMOVE_DUE} ADD #written :key",
+            newest,
+            values,
+        )
         try:
             self._transact(self._write(render, "attribute_not_exists(#pk)", **render), told)
         except ConditionFailed as known:
@@ -176,7 +182,8 @@ class Renders:
     def accepted(self, render: Render, request_id: str, now: float) -> Render:
         """Segmind took the request. An answer that comes after all settles an `UNCERTAIN` render of the same
         attempt."""
-        said = {"what": "accepted", "request_id": request_id}
+        generation = render.get("generation", 0) + 1
+        said = {"what": "accepted", "request_id": request_id, "generation": generation}
         return self._move(
             render,
             ("SUBMITTING", "UNCERTAIN"),
@@ -185,6 +192,7 @@ class Renders:
             said,
             request_id=request_id,
             submitted_at=now,
+            generation=generation,
             error=None,
             announced=None,
         )
@@ -192,6 +200,44 @@ class Renders:
     def processing(self, render: Render, now: float) -> Render:
         """A worker has the job."""
         return self._move(render, ("QUEUED",), "PROCESSING", now, {"what": "processing"})
+
+    def restarted(self, render: Render, now: float) -> Render:
+        """Another execution takes the render over; one of an older generation ends by itself."""
+        generation = render.get("generation", 0) + 1
+        said = {"what": "restarted", "generation": generation}
+        allowed = (*IN_FLIGHT, "COMPLETED")
+        return self._move(render, allowed, render["status"], now, said, generation=generation)
+
+    def beat(self, render: Render, until: float) -> Render:
+        """The workflow lives, and comes back by `until`."""
+        if until <= render.get("due_at", until):
+            return render
+        try:
+            return self.table.update(
+                render_key(render["prefix"], render["render_id"]),
+                "SET #due_at = :until REMOVE #dispatched_until, #dispatches",
+                "#revision = :seen AND attribute_exists(#due_lane)",
+                until=until,
+                seen=render["revision"],
+            )
+        except ConditionFailed as moved:
+            return moved.found or render
+
+    def look_again(self, prefix: str, render_id: str, message_id: str, now: float) -> Claim:
+        """Take up a render that is due: what its messages or its workflow should have done, and have not."""
+        render = self.get(prefix, render_id)
+        if render is None or render.get("due_at", now + 1) > now:
+            return Claim("nothing", render or {})
+        if render["status"] == "CLAIMED":
+            return self._take_up(render, message_id, now)
+        if render["status"] == "SUBMITTING":
+            return Claim("lost", render)
+        if render["status"] in (*IN_FLIGHT, "COMPLETED"):
+            try:
+                return Claim("start", self.restarted(render, now))
+            except ConditionFailed:
+                return Claim("nothing", render)
+        return Claim("announce", render)
 
     def completed(self, render: Render, output_url: str, metrics: dict[str, Any], now: float) -> Render:
         """The job is done and paid: keep where its picture is, and what it cost."""
@@ -235,7 +281,7 @@ class Renders:
         """The end of the render was told: error file and event are out."""
         self.table.update(
             render_key(render["prefix"], render["render_id"]),
-            "SET #announced = :yes",
+            "SET #announced = :yes REMOVE " + REMOVE_DUE,
             "#attempt = :attempt AND #status = :status",
             yes=True,
             attempt=render["attempt"],
@@ -246,9 +292,11 @@ class Renders:
         """Begin a new attempt of an ended render: `CLAIMED` pays again, `COMPLETED` only delivers again."""
         forgotten = ("error", "announced", "result", "expires_at", "parked", "parked_since", "server_errors")
         fresh: dict[str, Any] = dict.fromkeys(forgotten) | {"attempt": render["attempt"] + 1, "drop_id": drop_id}
+        said = {"what": "again", "attempt": render["attempt"] + 1}
         if status == "CLAIMED":
             fresh |= dict.fromkeys(("request_id", "output_url", "submitted_at", "day")) | _lease(message_id, now)
-        said = {"what": "again", "attempt": render["attempt"] + 1}
+        else:
+            fresh["generation"] = said["generation"] = render.get("generation", 0) + 1
         return self._move(render, (render["status"],), status, now, said, *extra, **fresh)
 
     def _known(self, render: Render, pair: Pair, message_id: str, now: float) -> Claim:
@@ -347,6 +395,7 @@ class Renders:
             raise ConditionFailed(render)
         moved = {"status": status, "updated_at": iso(now), "revision": render["revision"] + 1, **values}
         moved["written_by"] = uuid4().hex
+        moved |= marks(due_at({**render, **moved}, now))
         if said:
             moved["history"] = _noted(render["history"], {"at": iso(now), **said})
         write = self._write(render, "#revision = :seen", **moved)
@@ -384,7 +433,7 @@ class Renders:
     def _speaks_now(self, pair: Pair, render: Render) -> Any:
         return (
             pair_key(pair.prefix),
-            "SET #current = :id, #current_count = :drop",
+            f"SET #current = :id, #current_count = :drop REMOVE {REMOVE_DUE}",
             "attribute_not_exists(#current_count) OR #current_count <= :drop",
             {"id": render["render_id"], "drop": pair.drop_id},
         )
@@ -409,19 +458,19 @@ class Renders:
         if len(writes) == 1:
             key, expression, condition, values = writes[0]
             self.table.update(key, expression, condition, **values)
-            return None
-        for _ in range(20):
-            try:
-                return self.table.transact(*writes)
-            except Conflict as conflict:
-                last = conflict
-                time.sleep(random.uniform(0, 0.05))  # noqa: S311 - no secret
-        raise last
+            return
+        self.table.transact(*writes)
 
 
 def render_key(prefix: str, render_id: str) -> Key:
     """Where a render stands in the table, beside its pair."""
     return {"pk": f"pair#{prefix}", "sk": f"render#{render_id}"}
+
+
+def is_stale(render: Render, event: Mapping[str, Any]) -> bool:
+    """Whether an execution, by its state, is of an attempt or a generation that another one has taken over from."""
+    overtaken = event.get("generation", 0) < render.get("generation", 0)
+    return bool(overtaken or event["attempt"] != render["attempt"])
 
 
 def ledger_key(utc_day: str) -> Key:
@@ -450,6 +499,10 @@ def count_of(render: Render) -> int:
 
 def _lease(message_id: str, now: float) -> dict[str, Any]:
     return {"message_id": message_id, "lease_until": now + LEASE_SECONDS}
+
+
+def _due(render: Render, now: float) -> Render:
+    return render | {name: value for name, value in marks(due_at(render, now)).items() if value is not None}
 
 
 def _kept(given: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """The one seam to DynamoDB: plain Python values in and out, conditions that say what they found."""
 
+import random
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
 Item = dict[str, Any]
 Key = dict[str, str]
 
-_CONFLICTS = ("TransactionConflict", "TransactionInProgressException")
+_CONFLICTS = ("TransactionConflictException", "TransactionInProgressException", "TransactionConflict")
+_MOST_TRIES = 20
 
 
 class ConditionFailed(KontextError):
@@ -54,6 +57,17 @@ class Table:
         )
         return [_from(item) for page in pages for item in page["Items"]]
 
+    def query_due(self, lane: str, until: float) -> Iterator[Item]:
+        """What the index `due` holds of a lane up to a time, the oldest first; only the attributes that it projects."""
+        pages = self.client.get_paginator("query").paginate(
+            TableName=self.name,
+            IndexName="due",
+            KeyConditionExpression="due_lane = :lane AND due_at <= :until",
+            ExpressionAttributeValues=_to({":lane": lane, ":until": until}),
+        )
+        for page in pages:
+            yield from map(_from, page["Items"])
+
     def scan(self) -> list[Item]:
         """Every item. For operators only: it costs as much as the table is large."""
         pages = self.client.get_paginator("scan").paginate(TableName=self.name)
@@ -66,30 +80,52 @@ class Table:
 
         Raises:
             ConditionFailed: with the item as it was found.
+            Conflict: transactions touched the item again and again: nothing was written.
         """
         write = _update(self.name, key, expression, condition, values)
+        return _from(_repeated(lambda: self._update_item(write))["Attributes"])
+
+    def _update_item(self, write: Any) -> Any:
         try:
-            answer = self.client.update_item(**write, ReturnValues="ALL_NEW")
+            return self.client.update_item(**write, ReturnValues="ALL_NEW")
         except self.client.exceptions.ConditionalCheckFailedException as refused:
             raise ConditionFailed(_found(refused.response)) from refused
-        return _from(answer["Attributes"])
+        except ClientError as error:
+            raise _conflict(error) or error from error
 
     def transact(self, *writes: tuple[Key, str, str | None, dict[str, Any]]) -> None:
         """Write to several items, all or nothing: `(key, expression, condition, values)` each.
 
         Raises:
             ConditionFailed: `position` says which write was refused, `found` the item.
-            Conflict: nothing was written; repeat it.
+            Conflict: other transactions touched one of the items again and again: nothing was written.
         """
         items: Any = [{"Update": _update(self.name, *write)} for write in writes]
+        _repeated(lambda: self._transact(items))
+
+    def _transact(self, items: Any) -> None:
         try:
             self.client.transact_write_items(TransactItems=items)
         except self.client.exceptions.TransactionCanceledException as cancelled:
             raise _refusal(cancelled.response.get("CancellationReasons", [])) from cancelled
         except ClientError as error:
-            if error.response["Error"]["Code"] in _CONFLICTS:
-                raise Conflict(str(error)) from error
-            raise
+            raise _conflict(error) or error from error
+
+
+def _repeated(write: Callable[[], Any]) -> Any:
+    """Write, however often other transactions are at the same item at the same moment. The SDK repeats no conflict."""
+    for tried in range(_MOST_TRIES):
+        try:
+            return write()
+        except Conflict:
+            if tried == _MOST_TRIES - 1:
+                raise
+            time.sleep(random.uniform(0, 0.05))  # noqa: S311 - no secret
+    raise AssertionError("unreachable")
+
+
+def _conflict(error: ClientError) -> Conflict | None:
+    return Conflict(str(error)) if error.response["Error"]["Code"] in _CONFLICTS else None
 
 
 def _refusal(reasons: Sequence[Any]) -> KontextError:

@@ -1,5 +1,6 @@
-"""The one seam to the workflow: one execution for each attempt of a render, however often it is asked for."""
+"""The one seam to the workflow: one execution for each generation of a render, however often it is asked for."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from kontext import words
@@ -20,7 +21,8 @@ class Workflow:
     def start(self, render: "Render", wait: int) -> bool:
         """Start the render's execution, which first looks after `wait` whole seconds; False if it was started."""
         told: dict[str, Any] = {
-            name: render[name] for name in ("prefix", "render_id", "attempt", "request_id", "submitted_at")
+            name: render[name]
+            for name in ("prefix", "render_id", "attempt", "generation", "request_id", "submitted_at")
         }
         try:
             self.client.start_execution(
@@ -34,7 +36,10 @@ class Workflow:
 
 
 def execution_name(render: "Render") -> str:
-    """The deterministic name of an attempt's execution, at most 80 characters; AWS keeps a name unique for 90 days."""
-    letters = "".join(c if c.isascii() and c.isalnum() else "-" for c in render["prefix"].rstrip("/_-"))
-    readable = letters[-40:].strip("-") or "pair"
-    return f"{readable}-{render['render_id']}-{render['attempt']}"
+    """The name of a generation's execution, at most 80 characters: a readable part of the prefix, Segmind's request_id,
+    and the generation. AWS keeps a name for 90 days, and does not say whose it is: the request_id does."""
+    readable = _NOT_IN_A_NAME.sub("-", render["prefix"].rstrip("/_-"))[-38:].strip("-") or "pair"
+    return f"{readable}-{_NOT_IN_A_NAME.sub('-', render['request_id'])[:36]}-{render['generation']}"
+
+
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9]+")
