@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from connections import Connections, connect, prepare
 from kontext import events, measures, pairs, words
 from kontext.drops import Pair
+from kontext.due import DELIVERY_SECONDS
 from kontext.errors import DeliveryError, KontextError, problem
 from kontext.renders import IN_FLIGHT, Render, is_stale
 from kontext.table import ConditionFailed
@@ -50,14 +51,14 @@ class Finalize:
         self.look = event["look"]
         self.tries = event.get("delivery", {}).get("tries", 0)
         self.render: Render = via.renders.get(event["prefix"], event["render_id"]) or {}
-        self.stale = not self.render or is_stale(self.render, event)
         self.given_up = event.get("given_up")
         self.all_tried = bool(self.given_up) or self.tries >= MAX_TRIES - 1
 
     def run(self) -> dict[str, Any]:
         """Copy, record, tell; whatever of it is done already is not done again."""
-        if self.stale:
-            return {"outcome": "delivered"}  # a later one has taken over, and ends in a workflow of its own
+        if self.is_stale():
+            return {"outcome": "delivered"}
+        self.via.renders.beat(self.render, self.via.clock.now() + DELIVERY_SECONDS)
         if self.given_up:
             return self.give_up(f"the function that delivers does not come to its end: {_name(self.given_up)}")
         try:
@@ -73,6 +74,10 @@ class Finalize:
         except Exception as unknown:
             logger.exception("an exception that nobody has thought of")
             return self.undelivered(words.told(f"an unexpected {type(unknown).__name__}"), MAX_TRIES)
+
+    def is_stale(self) -> bool:
+        """Whether a later execution has taken over, which ends by itself; or there is nothing to end."""
+        return not self.render or is_stale(self.render, self.event)
 
     def end(self) -> None:
         """End a render whose job did not complete."""
@@ -147,6 +152,8 @@ class Finalize:
     def told(self) -> dict[str, Any]:
         """Tell how it ended, once it has."""
         render, via = self.render, self.via
+        if self.is_stale():  # it has moved under our hands
+            return {"outcome": "delivered"}
         if self.all_tried:
             self.tell_without_the_bucket()
             events.write_error_file(render, via.drops, via.outputs)

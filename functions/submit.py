@@ -6,6 +6,7 @@ of this one.
 """
 
 import json
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -14,6 +15,7 @@ from aws_lambda_powertools import Logger
 from connections import Connections, connect, prepare
 from kontext import drops, events, letters, measures, pairs, parking, words
 from kontext.clock import iso
+from kontext.due import SLACK_SECONDS
 from kontext.errors import (
     AccountRefused,
     Ambiguous,
@@ -25,10 +27,10 @@ from kontext.errors import (
     Unavailable,
     problem,
 )
-from kontext.pacing import Hold
+from kontext.pacing import Hold, gate_reopens
 from kontext.parking import Wake
 from kontext.renders import Claim, OverLimit, Render
-from kontext.table import Key
+from kontext.table import ConditionFailed, Key
 
 logger = Logger(json_serializer=words.dumps)
 prepare("inputs", "drops", "renders", "pacing", "defaults", "segmind", "secrets", "learning", "workflow")
@@ -111,7 +113,7 @@ class Batch:
         body = json.loads(record["body"])
         self.came_back = came_back(record)
         if "due" in body:
-            self.on_due(message_id, body["due"])
+            self.on_hint(message_id, {name: body["due"][name] for name in ("pk", "sk")})
         for wake in parking.wakes_in(body):
             self.on_wake(message_id, wake)
         for told in body.get("Records", ()):
@@ -224,6 +226,13 @@ class Batch:
         claim = self.via.renders.wake(wake.prefix, wake.render_id, wake.token, message_id, self.via.clock.now())
         self.carry_on(claim, pair, in_line=True)
 
+    def on_hint(self, message_id: str, key: Key) -> None:
+        """An item of the table is due. The message never comes back: the item does, for as long as it is due."""
+        try:
+            self.on_due(message_id, key)
+        except Exception:
+            logger.exception("the item stays due, and is looked at again")
+
     def on_due(self, message_id: str, key: Key) -> None:
         """What should have gone on with an item of the table has not: look what it asks for."""
         if key == self.via.pacing.KEY:
@@ -261,6 +270,10 @@ class Batch:
                 self.send_wake(render)
             case "start":
                 self.start(render)
+            case "restart":
+                self.restart(render)
+            case "expire":
+                self.expire(render)
             case "lost":
                 self.uncertain(render, "the submitter stopped before Segmind's answer was recorded")
             case "announce":
@@ -329,8 +342,8 @@ class Batch:
             self.via.renders.accepted(render, request_id, now)  # once more: else nobody knows it
 
     def start(self, render: Render) -> bool:
-        """Start the render's workflow; started already is as good. False if it could not be: the record says when
-        somebody comes back to it."""
+        """Start the render's workflow; started already is as good. False if it could not be: then somebody comes back
+        when the render is due."""
         waiting = render["status"] != "COMPLETED"
         wait = self.first_wait(self.via.clock.now() - render["submitted_at"]) if waiting else 0
         try:
@@ -340,10 +353,26 @@ class Batch:
             return False
         return True
 
+    def restart(self, render: Render) -> None:
+        """Let another execution take over from one that is dead. The old one stays the right one until it has begun."""
+        now = self.via.clock.now()
+        if not self.start({**render, "generation": render.get("generation", 0) + 1}):
+            self.via.renders.beat(render, now)
+            return
+        with suppress(ConditionFailed):  # the old one is alive after all
+            self.via.renders.restarted(render, now)
+
+    def expire(self, render: Render) -> None:
+        """End a render that no execution has ended, when another one could do nothing for it."""
+        if render["status"] == "COMPLETED":
+            self.fail(render, "delivery", "the picture could not be delivered while Segmind kept it")
+        else:
+            self.fail(render, "expired", "no result was seen before Segmind's record of the job ended")
+
     def first_wait(self, age: float) -> int:
         """Seconds before the workflow's first look. A look too early costs less than a job that nobody looks for."""
         try:
-            return self.via.learning.first_wait(age)
+            return min(self.via.learning.first_wait(age), int(SLACK_SECONDS))
         except Exception:
             logger.exception("when to look is not known; the first look will find out")
             return 1
@@ -360,11 +389,12 @@ class Batch:
 
     def close_gate(self, render: Render, reason: str, message: str, status: int | None = None) -> None:
         """Nobody's render can go now: park this one, and let the others wait at the gate."""
-        pace = self.via.pacing.refuse(reason, self.via.clock.now())
+        now = self.via.clock.now()
+        pace = self.via.pacing.refuse(reason, now)
         logger.warning("the gate is closed", reason=reason, status=status)
         if reason in measures.REFUSALS:
             measures.tell(render, AccountRefused=1)
-        self.park(render, reason, pace.probe_at, status=status, message=message)
+        self.park(render, reason, gate_reopens(pace, now), status=status, message=message)
         self.tell_of_gate()
 
     def tell_of_gate(self) -> None:

@@ -11,14 +11,13 @@ from typing import Any
 from urllib.parse import unquote
 
 from kontext import pairs, request, words
-from kontext.due import LANE, REMOVE_DUE, SET_DUE
+from kontext.due import REMOVE_DUE, SENT, SET_DUE, TIMER
 from kontext.errors import BadDrop
 from kontext.inputs import Read
 from kontext.table import ConditionFailed, Item, Key, Table
 
 _SEQUENCER_DIGITS = 32
 SETTLE_GRACE_SECONDS = 30.0
-_SENT = "#dispatched_until, #dispatches"
 
 
 @dataclass(frozen=True)
@@ -228,7 +227,7 @@ class Drops:
     def settle(self, prefix: str, until: float) -> None:
         """Note that somebody must look at a pair again when its waiting for a prompt is over."""
         at = until + SETTLE_GRACE_SECONDS
-        self.table.update(pair_key(prefix), f"SET {SET_DUE} REMOVE {_SENT}", due_lane=LANE, due_at=at)
+        self.table.update(pair_key(prefix), f"SET {SET_DUE} REMOVE {SENT}", due_lane=TIMER, due_at=at)
 
     def rest(self, prefix: str, now: float) -> None:
         """Nobody has to come back to a pair: a drop comes next."""

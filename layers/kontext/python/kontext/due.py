@@ -7,10 +7,10 @@ each that is over; whoever gets it looks at the item, and does what its state as
 | state | due |
 |---|---|
 | CLAIMED, worked on | when its lease is over |
-| CLAIMED, parked | when its message should long have come |
+| CLAIMED, parked (lane `line`) | when its message should long have come |
 | SUBMITTING | when its lease is over: then the answer is lost, and never sent again |
 | QUEUED, PROCESSING | when the next Poll should long have ended; each hand-back of the workflow moves it |
-| COMPLETED | when the delivery should long have ended |
+| COMPLETED | when the delivery should long have ended; each try moves it |
 | ended, not told | a minute later |
 | a pair that waits for a prompt | when the waiting is over |
 | a gate whose change is not told | a minute later |
@@ -22,42 +22,55 @@ from typing import Any
 
 from kontext.table import ConditionFailed, Item, Key, Table
 
-LANE = "timer"
+TIMER = "timer"
+LINE = "line"
+"""The lane of what waits for its turn or for the account: while all have to wait, nobody looks for any of them."""
+
 LEASE_GRACE_SECONDS = 5.0
 PARKED_GRACE_SECONDS = 300.0
-"""Waits at a closed gate hop on without a word to the table: their messages are late long before they are lost."""
-POLL_SECONDS = 240.0
-"""The longest Poll (130 s), and what the workflow needs around it."""
-DELIVERY_SECONDS = 900.0
-"""Finalize and its waits, which end after eight and a half minutes."""
+POLL_SECONDS = 210.0
+"""The time-out of the workflow's Poll (150 s), and a minute for what lies around it."""
+DELIVERY_SECONDS = 720.0
+"""Two time-outs of the workflow's Finalize (330 s) with a minute between them: a crash is tried again by then."""
+SLACK_SECONDS = 180.0
+"""So much more is noted, so that a workflow that is on time mostly has nothing to write."""
 TELL_SECONDS = 60.0
 _AGAIN_SECONDS = (60.0, 3600.0)
 
+SET_DUE = "#due_lane = :due_lane, #due_at = :due_at"
+SENT = "#dispatched_until, #dispatches"
+REMOVE_DUE = f"#due_lane, #due_at, {SENT}"
+"""The parts of an update's expression that put an item into the index, forget what was sent for it, take it out."""
 
-def due_at(render: Item, now: float) -> float | None:
-    """When a render is due, as it has just been written; None if it is at rest."""
+
+@dataclass(frozen=True)
+class Due:
+    """In which lane, and at what time (unix seconds)."""
+
+    lane: str
+    at: float
+
+
+def due(render: Item, now: float) -> Due | None:
+    """When a render is due that is written just now; None if it is at rest."""
     match render["status"]:
         case "CLAIMED" if render["lease_until"] <= now:
-            return max(now, float(render.get("parked", {}).get("until", now))) + PARKED_GRACE_SECONDS
+            until = float((render.get("parked") or {}).get("until", now))
+            return Due(LINE, max(now, until) + PARKED_GRACE_SECONDS)
         case "CLAIMED" | "SUBMITTING":
-            return float(render["lease_until"]) + LEASE_GRACE_SECONDS
+            return Due(TIMER, float(render["lease_until"]) + LEASE_GRACE_SECONDS)
         case "QUEUED" | "PROCESSING":
-            return now + POLL_SECONDS
+            return Due(TIMER, now + POLL_SECONDS + SLACK_SECONDS)
         case "COMPLETED":
-            return now + DELIVERY_SECONDS
+            return Due(TIMER, now + DELIVERY_SECONDS + SLACK_SECONDS)
         case _:
-            return None if render.get("announced") else now + TELL_SECONDS
+            return None if render.get("announced") else Due(TIMER, now + TELL_SECONDS)
 
 
-SET_DUE = "#due_lane = :due_lane, #due_at = :due_at"
-REMOVE_DUE = "#due_lane, #due_at, #dispatched_until, #dispatches"
-"""The same as parts of an update's expression."""
-
-
-def marks(at: float | None) -> dict[str, Any]:
+def marks(due: Due | None) -> dict[str, Any]:
     """The attributes that put an item into the index, or take it out; what was sent for it before is forgotten."""
-    lane = LANE if at is not None else None
-    return {"due_lane": lane, "due_at": at, "dispatched_until": None, "dispatches": None}
+    there = {"due_lane": due.lane, "due_at": due.at} if due else {"due_lane": None, "due_at": None}
+    return {**there, "dispatched_until": None, "dispatches": None}
 
 
 @dataclass(frozen=True)
@@ -74,9 +87,9 @@ class DueIndex:
     def __init__(self, table: Table) -> None:
         self.table = table
 
-    def over(self, now: float) -> Iterator[DueItem]:
+    def over(self, lane: str, now: float) -> Iterator[DueItem]:
         """What is over and was not sent for a while, the oldest first. The index may be a little behind the table."""
-        for item in self.table.query_due(LANE, now):
+        for item in self.table.query_due(lane, now):
             if float(item.get("dispatched_until", 0.0)) <= now:
                 yield DueItem({"pk": item["pk"], "sk": item["sk"]}, int(item.get("dispatches", 0)))
 

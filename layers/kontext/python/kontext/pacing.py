@@ -13,7 +13,7 @@ writes their answer by compare-and-swap. Two schedules stand in it:
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Literal
 
-from kontext.due import LANE, REMOVE_DUE, SET_DUE, TELL_SECONDS
+from kontext.due import REMOVE_DUE, SET_DUE, TELL_SECONDS, TIMER
 from kontext.table import ConditionFailed, Key, Table
 
 WINDOW_SECONDS = 61.0
@@ -29,6 +29,7 @@ _RECHECK_SHARE = 1 / 40
 PAUSED = "paused"
 _FOR_EVER_SECONDS = 1e9
 _PROBE_ANSWERS_SECONDS = 3.0
+_LATE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,13 @@ def gate_reopens(pace: Pace, now: float) -> float:
     if now - pace.asked_at < _PROBE_ANSWERS_SECONDS:
         return now + _PROBE_ANSWERS_SECONDS
     return min(pace.probe_at, now + RECHECK_SECONDS[1])
+
+
+def messages_are_lost(pace: Pace, now: float) -> bool:
+    """Whether a waiting render that is due has lost its message: all come back within five minutes of the gate's
+    opening, or of the next probe."""
+    since = pace.probe_at if pace.refused else pace.opened_at
+    return now > since + RECHECK_SECONDS[1] + _LATE_SECONDS
 
 
 def refuse(pace: Pace, reason: str, now: float) -> Pace:
@@ -254,7 +262,7 @@ class Pacing:
         version = self._seen.get("version", 0)
         try:
             change = untold(pace)
-            due = {"due_lane": LANE, "due_at": change.at + TELL_SECONDS} if change else {}
+            due = {"due_lane": TIMER, "due_at": change.at + TELL_SECONDS} if change else {}
             self._seen = self.table.update(
                 self.KEY,
                 "SET #version = :next, #pace = :pace" + (f", {SET_DUE}" if due else f" REMOVE {REMOVE_DUE}"),

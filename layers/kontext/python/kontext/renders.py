@@ -11,19 +11,23 @@ The day's ledger moves in the same transaction as the render, so the two always 
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import uuid4
 
 from kontext.clock import day, iso
 from kontext.drops import Complete, Pair, pair_key
-from kontext.due import REMOVE_DUE, due_at, marks
+from kontext.due import REMOVE_DUE, SENT, SET_DUE, SLACK_SECONDS, TIMER, due, marks
 from kontext.errors import Busy, KontextError
 from kontext.table import ConditionFailed, Item, Key, Table
 
 LEASE_SECONDS = 130.0
 """Longer than a submitter can live (its function's timeout is 120 s): an expired lease has no living owner.
 A message stays out of sight for longer than both together, so one that comes back never finds its own lease alive."""
+
+RECORD_SECONDS = 3600.0
+"""How long Segmind keeps the record of a job."""
 
 OUTPUT_SECONDS = 6.9 * 86_400
 """How long a paid picture can be fetched: Segmind deletes it after 7 days."""
@@ -34,8 +38,9 @@ HISTORY_KEPT = 60
 Render = Item
 """`prefix`, `render_id`, `status`, `attempt`, `drop_id`, `parameters`, `inputs`, `history` [{`at`, `what`, …}],
 `created_at`, `updated_at` (ISO), and as far as it has come: `parked` {`reason`, `until`, `since`}, `parked_since`
-(what `since` was before the submit), `request_id`, `submitted_at` (unix seconds), `output_url`, `metrics`, `cost`
-(USD), `result`, `error`, `announced`."""
+(what `since` was before the submit), `request_id`, `submitted_at` (unix seconds), `generation` (counts the executions
+that were started for it), `output_url`, `metrics`, `cost` (USD), `result`, `error`, `announced`. `due_lane`, `due_at`,
+`dispatched_until` and `dispatches` are the index's."""
 
 
 class OverLimit(KontextError):
@@ -47,11 +52,12 @@ class Claim:
     """What a delivery of a complete pair may do with its render.
 
     `submit`: it is ours, go on. `wake`: it is ours and parked, make sure that its message is out. `start`: it
-    is at Segmind or paid, make sure that its workflow runs. `lost`: the answer to its request is. `announce`:
-    it has ended, make sure that this was told. `nothing`: somebody else's, or done.
+    is at Segmind or paid, make sure that its workflow runs. `restart`: that one is dead, start another.
+    `expire`: it is too late for that. `lost`: the answer to its request is. `announce`: it has ended, make sure
+    that this was told. `nothing`: somebody else's, or done.
     """
 
-    then: Literal["submit", "wake", "start", "lost", "announce", "nothing"]
+    then: Literal["submit", "wake", "start", "restart", "expire", "lost", "announce", "nothing"]
     render: Render
 
 
@@ -202,41 +208,44 @@ class Renders:
         return self._move(render, ("QUEUED",), "PROCESSING", now, {"what": "processing"})
 
     def restarted(self, render: Render, now: float) -> Render:
-        """Another execution takes the render over; one of an older generation ends by itself."""
+        """Another execution has taken the render over; one of an older generation ends by itself.
+
+        What was sent for it is kept: a render whose executions die one after the other is restarted ever more seldom.
+        """
         generation = render.get("generation", 0) + 1
         said = {"what": "restarted", "generation": generation}
+        sent = {name: render.get(name) for name in ("dispatched_until", "dispatches")}
         allowed = (*IN_FLIGHT, "COMPLETED")
-        return self._move(render, allowed, render["status"], now, said, generation=generation)
+        return self._move(render, allowed, render["status"], now, said, generation=generation, **sent)
 
-    def beat(self, render: Render, until: float) -> Render:
-        """The workflow lives, and comes back by `until`."""
-        if until <= render.get("due_at", until):
-            return render
-        try:
-            return self.table.update(
+    def beat(self, render: Render, until: float) -> None:
+        """Somebody works on a render that is at Segmind or paid, and comes back by `until`."""
+        if render["status"] not in (*IN_FLIGHT, "COMPLETED") or until <= render.get("due_at", 0.0):
+            return
+        with suppress(ConditionFailed):  # it has moved, and this has said when it is due
+            self.table.update(
                 render_key(render["prefix"], render["render_id"]),
-                "SET #due_at = :until REMOVE #dispatched_until, #dispatches",
-                "#revision = :seen AND attribute_exists(#due_lane)",
-                until=until,
+                f"SET {SET_DUE} REMOVE {SENT}",
+                "#revision = :seen",
+                due_lane=TIMER,
+                due_at=until + SLACK_SECONDS,
                 seen=render["revision"],
             )
-        except ConditionFailed as moved:
-            return moved.found or render
 
     def look_again(self, prefix: str, render_id: str, message_id: str, now: float) -> Claim:
         """Take up a render that is due: what its messages or its workflow should have done, and have not."""
         render = self.get(prefix, render_id)
-        if render is None or render.get("due_at", now + 1) > now:
+        if render is None or render.get("due_at", now + 1) > now:  # it has moved: this was said to an older state
             return Claim("nothing", render or {})
-        if render["status"] == "CLAIMED":
-            return self._take_up(render, message_id, now)
-        if render["status"] == "SUBMITTING":
-            return Claim("lost", render)
-        if render["status"] in (*IN_FLIGHT, "COMPLETED"):
-            try:
-                return Claim("start", self.restarted(render, now))
-            except ConditionFailed:
-                return Claim("nothing", render)
+        match render["status"]:
+            case "CLAIMED":
+                return self._take_up(render, message_id, now)
+            case "SUBMITTING":
+                return Claim("lost", render)
+            case "QUEUED" | "PROCESSING":
+                return Claim("restart" if now - render["submitted_at"] < RECORD_SECONDS else "expire", render)
+            case "COMPLETED":
+                return Claim("restart" if now - render["completed_at"] < OUTPUT_SECONDS else "expire", render)
         return Claim("announce", render)
 
     def completed(self, render: Render, output_url: str, metrics: dict[str, Any], now: float) -> Render:
@@ -281,7 +290,7 @@ class Renders:
         """The end of the render was told: error file and event are out."""
         self.table.update(
             render_key(render["prefix"], render["render_id"]),
-            "SET #announced = :yes REMOVE " + REMOVE_DUE,
+            f"SET #announced = :yes REMOVE {REMOVE_DUE}",
             "#attempt = :attempt AND #status = :status",
             yes=True,
             attempt=render["attempt"],
@@ -395,7 +404,7 @@ class Renders:
             raise ConditionFailed(render)
         moved = {"status": status, "updated_at": iso(now), "revision": render["revision"] + 1, **values}
         moved["written_by"] = uuid4().hex
-        moved |= marks(due_at({**render, **moved}, now))
+        moved = marks(due({**render, **moved}, now)) | moved
         if said:
             moved["history"] = _noted(render["history"], {"at": iso(now), **said})
         write = self._write(render, "#revision = :seen", **moved)
@@ -502,7 +511,7 @@ def _lease(message_id: str, now: float) -> dict[str, Any]:
 
 
 def _due(render: Render, now: float) -> Render:
-    return render | {name: value for name, value in marks(due_at(render, now)).items() if value is not None}
+    return render | {name: value for name, value in marks(due(render, now)).items() if value is not None}
 
 
 def _kept(given: dict[str, Any]) -> dict[str, Any]:

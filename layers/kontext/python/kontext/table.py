@@ -91,7 +91,9 @@ class Table:
         except self.client.exceptions.ConditionalCheckFailedException as refused:
             raise ConditionFailed(_found(refused.response)) from refused
         except ClientError as error:
-            raise _conflict(error) or error from error
+            if _is_conflict(error):
+                raise Conflict(str(error)) from error
+            raise
 
     def transact(self, *writes: tuple[Key, str, str | None, dict[str, Any]]) -> None:
         """Write to several items, all or nothing: `(key, expression, condition, values)` each.
@@ -109,23 +111,23 @@ class Table:
         except self.client.exceptions.TransactionCanceledException as cancelled:
             raise _refusal(cancelled.response.get("CancellationReasons", [])) from cancelled
         except ClientError as error:
-            raise _conflict(error) or error from error
+            if _is_conflict(error):
+                raise Conflict(str(error)) from error
+            raise
 
 
 def _repeated(write: Callable[[], Any]) -> Any:
-    """Write, however often other transactions are at the same item at the same moment. The SDK repeats no conflict."""
-    for tried in range(_MOST_TRIES):
+    """Write again when a transaction is at the same item at the same moment. The SDK does not retry conflicts."""
+    for _ in range(_MOST_TRIES - 1):
         try:
             return write()
         except Conflict:
-            if tried == _MOST_TRIES - 1:
-                raise
             time.sleep(random.uniform(0, 0.05))  # noqa: S311 - no secret
-    raise AssertionError("unreachable")
+    return write()
 
 
-def _conflict(error: ClientError) -> Conflict | None:
-    return Conflict(str(error)) if error.response["Error"]["Code"] in _CONFLICTS else None
+def _is_conflict(error: ClientError) -> bool:
+    return error.response["Error"]["Code"] in _CONFLICTS
 
 
 def _refusal(reasons: Sequence[Any]) -> KontextError:

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from kontext.renders import Render
 
 
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9]+")
+
+
 class Workflow:
     """The state machine that sees a submitted render to its end."""
 
@@ -21,9 +24,9 @@ class Workflow:
     def start(self, render: "Render", wait: int) -> bool:
         """Start the render's execution, which first looks after `wait` whole seconds; False if it was started."""
         told: dict[str, Any] = {
-            name: render[name]
-            for name in ("prefix", "render_id", "attempt", "generation", "request_id", "submitted_at")
+            name: render[name] for name in ("prefix", "render_id", "attempt", "request_id", "submitted_at")
         }
+        told["generation"] = render.get("generation", 0)
         try:
             self.client.start_execution(
                 stateMachineArn=self.arn,
@@ -36,10 +39,8 @@ class Workflow:
 
 
 def execution_name(render: "Render") -> str:
-    """The name of a generation's execution, at most 80 characters: a readable part of the prefix, Segmind's request_id,
-    and the generation. AWS keeps a name for 90 days, and does not say whose it is: the request_id does."""
+    """The name of a generation's execution, at most 80 characters: a readable part of the prefix, Segmind's request_id
+    and the generation. AWS keeps a name for 90 days, longer than a record may live: the request_id makes it another one
+    when the same content is rendered anew."""
     readable = _NOT_IN_A_NAME.sub("-", render["prefix"].rstrip("/_-"))[-38:].strip("-") or "pair"
-    return f"{readable}-{_NOT_IN_A_NAME.sub('-', render['request_id'])[:36]}-{render['generation']}"
-
-
-_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9]+")
+    return f"{readable}-{_NOT_IN_A_NAME.sub('-', render['request_id'])[:36]}-{render.get('generation', 0)}"
