@@ -1,7 +1,7 @@
 """Captures the sample events anew: `.venv/bin/python events/capture.py`.
 
 Nothing here is written by hand. A local stack is started, pairs are dropped, and what its functions, its
-workflow and a subscriber of its topic were given is kept. Takes about a minute.
+workflow and a subscriber of its topic were given is kept. Takes about three minutes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from kontext.due import TIMER
 from kontext_cli.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack
@@ -95,9 +96,39 @@ class Capture:
         for record in event["Records"]:
             self.client("sqs").send_message(QueueUrl=self.outputs["UploadQueueUrl"], MessageBody=record["body"])
 
+    def make_due(self, prefix: str) -> None:
+        """Let the next sweep find a pair's render."""
+        self.client("dynamodb").update_item(
+            TableName=self.outputs["RendersTable"],
+            Key={"pk": {"S": f"pair#{prefix}"}, "sk": {"S": f"render#{self.render_id(prefix)}"}},
+            UpdateExpression="SET due_lane = :lane, due_at = :at",
+            ExpressionAttributeValues={":lane": {"S": TIMER}, ":at": {"N": "0"}},
+        )
+
+    def render_id(self, prefix: str) -> str:
+        """The one render of a pair."""
+        items = self.client("dynamodb").scan(TableName=self.outputs["RendersTable"])["Items"]
+        (found,) = (item for item in items if item["pk"]["S"] == f"pair#{prefix}" and "render_id" in item)
+        return str(found["render_id"]["S"])
+
+    def scheduled(self) -> Any:
+        """What the schedule gives to the function that it calls."""
+        scheduler = self.client("scheduler")
+        (name,) = (one["Name"] for one in scheduler.list_schedules()["Schedules"])
+        schedule = scheduler.get_schedule(Name=name)
+        kept = {key: schedule[key] for key in ("Name", "ScheduleExpression", "FlexibleTimeWindow", "Target")}
+        captor = self.functions.get_function(FunctionName=FUNCTION)["Configuration"]["FunctionArn"]
+        scheduler.update_schedule(**kept | {"Target": {**kept["Target"], "Arn": captor}})
+        event = self.captured()
+        scheduler.update_schedule(**kept)
+        return event
+
     def captured(self) -> Any:
         """The one event that the capturing function was given; it is forgotten."""
-        (item,) = _eventually(lambda: self.s3.list_objects_v2(Bucket=BUCKET).get("Contents"), "a captured event")
+        seconds = 150.0  # two rounds of the schedule
+        (item,) = _eventually(
+            lambda: self.s3.list_objects_v2(Bucket=BUCKET).get("Contents"), "a captured event", seconds
+        )
         event = json.loads(self.s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read())
         self.s3.delete_object(Bucket=BUCKET, Key=item["Key"])
         return event
@@ -148,6 +179,9 @@ def main() -> None:
             _eventually(lambda: _is_parked(local), "a parked render")
             capture.connect(capture=True)
             wake = _write("submit-wake.json", capture.captured())
+            capture.make_due(PAIR)
+            _write("submit-due.json", capture.captured())
+            _write("sweep.json", capture.scheduled())
             capture.connect(submit=True)
             capture.send_again(wake)
             capture.drop(BLOCKED, cat, coffee)

@@ -17,7 +17,7 @@ from kontext_local.segmind.jobs import Job
 from kontext_local.segmind.ledger import Post
 from simulation.actions import Decide
 from simulation.evidence import ENDED, Broken, Evidence, Promise, Render
-from simulation.fault_injection import Call, Fault
+from simulation.fault_injection import EVERYTHING_LOST, Call, Fault
 from simulation.oracle import dropped, prefixes
 from simulation.world import KEY, DroppedObject
 
@@ -65,7 +65,10 @@ def _at_once(seen: Evidence, drops: Sequence[DroppedObject]) -> bool:
 def nothing_is_lost(seen: Evidence) -> Broken:
     """2. Every complete pair ends DELIVERED, FAILED (said so) or UNCERTAIN (said so)."""
     for prefix in prefixes(seen.world):
-        allowed, end = seen.ends.get(prefix) or {dropped(seen.world, prefix).end}, seen.end(prefix)
+        of_drops = {dropped(seen.world, prefix).end}
+        allowed, end = seen.ends.get(prefix) or of_drops, seen.end(prefix)
+        if _everything_was_lost(seen):  # the vendor is well since, and a later drop may find the render still at work
+            allowed = allowed | of_drops | _failed_jobs(seen, prefix)
         if end.partition(" ")[0] not in ENDED and end not in allowed and None not in allowed:
             continue  # it stands still, which is said below
         if end not in allowed and end != "UNCERTAIN" and None not in allowed:
@@ -89,9 +92,9 @@ def uncertain_only_if_an_answer_was_lost(seen: Evidence) -> Broken:
     """2. A render is UNCERTAIN only if its request was, or may have been, sent and no answer was recorded."""
     uncertain = [render["prefix"] for render in seen.renders if render["status"] == "UNCERTAIN"]
     injected, calls = seen.world.injector.injected, seen.world.injector.calls
-    lost = [fault for fault, call in injected if _loses_an_answer(fault, call, calls)]
+    lost = sum(_lost_answers(fault, call, calls) for fault, call in injected)
     unheard = [post for post in seen.world.vendor.ledger.posts if _unheard(post)]
-    if len(uncertain) > len(lost) + len(unheard):
+    if len(uncertain) > lost + len(unheard):
         yield f"{', '.join(uncertain)}: UNCERTAIN, though no answer was lost"
 
 
@@ -302,14 +305,29 @@ def _error_file(seen: Evidence, prefix: str, render: Render, there: set[str]) ->
         yield f"{prefix}: {render['status']} {render['error']['code']}, and there are {sorted(there)} saying {told}"
 
 
-def _loses_an_answer(fault: Fault, injected: Call, calls: list[Call]) -> bool:
-    """Whether the process had said that it would send a request, and had not yet recorded what came of it."""
-    said = [call for call in calls if call.process == injected.process and call.at <= injected.at and _moves(call)]
-    return (
-        injected.process.startswith("submit")
-        and bool(said)
-        and (_moves(said[-1]) == "SUBMITTING" or said[-1] is injected)
-    )
+def _failed_jobs(seen: Evidence, prefix: str) -> set[str]:
+    """How a pair may end whose render's job has failed."""
+    render = seen.current(seen.pairs[prefix]) if prefix in seen.pairs else None
+    jobs = seen.jobs[render["render_id"]] if render else []
+    return {"FAILED render_failed"} if any(job.state == "FAILED" for job in jobs) else set()
+
+
+def _everything_was_lost(seen: Evidence) -> bool:
+    return any(fault.kind == EVERYTHING_LOST for fault, _ in seen.world.injector.injected)
+
+
+def _lost_answers(fault: Fault, injected: Call, calls: list[Call]) -> int:
+    """How many answers a fault may have lost: that of the process which it struck, or of all that it ended."""
+    struck = {injected.process}
+    if fault.kind == EVERYTHING_LOST:
+        struck |= {call.process for call in calls if call.at <= injected.at}
+    return sum(_loses_an_answer(process, injected, calls) for process in struck if process.startswith("submit"))
+
+
+def _loses_an_answer(process: str, injected: Call, calls: list[Call]) -> bool:
+    """Whether a process had said that it would send a request, and had not yet recorded what came of it."""
+    said = [call for call in calls if call.process == process and call.at <= injected.at and _moves(call)]
+    return bool(said) and (_moves(said[-1]) == "SUBMITTING" or said[-1] is injected)
 
 
 def _unheard(post: Post) -> bool:

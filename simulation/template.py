@@ -65,6 +65,12 @@ class Template:
         return dict(self._resources["UploadQueue"]["Properties"])
 
     @property
+    def table(self) -> dict[str, Any]:
+        """The keys and indexes of the table, as they are asked for when it is created."""
+        names = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
+        return {name: self._resources["RendersTable"]["Properties"][name] for name in names}
+
+    @property
     def mapping(self) -> dict[str, Any]:
         """How the queue calls Submit."""
         return dict(self._resources["SubmitFunction"]["Properties"]["Events"]["Drops"]["Properties"])

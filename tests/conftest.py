@@ -8,6 +8,8 @@ from typing import Any
 import hypothesis
 import pytest
 
+from simulation.template import Template
+
 # How long an example takes says more about what else runs on the machine.
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
@@ -41,12 +43,6 @@ def aws(boto_session: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
 
 @pytest.fixture
 def renders_table(aws: Aws) -> str:
-    """The name of a table with the keys of the Renders table."""
-    keys = [("pk", "HASH"), ("sk", "RANGE")]
-    aws("dynamodb").create_table(
-        TableName="renders",
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in keys],
-        KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys],
-    )
+    """The name of a table with the keys and the indexes of the Renders table."""
+    aws("dynamodb").create_table(TableName="renders", **Template().table)
     return "renders"

@@ -134,7 +134,7 @@ USUAL: tuple[Story, ...] = (
         (50.0, Gate("pause")),
         (100.0, Decide(TAJ, "resubmit")),
         (200.0, Decide(TAJ, "adopt")),
-        (5000.0, Gate("resume")),
+        (2000.0, Gate("resume")),
     ),
     story(
         "delivered by the operator",

@@ -10,11 +10,14 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from moto import mock_aws
 
+from kontext.due import REMOVE_DUE, SET_DUE, TIMER, DueIndex, DueItem
+from kontext.table import Table
 from simulation.dynamodb import DynamoDB
 from simulation.explore import play
-from simulation.fault_injection import Fault
+from simulation.fault_injection import EVERYTHING_LOST, Fault
 from simulation.s3 import S3
 from simulation.stories import STORIES
+from simulation.template import Template
 from simulation.world import Schedule, World
 
 TOLD = (
@@ -42,13 +45,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def _furnish() -> None:
-    keys = (("pk", "HASH"), ("sk", "RANGE"))
-    boto3.client("dynamodb", region_name="us-east-1").create_table(
-        TableName="RendersTable",
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in keys],
-        KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys],
-    )
+    boto3.client("dynamodb", region_name="us-east-1").create_table(TableName="RendersTable", **Template().table)
     s3 = boto3.client("s3", region_name="us-east-1")
     s3.create_bucket(Bucket=BUCKET)
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
@@ -65,6 +62,7 @@ def _furnish() -> None:
         pytest.param("two pairs wait for one image", (), id="sets of two"),
         pytest.param("spend limit until midnight", (), id="a condition on a number"),
         pytest.param("pair", (Fault(11, "crash after"),), id="a crash"),
+        pytest.param("pair", (Fault(20, EVERYTHING_LOST),), id="what is due"),
     ],
 )
 def test_the_table_in_memory_answers_as_moto_does(aws: Any, name: str, faults: tuple[Fault, ...]) -> None:
@@ -73,6 +71,24 @@ def test_the_table_in_memory_answers_as_moto_does(aws: Any, name: str, faults: t
 
     for call in calls:
         assert _answer(ours, call.name, call.asked) == _answer(motos, call.name, call.asked)
+
+
+def test_an_index_that_is_behind_shows_items_as_they_were() -> None:
+    now, lag = [0.0], [3.0]
+    behind = DueIndex(Table(DynamoDB(lambda: now[0], lambda: lag[0]), "RendersTable"))  # type: ignore[arg-type]
+    key = {"pk": "pair#taj/", "sk": "pair"}
+    behind.table.update(key, f"SET {SET_DUE}", due_lane=TIMER, due_at=10)
+
+    too_early = list(behind.over(TIMER, 20))
+    now[0] = 3.0
+    there = list(behind.over(TIMER, 20))
+    behind.table.update(key, f"REMOVE {REMOVE_DUE}")
+    still_there = list(behind.over(TIMER, 20))
+    lag[0] = 0.0
+    gone = list(behind.over(TIMER, 20))
+
+    assert (too_early, there, still_there, gone) == ([], [DueItem(key, 0)], [DueItem(key, 0)], [])
+    assert not behind.dispatch(DueItem(key, 0), 20)
 
 
 def test_the_bucket_in_memory_answers_as_moto_does(aws: Any) -> None:

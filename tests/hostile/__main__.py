@@ -65,6 +65,8 @@ def on_the_cloud(field: Ground) -> list[str]:
     sampled = cloud.sample(EVERY)
     say(f"dropping {len(sampled)} cases into it, all at once")
     outcomes += told(cloud.play_all(field, sampled))
+    say("letting a sweep find what is due")
+    outcomes += told(cloud.bring_on(field))
     outcomes += told(f"{deed} was refused" for deed in cloud.refused(field) - before)
     say(f"on the embedded cloud: {len(sampled)} cases, {len(outcomes)} wrong")
     return outcomes

@@ -6,14 +6,16 @@ import re
 import time
 from collections.abc import Callable, Iterator
 
+from kontext.due import SET_DUE, TIMER
 from tests import transformed
 from tests.hostile.ground import ENDS, Ground, eventually
 from tests.hostile.judge import HIDDEN
 from tests.hostile.play import KEY, Case, cases
 from tests.hostile.roles import Deed, Grant, deeds_of_services, missing, unused
 
-ROLES = ("SubmitRole", "WorkflowRole", "PollRole", "FinalizeRole")
+ROLES = ("SubmitRole", "SweepRole", "ScheduleRole", "WorkflowRole", "PollRole", "FinalizeRole")
 LONGEST_SECONDS = 240.0
+SWEEP_SECONDS = 60.0
 FETCHED = 200
 WITHOUT_QUESTION = {
     Deed("SubmitRole", "s3:ListBucket", "InputBucket"),
@@ -108,6 +110,14 @@ def refuse(ground: Ground) -> Iterator[str]:
     end, said = ground.end(prefix, 120)
     if end != case.end:
         yield f"{case.name}: ended {end} ({said}), not {case.end}"
+
+
+def bring_on(ground: Ground) -> Iterator[str]:
+    """What is due is found by the next sweep, and looked at."""
+    key = next({"pk": item["pk"], "sk": item["sk"]} for item in ground.table.scan() if item["sk"] == "pair")
+    ground.table.update(key, f"SET {SET_DUE}", due_lane=TIMER, due_at=0)
+    if not eventually(lambda: "due_at" not in (ground.table.get(key) or {}), 2 * SWEEP_SECONDS):
+        yield "nobody has looked at a pair that was due"
 
 
 def proof(ground: Ground) -> tuple[set[Grant], set[Grant], set[Deed]]:

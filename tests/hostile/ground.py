@@ -28,9 +28,9 @@ from tests.hostile.vendor import Vendor
 Seen = TypeVar("Seen")
 Dropped = tuple[str, Description, dict[str, str]]
 ENDS = ("DELIVERED", "FAILED", "UNCERTAIN")
-LOGS = ("SubmitLog", "PollLog", "FinalizeLog")
+LOGS = ("SubmitLog", "SweepLog", "PollLog", "FinalizeLog")
 QUEUES = ("Upload", "DeadLetter")
-FUNCTIONS = ("SubmitFunction", "PollFunction", "FinalizeFunction")
+FUNCTIONS = ("SubmitFunction", "SweepFunction", "PollFunction", "FinalizeFunction")
 PARAMETERS = {"SettleSeconds": "2", "RequestsPerMinute": "6000", "DailySpendLimit": "1000"}
 # A message that fails comes back after this, rather than after the template's minutes.
 VISIBILITY_SECONDS = 15

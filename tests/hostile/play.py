@@ -37,7 +37,7 @@ GOOD: dict[str, Description] = {"1": {"image": "PNG"}, "2": {"image": "JPEG"}}
 API, FILES = "https://api.segmind.com", "https://images.segmind.com"
 LATER = 600.0
 USUAL_HEAD = 200
-MODULES = ("submit", "poll", "finalize")
+MODULES = ("submit", "sweep", "poll", "finalize")
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ class Case:
     """What is dropped when all that came before has had its effect."""
     again: tuple[int, ...] = ()
     """Which messages come back though they were worked on."""
+    lost_at: float | None = None
+    """When, in memory, all executions and all messages of our own are lost: so many seconds after the first drop."""
 
     def __str__(self) -> str:
         return self.name
@@ -95,6 +97,7 @@ def _case(file: str, entry: dict[str, Any]) -> Case:
         good=entry.get("good", False),
         later=tuple((key.replace("$P", prefix), content, {}) for key, content in entry.get("later", ())),
         again=tuple(entry.get("again", ())),
+        lost_at=entry.get("lost_at"),
     )
 
 
@@ -241,6 +244,8 @@ def play(case: Case) -> Outcome:
         for number, (key, content, metadata) in enumerate(drops):
             drop = Drop(key, made(content), tuple(metadata.items()))
             world.scheduler.at(begins + number, partial(drop.do, world))
+    if case.lost_at is not None:
+        world.scheduler.at(BEGINNING + case.lost_at, world.lose_everything)
     with _listening() as logs:
         try:
             world.scheduler.play(BEGINNING + case.within)

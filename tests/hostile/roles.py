@@ -67,8 +67,9 @@ def deeds_of_services(resources: Json) -> Iterator[Deed]:
     """What AWS does in the roles' names, by its documentation, with the resources of a transformed template.
 
     A function logs (docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html) and is traced
-    (…/services-xray.html), its queue is polled (…/services-sqs-configure.html); a workflow calls its tasks and is
-    traced (docs.aws.amazon.com/step-functions/latest/dg/lambda-iam.html and …/xray-iam.html).
+    (…/services-xray.html), its queue is polled (…/services-sqs-configure.html); a schedule calls its function
+    (docs.aws.amazon.com/scheduler/latest/UserGuide/setting-up.html); a workflow calls its tasks and is traced
+    (docs.aws.amazon.com/step-functions/latest/dg/lambda-iam.html and …/xray-iam.html).
     """
     for properties in _of_type(resources, "AWS::Lambda::Function"):
         role, log = named(properties["Role"]), named(properties["LoggingConfig"]["LogGroup"])
@@ -78,6 +79,8 @@ def deeds_of_services(resources: Json) -> Iterator[Deed]:
         function = resources[named(properties["FunctionName"])]["Properties"]
         for what in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes"):
             yield Deed(named(function["Role"]), f"sqs:{what}", named(properties["EventSourceArn"]))
+    for properties in _of_type(resources, "AWS::Scheduler::Schedule"):
+        yield Deed(named(properties["Target"]["RoleArn"]), "lambda:InvokeFunction", named(properties["Target"]["Arn"]))
     for properties in _of_type(resources, "AWS::StepFunctions::StateMachine"):
         role = named(properties["RoleArn"])
         for task in properties["DefinitionSubstitutions"].values():
@@ -100,7 +103,7 @@ def named(value: Any) -> str:
     return str(said[0] if isinstance(said, list) else said.partition(".")[0])
 
 
-ROLE_OF = {"submit": "SubmitRole", "poll": "PollRole", "finalize": "FinalizeRole"}
+ROLE_OF = {"submit": "SubmitRole", "sweep": "SweepRole", "poll": "PollRole", "finalize": "FinalizeRole"}
 _S3 = {
     "get_object": "s3:GetObject",
     "head_object": "s3:GetObject",
@@ -152,6 +155,8 @@ def _needed(name: str, asked: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for item in asked["TransactItems"]:
             ((operation, inner),) = item.items()
             yield f"dynamodb:{operation}Item", inner["TableName"]
+    elif "IndexName" in asked:
+        yield "dynamodb:Query", f"{asked['TableName']}/index/{asked['IndexName']}"
     elif name in _S3:
         action = "s3:GetObjectVersion" if "VersionId" in asked else _S3[name]
         yield action, f"{asked['Bucket']}/{asked['Key']}"

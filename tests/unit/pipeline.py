@@ -1,4 +1,4 @@
-"""The three functions and the real workflow on virtual time, where any call can raise what nobody has thought of."""
+"""The functions and the real workflow on virtual time, where any call can raise what nobody has thought of."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import httpx
 import finalize
 import poll
 import submit
+import sweep
 from connections import Connections
 from kontext.clock import Clock
 from kontext.table import Table
@@ -29,7 +30,7 @@ REQUEST_ID = "3f2c8f5e-8f5e-4b7a-9d6e-0123456789ab"
 RENDER_SECONDS = 22.0
 DAY = 86_400.0
 BEGINNING = 1_800_000_000.0
-FUNCTIONS = {"Submit": submit, "Poll": poll, "Finalize": finalize}
+FUNCTIONS = {"Submit": submit, "Sweep": sweep, "Poll": poll, "Finalize": finalize}
 
 
 class Nobody(Exception):
@@ -278,14 +279,28 @@ class World:
         """The events about the render."""
         return [event for event in self.topic.events if event["subject"] == PREFIX]
 
-    def play(self) -> World:
-        """Let everything happen until nothing does."""
+    def play(self, *, sweeps: bool = True) -> World:
+        """Let everything happen until nothing does; without `sweeps`, nobody calls Sweep."""
+        self._go_on()
+        while sweeps and (due := self._next_sweep()) is not None:
+            self.clock.time = max(self.clock.time, due)
+            self.invoke("Sweep", {})
+            self._go_on()
+        return self
+
+    def _next_sweep(self) -> float | None:
+        waiting = [item for item in self.dynamodb.items.values() if "due_at" in item]
+        times = (
+            [float(item[name]["N"]) for name in ("due_at", "dispatched_until") if name in item] for item in waiting
+        )
+        return min(map(max, times), default=None)
+
+    def _go_on(self) -> None:
         while self.queue.messages or any(one.status == "RUNNING" for one in self.states.executions.values()):
             for execution in [one for one in self.states.executions.values() if one.status == "RUNNING"]:
                 self._execute(execution)
             if self.queue.messages:
                 self._receive(min(self.queue.messages, key=lambda message: message.due))
-        return self
 
     def invoke(self, function: str, event: Json) -> Any:
         """Call a function, as Lambda does."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import poll
+from kontext.due import POLL_SECONDS
 from kontext.errors import RateLimited
 from kontext.segmind import Look
 
@@ -23,6 +24,7 @@ class World:
         self.reset_at, self.free_at = reset_at, free_at
         self.time = ACCEPTED + 20
         self.looked: list[float] = []
+        self.beats: list[float] = []
         self.clock = self.renders = self.segmind = self
         self.learning = SimpleNamespace(next_look=lambda _: self.time - ACCEPTED, deadline=3540.0)
 
@@ -34,6 +36,9 @@ class World:
 
     def get(self, prefix: str, render_id: str) -> dict[str, Any]:
         return {"prefix": prefix, "render_id": render_id, "attempt": 1, "status": "PROCESSING"}
+
+    def beat(self, render: dict[str, Any], until: float) -> None:
+        self.beats.append(until)
 
     def look(self, _: str) -> Look:
         self.looked.append(self.time - ACCEPTED)
@@ -72,4 +77,5 @@ def test_a_reset_that_is_far_is_waited_out_by_the_workflow(reset_at: float | Non
     second = run(world, first)
 
     assert world.looked == [20, pytest.approx(free_at, abs=1)]
+    assert world.beats == [pytest.approx(ACCEPTED + free_at + POLL_SECONDS, abs=1)]
     assert second["outcome"] == "failed"

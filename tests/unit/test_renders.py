@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ MakeComplete = Callable[..., Complete]
 
 NOW = 1_767_322_800.0
 LATER = NOW + LEASE_SECONDS + 1
+REQUEST_ID = "3f2c8f5e-8f5e-4b7a-9d6e-0123456789ab"
 METRICS = {"cost": 0.04, "inference_time": 12.5}
 RESULT = {"key": "taj/result.png", "bytes": 7}
 FAILED = problem("render_failed", "blocked")
@@ -650,19 +652,28 @@ def test_times_are_told_in_utc_to_the_millisecond(life: Life) -> None:
 @pytest.mark.parametrize(
     ("prefix", "name"),
     [
-        pytest.param("summer/taj/", f"summer-taj-{'0' * 24}-2", id="folder"),
-        pytest.param("taj_", f"taj-{'0' * 24}-2", id="underscore"),
-        pytest.param("", f"pair-{'0' * 24}-2", id="root"),
-        pytest.param("夏/", f"pair-{'0' * 24}-2", id="no letter that AWS takes"),
-        pytest.param("a b+é/", f"a-b-{'0' * 24}-2", id="others"),
+        pytest.param("summer/taj/", f"summer-taj-{REQUEST_ID}-2", id="folder"),
+        pytest.param("taj_", f"taj-{REQUEST_ID}-2", id="underscore"),
+        pytest.param("", f"pair-{REQUEST_ID}-2", id="root"),
+        pytest.param("夏/", f"pair-{REQUEST_ID}-2", id="no letter that AWS takes"),
+        pytest.param("a b+é/", f"a-b-{REQUEST_ID}-2", id="others"),
     ],
 )
-def test_an_attempt_has_one_execution_that_can_be_found_by_eye(prefix: str, name: str) -> None:
-    assert execution_name({"prefix": prefix, "render_id": "0" * 24, "attempt": 2}) == name
+def test_a_generation_has_one_execution_that_can_be_found_by_eye(prefix: str, name: str) -> None:
+    assert execution_name({"prefix": prefix, "request_id": REQUEST_ID, "generation": 2}) == name
 
 
-def test_an_executions_name_is_never_longer_than_aws_allows() -> None:
-    assert len(execution_name({"prefix": "x" * 1000, "render_id": "0" * 24, "attempt": 99_999})) <= 80
+@pytest.mark.parametrize("request_id", [REQUEST_ID, "q" * 1000, "q/é 5" * 20], ids=["usual", "long", "odd"])
+def test_an_executions_name_is_one_that_aws_takes(request_id: str) -> None:
+    name = execution_name({"prefix": "x" * 1000, "request_id": request_id, "generation": 9_999})
+
+    assert re.fullmatch(r"[A-Za-z0-9_-]{1,80}", name)
+
+
+def test_the_same_content_rendered_anew_has_another_execution_though_the_name_of_the_old_one_is_still_taken() -> None:
+    first, anew = ({"prefix": "taj/", "request_id": request_id, "generation": 1} for request_id in ("q1", "q2"))
+
+    assert execution_name(first) != execution_name(anew)
 
 
 def test_the_items_of_a_pair_stand_together(life: Life, table: Table) -> None:

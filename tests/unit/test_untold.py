@@ -20,7 +20,7 @@ OUTAGE = 3 * DAY
 def play(encoded: Callable[..., bytes]) -> Play:
     """Plays a pair, on a network that may give something else: `play(network, strike, …)`."""
     picture = encoded()
-    return lambda network, *strikes: World(picture, network, strikes).play()
+    return lambda network, *strikes, **more: World(picture, network, strikes).play(**more)
 
 
 @pytest.fixture(autouse=True)
@@ -71,16 +71,25 @@ def test_an_exception_that_nobody_has_thought_of_leaves_no_paid_render_untold(
 @pytest.mark.parametrize(
     ("name", "events"), [("renders.get", 0), ("topic.publish", 0), ("renders.failed", 0), ("outputs.put_json", 1)]
 )
-def test_what_can_never_be_told_is_tried_for_days_and_ends_red_with_its_code(
+def test_what_an_execution_can_never_tell_is_tried_for_days_and_ends_red_with_its_code(
     play: Play, name: str, events: int
 ) -> None:
-    world = play(NO_PICTURE, Strike(Call("Finalize", name, 1), seconds=30 * DAY))
+    world = play(NO_PICTURE, Strike(Call("Finalize", name, 1), seconds=30 * DAY), sweeps=False)
 
     (execution,) = world.states.executions.values()
     assert (execution.status, execution.error) == ("FAILED", "delivery")
     assert "kontext redeliver" in execution.cause
     assert execution.seconds > 5 * DAY
     assert len(world.told) == events
+
+
+@pytest.mark.parametrize("name", ["renders.get", "topic.publish", "renders.failed"])
+def test_what_finalize_can_never_tell_is_told_by_submit_once_a_sweep_has_found_it(play: Play, name: str) -> None:
+    world = play(NO_PICTURE, Strike(Call("Finalize", name, 1), seconds=30 * DAY))
+
+    assert (world.render["status"], world.render["error"]["code"]) == ("FAILED", "delivery")
+    assert world.render["announced"]
+    assert _wrong(world) == []
 
 
 def test_a_request_id_that_neither_the_record_nor_the_workflow_took_is_recorded_a_moment_later(play: Play) -> None:
@@ -99,7 +108,7 @@ def test_a_paid_job_whose_workflow_cannot_be_started_is_told_when_segmind_forget
     assert _wrong(world) == []
 
 
-def test_a_workflow_that_can_be_started_again_within_the_hour_delivers(play: Play) -> None:
+def test_a_sweep_brings_on_a_workflow_that_can_be_started_again_within_the_hour(play: Play) -> None:
     world = play({}, Strike(Call("Submit", "workflow.start", 1), seconds=50 * 60))
 
     assert world.render["status"] == "DELIVERED"

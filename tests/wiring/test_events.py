@@ -19,6 +19,7 @@ from PIL import Image
 import finalize
 import poll
 import submit
+import sweep
 from connections import Connections
 from kontext.errors import CODES
 from kontext.renders import render_key
@@ -67,7 +68,7 @@ def draw(parameters: Parameters) -> Picture:
 
 
 class Stage:
-    """The three functions in process, configured by the template: AWS by moto, Segmind by the emulator."""
+    """The functions in process, configured by the template: AWS by moto, Segmind by the emulator."""
 
     def __init__(self, aws: Aws, template: Json, now: float) -> None:
         self.aws = aws
@@ -211,6 +212,29 @@ def test_submit_runs_on_the_captured_wake(stage: Stage, request_of_the_pair: Jso
     assert stage.record(state)["status"] == "QUEUED"
 
 
+def test_submit_runs_on_the_captured_hint(stage: Stage, request_of_the_pair: Json) -> None:
+    state = sample("poll.json")
+    stage.submitted(state, request_of_the_pair)
+    stage.clock.sleep(stage.record(state)["due_at"] - stage.clock.now())
+
+    answer = stage.submit(sample("submit-due.json"))
+
+    assert answer == {"batchItemFailures": []}
+    assert stage.record(state)["generation"] == 2
+
+
+def test_sweep_runs_on_the_captured_call_and_tells_submit_what_is_due(stage: Stage, request_of_the_pair: Json) -> None:
+    state = sample("poll.json")
+    stage.submitted(state, request_of_the_pair)
+    stage.clock.sleep(stage.record(state)["due_at"] - stage.clock.now())
+
+    answer = sweep.handler(sample("sweep.json"), CONTEXT, stage.via)
+
+    (message,) = stage.aws("sqs").receive_message(QueueUrl=stage.names["UploadQueue"])["Messages"]
+    assert answer == {"sent": 1}
+    assert message["Body"] == sample("submit-due.json")["Records"][0]["body"]
+
+
 def test_poll_runs_on_the_captured_state(stage: Stage, request_of_the_pair: Json) -> None:
     state = sample("poll.json")
     stage.submitted(state, request_of_the_pair)
@@ -268,6 +292,8 @@ JUNK = [
     pytest.param("null", id="nothing"),
     pytest.param('{"wake": 5}', id="a wait that is none"),
     pytest.param('{"wake": [{"until": 5}]}', id="a wait with other fields"),
+    pytest.param('{"due": 5}', id="a hint that is none"),
+    pytest.param('{"due": {"pk": "pair#x/"}}', id="half a hint"),
     pytest.param('{"Records": 5}', id="records that are none"),
     pytest.param('{"Records": [{}]}', id="an empty record"),
     pytest.param("[" * 100_000, id="nested"),

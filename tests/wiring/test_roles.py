@@ -12,7 +12,7 @@ from tests.hostile.play import cases, play
 from tests.hostile.roles import Deed, Grant, deeds_of_services, grants, listed, missing, named, unused
 
 Json = dict[str, Any]
-ROLES = ("SubmitRole", "WorkflowRole", "PollRole", "FinalizeRole")
+ROLES = ("SubmitRole", "SweepRole", "ScheduleRole", "WorkflowRole", "PollRole", "FinalizeRole")
 STATEMENTS = [(role, one["Sid"]) for role in ROLES for one in Template().statements(role)]
 
 
@@ -72,6 +72,7 @@ def test_every_statement_is_needed(granted: set[Grant], deeds: frozenset[Deed], 
     [
         Grant("SubmitRole", "More", "s3:PutObjectAcl", "OutputBucket/*"),
         Grant("PollRole", "More", "dynamodb:Query", "RendersTable"),
+        Grant("SweepRole", "More", "dynamodb:Query", "RendersTable"),
         Grant("FinalizeRole", "More", "s3:GetObject", "InputBucket/*"),
     ],
     ids=lambda grant: grant.action,

@@ -1,0 +1,267 @@
+"""When somebody must look at an item again, and who is sent to look."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+import sweep
+from kontext.drops import Drops, Pair, pair_key
+from kontext.due import (
+    DELIVERY_SECONDS,
+    LEASE_GRACE_SECONDS,
+    LINE,
+    PARKED_GRACE_SECONDS,
+    POLL_SECONDS,
+    SET_DUE,
+    SLACK_SECONDS,
+    TELL_SECONDS,
+    TIMER,
+    Due,
+    DueIndex,
+    DueItem,
+    due,
+    marks,
+)
+from kontext.pacing import Pacing, Rate, messages_are_lost
+from kontext.parking import Parking
+from kontext.table import Table
+
+NOW = 1_767_322_800.0
+LEASED = {"lease_until": NOW + 130}
+FREE = {"lease_until": 0.0}
+KEY = {"pk": "pair#taj/", "sk": "pair"}
+
+
+@pytest.mark.parametrize(
+    ("render", "expected"),
+    [
+        pytest.param({"status": "CLAIMED", **LEASED}, Due(TIMER, NOW + 130 + LEASE_GRACE_SECONDS), id="worked on"),
+        pytest.param(
+            {"status": "CLAIMED", **FREE, "parked": {"until": NOW + 60}},
+            Due(LINE, NOW + 60 + PARKED_GRACE_SECONDS),
+            id="parked",
+        ),
+        pytest.param(
+            {"status": "CLAIMED", **FREE, "parked": {"until": NOW - 60}},
+            Due(LINE, NOW + PARKED_GRACE_SECONDS),
+            id="parked, its turn is past",
+        ),
+        pytest.param({"status": "SUBMITTING", **LEASED}, Due(TIMER, NOW + 130 + LEASE_GRACE_SECONDS), id="submitting"),
+        pytest.param({"status": "QUEUED", **LEASED}, Due(TIMER, NOW + POLL_SECONDS + SLACK_SECONDS), id="queued"),
+        pytest.param({"status": "PROCESSING", **LEASED}, Due(TIMER, NOW + POLL_SECONDS + SLACK_SECONDS), id="running"),
+        pytest.param({"status": "COMPLETED", **LEASED}, Due(TIMER, NOW + DELIVERY_SECONDS + SLACK_SECONDS), id="paid"),
+        *(
+            pytest.param({"status": status, **LEASED}, Due(TIMER, NOW + TELL_SECONDS), id=f"{status}, not told")
+            for status in ("DELIVERED", "FAILED", "UNCERTAIN")
+        ),
+        *(
+            pytest.param({"status": status, **LEASED, "announced": True}, None, id=f"{status}, told")
+            for status in ("DELIVERED", "FAILED", "UNCERTAIN")
+        ),
+    ],
+)
+def test_each_state_says_when_it_is_due(render: dict[str, Any], expected: Due | None) -> None:
+    assert due(render, NOW) == expected
+
+
+def test_what_moves_forgets_what_was_sent_for_it() -> None:
+    assert marks(Due(TIMER, NOW)) == {
+        "due_lane": TIMER,
+        "due_at": NOW,
+        "dispatched_until": None,
+        "dispatches": None,
+    }
+    assert set(marks(None).values()) == {None}
+
+
+@pytest.fixture
+def index(table: Table) -> DueIndex:
+    return DueIndex(table)
+
+
+def put(table: Table, sk: str, at: float, lane: str = TIMER) -> dict[str, str]:
+    key = {"pk": "pair#taj/", "sk": sk}
+    table.update(key, f"SET {SET_DUE}", due_lane=lane, due_at=at)
+    return key
+
+
+def test_the_index_holds_what_is_over_in_its_lane_the_oldest_first(table: Table, index: DueIndex) -> None:
+    put(table, "later", NOW + 1)
+    put(table, "waits", NOW - 9, LINE)
+    new, old = put(table, "new", NOW - 1), put(table, "old", NOW - 2)
+
+    assert list(index.over(TIMER, NOW)) == [DueItem(old, 0), DueItem(new, 0)]
+
+
+def test_two_sweeps_at_once_send_once(table: Table, index: DueIndex) -> None:
+    item = DueItem(put(table, "pair", NOW), 0)
+
+    assert [index.dispatch(item, NOW), index.dispatch(item, NOW)] == [True, False]
+    assert list(index.over(TIMER, NOW + 59)) == []
+
+
+def test_what_does_not_move_is_sent_for_ever_more_seldom_at_last_once_an_hour(table: Table, index: DueIndex) -> None:
+    put(table, "pair", NOW)
+    now, waits = NOW, []
+    for _ in range(9):
+        (item,) = index.over(TIMER, now)
+        assert index.dispatch(item, now)
+        until = table.get(KEY)["dispatched_until"]  # type: ignore[index]
+        waits.append(until - now)
+        now = until
+
+    assert waits == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]
+
+
+@pytest.mark.parametrize("moved", ["SET #due_at = :later", "REMOVE #due_at, #due_lane"])
+def test_nobody_is_sent_to_what_has_moved_since_the_index_was_read(table: Table, index: DueIndex, moved: str) -> None:
+    put(table, "pair", NOW)
+    (item,) = index.over(TIMER, NOW)
+    table.update(KEY, moved, **({"later": NOW + 60} if ":later" in moved else {}))
+
+    assert not index.dispatch(item, NOW)
+    assert "dispatches" not in table.get(KEY)  # type: ignore[operator]
+
+
+class Via:
+    """Sweep's connections; `time` moves by a second with each message."""
+
+    def __init__(self, table: Table, time: float = NOW) -> None:
+        self.time = time
+        self.clock = self.client = self
+        self.due, self.pacing, self.parking = DueIndex(table), Pacing(table, Rate(60)), Parking(self, "url")  # type: ignore[arg-type]
+        self.sent: list[str] = []
+
+    def now(self) -> float:
+        return self.time
+
+    def send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int) -> None:  # noqa: N803
+        self.time += 1
+        self.sent.append(json.loads(MessageBody)["due"]["sk"])
+
+    def context(self, seconds: float) -> Any:
+        ends_at = self.time + seconds
+        return SimpleNamespace(
+            function_name="sweep",
+            memory_limit_in_mb=128,
+            invoked_function_arn="arn",
+            aws_request_id="1",
+            get_remaining_time_in_millis=lambda: (ends_at - self.time) * 1000,
+        )
+
+    def sweep(self, seconds: float = 50.0) -> list[str]:
+        """The items that a sweep sends somebody to."""
+        before = len(self.sent)
+        answer = sweep.handler({}, self.context(seconds), self)  # type: ignore[arg-type]
+        assert answer == {"sent": len(self.sent) - before}
+        return self.sent[before:]
+
+
+def test_a_sweep_sends_for_all_that_is_over_and_the_next_one_for_nothing(table: Table) -> None:
+    via = Via(table)
+    for sk in ("a", "b"):
+        put(table, sk, NOW - 1)
+
+    assert via.sweep() == ["a", "b"]
+    assert via.sweep() == []
+
+
+def test_a_sweep_ends_itself_in_time_and_leaves_the_rest_to_the_next_one(table: Table) -> None:
+    via = Via(table)
+    for number in range(9):
+        put(table, f"{number}", NOW - 9 + number)
+
+    assert via.sweep(15) == ["0", "1", "2", "3", "4", "5"]
+    assert via.sweep(15) == ["6", "7", "8"]
+
+
+def test_an_item_that_cannot_be_written_to_keeps_no_other_from_being_looked_at(table: Table) -> None:
+    via = Via(table)
+    for sk in ("full", "good"):
+        put(table, sk, NOW - 1)
+    update = table.update
+
+    def refuse(key: Any, *write: Any, **values: Any) -> Any:
+        if key["sk"] == "full":
+            raise ClientError({"Error": {"Code": "ValidationException", "Message": "too large"}}, "UpdateItem")
+        return update(key, *write, **values)
+
+    table.update = refuse  # type: ignore[method-assign]
+
+    assert via.sweep() == ["good"]
+
+
+def test_nobody_is_sent_for_what_waits_at_a_closed_gate_but_one_that_may_probe(table: Table) -> None:
+    via = Via(table)
+    pace = via.pacing.refuse("no_credits", NOW)
+    via.pacing.told(via.pacing.untold())  # type: ignore[arg-type]
+    for sk in ("a", "b"):
+        put(table, sk, NOW - 1, LINE)
+
+    soon = via.sweep()
+    via.time = pace.probe_at + 361  # by now one of them has come back, if its message is not lost
+    late = via.sweep()
+
+    assert (soon, late) == ([], ["a"])
+
+
+def test_nobody_is_sent_for_what_waits_while_the_stack_is_paused(table: Table) -> None:
+    via = Via(table)
+    via.pacing.pause(NOW)
+    put(table, "a", NOW - 1, LINE)
+    via.pacing.told(via.pacing.untold())  # type: ignore[arg-type]
+
+    via.time += 30 * 86_400
+
+    assert via.sweep() == []
+
+
+def test_once_the_gate_is_open_all_that_did_not_come_back_are_sent_for(table: Table) -> None:
+    via = Via(table)
+    via.pacing.refuse("no_credits", NOW - 7200)
+    via.pacing.accept(NOW - 100)
+    via.pacing.told(via.pacing.untold())  # type: ignore[arg-type]
+    for sk in ("a", "b"):
+        put(table, sk, NOW - 1, LINE)
+
+    soon = via.sweep()
+    via.time = NOW - 100 + 361
+    late = via.sweep()
+
+    assert (soon, late) == ([], ["a", "b"])
+
+
+def test_a_gate_that_never_closed_keeps_nobody(table: Table) -> None:
+    assert messages_are_lost(Pacing(table, Rate(60)).look(), NOW)
+
+
+def test_a_change_of_the_gate_is_due_until_it_is_told(table: Table) -> None:
+    pacing, index = Pacing(table, Rate(60)), DueIndex(table)
+    pacing.refuse("no_credits", NOW)
+    untold = list(index.over(TIMER, NOW + TELL_SECONDS))
+
+    pacing.told(pacing.untold())  # type: ignore[arg-type]
+
+    assert untold == [DueItem(Pacing.KEY, 0)]
+    assert list(index.over(TIMER, NOW + TELL_SECONDS)) == []
+
+
+def test_a_pair_that_waits_for_a_prompt_is_due_until_it_rests(
+    table: Table, drops: Drops, pair: Callable[..., Pair]
+) -> None:
+    index = DueIndex(table)
+    drops.settle("taj/", NOW + 20)
+    (item,) = index.over(TIMER, NOW + 51)
+    drops.rest("taj/", NOW + 30)  # it is not over yet: a newer drop has made it wait
+    still = list(index.over(TIMER, NOW + 51))
+
+    drops.rest("taj/", NOW + 51)
+
+    assert [item.key] == [one.key for one in still] == [pair_key("taj/")]
+    assert list(index.over(TIMER, NOW + 51)) == []
