@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.part import Part
 from kontext_local import deploy
 
-ARTIFACTS = ("DependenciesLayer", "KontextLayer", "SubmitFunction", "PollFunction", "FinalizeFunction")
+ARTIFACTS = ("DependenciesLayer", "KontextLayer", "SubmitFunction", "SweepFunction", "PollFunction", "FinalizeFunction")
 
 
 def measure() -> Part:

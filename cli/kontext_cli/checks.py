@@ -19,7 +19,7 @@ from kontext_cli.records import moment
 from kontext_cli.resources import description, parameters, physical_ids, stack_name
 from kontext_cli.target import LOCAL, Target
 
-FUNCTIONS = ("SubmitFunction", "PollFunction", "FinalizeFunction")
+FUNCTIONS = ("SubmitFunction", "SweepFunction", "PollFunction", "FinalizeFunction")
 LAMBDA_SECONDS = 10.0
 """Of a render: about eight in Poll, which sleeps between looks (bench/report.md), and two in Finalize."""
 SUBMITTERS = 5
@@ -180,12 +180,24 @@ def functions(patient: Patient) -> Iterator[Finding]:
         says = f"the account runs {limit} functions at once; {rate:g} renders a minute need about {needed}"
         yield Finding("functions", "note", f"{says}, so that some will come late", ask)
     elif not stopped:
-        yield Finding("functions", "good", "all three may run")
+        yield Finding("functions", "good", "all of them may run")
 
 
 def _reserved(client: Any, function: str) -> int | None:
     found: int | None = client.get_function_concurrency(FunctionName=function).get("ReservedConcurrentExecutions")
     return found
+
+
+def schedule(patient: Patient) -> Iterator[Finding]:
+    """Whether Sweep is called each minute, and lets nothing stand still."""
+    arn = patient.client("lambda").get_function_configuration(FunctionName=patient.ids["SweepFunction"])["FunctionArn"]
+    state = patient.client("scheduler").get_schedule(Name=patient.ids["SweepFunctionMinute"])
+    if state["State"] != "ENABLED" or state["Target"]["Arn"] != arn:
+        enable = "Enable it in EventBridge Scheduler, or delete it there and run `sam deploy` again."
+        says = f"the schedule {state['Name']} does not call Sweep: what has lost its message stands still"
+        yield Finding("schedule", "wrong", says, enable)
+    else:
+        yield Finding("schedule", "good", "Sweep is called each minute")
 
 
 def gate(patient: Patient) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
     checks.gate,
     checks.event_wiring,
     checks.functions,
+    checks.schedule,
     checks.dead_letters,
     checks.stuck_renders,
     checks.alarms,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -68,8 +68,7 @@ class Story:
         steps = []
         for render in self.pair.renders:
             steps += [Step(moment(entry["at"]), told(entry)) for entry in render.history]
-            for attempt in range(1, render.attempt + 1):
-                steps += self.journey.execution(replace(render, attempt=attempt))
+            steps += self.journey.executions(render)
         return steps
 
     def times(self) -> dict[str, float]:

@@ -39,18 +39,27 @@ class Journey:
         if self.render is None:
             return []
         noted = [Step(moment(entry["at"]), told(entry)) for entry in self.render.history]
-        return sorted((*noted, *self.execution(self.render)), key=lambda step: step.at)
+        return sorted((*noted, *self.executions(self.render)), key=lambda step: step.at)
 
-    def execution_arn(self, render: Render) -> str:
-        """The execution that follows this attempt of a render."""
-        name = execution_name({"prefix": render.prefix, "render_id": render.render_id, "attempt": render.attempt})
-        return f"{self._workflow.replace(':stateMachine:', ':execution:')}:{name}"
+    def execution_arns(self, render: Render) -> list[str]:
+        """The executions that have followed a render, one for each generation, the newest last."""
+        executions = f"{self._workflow.replace(':stateMachine:', ':execution:')}:"
+        job: dict[str, Any] = {"prefix": render.prefix}
+        arns = []
+        for entry in render.history:
+            job |= {name: entry[name] for name in ("request_id", "generation") if name in entry}
+            if "generation" in entry and "request_id" in job:
+                arns.append(executions + execution_name(job))
+        return arns
 
-    def execution(self, render: Render) -> Iterator[Step]:
-        """What the workflow did for this attempt of a render; nothing before it has started."""
-        execution = self.execution_arn(render)
+    def executions(self, render: Render) -> Iterator[Step]:
+        """What the workflow did for a render; nothing before it has started."""
+        for arn in self.execution_arns(render):
+            yield from self._execution(arn)
+
+    def _execution(self, arn: str) -> Iterator[Step]:
         try:
-            pages = self._states.get_paginator("get_execution_history").paginate(executionArn=execution)
+            pages = self._states.get_paginator("get_execution_history").paginate(executionArn=arn)
             events = [event for page in pages for event in page["events"]]
         except self._states.exceptions.ExecutionDoesNotExist:
             return
@@ -99,6 +108,8 @@ def told(entry: dict[str, Any]) -> str:
             return "submitting to Segmind"
         case {"what": "accepted", "request_id": request_id}:
             return f"QUEUED at Segmind as {request_id}"
+        case {"what": "restarted"}:
+            return "its execution stood still: another one has taken over"
         case {"what": "processing"}:
             return "PROCESSING: a worker has it"
         case {"what": "completed"}:

@@ -12,7 +12,7 @@ from kontext_cli.records import Render
 from kontext_cli.resources import physical_ids
 from kontext_cli.target import LOCAL, Target
 
-LOGS = ("SubmitLog", "PollLog", "FinalizeLog")
+LOGS = ("SubmitLog", "SweepLog", "PollLog", "FinalizeLog")
 WEEK_SECONDS = 7 * 86_400
 
 
@@ -27,8 +27,9 @@ def of_pair(target: Target, journey: Journey, renders: Iterable[Render]) -> dict
         found["record"] = _items(target, console, region, newest.prefix)
         found["logs"] = _logs(target, console, region, newest.render_id)
     if newest is not None and newest.request_id:
-        execution = quote(journey.execution_arn(newest), safe=":")
-        found["execution"] = f"{console}/states/home?region={region}#/v2/executions/details/{execution}"
+        for arn in journey.execution_arns(newest)[-1:]:
+            execution = quote(arn, safe=":")
+            found["execution"] = f"{console}/states/home?region={region}#/v2/executions/details/{execution}"
     if newest is not None and newest.result:
         bucket, key = newest.result["bucket"], quote(newest.result["key"], safe="")
         found["result"] = f"{console}/s3/object/{bucket}?region={region}&prefix={key}"
@@ -46,7 +47,7 @@ def _items(target: Target, console: str, region: str, prefix: str) -> str:
 
 
 def _logs(target: Target, console: str, region: str, render_id: str) -> str:
-    """A query of Logs Insights over the three functions, in the console's own spelling."""
+    """A query of Logs Insights over the functions, in the console's own spelling."""
     query = f"fields @timestamp, message, code, reason, @message | filter render_id = '{render_id}' | sort @timestamp"
     ids = physical_ids(target)
     groups = "".join(f"~'{_spelled(ids[log])}" for log in LOGS)

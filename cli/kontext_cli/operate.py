@@ -258,6 +258,8 @@ def about(body: str) -> str:
         told = json.loads(body)
         if "wake" in told:
             return ", ".join(sorted({wake["prefix"] for wake in told["wake"]}))
+        if "due" in told:
+            return str(told["due"]["pk"]).removeprefix("pair#")
         return ", ".join(record["s3"]["object"]["key"] for record in told["Records"])
     except (ValueError, KeyError, TypeError):
         return body[:80]

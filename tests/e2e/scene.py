@@ -26,7 +26,7 @@ CONTRACT = jsonschema.Draft7Validator(
     json.loads((Path(published.__file__).parent / "schemas" / "event.v1.json").read_text())
 )
 HOUR = 3600
-LOGS = ("SubmitLog", "PollLog", "FinalizeLog")
+LOGS = ("SubmitLog", "SweepLog", "PollLog", "FinalizeLog")
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,16 @@ class Scene:
                 datum |= {"Values": one.values, "Timestamp": time.time() - period * alarm["Period"] + 1}
                 client.put_metric_data(Namespace=one.namespace, MetricData=[datum])
 
+    def schedule(self, state: str) -> None:
+        """Let Sweep be called each minute (`ENABLED`), or not (`DISABLED`)."""
+        scheduler = self.running.client("scheduler")
+        known = scheduler.get_schedule(Name=self.ids["SweepFunctionMinute"])
+        kept = {name: known[name] for name in ("Name", "ScheduleExpression", "FlexibleTimeWindow", "Target")}
+        scheduler.update_schedule(**kept, State=state)
+
     def mend(self) -> None:
         """Put everything right, so that what is still waiting goes on."""
+        self.schedule("ENABLED")
         self.emulator.delete("script").raise_for_status()
         self.tell("settings", {"credits": 100.0, "spend_limit": None, "keys": [self.running.emulator_key]})
         self.tell("settings", {"models": {"multi-image-kontext-pro": "available"}})

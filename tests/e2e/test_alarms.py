@@ -8,6 +8,7 @@ values with the threshold; then feed it to the embedded CloudWatch and see the a
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from operator import ge, lt
 from statistics import mean
@@ -15,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from kontext.drops import pair_key
+from kontext.due import SET_DUE, TIMER
 from kontext.pacing import RECHECK_SECONDS
 from kontext.parking import MAX_DELAY_SECONDS
 from kontext_cli.checks import Patient
@@ -177,6 +180,19 @@ def poll_throttled(scene: Scene, eventually: Eventually) -> list[Measured]:
     return scene.throttles("PollFunction")
 
 
+def no_sweep(scene: Scene, eventually: Eventually) -> list[Measured]:
+    scene.schedule("DISABLED")
+    key = pair_key("nobody/")
+    scene.table.update(key, f"SET {SET_DUE}", due_lane=TIMER, due_at=0)
+    began = time.monotonic()
+
+    # The schedule calls once a minute: in two of them nobody has come for what is due.
+    eventually(lambda: time.monotonic() - began > 120, "two minutes", 150)
+
+    assert "dispatched_until" not in (scene.table.get(key) or {})
+    return [Measured("AWS/Lambda", "Invocations", {"FunctionName": scene.ids["SweepFunction"]}, "Count", [0.0])]
+
+
 PROOFS: dict[str, tuple[Callable[[Scene, Eventually], list[Measured]], ...]] = {
     "AccountRefusedAlarm": (wrong_key, no_credits, forbidden, spend_limit, revoked_key),
     "LowCreditsAlarm": (low_credits,),
@@ -189,6 +205,7 @@ PROOFS: dict[str, tuple[Callable[[Scene, Eventually], list[Measured]], ...]] = {
     "PollFailingAlarm": (poll_crashes,),
     "FinalizeFailingAlarm": (finalize_crashes,),
     "PollThrottledAlarm": (poll_throttled,),
+    "SweepSilentAlarm": (no_sweep,),
 }
 """For each alarm what makes it ring. A new alarm needs a line here."""
 
@@ -201,6 +218,7 @@ DIAGNOSES: dict[Callable[..., list[Measured]], tuple[str, str, str | None]] = {
     lost_answer: ("renders", "`kontext resolve PREFIX`", "lost"),
     undelivered: ("renders", "`kontext redeliver --all`", "elsewhere"),
     dead_letter: ("dead letters", "`kontext redrive`", None),
+    no_sweep: ("schedule", "Enable it in EventBridge Scheduler", None),
 }
 """What `kontext doctor` finds while the cause lasts and advises, and the pair whose story says it too."""
 

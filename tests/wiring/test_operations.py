@@ -25,7 +25,7 @@ METRICS_OF_AWS = {
         "ApproximateNumberOfMessagesDelayed",
         "ApproximateNumberOfMessagesVisible",
     },
-    ("AWS/Lambda", "FunctionName"): {"Errors", "Throttles"},
+    ("AWS/Lambda", "FunctionName"): {"Errors", "Invocations", "Throttles"},
     ("AWS/States", "StateMachineArn"): {
         "ExecutionsStarted",
         "ExecutionsSucceeded",
@@ -103,6 +103,8 @@ def test_every_alarm_says_what_no_data_means(alarms: dict[str, Json]) -> None:
 
     # Without renders there is no balance; a low one stays low until there is.
     assert told.pop("LowCreditsAlarm") == "ignore"
+    # A function that nobody calls measures nothing.
+    assert told.pop("SweepSilentAlarm") == "breaching"
     assert set(told.values()) == {"notBreaching"}
 
 
@@ -147,7 +149,7 @@ def test_the_sum_of_what_is_in_flight_uses_metrics_of_its_own_widget(widgets: li
     assert set(re.findall(r"\b[a-z]+\b", expression)) <= ids
 
 
-def test_the_dashboard_asks_all_three_logs_for_fields_that_the_functions_write(
+def test_the_dashboard_asks_all_logs_for_fields_that_the_functions_write(
     widgets: list[Json], resources: Json, root: Path
 ) -> None:
     code = "".join(path.read_text() for path in (root / "functions").glob("*.py"))
