@@ -13,6 +13,7 @@ import re
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -32,6 +33,7 @@ REGION = "us-east-1"
 INVOCATION = re.compile(r"/2015-03-31/functions/(?:arn:aws:lambda:[^/]*:function:)?(\w+)/invocations")
 FUNCTION_ARN = f"arn:aws:lambda:{REGION}:{DEFAULT_ACCOUNT_ID}:function:"
 POLLERS = 3
+SWEEP_SECONDS = 6.0
 
 
 class SecondCloud:
@@ -50,6 +52,8 @@ class SecondCloud:
         self._stopping = threading.Event()
         self._sequencers: defaultdict[str, int] = defaultdict(count(1).__next__)
         self._read_the_queue()
+        self._threads.append(threading.Thread(target=self._sweep))
+        self._threads[-1].start()
 
     def client(self, service: str) -> Any:
         """A client of one of the services."""
@@ -94,13 +98,7 @@ class SecondCloud:
         s3.put_bucket_notification_configuration(
             Bucket="dropped-here", NotificationConfiguration={"QueueConfigurations": [told]}
         )
-        keys = {"pk": "HASH", "sk": "RANGE"}
-        self.client("dynamodb").create_table(
-            TableName="renders",
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in keys],
-            KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys.items()],
-        )
+        self.client("dynamodb").create_table(TableName="renders", **self.template.table)
         topic = sns.create_topic(Name="renders")["TopicArn"]
         subscriber = sqs.create_queue(QueueName="subscriber")["QueueUrl"]
         sns.subscribe(
@@ -160,6 +158,12 @@ class SecondCloud:
                 if one["MessageId"] not in failed:
                     sqs.delete_message(QueueUrl=queue, ReceiptHandle=one["ReceiptHandle"])
 
+    def _sweep(self) -> None:
+        """The schedule, ten times as fast."""
+        while not self._stopping.wait(SWEEP_SECONDS):
+            with suppress(FunctionFailed):
+                self.functions["SweepFunction"].invoke({})
+
     def _record(self, message: Json) -> Json:
         return {
             "messageId": message["MessageId"],
@@ -181,4 +185,4 @@ class SecondCloud:
         return json.dumps(told)
 
 
-FUNCTIONS = ("SubmitFunction", "PollFunction", "FinalizeFunction")
+FUNCTIONS = ("SubmitFunction", "SweepFunction", "PollFunction", "FinalizeFunction")

@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
+from kontext.drops import pair_key
+from kontext.due import SET_DUE, TIMER
 from kontext.learning import Learning
 from kontext.sketch import SLOTS, Sketch
 from kontext.table import Table
@@ -211,6 +213,17 @@ def test_the_same_content_dropped_again_is_rendered_and_paid_once(cloud: SecondC
 
     assert len(customer.renders()) == 1
     assert charges(segmind, "duplicate") == 1
+
+
+def test_what_is_due_is_found_by_a_sweep_and_looked_at(cloud: SecondCloud) -> None:
+    customer = Customer(cloud, "due/")
+    customer.drop(prompt="due")
+    customer.output("result.png")
+    table, key = Table(cloud.client("dynamodb"), cloud.outputs["RendersTable"]), pair_key("due/")
+
+    table.update(key, f"SET {SET_DUE}", due_lane=TIMER, due_at=0)
+
+    wait_for(lambda: "due_at" not in (table.get(key) or {}), "a look at the pair")
 
 
 def test_a_function_may_write_nothing_but_tmp(probe: Function) -> None:

@@ -162,10 +162,10 @@ SEAMS = {name for name, member in vars(Connections).items() if isinstance(member
 
 
 class Network(httpx.BaseTransport):
-    """Segmind, which takes each job and ends it with a `status` after a while, and its file host with the `file`."""
+    """Segmind, which ends each job with a `status` after so many `seconds`, and its file host with the `file`."""
 
-    def __init__(self, world: World, status: str, file: bytes) -> None:
-        self.world, self.status, self.file = world, status, file
+    def __init__(self, world: World, status: str, file: bytes, seconds: float = RENDER_SECONDS) -> None:
+        self.world, self.status, self.file, self.seconds = world, status, file, seconds
         self.posts: list[float] = []
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -177,7 +177,7 @@ class Network(httpx.BaseTransport):
             return httpx.Response(200, json={"request_id": REQUEST_ID, "status": "QUEUED"})
         if request.url.host == "images.segmind.com":
             return httpx.Response(200, content=self.file)
-        done = self.world.clock.now() - self.posts[0] >= RENDER_SECONDS
+        done = self.world.clock.now() - self.posts[0] >= self.seconds
         answer = {"status": self.status, "images": [{"url": "https://images.segmind.com/a.png"}]}
         return httpx.Response(200, json=answer if done else {"status": "PROCESSING"})
 

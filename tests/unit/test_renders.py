@@ -10,8 +10,22 @@ import pytest
 
 from kontext.clock import day, iso
 from kontext.drops import Complete, Drops, Pair, pair_key, pair_of
+from kontext.due import SLACK_SECONDS, TIMER, DueIndex
 from kontext.errors import Busy, problem
-from kontext.renders import HISTORY_KEPT, LEASE_SECONDS, OverLimit, Render, Renders, ledger_key, rejected_id, render_key
+from kontext.renders import (
+    HISTORY_KEPT,
+    LEASE_SECONDS,
+    OUTPUT_SECONDS,
+    RECORD_SECONDS,
+    Claim,
+    OverLimit,
+    Render,
+    Renders,
+    is_stale,
+    ledger_key,
+    rejected_id,
+    render_key,
+)
 from kontext.table import ConditionFailed, Table
 from kontext.workflow import execution_name
 
@@ -720,3 +734,143 @@ def test_what_was_reserved_is_given_back_though_the_price_has_changed(life: Life
     life.renders.park(submitting, "no_credits", NOW + 60, NOW)
 
     assert (life.renders.table.get(ledger_key(day(NOW))) or {})["reserved"] == 0
+
+
+def overdue(life: Life, render: Render, later: float = 0.0) -> Claim:
+    """What a hint makes of a render, at the moment it is due and `later` by so many seconds."""
+    at = float(render["due_at"]) + later
+    return life.renders.look_again("taj/", render["render_id"], "hint", at)
+
+
+@pytest.mark.parametrize(
+    ("stage", "later", "then"),
+    [
+        pytest.param("claimed", 0, "submit", id="whoever worked on it is dead"),
+        pytest.param("parked", 0, "submit", id="its message is lost"),
+        pytest.param("submitting", 0, "lost", id="the answer is lost"),
+        pytest.param("queued", 0, "restart", id="its execution is dead"),
+        pytest.param("queued", RECORD_SECONDS, "expire", id="for longer than Segmind knows the job"),
+        pytest.param("completed", 0, "restart", id="its delivery is dead"),
+        pytest.param("completed", OUTPUT_SECONDS, "expire", id="for longer than Segmind keeps the picture"),
+        pytest.param("delivered", 0, "announce", id="delivered, not told"),
+        pytest.param("failed", 0, "announce", id="failed, not told"),
+        pytest.param("uncertain", 0, "announce", id="uncertain, not told"),
+    ],
+)
+def test_what_is_due_is_looked_at_by_its_state(life: Life, stage: str, later: float, then: str) -> None:
+    render = life.at(stage)
+
+    claim = overdue(life, render, later)
+
+    assert claim.then == then
+    assert then != "submit" or claim.render["lease_until"] == render["due_at"] + LEASE_SECONDS
+
+
+@pytest.mark.parametrize(
+    "stage", ["claimed", "parked", "submitting", "queued", "completed", "delivered", "failed", "uncertain"]
+)
+def test_a_hint_that_comes_before_its_time_changes_nothing(life: Life, stage: str) -> None:
+    render = life.at(stage)
+
+    claim = overdue(life, render, -0.5)
+
+    assert claim.then == "nothing"
+    assert life.renders.get("taj/", render["render_id"]) == claim.render
+
+
+@pytest.mark.parametrize("stage", ["delivered", "failed", "uncertain"])
+def test_a_hint_about_what_was_told_changes_nothing(life: Life, stage: str) -> None:
+    render = life.at(stage)
+    life.renders.announced(render)
+
+    assert overdue(life, render, 1e6).then == "nothing"
+
+
+def test_a_hint_about_a_render_that_is_gone_changes_nothing(life: Life) -> None:
+    assert life.renders.look_again("taj/", "0" * 24, "hint", NOW).then == "nothing"
+
+
+@pytest.mark.parametrize("stage", ["claimed", "parked"])
+def test_two_hints_at_once_take_a_render_up_once(life: Life, stage: str) -> None:
+    render = life.at(stage)
+    raced = life.renders.look_again
+    stale = life.renders.get
+    life.renders.get = lambda *_: render  # type: ignore[method-assign]
+
+    claims = [raced("taj/", render["render_id"], hint, render["due_at"]).then for hint in ("hint 1", "hint 2")]
+
+    life.renders.get = stale  # type: ignore[method-assign]
+    assert claims == ["submit", "nothing"]
+
+
+def test_a_message_that_comes_after_a_hint_took_its_render_up_sends_nothing(life: Life) -> None:
+    parked = life.parked()
+    overdue(life, parked)
+
+    with pytest.raises(Busy):  # it comes back, and finds the render where the hint has brought it
+        life.renders.wake("taj/", parked["render_id"], parked["wake"], "m2", parked["due_at"] + 1)
+
+
+def test_a_restart_is_another_generation_of_the_same_attempt(life: Life) -> None:
+    render = life.queued()
+
+    again = life.renders.restarted(render, NOW + 400)
+
+    assert (render["generation"], again["generation"], again["attempt"]) == (1, 2, 1)
+    assert again["history"][-1] == {"at": iso(NOW + 400), "what": "restarted", "generation": 2}
+    assert is_stale(again, {"attempt": 1, "generation": 1})
+    assert not is_stale(again, {"attempt": 1, "generation": 2})
+    assert not is_stale(render, {"attempt": 1, "generation": 2})  # begun, and not yet on the record
+
+
+def test_an_execution_from_before_generations_were_counted_goes_on(life: Life) -> None:
+    record = {name: value for name, value in life.queued().items() if name != "generation"}
+
+    assert not is_stale(record, {"attempt": 1})
+    assert is_stale(life.renders.restarted(life.renders.get("taj/", record["render_id"]), NOW), {"attempt": 1})  # type: ignore[arg-type]
+
+
+def test_what_was_sent_for_a_render_is_kept_when_it_is_restarted_and_forgotten_when_it_moves(
+    life: Life, table: Table
+) -> None:
+    render = life.queued()
+    index = DueIndex(table)
+    (item,) = index.over(TIMER, render["due_at"])
+    index.dispatch(item, render["due_at"])
+
+    again = life.renders.restarted(life.renders.get("taj/", render["render_id"]), render["due_at"])  # type: ignore[arg-type]
+    moved = life.renders.processing(again, render["due_at"])
+
+    assert (again["dispatches"], again["due_at"] > render["due_at"]) == (1, True)
+    assert "dispatches" not in moved
+
+
+def test_a_heartbeat_is_written_only_when_the_render_would_be_due_before_the_next(life: Life) -> None:
+    render = life.queued()
+    name = render["render_id"]
+
+    life.renders.beat(render, render["due_at"] - 1)
+    usual = life.renders.get("taj/", name)
+    life.renders.beat(render, render["due_at"] + 1)
+    late = life.renders.get("taj/", name)
+
+    assert usual["due_at"] == render["due_at"]  # type: ignore[index]
+    assert late["due_at"] == render["due_at"] + 1 + SLACK_SECONDS  # type: ignore[index]
+
+
+@pytest.mark.parametrize("stage", ["claimed", "submitting", "failed", "uncertain"])
+def test_only_what_is_at_segmind_or_paid_has_a_heartbeat(life: Life, stage: str) -> None:
+    render = life.at(stage)
+
+    life.renders.beat(render, NOW + 1e6)
+
+    assert life.renders.get("taj/", render["render_id"])["due_at"] == render["due_at"]  # type: ignore[index]
+
+
+def test_a_heartbeat_of_a_render_that_has_moved_is_not_heard(life: Life) -> None:
+    render = life.queued()
+    moved = life.renders.processing(render, NOW + 1)
+
+    life.renders.beat(render, NOW + 1e6)
+
+    assert life.renders.get("taj/", render["render_id"])["due_at"] == moved["due_at"]  # type: ignore[index]

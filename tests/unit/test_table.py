@@ -136,6 +136,45 @@ def test_a_transaction_that_met_another_one_may_be_repeated(client: Any) -> None
         Table(client, "renders").transact((KEY, "SET #a = :one", None, {"one": 1}))
 
 
+class Busy:
+    """A DynamoDB client whose item is in other transactions for the first `times` writes."""
+
+    class exceptions:  # noqa: N801  botocore's name
+        class ConditionalCheckFailedException(ClientError): ...
+
+        class TransactionCanceledException(ClientError): ...
+
+    def __init__(self, inner: Any, times: int) -> None:
+        self.inner, self.times = inner, times
+
+    def update_item(self, **write: Any) -> Any:
+        self._meet("TransactionConflictException", "UpdateItem")
+        return self.inner.update_item(**write)
+
+    def transact_write_items(self, **write: Any) -> Any:
+        self._meet("TransactionInProgressException", "TransactWriteItems")
+        return self.inner.transact_write_items(**write)
+
+    def _meet(self, code: str, operation: str) -> None:
+        self.times -= 1
+        if self.times >= 0:
+            raise ClientError({"Error": {"Code": code, "Message": "busy"}}, operation)
+
+
+def test_a_write_that_met_a_transaction_is_repeated_until_it_is_through(table: Table) -> None:
+    Table(Busy(table.client, 3), "renders").update(KEY, "SET #a = :one", one=1)  # type: ignore[arg-type]
+    Table(Busy(table.client, 3), "renders").transact((OTHER, "SET #b = :two", None, {"two": 2}))  # type: ignore[arg-type]
+
+    assert table.query("pair#taj/") == [{**KEY, "a": 1}, {**OTHER, "b": 2}]
+
+
+def test_a_write_that_meets_transactions_for_ever_gives_up_and_says_that_nothing_was_written(table: Table) -> None:
+    with pytest.raises(Conflict):
+        Table(Busy(table.client, 1000), "renders").update(KEY, "SET #a = :one", one=1)  # type: ignore[arg-type]
+
+    assert table.get(KEY) is None
+
+
 def test_any_other_refusal_of_a_transaction_is_passed_on() -> None:
     client: Any = Refusing("ValidationException")
 

@@ -220,7 +220,7 @@ class Renders:
 
     def beat(self, render: Render, until: float) -> None:
         """Somebody works on a render that is at Segmind or paid, and comes back by `until`."""
-        if render["status"] not in (*IN_FLIGHT, "COMPLETED") or until <= render.get("due_at", 0.0):
+        if render["status"] not in (*IN_FLIGHT, "COMPLETED") or until < render.get("due_at", 0.0):
             return
         with suppress(ConditionFailed):  # it has moved, and this has said when it is due
             self.table.update(
