@@ -97,6 +97,8 @@ class _Claim:
             raise Refused(*parsed)
         if parsed.access_key_id != extract_access_key_id(self._headers, self._query):
             raise Refused("IncompleteSignature", "The request names more than one key.")
+        if not parsed.signature.isascii():
+            raise Refused("SignatureDoesNotMatch", "A signature is hexadecimal.")
         return parsed
 
     def _of_query(self, name: str) -> str | None:

@@ -20,22 +20,17 @@ OF_A_PAGE = b"access-control-"
 
 
 class Guard:
-    """Knows the addresses of a server that listens on `port`, and whether it has a page of its own.
+    """Knows the addresses of a server that listens on `port`, and whether it has a page of its own."""
 
-    With `subdomains` every name under `localhost` is its own, too: nobody can give one to another machine.
-    """
-
-    def __init__(self, port: int, *, page: bool = False, subdomains: bool = False) -> None:
+    def __init__(self, port: int, *, page: bool = False) -> None:
         ends = ("", ":80") if port == 80 else (f":{port}",)
         self._hosts = frozenset(f"{name}{end}" for name in NAMES for end in ends)
-        self._endings = tuple(f".localhost{end}" for end in ends) if subdomains else ()
         self._origins = frozenset(f"http://{host}" for host in self._hosts) if page else frozenset()
         self._sites = ("none", "same-origin") if page else ("none",)
 
     def objection(self, method: str, headers: Mapping[str, str]) -> str | None:
         """Why a request is refused, None if it is welcome. `headers`: with names in lower case."""
-        host = headers.get("host", "")
-        if not (host in self._hosts or (self._endings and host.endswith(self._endings))):
+        if headers.get("host") not in self._hosts:
             return "This server answers under its own address only."
         if not self._may_come_from(headers.get("origin"), method):
             return "Only this server's own page may do this." if self._origins else "No web page may ask this server."

@@ -44,7 +44,7 @@ def main() -> None:
     draw_role_credentials()
     for record in records:
         record_decisions(Path(record))
-    guard = Guard(int(os.environ["GATEWAY_PORT"]), subdomains=True)
+    guard = Guard(int(os.environ["GATEWAY_PORT"]))
     cloud: Any = Guarded(SignedOnly(app.app, access_key), guard)
     asyncio.run(serve(cloud, _config(listener)))
 

@@ -200,6 +200,12 @@ TAMPERED: dict[str, Callable[[Signed], Signed]] = {
         signed, headers={**signed.headers, "x-amz-target": "secretsmanager.ListSecrets"}
     ),
     "another's token": lambda signed: replace(signed, headers={**signed.headers, "x-amz-security-token": "x"}),
+    "a signature in other letters": lambda signed: Signed(
+        signed.method,
+        re.sub("(?<=X-Amz-Signature=)[0-9a-f]+", "%C3%A9", signed.url),
+        signed.body,
+        {name: re.sub("(?<= Signature=)[0-9a-f]+", "x", value) for name, value in signed.headers.items()},
+    ),
     "no signature": lambda signed: Signed(
         signed.method,
         signed.url.replace("X-Amz-Signature", "X-Amz-Nothing"),
@@ -293,11 +299,16 @@ def test_the_same_calls_work_with_the_keys(aws: cloud.Cloud, sign: Callable[...,
     _forget_the_thief(aws)
 
 
-def test_names_under_localhost_work_as_the_address_does(aws: cloud.Cloud) -> None:
-    port = urlsplit(aws.account.endpoint).port
-    asked = Call("GET", f"{aws.account.endpoint}/note", "s3", headers={"Host": f"mine.s3.localhost:{port}"})
+SERVICES = ("mine.s3.localhost", "mine.localhost", "0123abcd.execute-api.localhost")
+OTHERS = ("", "localhost.", "LOCALHOST", "localhost.evil.example", "0.0.0.0", "[::1]", "a@127.0.0.1")
 
-    assert SECRET in send(in_header(asked, root(aws))).text
+
+@pytest.mark.parametrize("host", [*SERVICES, *OTHERS])
+def test_the_cloud_answers_under_no_other_name(aws: cloud.Cloud, host: str) -> None:
+    port = urlsplit(aws.account.endpoint).port
+    asked = Call("GET", f"{aws.account.endpoint}/mine/note", "s3", headers={"Host": f"{host}:{port}"})
+
+    assert_refused(send(in_header(asked, root(aws))))
 
 
 def test_a_function_works_with_its_roles_credentials_and_knows_no_others(
