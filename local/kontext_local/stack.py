@@ -222,7 +222,7 @@ def hold_alive(home: Path) -> None:
 
     Raises LocalCloudError when another supervisor holds it.
     """
-    descriptor = os.open(home / ALIVE, os.O_RDWR | os.O_CREAT, private.FILE)
+    descriptor = os.open(home / ALIVE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, private.FILE)
     # More than once: whoever looks whether a stack lives holds the lock for an instant.
     for _ in range(20):
         with contextlib.suppress(BlockingIOError):

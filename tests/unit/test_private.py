@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kontext_local import private
+from kontext_local import private, stack
 from kontext_local.errors import LocalCloudError
 
 
@@ -42,6 +42,15 @@ def test_a_link_that_somebody_has_left_is_not_followed(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="symbolic link"):
         private.opened(tmp_path / "file", "w")
+
+
+def test_a_lock_that_somebody_has_left_as_a_link_empties_no_other_file(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("dear to its owner")
+    (tmp_path / stack.ALIVE).symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(OSError, match="symbolic link"):
+        stack.hold_alive(tmp_path)
+    assert (tmp_path / "elsewhere").read_text() == "dear to its owner"
 
 
 @pytest.mark.parametrize("exists", [True, False])
