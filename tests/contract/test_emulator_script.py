@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import httpx
 import pytest
 
@@ -85,6 +87,16 @@ def test_a_short_silence_ends_in_a_dropped_connection(customer):
         one.status("x")
 
 
+def test_a_true_answer_can_be_slow(customer):
+    one = customer()
+    one.service.script.add(Rule(on="status", slow=3))
+    request_id, began = one.submit(), one.clock()
+
+    state = one.state(request_id)
+
+    assert (state, one.clock() - began) == ("PROCESSING", 3)
+
+
 @pytest.mark.parametrize(
     "headers", [{}, {"x-rate-limit-reset-at-utc": "soon"}, {"x-rate-limit-reset-at-utc": "9999-12-31T00:00:00Z"}]
 )
@@ -128,6 +140,49 @@ def test_fields_can_be_missing_from_a_true_answer(customer):
     one.clock.sleep(10)
 
     assert set(one.result(request_id).json()) == {"status", "request_id", "images"}
+
+
+def test_a_true_answer_can_be_wrong_in_one_number(customer):
+    one = customer()
+    one.service.script.add(Rule(on="result", patch={"metrics": {"cost": 30.0}}))
+    request_id = one.submit()
+    one.clock.sleep(10)
+
+    metrics = one.result(request_id).json()["metrics"]
+
+    assert (metrics["cost"], metrics["remaining_credits"], one.service.ledger.spent) == (30.0, 99.95, 0.05)
+
+
+def test_a_true_answer_can_stand_in_a_body_that_is_no_json(customer):
+    one = customer()
+    one.service.script.add(Rule(into="{}<!-- served by gate 7 -->"))
+
+    answer = one.post()
+
+    (job,) = one.service.ledger.jobs
+    assert answer.status_code == 200
+    assert job in answer.text
+    assert answer.text.endswith("gate 7 -->")
+
+
+@pytest.mark.parametrize(
+    ("rule", "named"),
+    [
+        pytest.param(Rule(cut_after=20), False, id="cut before the id"),
+        pytest.param(Rule(cut_after=70), True, id="cut behind the id"),
+        pytest.param(Rule(drop=True, accept=True), False, id="dropped"),
+        pytest.param(Rule(text="<html>", status=200, accept=True), False, id="a page"),
+    ],
+)
+def test_the_ledger_tells_whether_a_sender_could_read_the_id_of_his_job(customer, rule, named):
+    one = customer()
+    one.service.script.add(rule)
+
+    with contextlib.suppress(httpx.RemoteProtocolError):
+        one.post()
+
+    (post,) = one.service.ledger.posts
+    assert (post.request_id is not None, post.names_job) == (True, named)
 
 
 def test_an_output_can_break_off_in_the_middle(customer):

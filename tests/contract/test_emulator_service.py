@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from random import Random
 
@@ -9,6 +10,7 @@ import httpx
 import pytest
 
 from kontext_local.segmind import BadInput, Bimodal, Lognormal, Rule
+from kontext_local.segmind.shapes import ELSEWHERE
 
 MODEL = "multi-image-kontext-pro"
 
@@ -118,6 +120,29 @@ def test_the_output_comes_in_every_shape_in_turn(customer):
 
     urls = [f"https://images.segmind.com/output/{request_id}.png" for request_id in ids]
     assert outputs == [urls[0], [urls[1]], {"url": urls[2]}]
+
+
+@pytest.mark.parametrize(
+    ("shape", "output", "images"),
+    [
+        pytest.param("deep", {"result": {"data": {"images": [{"url": "{}"}]}}}, [], id="deep"),
+        pytest.param("blank", "{} ", ["{} "], id="a blank behind it"),
+        pytest.param("relative", "/output/", ["/output/"], id="relative"),
+        pytest.param("none", None, [], id="no link"),
+        pytest.param("several", [f"{ELSEWHERE}/output/", "{}"], [f"{ELSEWHERE}/output/", "{}"], id="several"),
+    ],
+)
+def test_a_link_can_be_told_in_ways_that_nobody_expects(customer, shape, output, images):
+    one = customer(output_shapes=(shape,))
+    request_id = one.submit()
+    one.clock.sleep(10)
+
+    result = one.result(request_id).json()
+
+    told = json.dumps([result["output"], [image["url"] for image in result["images"]]])
+    there = f"https://images.segmind.com/output/{request_id}.png"
+    assert json.loads(told.replace(there, "{}").replace(f"{request_id}.png", "")) == [output, images]
+    assert one.http.get(there).status_code == 200
 
 
 def test_output_files_are_public(customer):
@@ -425,6 +450,36 @@ def test_a_sliding_window_frees_one_place_at_a_time(customer):
     one.clock.sleep(1)
 
     assert [one.post().status_code for _ in range(2)] == [200, 429]
+
+
+def test_a_key_can_be_blind_to_the_jobs_of_another_one(customer):
+    one = customer(keys=("SG_0000000000000001", "SG_0000000000000002"), jobs_per_key=True)
+    request_id = one.submit()
+
+    with_other_key = one.http.get(f"/v2/requests/{request_id}", headers={"x-api-key": "SG_0000000000000002"})
+
+    assert one.status(request_id).status_code == 200
+    assert with_other_key.status_code == 404
+    assert with_other_key.json() == {"error": f"Request {request_id} not found"}
+
+
+def test_the_ledger_tells_every_look_and_what_it_was_told(customer):
+    one = customer(rate_limit=2, count_gets=True)
+    request_id = one.submit()
+
+    one.status(request_id)
+    one.clock.sleep(10)
+    one.result(request_id)
+
+    looks = [(look.kind, look.status, look.told, look.resets is None) for look in one.service.ledger.looks]
+    assert looks == [("status", 200, "PROCESSING", True), ("result", 429, "", False)]
+
+
+def test_every_answer_has_a_date_by_the_vendors_own_clock(customer):
+    one = customer()
+    one.clock.now = 1_800_000_120.0
+
+    assert one.post().headers["date"] == "Fri, 15 Jan 2027 08:02:00 GMT"
 
 
 def test_gets_count_only_where_that_is_set(customer):

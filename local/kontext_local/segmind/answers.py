@@ -38,6 +38,20 @@ class Answer:
         """Whether the client hears a status line at all."""
         return not (self.drop or self.later)
 
+    @property
+    def sent(self) -> str:
+        """What of the body can be read; nothing of a picture."""
+        return self.body[: self.cut_after].decode(errors="replace") if self.spoken else ""
+
+    @property
+    def state(self) -> str:
+        """The state of a job that the body tells, "" if it tells none."""
+        try:
+            told = json.loads(self.sent)
+        except ValueError:
+            return ""
+        return str(told.get("status", "")) if isinstance(told, dict) else ""
+
     def chunks(self) -> Iterable[bytes]:
         """The body in pieces, cut where the script says so."""
         pieces = self.stream if self.stream is not None else (self.body,)

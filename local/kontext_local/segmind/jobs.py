@@ -49,13 +49,14 @@ class Fate:
 
 @dataclass
 class Job:
-    """One accepted POST. All times are unix seconds and stay None until they are past."""
+    """One accepted POST, sent with `key`. All times are unix seconds and stay None until they are past."""
 
     request_id: str
     parameters: Parameters
     accepted_at: float
     inference: float
     output_shape: str
+    key: str = ""
     fate: Fate = field(default_factory=Fate)
     drawing: Future[Picture] | None = None
     drawn_at: float | None = None

@@ -14,7 +14,8 @@ class Post:
     """One POST as it arrived.
 
     `outcome`: `accepted`, `refused`, `unanswered` (dropped or hung, not accepted) or `accepted unanswered`.
-    `status` is None where no answer was given, or (synchronous calls) not at once.
+    `status` is None where no answer was given, or (synchronous calls) not at once. `names_job`: the job's id can be
+    read in what was sent back; `resets`: what a 429 says of its end.
     """
 
     at: float
@@ -23,6 +24,24 @@ class Post:
     outcome: str
     status: int | None
     request_id: str | None
+    names_job: bool = False
+    resets: str | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """One GET about a job: `kind` is `status` or `result`, `told` the state in the answer, "" if it holds none.
+
+    `scripted`: a rule has answered it.
+    """
+
+    at: float
+    kind: str
+    request_id: str
+    status: int | None
+    told: str
+    scripted: bool
+    resets: str | None = None
 
 
 @dataclass(frozen=True)
@@ -36,12 +55,16 @@ class Charge:
 
 @dataclass
 class Ledger:
-    """Grows only. `gets` counts requests by kind (`status`, `result`, `credits`, `output`)."""
+    """Grows only.
+
+    `gets` counts requests by kind (`status`, `result`, `credits`, `output`); `looks` are those about jobs.
+    """
 
     posts: list[Post] = field(default_factory=list)
     jobs: dict[str, Job] = field(default_factory=dict)
     charges: list[Charge] = field(default_factory=list)
     gets: Counter[str] = field(default_factory=Counter)
+    looks: list[Look] = field(default_factory=list)
     too_many_requests: int = 0
 
     @property

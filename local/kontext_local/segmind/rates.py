@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from email.utils import formatdate
 
 WINDOW_SECONDS = 60.0
+RESET_HEADER = "x-rate-limit-reset-at-utc"
 
 
 class FixedWindow:
@@ -57,4 +58,4 @@ RESET_FORMS: dict[str, Callable[[float], str]] = {
     "epoch_ms": lambda at: str(math.ceil(at * 1000)),
     "http_date": lambda at: formatdate(math.ceil(at), usegmt=True),
 }
-"""The vendor names the header `x-rate-limit-reset-at-utc` and leaves its form open."""
+"""The vendor names the header and leaves its form open."""

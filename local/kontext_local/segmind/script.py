@@ -9,7 +9,7 @@ from typing import Any
 
 from kontext_local.segmind.answers import Answer, as_json, as_text
 from kontext_local.segmind.jobs import Fate
-from kontext_local.segmind.settings import OUTPUT_SHAPES
+from kontext_local.segmind.shapes import SHAPES
 
 CALLS = ("submit", "generate", "status", "result", "credits", "output")
 """The vendor's endpoints: POST v2, POST v1, GET status, GET result, GET credits, GET an output file."""
@@ -25,7 +25,8 @@ class Rule:
 
     What is answered: `status` with `body` (as JSON) or `text` (as `content_type`) and `headers`; or `drop`
     the connection; or `hang` for so many seconds and then drop it; or the true answer with `patch` laid
-    over its JSON, the fields of `without` taken out, or its bytes `cut_after` so many. A scripted POST has
+    over its JSON, objects field by field, the fields of `without` taken out, its text put `into` another one in place
+    of `{}`, its bytes `cut_after` so many, or after `slow` seconds. A scripted POST has
     no effect unless `accept` is true: then the job exists, and is charged when it completes, whatever its
     sender hears.
 
@@ -47,8 +48,10 @@ class Rule:
     headers: Mapping[str, str] = field(default_factory=dict)
     drop: bool = False
     hang: float | None = None
+    slow: float = 0.0
     patch: Mapping[str, Any] = field(default_factory=dict)
     without: tuple[str, ...] = ()
+    into: str | None = None
     cut_after: int | None = None
 
     fail: str | None = None
@@ -63,8 +66,8 @@ class Rule:
             raise ValueError(f"on: {self.on!r} is none of {', '.join(CALLS)}, any")
         if self.status is not None and not 200 <= self.status <= 599:
             raise ValueError(f"status: {self.status} is not between 200 and 599")
-        if self.output_shape not in (None, *OUTPUT_SHAPES):
-            raise ValueError(f"output_shape: {self.output_shape!r} is none of {', '.join(OUTPUT_SHAPES)}")
+        if self.output_shape not in (None, *SHAPES):
+            raise ValueError(f"output_shape: {self.output_shape!r} is none of {', '.join(SHAPES)}")
 
     @property
     def fate(self) -> Fate:
@@ -91,7 +94,7 @@ class Rule:
             return Answer(drop=True)
         if self.status:
             return self._canned(self.status)
-        return replace(self._patched(true), cut_after=self.cut_after)
+        return replace(self._patched(true), cut_after=self.cut_after, hang=self.slow)
 
     def _canned(self, status: int) -> Answer:
         if self.text is not None:
@@ -99,16 +102,26 @@ class Rule:
         return as_json(status, self.body, self.headers)
 
     def _patched(self, true: Answer) -> Answer:
-        if not (self.patch or self.without) or not true.body:
+        if not (self.patch or self.without or self.into) or not true.body:
             return true
-        body = {**json.loads(true.body), **self.patch}
-        kept = {name: value for name, value in body.items() if name not in self.without}
-        return as_json(true.status, kept, self.headers)
+        body = _laid_over(json.loads(true.body), self.patch)
+        kept = json.dumps({name: value for name, value in body.items() if name not in self.without})
+        text = self.into.replace("{}", kept) if self.into else kept
+        return as_text(true.status, text, "application/json", self.headers)
 
     def as_json(self) -> dict[str, Any]:
         """What differs from a rule without effect."""
         plain = asdict(Rule())
         return {name: value for name, value in asdict(self).items() if value != plain[name]}
+
+
+def _laid_over(body: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    deeper = {
+        name: _laid_over(body[name], value)
+        for name, value in patch.items()
+        if isinstance(value, Mapping) and isinstance(body.get(name), Mapping)
+    }
+    return {**body, **patch, **deeper}
 
 
 def parse(given: Mapping[str, Any]) -> Rule:

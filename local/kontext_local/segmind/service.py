@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from kontext_local.segmind import parameters
+from kontext_local.segmind import parameters, shapes
 from kontext_local.segmind.answers import (
     Answer,
     Later,
@@ -25,9 +25,9 @@ from kontext_local.segmind.answers import (
     wrong_method,
 )
 from kontext_local.segmind.jobs import Draw, Fate, Job, Picture, Workers
-from kontext_local.segmind.ledger import Ledger, Post
+from kontext_local.segmind.ledger import Ledger, Look, Post
 from kontext_local.segmind.padding import LEAST, padded
-from kontext_local.segmind.rates import RESET_FORMS, WINDOWS, FixedWindow, SlidingWindow
+from kontext_local.segmind.rates import RESET_FORMS, RESET_HEADER, WINDOWS, FixedWindow, SlidingWindow
 from kontext_local.segmind.script import Script
 from kontext_local.segmind.settings import Settings
 
@@ -152,7 +152,7 @@ class Segmind:
         accepted_before = len(self._ledger.jobs)
         true = self._true(call, rule.fate if rule else Fate()) if not rule or rule.takes_effect else Answer()
         answer = rule.answer(true) if rule else true
-        self._note(call, answer, accepted=len(self._ledger.jobs) > accepted_before)
+        self._note(call, answer, accepted=len(self._ledger.jobs) > accepted_before, scripted=rule is not None)
         return answer
 
     def _true(self, call: Call, fate: Fate) -> Answer:
@@ -177,16 +177,23 @@ class Segmind:
             case _:
                 return as_json(200, {"credits": self.balance})
 
-    def _note(self, call: Call, answer: Answer, *, accepted: bool) -> None:
+    def _note(self, call: Call, answer: Answer, *, accepted: bool, scripted: bool) -> None:
         self._ledger.too_many_requests += answer.spoken and answer.status == 429
+        resets = answer.headers.get(RESET_HEADER)
         if call.kind not in POSTS:
             self._ledger.gets[call.kind] += 1
+            if call.kind in ("status", "result"):
+                status, told = answer.status if answer.spoken else None, answer.state
+                self._ledger.looks.append(Look(self.clock(), call.kind, call.name, status, told, scripted, resets))
             return
         heard = answer.spoken or answer.later
         outcome = ("accepted" if heard else "accepted unanswered") if accepted else "refused" if heard else "unanswered"
         request_id = next(reversed(self._ledger.jobs)) if accepted else None
         status = answer.status if answer.spoken else None
-        self._ledger.posts.append(Post(self.clock(), call.path, call.prompt, outcome, status, request_id))
+        named = bool(request_id and request_id in answer.sent)
+        self._ledger.posts.append(
+            Post(self.clock(), call.path, call.prompt, outcome, status, request_id, named, resets)
+        )
 
     def _admit(self, call: Call) -> None:
         key = call.headers.get("x-api-key")
@@ -198,7 +205,7 @@ class Segmind:
         window = self._windows.setdefault(key, WINDOWS[self.settings.rate_window]())
         if (reset := window.take(limit, self.clock())) is not None:
             form = RESET_FORMS[self.settings.reset_form]
-            raise Refused(429, "Too many requests", {"x-rate-limit-reset-at-utc": form(reset)})
+            raise Refused(429, "Too many requests", {RESET_HEADER: form(reset)})
 
     def _accept(self, call: Call, fate: Fate) -> Job:
         self._offer(call.name)
@@ -206,7 +213,7 @@ class Segmind:
             raise Refused(406, "Invalid content type")
         asked = parameters.parse(call.body)
         self._afford()
-        job = self._new_job(asked, fate)
+        job = self._new_job(asked, fate, call.headers["x-api-key"])
         self._ledger.jobs[job.request_id] = job
         if not fate.fail:
             job.draw(self._start, self._draw, self.clock)
@@ -232,7 +239,7 @@ class Segmind:
         if limit is not None and self._ledger.spent + price > limit:
             raise Refused(406, f"Team spend limit reached: {self._ledger.spent} of {limit} spent")
 
-    def _new_job(self, asked: parameters.Parameters, fate: Fate) -> Job:
+    def _new_job(self, asked: parameters.Parameters, fate: Fate, key: str) -> Job:
         nth, settings = len(self._ledger.jobs), self.settings
         seconds = settings.inference.sample(self._rng, nth)
         return Job(
@@ -241,14 +248,18 @@ class Segmind:
             accepted_at=self.clock(),
             inference=seconds if fate.inference is None else fate.inference,
             output_shape=fate.output_shape or settings.output_shapes[nth % len(settings.output_shapes)],
+            key=key,
             fate=fate,
         )
 
     def _job(self, call: Call) -> Job:
         """The job of a GET; its record is gone an hour after its submission."""
-        if call.job is None or self.clock() >= call.job.accepted_at + self.settings.record_seconds:
+        job = call.job
+        if job is None or self.clock() >= job.accepted_at + self.settings.record_seconds:
             raise no_such_request(call.name)
-        return call.job
+        if self.settings.jobs_per_key and call.headers["x-api-key"] != job.key:
+            raise no_such_request(call.name)
+        return job
 
     def _urls(self, job: Job) -> dict[str, str]:
         url = f"{self.api_url}/v2/requests/{job.request_id}"
@@ -269,12 +280,10 @@ class Segmind:
     def _result(self, job: Job) -> Answer:
         if job.state != "COMPLETED":
             return self._status(job)
-        url = self._output_url(job)
         body = {
             "status": "COMPLETED",
             "request_id": job.request_id,
-            "output": {"string": url, "list": [url], "object": {"url": url}}[job.output_shape],
-            "images": [{"url": url, "content_type": job.parameters.content_type}],
+            **self._pictures(job),
             "metrics": {
                 **job.times(),
                 "retry_count": 0,
@@ -288,9 +297,10 @@ class Segmind:
         body = {"status": "FAILED", "request_id": job.request_id, "error": job.error, "metrics": job.times()}
         return as_json(422, body)
 
-    def _output_url(self, job: Job) -> str:
-        name = f"{job.request_id}.{job.parameters.output_format}"
-        return job.fate.output_url or f"{self.output_url}/output/{name}"
+    def _pictures(self, job: Job) -> dict[str, Any]:
+        name = f"/output/{job.request_id}.{job.parameters.output_format}"
+        host, name = (job.fate.output_url, "") if job.fate.output_url else (self.output_url, name)
+        return shapes.named(job.output_shape, host, name, job.parameters.content_type)
 
     def _output(self, call: Call) -> Answer:
         job = call.job

@@ -9,9 +9,9 @@ from typing import Any
 from kontext_local.segmind import inference
 from kontext_local.segmind.inference import Inference, Lognormal
 from kontext_local.segmind.rates import RESET_FORMS, WINDOWS
+from kontext_local.segmind.shapes import SHAPES, USUAL
 
 MODEL = "multi-image-kontext-pro"
-OUTPUT_SHAPES = ("string", "list", "object")
 MODEL_STATES = ("available", "forbidden", "retired")
 
 
@@ -21,6 +21,7 @@ class Settings:
 
     `rate_limit` None means unlimited; `spend_limit` None means that the team has none. `output_shapes` are
     given to the jobs in turn. `credits` is the balance at the start; setting it later sets the balance.
+    `jobs_per_key`: a key sees no jobs but those that were submitted with it.
     """
 
     inference: Inference = field(default_factory=Lognormal)
@@ -33,16 +34,17 @@ class Settings:
     price: float = 0.05
     spend_limit: float | None = None
     keys: tuple[str, ...] = ()
+    jobs_per_key: bool = False
     models: Mapping[str, str] = field(default_factory=lambda: {MODEL: "available"})
     record_seconds: float = 3600.0
     output_seconds: float = 7 * 86400.0
-    output_shapes: tuple[str, ...] = OUTPUT_SHAPES
+    output_shapes: tuple[str, ...] = USUAL
 
     def __post_init__(self) -> None:
         _one_of("rate_window", self.rate_window, WINDOWS)
         _one_of("reset_form", self.reset_form, RESET_FORMS)
         for shape in self.output_shapes:
-            _one_of("output_shapes", shape, OUTPUT_SHAPES)
+            _one_of("output_shapes", shape, SHAPES)
         for state in self.models.values():
             _one_of("models", state, MODEL_STATES)
         if self.workers < 1:

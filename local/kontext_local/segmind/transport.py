@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from email.utils import formatdate
 
 import httpx
 
@@ -16,7 +17,7 @@ def segmind_transport(service: Segmind, sleep: Callable[[float], None] = time.sl
 
     `sleep` lets seconds pass on the clock of the service. Dropped connections raise
     `httpx.RemoteProtocolError`, and answers slower than the client's read timeout `httpx.ReadTimeout`, as
-    over a socket.
+    over a socket. Each answer has a `Date`, as any server with a clock sends (RFC 9110, 6.6.1).
     """
     return _SegmindTransport(service, sleep)
 
@@ -41,7 +42,8 @@ class _SegmindTransport(httpx.BaseTransport):
         if answer.drop:
             raise httpx.RemoteProtocolError("Server disconnected without sending a response.", request=request)
         body = _Body(answer.chunks(), cut=answer.cut_after is not None)
-        return httpx.Response(answer.status, headers=dict(answer.headers), stream=body, request=request)
+        headers = {"date": formatdate(self._service.clock(), usegmt=True), **answer.headers}
+        return httpx.Response(answer.status, headers=headers, stream=body, request=request)
 
     def _awaited(self, answer: Answer, request: httpx.Request) -> Answer:
         patience = request.extensions.get("timeout", {}).get("read") or float("inf")
