@@ -9,7 +9,10 @@ world             all of it together: one run of a schedule
 actions           what people, S3, operators and the vendor do meanwhile
 stories, seeds    the schedules: by name, and by chance
 explore           plays a story with every fault that can strike it
-oracle, promises  what each pair should become; what must hold of every run
+oracle            what each pair should become
+evidence          what a run has left behind, which is held against the promises:
+promises          what must hold of every run; spending, brakes: … of money; of pauses, outages and each invocation
+liveness          that nothing stands still; promptness, fairness: nor is late; rescue: nor is lost for good
 transcript        tells a run, call by call
 bursts            what a pair costs in calls when many come at once
 """

@@ -19,20 +19,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Drop:
-    """Somebody drops an object; S3 tells of it `notices` times."""
+    """Somebody drops an object; S3 tells of it `notices` times.
+
+    `part_bytes`: a large file goes up in parts of this size, which is another one with each tool; `encryption`:
+    `AES256`, or `aws:kms`, under which an ETag tells nothing of the content.
+    """
 
     key: str
     content: bytes
     metadata: tuple[tuple[str, str], ...] = ()
     notices: int = 1
+    part_bytes: int = 0
+    encryption: str = "AES256"
     lasts: ClassVar[bool] = True
 
     def do(self, world: World) -> None:
-        world.notify(world.drop(self.key, self.content, dict(self.metadata)), self.notices)
+        told = world.drop(self.key, self.content, dict(self.metadata), self.part_bytes, self.encryption)
+        world.notify(told, self.notices)
 
     def __str__(self) -> str:
-        shown = self.content.decode() if self.key.endswith((".json", ".txt")) else f"{self.content[41:-28]!r}"
-        return f"drop {self.key}: {shown}" + (f", told {self.notices} times" if self.notices > 1 else "")
+        shown = self.content.decode() if self.key.endswith((".json", ".txt")) else f"{self.content[41:-28][:80]!r}"
+        more = f", told {self.notices} times" * (self.notices > 1) + f", in parts of {self.part_bytes}" * bool(
+            self.part_bytes
+        )
+        return f"drop {self.key}: {shown}{more}" + f", encrypted by {self.encryption}" * (self.encryption != "AES256")
 
 
 def image(key: str, content: str = "", **metadata: str) -> Drop:
@@ -135,16 +145,17 @@ class RecordsExpire:
 
 @dataclass(frozen=True)
 class Deadly:
-    """Whoever reads this object takes more memory than a function has, and is killed."""
+    """Whoever reads or writes this object takes more memory than a function has, and is killed; so many `times`."""
 
     key: str
+    times: float = float("inf")
     lasts: ClassVar[bool] = True
 
     def do(self, world: World) -> None:
-        world.injector.deadly.add(self.key)
+        world.injector.deadly[self.key] = self.times
 
     def __str__(self) -> str:
-        return f"reading {self.key} takes more memory than there is"
+        return f"{self.key} takes more memory than there is, {self.times:g} times"
 
 
 @dataclass(frozen=True)
@@ -200,6 +211,20 @@ class Queue:
 
 
 @dataclass(frozen=True)
+class Send:
+    """Somebody sends the queue a message of his own."""
+
+    body: str
+    lasts: ClassVar[bool] = True
+
+    def do(self, world: World) -> None:
+        world.queue.send(self.body)
+
+    def __str__(self) -> str:
+        return f"a message by hand: {self.body}"
+
+
+@dataclass(frozen=True)
 class Abort:
     """The operator aborts the executions whose name begins so, all of them by default."""
 
@@ -211,6 +236,20 @@ class Abort:
 
     def __str__(self) -> str:
         return f"executions are aborted: {self.named or 'all'}"
+
+
+@dataclass(frozen=True)
+class TasksUnheard:
+    """For some minutes the workflow hears no answer of its functions: its tasks time out, and what they did is done."""
+
+    minutes: float
+    lasts: ClassVar[bool] = False
+
+    def do(self, world: World) -> None:
+        world.executions.deaf_until = world.scheduler.now + 60 * self.minutes
+
+    def __str__(self) -> str:
+        return f"the workflow hears no answer of its functions for {self.minutes:g} minutes"
 
 
 @dataclass(frozen=True)
@@ -243,42 +282,55 @@ class WellAgain:
 class Decide:
     """The operator decides what becomes of a pair's render; who finds nothing to decide is told so.
 
-    `slip`: the id that is given to adopt has a wrong digit, or is that of another pair's job.
+    `adopt` gives the job that was made for the undecided render, as the vendor's own console shows it. `slip`: its id
+    has a wrong digit, or is that of another job, of this pair or of another one.
     """
 
     prefix: str
     what: Literal["resubmit", "adopt", "give up", "redeliver"]
-    slip: Literal["", "a wrong digit", "another pair's"] = ""
+    slip: Literal["", "a wrong digit", "another job's", "another pair's"] = ""
     lasts: ClassVar[bool] = True
 
     def do(self, world: World) -> None:
-        request_id = self._request_id(world)
-        world.operate(lambda operator: self._decide(operator, request_id))
+        jobs = world.vendor.ledger.jobs.values()
+        world.operate(lambda operator: self._decide(operator, list(jobs)))
 
-    def _decide(self, operator: Operator, request_id: str) -> None:
+    def _decide(self, operator: Operator, jobs: list[Job]) -> None:
         with contextlib.suppress(CommandError):
             match self.what:
                 case "resubmit":
                     operator.resubmit(operator.undecided(self.prefix))
-                case "adopt" if request_id:
-                    operator.adopt(operator.undecided(self.prefix), request_id)
+                case "adopt":
+                    render = operator.undecided(self.prefix)
+                    operator.adopt(render, self._request_id(render, jobs))
                 case "give up":
                     operator.give_up(operator.undecided(self.prefix))
                 case "redeliver":
                     operator.deliver_again(operator.paid(self.prefix))
 
-    def _request_id(self, world: World) -> str:
-        """The newest job of the pair, as the vendor's own console shows it."""
-        own = [job.request_id for job in world.vendor.ledger.jobs.values() if self._is_mine(job)]
-        others = [job.request_id for job in world.vendor.ledger.jobs.values() if not self._is_mine(job)]
-        found = (others if self.slip == "another pair's" else own)[-1:] or [""]
-        return found[0] if self.slip != "a wrong digit" else found[0][:-1] + ("1" if found[0][-1:] == "0" else "0")
-
-    def _is_mine(self, job: Job) -> bool:
-        return f"/{self.prefix}" in job.parameters.input_image_1 + job.parameters.input_image_2
+    def _request_id(self, render: dict[str, Any], jobs: list[Job]) -> str:
+        own = [job for job in jobs if _was_asked_for(render, job)]
+        others = [
+            job for job in jobs if job not in own and (self.prefix in _links(job)) is (self.slip == "another job's")
+        ]
+        found = (others if self.slip.startswith("another") else own)[-1:]
+        if not found:
+            raise CommandError("Segmind's console shows no such job.")
+        request_id = found[0].request_id
+        return request_id if self.slip != "a wrong digit" else request_id[:-1] + ("1" if request_id[-1] == "0" else "0")
 
     def __str__(self) -> str:
         return f"the operator about {self.prefix}: {self.what} {self.slip}".strip()
+
+
+def _was_asked_for(render: dict[str, Any], job: Job) -> bool:
+    asked, wanted = job.parameters, render["parameters"]
+    linked = all(given.get("url") or given["version_id"] in _links(job) for given in render["inputs"])
+    return linked and (asked.prompt, asked.output_format) == (wanted["prompt"], wanted["output_format"])
+
+
+def _links(job: Job) -> str:
+    return f"/{job.parameters.input_image_1} /{job.parameters.input_image_2}"
 
 
 @dataclass(frozen=True)

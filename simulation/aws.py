@@ -5,16 +5,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
+from aws_lambda_powertools.utilities import parameters
+from aws_lambda_powertools.utilities.parameters.base import ExpirableValue
 from botocore.config import Config
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from kontext.clock import Clock
 from simulation import dynamodb, s3
 from simulation.fault_injection import EVERYWHERE, FailureModes, FaultInjector
 from simulation.scheduler import Scheduler
 
 READS = ("get_item", "query", "get_object", "head_object", "get_secret_value", "describe_stacks")
+_MAX_MESSAGE_BYTES = 262_144
 _TROUBLE = {
     "dynamodb": ("InternalServerError", 500),
     "s3": ("SlowDown", 503),
@@ -113,6 +118,8 @@ class Topic:
     def publish(self, *, TopicArn: str, Message: str, MessageAttributes: dict[str, Any]) -> Any:
         if not all(attribute["StringValue"] for attribute in MessageAttributes.values()):
             raise s3.error("InvalidParameterValue", 400, "Publish")
+        if len(Message.encode()) > _MAX_MESSAGE_BYTES:
+            raise s3.error("InvalidParameter", 400, "Publish")
         self.published.append((self.scheduler.now, Message, MessageAttributes))
         return {"MessageId": str(len(self.published))}
 
@@ -125,6 +132,20 @@ class Secrets:
 
     def get_secret_value(self, *, SecretId: str) -> Any:
         return {"SecretString": self.value}
+
+
+class SecretsProvider(parameters.SecretsProvider):
+    """What a function remembers of a secret, on the virtual clock: Powertools looks at the machine's own."""
+
+    def __init__(self, client: Any, clock: Clock) -> None:
+        super().__init__(boto3_client=client)
+        self._clock = clock
+
+    def has_not_expired_in_cache(self, key: tuple[Any, ...]) -> bool:
+        return key in self.store and self.store[key].ttl.timestamp() >= self._clock.now()
+
+    def add_to_cache(self, key: tuple[Any, ...], value: Any, max_age: int) -> None:
+        self.store[key] = ExpirableValue(value, datetime.fromtimestamp(self._clock.now() + max_age, UTC))
 
 
 class CloudFormation:

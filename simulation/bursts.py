@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from kontext_local.segmind import Lognormal
 from simulation.actions import image, request
 from simulation.evidence import Evidence
-from simulation.explore import broken
+from simulation.explore import PROMISED, broken
 from simulation.liveness import LIVENESS
-from simulation.promises import PROMISES
 from simulation.world import Schedule, Step, World
 
 SIZES = (10, 100, 1000, 10_000)
@@ -47,7 +46,7 @@ def burst(pairs: int) -> Burst:
     account = {"workers": 1000, "inference": Lognormal(cv=0.2), "credits": pairs}
     parameters = {"RequestsPerMinute": f"{RATE:.0f}", "DailySpendLimit": str(pairs)}
     world = World(Schedule(tuple(drops), parameters, account, remembers=False)).run()
-    ledger, violations = world.vendor.ledger, broken((*PROMISES, *LIVENESS), Evidence(world, {}))
+    ledger, violations = world.vendor.ledger, broken((*PROMISED, *LIVENESS), Evidence(world, {}))
     seconds = ledger.posts[-1].at - ledger.posts[0].at
     return Burst(pairs, _calls(world), seconds, ledger.too_many_requests, violations)
 

@@ -78,6 +78,8 @@ class DynamoDB:
     ) -> None:
         self.items: dict[tuple[str, str], Item] = {}
         self.largest_item = 0
+        self.expired: list[Item] = []
+        """What was deleted because its time was over."""
         self._now, self._lag, self._tell = now, lag, written
         self._before: dict[tuple[str, str], tuple[float, Item]] = {}
 
@@ -85,7 +87,7 @@ class DynamoDB:
         """Delete the items whose `expires_at` is over, as the service does of its own accord, some day."""
         over = [place for place, item in self.items.items() if float(item.get("expires_at", {"N": "inf"})["N"]) < now]
         for place in over:
-            del self.items[place]
+            self.expired.append(self.items.pop(place))
 
     def get_item(self, *, TableName: str, Key: Item, ConsistentRead: bool) -> dict[str, Any]:
         item = self.items.get(_place(Key))

@@ -3,47 +3,111 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
+from kontext.clock import day
 from kontext.drops import Pair, pair_of
+from kontext.table import Table
 from kontext_local.segmind.jobs import Job
 from kontext_local.segmind.padding import padded
-from simulation.actions import Away, Decide, Drop
+from simulation.actions import (
+    Account,
+    Away,
+    Decide,
+    Deploy,
+    Drop,
+    Gate,
+    LoseEverything,
+    Script,
+    Secret,
+    TasksUnheard,
+    WellAgain,
+)
+from simulation.dynamodb import DynamoDB
+from simulation.fault_injection import EVERYTHING_LOST
+from simulation.s3 import linked
 from simulation.scheduler import BEGINNING
 from simulation.vendor import picture
-from simulation.world import World
+from simulation.world import PAUSE_SECONDS, Action, World
 
 Broken = Iterator[str]
 """What breaks a promise, in words."""
 Render = dict[str, Any]
+Period = tuple[float, float]
+"""From when to when, in unix seconds."""
 ENDED = ("DELIVERED", "FAILED", "UNCERTAIN")
+AN_HOUR = 3600.0
+_DAY = 86_400.0
+_AT_REST = ("delivered", "failed", "uncertain", "rejected", "told")
+KINDS = {"delivered": "rendered", "failed": "failed", "uncertain": "uncertain"}
+"""What an event calls the end of a render."""
+_NO_PROGRESS = ("parked", "submitting")
+"""What a render may say of itself over and over, and get no further."""
+_IN_LINE = ("asked", "claimed", "again")
+_SAME_TIME_SECONDS = 60.0
+SERVER_ERRORS = (500, 502, 503)
+"""What a gateway says, who may have passed the request on before it said so; 504 says that it does not know."""
 _A_JOB_SECONDS = 1800
+_A_FAULT_SECONDS = 900.0
+_A_PROBE_SECONDS = 330.0
 
 
 class Evidence:
-    """A world at rest, with what belongs together brought together."""
+    """A world at rest, with what belongs together brought together.
 
-    def __init__(self, world: World, ends: Mapping[str, set[str]]) -> None:
+    `ends`: how pairs may end; `patience`: for how many seconds one may wait for no reason that can be seen.
+    """
+
+    def __init__(self, world: World, ends: Mapping[str, set[str]], patience: float = AN_HOUR) -> None:
         self.world = world
         self.ends = ends
+        self.patience = patience
         table = world.table
         items = {place: table.get({"pk": place[0], "sk": place[1]}) or {} for place in world.dynamodb.items}
         self.pairs = {item["prefix"]: pair_of(item) for (_, sk), item in items.items() if sk == "pair"}
-        self.all_renders = [item for (_, sk), item in items.items() if sk.startswith("render#")]
+        live = [item for (_, sk), item in items.items() if sk.startswith("render#")]
+        self.forgotten = self._forgotten()
+        """The records that have expired."""
+        self.all_renders = live + self.forgotten
         self.renders = [render for render in self.all_renders if "inputs" in render]
         self.ledger = [item for (_, sk), item in items.items() if sk.startswith("ledger#")]
 
+    def _forgotten(self) -> list[Render]:
+        found = []
+        for item in self.world.dynamodb.expired:
+            key, past = {"pk": item["pk"]["S"], "sk": item["sk"]["S"]}, DynamoDB()
+            past.items[key["pk"], key["sk"]] = item
+            found.append(Table(past, "").get(key) or {})  # type: ignore[arg-type]
+        return [item for item in found if item["sk"].startswith("render#")]
+
+    def is_forgotten(self, render: Render) -> bool:
+        """Whether the record has expired."""
+        return any(render is one for one in self.forgotten)
+
+    def jobs_of(self, render: Render) -> list[Job]:
+        """The vendor's jobs for a render, told by what was asked."""
+        return self._jobs[_record(render)]
+
+    @property
+    def jobs_of_nobody(self) -> list[Job]:
+        """The vendor's jobs that no render asks for."""
+        return self._jobs[""]
+
     @cached_property
-    def jobs(self) -> dict[str, list[Job]]:
-        """The vendor's jobs by our render_id, told by what was asked; those of nobody under ""."""
-        by_request = {_asked_by(render): render["render_id"] for render in self.renders}
+    def _jobs(self) -> dict[str, list[Job]]:
+        renders = defaultdict(list)
+        for render in sorted(self.renders, key=lambda one: str(one["created_at"])):
+            renders[self.asked_by(render)].append(render)
         jobs = defaultdict(list)
         for job in self.world.vendor.ledger.jobs.values():
-            jobs[by_request.get(self._asked_of(job), "")].append(job)
+            begun = [one for one in renders[self._asked_of(job)] if unix(one["created_at"]) <= self.taken_at(job)]
+            jobs[_record(begun[-1]) if begun else ""].append(job)
         return jobs
 
     @cached_property
@@ -55,14 +119,89 @@ class Evidence:
             events[event["id"]].append(event)
         return events
 
+    @cached_property
+    def first_told(self) -> dict[str, float]:
+        """When each event was published first, by its id."""
+        first: dict[str, float] = {}
+        for at, message, _ in self.world.topic.published:
+            first.setdefault(json.loads(message)["id"], at)
+        return first
+
+    @cached_property
+    def _told_of(self) -> dict[str, list[float]]:
+        told = defaultdict(list)
+        for name, at in self.first_told.items():
+            told[name.partition(".")[0]].append(at)
+        return told
+
+    def ever_deployed(self, parameter: str) -> set[str]:
+        """All values that a parameter of the template ever had."""
+        return {template.parameters[parameter] for _, template in self.world.deployed}
+
+    def deployed(self, parameter: str, since: float = BEGINNING, until: float = math.inf) -> list[float]:
+        """The values that a parameter of the template had in that time."""
+        values = [(at, float(template.parameters[parameter])) for at, template in self.world.deployed]
+        ends = [*(at for at, _ in values[1:]), math.inf]
+        return [value for (at, value), end in zip(values, ends, strict=True) if at <= until and end > since]
+
+    def prices(self, render: Render) -> list[float]:
+        """What may have been reserved for a render: the price when it was claimed, and whatever it became; in USD."""
+        return self.deployed("PricePerRender", self.begun(render))
+
+    @cached_property
+    def calm_since(self) -> float:
+        """From when on nothing that went wrong, or was put right, holds anybody up; in unix seconds."""
+        troubles = [BEGINNING + step.at for step in self.world.schedule.steps if not step.action.lasts]
+        away = [step for step in self.world.schedule.steps if isinstance(step.action, Away)]
+        troubles += [BEGINNING + step.at + 60 * step.action.minutes for step in away]
+        troubles += [post.at for post in self.world.vendor.ledger.posts if post.outcome != "accepted"]
+        troubles += [call.at + _A_FAULT_SECONDS for _, call in self.world.injector.injected]
+        return max((at + _A_PROBE_SECONDS for at in troubles), default=BEGINNING)
+
+    @property
+    def nothing_went_wrong(self) -> bool:
+        """Whether all that was called answered as it should."""
+        return self.calm_since == BEGINNING and not self.world.schedule.faults
+
+    @staticmethod
+    def begun(render: Render) -> float:
+        """When a render was claimed, in unix seconds."""
+        return unix(render["created_at"])
+
+    def hidden(self, render: Render) -> list[Job]:
+        """The jobs of a render that were taken although its POST was answered by a server error."""
+        hidden = {post.request_id for post in self.world.vendor.ledger.posts if post.status in SERVER_ERRORS}
+        return [job for job in self.jobs_of(render) if job.request_id in hidden]
+
+    def told_done(self, job: Job) -> bool:
+        """Whether the vendor has told us that a job is done."""
+        looks = self.world.vendor.ledger.looks
+        return any(look.request_id == job.request_id and look.told == "COMPLETED" for look in looks)
+
+    @cached_property
+    def undisturbed(self) -> bool:
+        """Whether AWS did all that it should, and nobody but droppers, the account and the vendor had a hand in it."""
+        known = (Account, Drop, Script, Secret, WellAgain)
+        return not self.world.schedule.faults and all(
+            isinstance(one.action, known) for one in self.world.schedule.steps
+        )
+
     def decided(self, decision: Decide) -> int:
         """How often an operator has decided this."""
         return sum(step.action == decision for step in self.world.schedule.steps)
 
+    def sent_jobs(self) -> Iterator[tuple[Render, Job]]:
+        """Every job with its render."""
+        yield from ((render, job) for render in self.renders for job in self.jobs_of(render))
+
+    def taken_at(self, job: Job) -> float:
+        """When the vendor took a job, by our clock; in unix seconds."""
+        return job.accepted_at - self.world.schedule.vendor_ahead
+
     def running_jobs(self) -> Iterator[tuple[Render, Job]]:
         """Every job that has not failed, with its render; of nobody's, with none."""
-        for render in (*self.renders, {"render_id": ""}):
-            yield from ((render, job) for job in self.jobs[render["render_id"]] if job.state != "FAILED")
+        for render, jobs in (*((one, self.jobs_of(one)) for one in self.renders), ({}, self.jobs_of_nobody)):
+            yield from ((render, job) for job in jobs if job.state != "FAILED")
 
     def current(self, pair: Pair) -> Render | None:
         """The render that speaks for a pair."""
@@ -72,24 +211,111 @@ class Evidence:
         return next((render for render in self.renders if render["render_id"] == pair.current), None)
 
     @cached_property
+    def lost_at(self) -> float:
+        """When everything was lost, and everybody else was well from then on; in unix seconds."""
+        lost = [BEGINNING + step.at for step in self.world.schedule.steps if isinstance(step.action, LoseEverything)]
+        lost += [call.at for fault, call in self.world.injector.injected if fault.kind == EVERYTHING_LOST]
+        return min(lost, default=float("inf"))
+
+    @cached_property
+    def troubles(self) -> list[tuple[float, Action]]:
+        """What changed outside, and when: each may be the reason of waiting, or its end."""
+        steps = [(BEGINNING + step.at, step.action) for step in self.world.schedule.steps if not step.action.lasts]
+        return [(at, action) for at, action in steps if at <= self.lost_at]
+
+    @cached_property
+    def outages(self) -> list[tuple[Period, Away]]:
+        """When AWS services did not answer."""
+        away = [(at, action) for at, action in self.troubles if isinstance(action, Away)]
+        return [((at, min(at + 60 * action.minutes, self.lost_at)), action) for at, action in away]
+
+    @cached_property
+    def pauses(self) -> list[Period]:
+        """From when to when the operator had closed the gate."""
+        turns = [(at, action) for at, action in self.troubles if isinstance(action, Gate)]
+        struck = [call.at for fault, call in self.world.injector.injected if fault.kind == "pause"]
+        begin = [*(at for at, turn in turns if turn.what == "pause"), *struck]
+        ends = [*(at for at, turn in turns if turn.what == "resume"), *(at + PAUSE_SECONDS for at in struck)]
+        return [(at, min((end for end in (*ends, self.lost_at) if end >= at), default=at)) for at in begin]
+
+    @cached_property
+    def _held_up(self) -> list[Period]:
+        """When nothing had to happen; that Secrets Manager is away holds nobody up who knows the key already."""
+        cold = any(isinstance(step.action, Deploy) for step in self.world.schedule.steps)
+        away = [period for period, outage in self.outages if cold or outage.services != ("secretsmanager",)]
+        deaf = [(at, at + 60 * action.minutes) for at, action in self.troubles if isinstance(action, TasksUnheard)]
+        return away + deaf + self.pauses
+
+    @cached_property
     def well_since(self) -> float:
         """From when on nobody outside is the reason for a wait; in unix seconds."""
-        ended = [
-            BEGINNING + step.at + 60 * (step.action.minutes if isinstance(step.action, Away) else 0.0)
-            for step in self.world.schedule.steps
-            if not step.action.lasts or isinstance(step.action, Drop)
-        ]
-        return max(ended, default=BEGINNING)
+        return max([BEGINNING, *(at for at, _ in self.troubles), *(end for _, end in self._held_up)])
 
-    def progress(self) -> Iterator[float]:
-        """When something happened: to a record, at the vendor, from outside, or that was published."""
-        yield from (BEGINNING + step.at for step in self.world.schedule.steps)
-        yield from (at for at, _, _ in self.world.topic.published)
-        for render in self.all_renders:
-            yield from (_unix(entry["at"]) for entry in render["history"])
-        for job in self.world.vendor.ledger.jobs.values():
-            until = job.ended_at or self.world.scheduler.now
-            yield from (job.accepted_at, until, *range(int(job.accepted_at), int(until), _A_JOB_SECONDS))
+    def ends_of(self, prefix: str) -> list[tuple[float, str]]:
+        """When the attempts of a pair's renders ended, in order, and the ids of the events that tell it."""
+        ends = []
+        for render in self.renders:
+            attempt = 1
+            for entry in render["history"] if render["prefix"] == prefix else ():
+                attempt += entry["what"] == "again"
+                if entry["what"] in KINDS:
+                    ends.append((unix(entry["at"]), f"{render['render_id']}.{attempt}.{KINDS[entry['what']]}"))
+        return sorted(ends)
+
+    def waits(self, render: Render) -> Iterator[Period]:
+        """When a render that was to go on got no further for long, and nothing outside says why."""
+        life = sorted(self._life(render))
+        for (earlier, was), (later, then) in pairwise(life):
+            if was in _AT_REST and then not in ("told", "again"):
+                continue
+            start = earlier if then != "again" else self._asked_before(render, later)
+            if later - start > self.patience:
+                yield from _gaps(start, later, sorted(self._reasons(render, was)))
+
+    def _life(self, render: Render) -> Iterator[tuple[float, str]]:
+        whats = [(unix(entry["at"]), entry["what"]) for entry in render["history"]]
+        yield from ((at, what) for at, what in whats if what not in _NO_PROGRESS)
+        yield self._asked_before(render, whats[0][0]), "asked"
+        # What was told before or after is of another record of the same content: one of them has expired.
+        begun, over = whats[0][0], render.get("expires_at", math.inf)
+        yield from ((at, "told") for at in self._told_of[render["render_id"]] if begun <= at <= over)
+
+    def _asked_before(self, render: Render, before: float) -> float:
+        """When the last thing that a render is made of was dropped, or a person asked for it."""
+        keys = {given.get("key") for given in render.get("inputs", ())}
+        dropped = [one.at for one in self.world.drops if one.key in keys or one.key.startswith(render["prefix"])]
+        decided = [BEGINNING + step.at for step in self.world.schedule.steps if isinstance(step.action, Decide)]
+        return max((at for at in [*dropped, *decided] if at <= before), default=before)
+
+    def _reasons(self, render: Render, was: str) -> Iterator[Period]:
+        """What explains that a render waits: it is no worse than others before it, or something was the matter."""
+        yield from ((at, at) for at, _ in self.troubles)
+        yield from self._held_up
+        yield from self._days_spent()
+        yield from ((call.at, call.at) for _, call in self.world.injector.injected)
+        yield from ((post.at, post.at) for post in self.world.vendor.ledger.posts if post.outcome != "accepted")
+        now = self.world.scheduler.now
+        for one, job in self.running_jobs():
+            if one is render or one.get("render_id") == render["render_id"]:
+                yield job.accepted_at, job.ended_at or now
+            elif was in _IN_LINE and self._before(one, render):
+                yield job.accepted_at, job.accepted_at
+
+    def _before(self, one: Render, render: Render) -> bool:
+        begun = unix(render["created_at"]) + _SAME_TIME_SECONDS
+        return not one.get("created_at") or unix(one["created_at"]) <= begun
+
+    def _days_spent(self) -> Iterator[Period]:
+        """The days on which the spend limit left room for nothing more, from then on."""
+        parameters = self.world.template.parameters
+        room = float(parameters["DailySpendLimit"]) / float(parameters["PricePerRender"]) - 1e-6
+        days = defaultdict(list)
+        for post in self.world.vendor.ledger.posts:
+            if post.outcome != "refused":
+                days[day(post.at)].append(post.at)
+        for sent in days.values():
+            if len(sent) + 1 > room:
+                yield max(sent), (max(sent) // _DAY + 1) * _DAY
 
     def end(self, prefix: str) -> str:
         """How a pair ended, in a word or two."""
@@ -99,9 +325,12 @@ class Evidence:
             return "INCOMPLETE"
         return f"FAILED {render['error']['code']}" if render["status"] == "FAILED" else str(render["status"])
 
-    def picture_of(self, render: Render) -> bytes:
-        """The bytes that the vendor made for a render."""
-        job = self.world.vendor.ledger.jobs[render["request_id"]]
+    def made_for(self, render: Render) -> list[bytes]:
+        """The pictures that the vendor has made for a render."""
+        return [self.picture_of(job) for job in self.jobs_of(render) if job.state == "COMPLETED"]
+
+    def picture_of(self, job: Job) -> bytes:
+        """The bytes that the vendor makes for a job."""
         small = picture(vars(job.parameters))
         return b"".join(padded(small, job.fate.output_bytes)) if job.fate.output_bytes else small
 
@@ -111,22 +340,46 @@ class Evidence:
         return _words(asked.prompt, asked.aspect_ratio, asked.output_format, asked.safety_tolerance, links)
 
     def _linked(self, link: str) -> str:
-        key, version = self.world.s3.version(link)
-        return f"{key} {version.version_id}" if version else link
+        key, version_id = linked(link)
+        version = self.world.s3.written.get(("InputBucket", key, version_id))
+        return f"{key} {version.digest}" if version else link
+
+    def content(self, given: Mapping[str, Any]) -> str:
+        """What a render's input is made of: the same, however it was uploaded."""
+        version = self.world.s3.written.get(("InputBucket", given.get("key", ""), given.get("version_id", "")))
+        return version.digest if version else str(given.get("url"))
+
+    def asked_by(self, render: Render) -> str:
+        """All that a render is made of and by, in one text."""
+        asked = render["parameters"]
+        links = [given.get("url") or f"{given['key']} {self.content(given)}" for given in render["inputs"]]
+        return _words(asked["prompt"], asked["aspect_ratio"], asked["output_format"], asked["safety_tolerance"], links)
 
 
-def _asked_by(render: Render) -> str:
-    asked = render["parameters"]
-    links = [given.get("url") or f"{given['key']} {given['version_id']}" for given in render["inputs"]]
-    return _words(asked["prompt"], asked["aspect_ratio"], asked["output_format"], asked["safety_tolerance"], links)
+def _record(render: Render) -> str:
+    """A record's name: one that expired, and what was rendered anew, are two."""
+    return f"{render['render_id']} {render['created_at']}"
 
 
 def _words(*asked: Any) -> str:
     return json.dumps(asked)
 
 
-def _unix(text: str) -> float:
+def unix(text: str) -> float:
+    """Seconds since 1970."""
     return datetime.fromisoformat(text).timestamp()
+
+
+def _gaps(start: float, end: float, periods: list[Period]) -> Iterator[Period]:
+    """What is left of a time without the periods, which are in order."""
+    for first, last in periods:
+        if first >= end:
+            break
+        if first > start:
+            yield start, first
+        start = max(start, last)
+    if start < end:
+        yield start, end
 
 
 Promise = Callable[[Evidence], Broken]

@@ -7,16 +7,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from simulation import seeds
-from simulation.evidence import Evidence, Promise
+from simulation.evidence import AN_HOUR, Evidence, Promise
+from simulation.fairness import FAIRNESS
 from simulation.fault_injection import MESSAGE_FAULTS, Fault
 from simulation.liveness import LIVENESS
 from simulation.promises import PROMISES
+from simulation.promptness import PROMPTNESS
 from simulation.rescue import dead_ends
+from simulation.spending import NOT_KEPT_YET, SPENDING
 from simulation.stories import MISSING, STORIES
 from simulation.stories.story import Story
 from simulation.world import World
 
 SEEDED = ("seed", "wide")
+PROMISED = (*PROMISES, *SPENDING, *FAIRNESS, *PROMPTNESS)
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,8 @@ def play(story: Story, *faults: Fault) -> Outcome:
     """Play a story with some more faults to its end, and hold it against the promises."""
     given = story.schedule
     world = World(given.with_faults(*given.faults, *faults)).run()
-    seen = Evidence(world, story.ends)
-    wrong, stuck = broken(PROMISES, seen), broken(LIVENESS, seen)
+    seen = Evidence(world, story.ends, story.patience if not faults else AN_HOUR)
+    wrong, stuck = broken((*PROMISED, *(NOT_KEPT_YET if story.missing else ())), seen), broken(LIVENESS, seen)
     return Outcome(story, faults, world, wrong, (*stuck, *dead_ends(world)))
 
 
@@ -57,6 +61,8 @@ def broken(promises: Sequence[Promise], seen: Evidence) -> tuple[str, ...]:
 
 def next_faults(outcome: Outcome, after: int = -1) -> Iterator[Fault]:
     """Every fault that could strike another run of the same story, later than call number `after`."""
+    if outcome.story.alone:
+        return
     for number, call in enumerate(outcome.world.injector.calls):
         if number > after:
             yield from (Fault(number, kind) for kind in call.kinds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -29,17 +29,21 @@ class Fault:
     all executions end there, and everybody else is well again.
 
     A message delivered `twice`, `again` although it was worked on, `late`, or `throttled` when it is first received.
+
+    With `of`, only calls are counted whose name begins so, `POST` or `submit update_item` say: the process may stand
+    before it.
     """
 
     at: int
     kind: str
+    of: str = ""
 
     @property
     def of_message(self) -> bool:
         return self.kind in MESSAGE_FAULTS
 
     def __str__(self) -> str:
-        return f"{self.at}={self.kind.replace(' ', '-')}"
+        return f"{self.of and self.of + ' '}{self.at}={self.kind.replace(' ', '-')}"
 
     @classmethod
     def read(cls, text: str) -> Fault:
@@ -81,7 +85,7 @@ class FailureModes:
 
 class FaultInjector:
     """Counts, delays and spoils the calls. `delay`: seconds that a call to a service takes; `around`: does what happens
-    around a call; `deadly`: objects that take more memory than a function has."""
+    around a call; `deadly`: objects that take more memory than a function has, so many times."""
 
     def __init__(
         self,
@@ -96,8 +100,10 @@ class FaultInjector:
         self.count: Counter[str] = Counter()
         self.calls: list[Call] = []
         self.injected: list[tuple[Fault, Call]] = []
-        self.deadly: set[str] = set()
-        self._faults = {fault.at: fault for fault in faults if not fault.of_message}
+        self.deadly: defaultdict[str, float] = defaultdict(float)
+        self._faults = {fault.at: fault for fault in faults if not fault.of_message and not fault.of}
+        self._named = [fault for fault in faults if fault.of]
+        self._met: Counter[Fault] = Counter()
         self._away: dict[str, tuple[float, str]] = {}
         self._delay, self._around = delay, around
         self._remembers = remembers
@@ -118,12 +124,13 @@ class FaultInjector:
         if process.dead:
             raise Crash
         call = Call(self.scheduler.now, process.name, service, name, asked, modes.kinds)
-        fault = self._faults.get(self.count.total())
+        fault = self._faults.get(self.count.total()) or self._of_its_name(call)
         self.count[service] += 1
         if self._remembers:
             self.calls.append(call)
         self.scheduler.pause(self._delay(service))
-        if asked and service == "s3" and asked["Key"] in self.deadly:
+        if asked and service == "s3" and self.deadly[asked["Key"]] > 0:
+            self.deadly[asked["Key"]] -= 1
             raise self._crash()
         until, how = self._away.get(service, (0.0, ""))
         if self.scheduler.now < until:
@@ -134,6 +141,15 @@ class FaultInjector:
         if fault.kind in AROUND:
             return self._surrounded(fault.kind, effect)
         return self._spoiled(fault.kind, effect, modes)
+
+    def _of_its_name(self, call: Call) -> Fault | None:
+        names = (call.name, f"{call.process.partition(' ')[0]} {call.name}")
+        struck = None
+        for fault in self._named:
+            if any(name.startswith(fault.of) for name in names):
+                struck = fault if self._met[fault] == fault.at else struck
+                self._met[fault] += 1
+        return struck
 
     def _refused(self, how: str, modes: FailureModes) -> Any:
         self.scheduler.pause(_QUICKLY_SECONDS if how == "error" else modes.patience * modes.tries)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from simulation.evidence import ENDED, Broken, Evidence, Promise
 from simulation.oracle import dropped, prefixes
 from simulation.scheduler import BEGINNING
-
-_NO_PROGRESS_SECONDS = 3600.0
 
 
 def nothing_stands_still(seen: Evidence) -> Broken:
@@ -25,11 +21,12 @@ def nothing_stands_still(seen: Evidence) -> Broken:
 
 
 def no_hour_passes_without_progress(seen: Evidence) -> Broken:
-    """2. While the account is in order and the vendor has no work, something happens to what is not ended."""
-    marks = sorted(seen.progress())
-    for earlier, later in pairwise(marks):
-        if later - earlier > _NO_PROGRESS_SECONDS and earlier >= seen.well_since:
-            yield f"nothing happened from {earlier - BEGINNING:.0f} s to {later - BEGINNING:.0f} s"
+    """2. While the account is in order and nothing is away, no pair waits for an hour, or as long as its story says."""
+    for render in seen.all_renders:
+        for earlier, later in seen.waits(render):
+            if later - earlier > seen.patience and earlier >= seen.well_since:
+                when = f"from {earlier - BEGINNING:.0f} s to {later - BEGINNING:.0f} s"
+                yield f"{render['prefix']}: nothing happened {when}"
 
 
 LIVENESS: tuple[Promise, ...] = (nothing_stands_still, no_hour_passes_without_progress)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from simulation.s3 import Version
 from simulation.stories.story import FAILS, REFUSED
@@ -14,17 +17,17 @@ _PARTS = ("1.png", "2.png", "request.json", "prompt.txt")
 
 @dataclass(frozen=True)
 class Dropped:
-    """A pair as its newest objects are."""
+    """A pair as its newest objects are; `asked`: what they say of the picture themselves."""
 
-    prompt: str
+    asked: Mapping[str, Any]
     images: tuple[Version | None, Version | None]
     wrong: str | None
 
     @property
-    def content(self) -> tuple[str, ...] | None:
-        """The prompt and both ETags; None if the pair is not whole."""
+    def content(self) -> tuple[str, str] | None:
+        """What both images are made of; None if the pair is not whole."""
         one, two = self.images
-        return (self.prompt, one.etag, two.etag) if one and two and not self.wrong else None
+        return (one.digest, two.digest) if one and two and not self.wrong else None
 
     @property
     def end(self) -> str | None:
@@ -34,7 +37,7 @@ class Dropped:
         if self.content is None:
             return None
         ends = {FAILS: "FAILED render_failed", REFUSED: "FAILED refused"}
-        return next((end for words, end in ends.items() if words in self.prompt), "DELIVERED")
+        return next((end for words, end in ends.items() if words in self.asked.get("prompt", "")), "DELIVERED")
 
 
 def prefixes(world: World) -> list[str]:
@@ -43,24 +46,36 @@ def prefixes(world: World) -> list[str]:
     return sorted({key.removesuffix(part) for key in keys for part in _PARTS if key.endswith(f"/{part}")})
 
 
-def dropped(world: World, prefix: str) -> Dropped:
-    """What was dropped last under a prefix."""
-    there = {key: world.s3.newest("InputBucket", key) for key in world.s3.keys("InputBucket")}
-    asked = there.get(f"{prefix}request.json")
-    request = json.loads(asked.body or b"") if asked else {}
+def stood(world: World, key: str, at: float = math.inf) -> Version | None:
+    """What stands under a key of the input bucket, or stood there at some time."""
+    return next((one.version for one in reversed(world.stood.get(key, ())) if one.since <= at), None)
+
+
+def _part(world: World, prefix: str, name: str, at: float) -> Version | None:
+    """The newest object that is this part of a pair, in whatever letters its name is spelt."""
+    keys = world.spellings.get(f"{prefix}{name}".lower(), ())
+    found = [one for key in keys if key.startswith(prefix) for one in world.stood[key] if one.since <= at]
+    return max(found, key=lambda one: one.since).version if found else None
+
+
+def dropped(world: World, prefix: str, at: float = math.inf) -> Dropped:
+    """What was dropped last under a prefix, by now or by some time."""
+    text = _text(_part(world, prefix, "request.json", at))
+    request = json.loads(text) if text else {}
     wrong_request = not isinstance(request.get("prompt", ""), str)
     names = [
         f"/{prefix}{slot}.png" if wrong_request else request.get(f"input_image_{slot}", f"/{prefix}{slot}.png")
         for slot in "12"
     ]
     folder = prefix.rpartition("/")[0]
-    one, two = (there.get(name[1:] if name.startswith("/") else f"{folder}/{name}") for name in names)
-    prompts = [request.get("prompt"), _text(there.get(f"{prefix}prompt.txt"))]
+    one, two = (stood(world, name[1:] if name.startswith("/") else f"{folder}/{name}", at) for name in names)
+    prompts = [request.get("prompt"), _text(_part(world, prefix, "prompt.txt", at))]
     prompts += [image.metadata.get("prompt") for image in (one, two) if image]
-    prompt = next((prompt for prompt in prompts if prompt), world.template.parameters["DefaultPrompt"])
+    prompt = next(({"prompt": prompt} for prompt in prompts if prompt), {})
+    asked = {name: value for name, value in request.items() if not name.startswith("input_image_")} | prompt
     wrong_image = any(image and not (image.body or b"").startswith(b"\x89PNG") for image in (one, two))
     wrong = "invalid_request" if wrong_request else "invalid_image" if wrong_image else None
-    return Dropped(str(prompt), (one, two), wrong)
+    return Dropped(asked, (one, two), wrong)
 
 
 def _text(version: Version | None) -> str | None:

@@ -7,50 +7,69 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from kontext.clock import day
 from kontext.errors import CODES
 from kontext_local.segmind.jobs import Job
 from kontext_local.segmind.ledger import Post
 from simulation.actions import Decide
-from simulation.evidence import ENDED, Broken, Evidence, Promise, Render
+from simulation.brakes import BRAKES
+from simulation.evidence import ENDED, KINDS, SERVER_ERRORS, Broken, Evidence, Promise, Render
 from simulation.fault_injection import EVERYTHING_LOST, Call, Fault
 from simulation.oracle import dropped, prefixes
 from simulation.world import KEY, DroppedObject
 
 _HELD_UP_SECONDS = 60.0
+_MOST_REPEATS = 4
+"""After a server error: three, one more once another render was accepted, and then one an hour."""
 _SYNC_SECONDS = 2.0
 """Two objects of one sync come no further apart."""
+_FEW_UNCERTAIN, _PROBE_SECONDS = 8, 300.0
+"""Those on their way and three in a row that tell an outage; then whoever finds out whether it is over."""
+_PAID = ("COMPLETED", "DELIVERED")
+_ACCOUNT = (401, 402, 403, 404, 406, 410)
 _REFUSALS_A_MINUTE = 17
 """Those on their way when the first is refused, and a probe every five seconds."""
 
 
 def at_most_one_paid_job_per_render(seen: Evidence) -> Broken:
-    """1. At most one paid job per render; only a failure known to lie before acceptance leads to another POST."""
+    """1. At most one paid job per render, but for what hid behind server errors, whose repeats are few."""
     for render in seen.renders:
-        jobs = seen.jobs[render["render_id"]]
+        jobs = seen.jobs_of(render)
         paid = [job.request_id for job in jobs if job.charged]
-        allowed = 1 + seen.decided(Decide(render["prefix"], "resubmit"))
+        allowed = 1 + _decided(seen, render["prefix"]) + _repeated(seen.hidden(render))
         if len(paid) > allowed:
             yield f"{render['prefix']} was paid {len(paid)} times: {', '.join(paid)}"
         running = [job for job in jobs if job.state != "FAILED"]
         if len(running) > allowed:
             yield f"{render['prefix']} was accepted {len(running)} times"
-    for job in seen.jobs[""]:
+    for job in seen.jobs_of_nobody:
         yield f"no record knows the job {job.request_id} ({job.parameters.prompt})"
 
 
 def what_is_dropped_once_is_paid_once(seen: Evidence) -> Broken:
     """1. A pair that was dropped once and together is not paid for twice, whatever its messages do."""
-    paid = Counter(r["prefix"] for r in seen.renders for job in seen.jobs[r["render_id"]] if job.charged)
+    hidden = [job.request_id for render in seen.renders for job in seen.hidden(render)]
+    jobs = ((render["prefix"], job) for render in seen.renders for job in seen.jobs_of(render))
+    paid = Counter(prefix for prefix, job in jobs if job.charged and job.request_id not in hidden)
     for prefix, times in paid.items():
         drops = sorted(drop for drop in seen.world.drops if drop.key.startswith(prefix))
-        allowed = 1 + seen.decided(Decide(prefix, "resubmit"))
+        allowed = 1 + _decided(seen, prefix)
         if times > allowed and _at_once(seen, drops):
             yield f"{prefix} was dropped once, and paid for {times} times"
+
+
+def _decided(seen: Evidence, prefix: str) -> int:
+    """How often a person has said that a pair may be paid again: now, or when it is dropped again."""
+    return seen.decided(Decide(prefix, "resubmit")) + seen.decided(Decide(prefix, "give up"))
+
+
+def _repeated(hidden: Sequence[Job]) -> int:
+    """How often a render may have been sent again because of jobs that hid behind server errors."""
+    hours = (hidden[-1].accepted_at - hidden[0].accepted_at) / 3600 if hidden else 0.0
+    return min(len(hidden), _MOST_REPEATS + int(hours))
 
 
 def _at_once(seen: Evidence, drops: Sequence[DroppedObject]) -> bool:
@@ -75,27 +94,23 @@ def nothing_is_lost(seen: Evidence) -> Broken:
             yield f"{prefix} ended {end}, not {' or '.join(sorted(allowed, key=str))}"
 
 
-def what_is_taken_back_is_not_paid(seen: Evidence) -> Broken:
-    """1. No request is sent for an image that was taken away before."""
-    for job in seen.world.vendor.ledger.jobs.values():
-        for link in (job.parameters.input_image_1, job.parameters.input_image_2):
-            key, _ = seen.world.s3.version(link)
-            gone = max(
-                (at for at, removed in seen.world.removals if removed == key and at < job.accepted_at), default=None
-            )
-            back = any(gone and gone < drop.at < job.accepted_at for drop in seen.world.drops if drop.key == key)
-            if gone and not back and gone < job.accepted_at - _HELD_UP_SECONDS:
-                yield f"{key} was taken away {job.accepted_at - gone:.0f} s before it was paid for"
-
-
 def uncertain_only_if_an_answer_was_lost(seen: Evidence) -> Broken:
     """2. A render is UNCERTAIN only if its request was, or may have been, sent and no answer was recorded."""
     uncertain = [render["prefix"] for render in seen.renders if render["status"] == "UNCERTAIN"]
     injected, calls = seen.world.injector.injected, seen.world.injector.calls
     lost = sum(_lost_answers(fault, call, calls) for fault, call in injected)
     unheard = [post for post in seen.world.vendor.ledger.posts if _unheard(post)]
-    if len(uncertain) > lost + len(unheard):
+    if len(uncertain) > lost + len(unheard) + len(list(_caught_by_an_outage(seen))):
         yield f"{', '.join(uncertain)}: UNCERTAIN, though no answer was lost"
+
+
+def an_outage_is_not_decided_pair_by_pair(seen: Evidence) -> Broken:
+    """2. Answers that do not come, one after the other, are an outage: renders wait, and few ask for a person."""
+    unheard = [post.at for post in seen.world.vendor.ledger.posts if _unheard(post)]
+    uncertain = [render["prefix"] for render in seen.renders if _said_uncertain(render)]
+    probes = (unheard[-1] - unheard[0]) / _PROBE_SECONDS if unheard else 0.0
+    if len(uncertain) > _FEW_UNCERTAIN + len(seen.world.schedule.faults) + probes:
+        yield f"{len(uncertain)} of {len(seen.renders)} renders asked for a person's decision"
 
 
 def failed_only_if_it_did(seen: Evidence) -> Broken:
@@ -103,13 +118,15 @@ def failed_only_if_it_did(seen: Evidence) -> Broken:
     for render in seen.renders:
         if render["status"] != "FAILED":
             continue
-        code, jobs = render["error"]["code"], seen.jobs[render["render_id"]]
+        code, jobs = render["error"]["code"], seen.jobs_of(render)
         told = f"{render['prefix']} FAILED with {code}"
         paid = any(job.charged for job in jobs)
         if code == "superseded" and seen.pairs[render["prefix"]].current == render["render_id"]:
             yield f"{told}, but nothing newer is there"
         if code == "render_failed" and not any(job.state == "FAILED" for job in jobs):
             yield f"{told}, but no job of it has failed"
+        if render["error"]["charged"] == "unknown" and any(seen.told_done(job) for job in jobs):
+            yield f"{told} and charged: unknown, but the vendor had said that the job is done"
         if {"yes": not paid, "no": paid, "unknown": False}[render["error"]["charged"]] and not _said(render, "expired"):
             yield f"{told} and charged: {render['error']['charged']}, but it {'was' if paid else 'was not'}"
 
@@ -120,9 +137,20 @@ def the_newest_drop_speaks(seen: Evidence) -> Broken:
         render, content = seen.current(pair), dropped(seen.world, prefix).content
         if render is None or "inputs" not in render or content is None:
             continue
-        made_of = (render["parameters"]["prompt"], *(given.get("etag") for given in render["inputs"]))
-        if made_of != content:
-            yield f"{prefix} is made of {made_of}, dropped was {content}"
+        for given, newest in zip(render["inputs"], content, strict=True):
+            own = given.get("key", "").startswith(prefix)
+            if seen.content(given) != newest and (own or seen.content(given) not in _ever_stood(seen, given)):
+                yield f"{prefix} is made of another {given.get('key')} than was dropped last"
+        said = dropped(seen.world, prefix).asked
+        prompts = {said["prompt"]} if "prompt" in said else seen.ever_deployed("DefaultPrompt")
+        other = {name: value for name, value in said.items() if render["parameters"].get(name) != value}
+        if other or render["parameters"]["prompt"] not in prompts:
+            yield f"{prefix} is {render['parameters']}, asked was {other or prompts}"
+
+
+def _ever_stood(seen: Evidence, given: dict[str, Any]) -> set[str]:
+    """What ever stood under the key of a named image: a newer one asks for no new picture."""
+    return {one.version.digest for one in seen.world.stood.get(given.get("key", ""), ()) if one.version}
 
 
 def each_pair_has_its_one_result(seen: Evidence) -> Broken:
@@ -138,7 +166,7 @@ def each_pair_has_its_one_result(seen: Evidence) -> Broken:
         result = f"{prefix}result.{render['parameters']['output_format']}"
         if there != {result}:
             yield f"{prefix}: delivered, and there are {sorted(there)}"
-        elif (found := seen.world.s3.newest("OutputBucket", result)) and found.body != seen.picture_of(render):
+        elif (found := seen.world.s3.newest("OutputBucket", result)) and found.body not in seen.made_for(render):
             yield f"{prefix}: the result is another picture"
 
 
@@ -148,48 +176,51 @@ def overtaken_pictures_are_kept(seen: Evidence) -> Broken:
         result = render.get("result") or {}
         if render["status"] == "DELIVERED" and result.get("superseded"):
             found = seen.world.s3.newest("OutputBucket", result["key"])
-            if found is None or found.body != seen.picture_of(render):
+            if found is None or found.body not in seen.made_for(render):
                 yield f"{render['prefix']}: the overtaken picture is not at {result['key']}"
 
 
 def the_ledger_agrees(seen: Evidence) -> Broken:
-    """4. The day's ledger, the records and the vendor's ledger agree to the cent."""
-    price = float(seen.world.template.parameters["PricePerRender"])
+    """4. The day's ledger, the records and the vendor's ledger agree to the cent.
+
+    It counts what may have been charged, never less than the price for a picture, whatever the vendor states. What was
+    reserved for a request that was answered by a server error may have been kept.
+    """
     total = Counter[str]()
     for entry in seen.ledger:
         total.update({name: value for name, value in entry.items() if name not in ("pk", "sk")})
-    paid = [render for render in seen.renders if render["status"] == "DELIVERED" or _error(render) == "delivery"]
+    paid = [render for render in seen.renders if render["status"] in _PAID or _error(render) == "delivery"]
     unsure = [render for render in seen.renders for _ in range(_unsettled(render))]
-    expired = sum(_said(render, "expired") for render in seen.renders)
+    expired = [render for render in seen.renders for _ in range(_said(render, "expired"))]
+    prices = [seen.prices(render) for render in (*unsure, *expired)]
     cost = sum(render["cost"] for render in paid)
+    submitted = total["not_charged"] + len(paid) + len(unsure) + len(expired)
+    least = sum(min([render["cost"], *(job.charged for job in seen.jobs_of(render))]) for render in paid)
+    most = sum(max(render["cost"], *seen.prices(render)) for render in paid)
+    kept = sum(post.status in SERVER_ERRORS for post in seen.world.vendor.ledger.posts) + _server_errors(seen)
+    dearest = max((max(seen.prices(render)) for render in seen.renders), default=0.0)
     expected = {
-        "submitted": total["not_charged"] + len(paid) + len(unsure) + expired,
-        "completed": len(paid),
-        "cost": cost,
-        "reserved": cost + price * (len(unsure) + expired),
+        "submitted": (submitted, submitted + kept),
+        "completed": (len(paid), len(paid)),
+        "cost": (cost, cost),
+        "reserved": (least + sum(map(min, prices)), most + sum(map(max, prices)) + dearest * kept),
     }
-    for name, value in expected.items():
-        if abs(total[name] - value) > 1e-6:
-            yield f"the ledger's {name} is {total[name]}, should be {value}"
-    elsewhere = [
-        job
-        for render in (*unsure, *seen.renders)
-        if _said(render, "expired") or render in unsure
-        for job in seen.jobs[render["render_id"]]
-        if job.request_id != render.get("request_id")
-    ]
-    charged = cost + sum({job.request_id: job.charged for job in elsewhere}.values())
-    if abs(seen.world.vendor.ledger.spent - charged) > 1e-6:
-        yield f"the vendor charged {seen.world.vendor.ledger.spent}, our records say {charged}"
+    for name, (low, high) in expected.items():
+        if not low - 1e-6 < total[name] < high + 1e-6:
+            yield f"the ledger's {name} is {total[name]}, should be {low}" + (f" to {high}" if high > low else "")
+    priced = [(min(seen.prices(render)), job) for render, job in seen.running_jobs() if render]
+    taken = sum(price for price, _ in priced)
+    charged = sum(job.charged if seen.told_done(job) else min(job.charged, price) for price, job in priced)
+    if total["reserved"] < max(charged, taken) - 1e-6:
+        yield f"the ledger counts {total['reserved']:.2f} USD: jobs for {taken:.2f} were taken, {charged:.2f} charged"
 
 
 def every_end_is_told(seen: Evidence) -> Broken:
     """7. Every end is published at least once, under one stable id, and says the same each time; no secret is in it."""
-    kinds = {"DELIVERED": "rendered", "FAILED": "failed", "UNCERTAIN": "uncertain"}
     known = {f"{render['render_id']}.{n + 1}" for render in seen.all_renders for n in range(render["attempt"])}
     for render in seen.all_renders:
         if render["status"] in ENDED:
-            name = f"{render['render_id']}.{render['attempt']}.{kinds[render['status']]}"
+            name = f"{render['render_id']}.{render['attempt']}.{KINDS[render['status'].lower()]}"
             if name not in seen.events:
                 yield f"{render['prefix']} is {render['status']}, and nobody was told"
     for name, told in seen.events.items():
@@ -201,6 +232,16 @@ def every_end_is_told(seen: Evidence) -> Broken:
             yield f"the event {name} holds a secret"
 
 
+def ends_are_told_in_order(seen: Evidence) -> Broken:
+    """7. What SNS did not take is told later, of each pair in the order in which it ended."""
+    held_up = any("sns" in outage.services for _, outage in seen.outages)
+    for prefix in seen.pairs if held_up else ():
+        told = [(ended, name, seen.first_told[name]) for ended, name in seen.ends_of(prefix) if name in seen.first_told]
+        for (first, one, one_told), (then, other, other_told) in pairwise(told):
+            if one_told > other_told and then - first > _SYNC_SECONDS:
+                yield f"{prefix}: {one} was told {one_told - other_told:.0f} s after {other}, which ended later"
+
+
 def dead_letters_are_poison(seen: Evidence) -> Broken:
     """2. Waiting never uses up a message's receives: nothing but poison is in the dead-letter queue."""
     for letter in seen.world.queue.dead_letters:
@@ -210,7 +251,9 @@ def dead_letters_are_poison(seen: Evidence) -> Broken:
 
 def workflows_end_as_their_renders(seen: Evidence) -> Broken:
     """A generation has one execution; each ends green if its render was delivered, else red with the error's code."""
-    followed = {(one["render_id"], one["attempt"], one.get("generation")): one for one in seen.renders}
+    followed = {
+        (one["render_id"], one["attempt"], one.get("generation"), one.get("request_id")): one for one in seen.renders
+    }
     executions = [(_follows(execution.given), execution) for execution in seen.world.executions.all]
     for what, count in Counter(what for what, _ in executions).items():
         if count > 1:
@@ -226,62 +269,56 @@ def workflows_end_as_their_renders(seen: Evidence) -> Broken:
 
 def _follows(given: str) -> tuple[Any, ...]:
     told = json.loads(given)
-    return told["render_id"], told["attempt"], told["generation"]
-
-
-def the_money_brake_holds(seen: Evidence) -> Broken:
-    """5. On no UTC day are more jobs sent than the daily spend limit pays for."""
-    limit, price = (float(seen.world.template.parameters[name]) for name in ("DailySpendLimit", "PricePerRender"))
-    days = Counter(_day_of_money(render, job) for render, job in seen.running_jobs())
-    for utc_day, count in days.items():
-        if count * price > limit + 1e-6:
-            yield f"{count} jobs were sent on {utc_day}, the limit is {limit} USD"
+    return told["render_id"], told["attempt"], told["generation"], told["request_id"]
 
 
 def one_probe_at_a_time(seen: Evidence) -> Broken:
     """5. While the account is refused, one probe goes at a time, not a thousand."""
     posts = seen.world.vendor.ledger.posts
-    refused = [post.at for post in posts if post.outcome == "refused" and post.status in (401, 403, 406)]
+    refused = [post.at for post in posts if post.outcome == "refused" and post.status in _ACCOUNT]
     for first, last in zip(refused, refused[_REFUSALS_A_MINUTE + len(seen.world.schedule.faults) :], strict=False):
         if last - first < 60:
             yield f"more than {_REFUSALS_A_MINUTE} refused requests within a minute"
             return
 
 
-def paced(seen: Evidence) -> Broken:
-    """4. Pacing, not retry storms: no 429 that was not provoked."""
-    if seen.world.vendor.ledger.too_many_requests and not seen.world.schedule.provokes_429:
-        yield f"{seen.world.vendor.ledger.too_many_requests} answers of 429"
-
-
 PROMISES: tuple[Promise, ...] = (
     at_most_one_paid_job_per_render,
     what_is_dropped_once_is_paid_once,
-    what_is_taken_back_is_not_paid,
     nothing_is_lost,
     uncertain_only_if_an_answer_was_lost,
+    an_outage_is_not_decided_pair_by_pair,
     failed_only_if_it_did,
     the_newest_drop_speaks,
     each_pair_has_its_one_result,
     overtaken_pictures_are_kept,
     the_ledger_agrees,
     every_end_is_told,
+    ends_are_told_in_order,
     dead_letters_are_poison,
     workflows_end_as_their_renders,
-    the_money_brake_holds,
     one_probe_at_a_time,
-    paced,
+    *BRAKES,
 )
+
+
+def _attempt(told: Mapping[str, Any]) -> tuple[str, int, str]:
+    """Of which job, and which attempt to deliver it, an execution or a record is."""
+    return told["render_id"], told["attempt"], told["request_id"]
 
 
 def _error(render: Render) -> str:
     return str(render["error"]["code"]) if render["status"] == "FAILED" else ""
 
 
-def _day_of_money(render: Render, job: Job) -> str:
-    """The day on which the price was reserved; a request that was held up may reach the vendor just after it."""
-    days = {day(job.accepted_at), day(job.accepted_at - _HELD_UP_SECONDS)}
-    return str(render["day"]) if render.get("day") in days else day(job.accepted_at)
+def _said_uncertain(render: Render) -> bool:
+    return any(entry["what"] == "uncertain" for entry in render["history"])
+
+
+def _server_errors(seen: Evidence) -> int:
+    """How many requests the network itself has answered so, though the vendor never saw them."""
+    kinds = [fault.kind for fault, call in seen.world.injector.injected if call.service == "segmind"]
+    return kinds.count("error")
 
 
 def _said(render: Render, code: str) -> int:
@@ -308,7 +345,7 @@ def _error_file(seen: Evidence, prefix: str, render: Render, there: set[str]) ->
 def _failed_jobs(seen: Evidence, prefix: str) -> set[str]:
     """How a pair may end whose render's job has failed."""
     render = seen.current(seen.pairs[prefix]) if prefix in seen.pairs else None
-    jobs = seen.jobs[render["render_id"]] if render else []
+    jobs = seen.jobs_of(render) if render else []
     return {"FAILED render_failed"} if any(job.state == "FAILED" for job in jobs) else set()
 
 
@@ -330,9 +367,27 @@ def _loses_an_answer(process: str, injected: Call, calls: list[Call]) -> bool:
     return bool(said) and (_moves(said[-1]) == "SUBMITTING" or said[-1] is injected)
 
 
+def _caught_by_an_outage(seen: Evidence) -> Iterator[Job]:
+    """The jobs that were at the vendor when the table, or all functions, ceased to answer."""
+    for (began, ended), outage in seen.outages:
+        if {"dynamodb", "lambda"} & set(outage.services):
+            for job in seen.world.vendor.ledger.jobs.values():
+                if job.accepted_at < began + _HELD_UP_SECONDS and (job.ended_at or ended) > began - _HELD_UP_SECONDS:
+                    yield job
+
+
+def _caught_by_an_outage(seen: Evidence) -> Iterator[Job]:
+    """The jobs that were at the vendor when the table, or all functions, ceased to answer."""
+    for (began, ended), outage in seen.outages:
+        if {"dynamodb", "lambda"} & set(outage.services):
+            for job in seen.world.vendor.ledger.jobs.values():
+                if job.accepted_at < began + _HELD_UP_SECONDS and (job.ended_at or ended) > began - _HELD_UP_SECONDS:
+                    yield job
+
+
 def _unheard(post: Post) -> bool:
     """Whether the vendor's answer says nothing of what became of the request."""
-    return post.status is None or post.status >= 504 or (post.status == 200 and post.request_id is None)
+    return post.status is None or post.status >= 504 or (post.status < 400 and not post.names_job)
 
 
 def _moves(call: Call) -> str:

@@ -1,6 +1,7 @@
 """That there are no dead ends: a picture that is paid, and that Segmind still gives, can be had without paying again.
 
-Tries, after a run, what an operator could do for each such render. It changes the world, so it comes last.
+Tries, after a run and with everybody well, what an operator could do for each such render, who reads in Segmind's own
+console which jobs there are. It changes the world, so it comes last.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 
+from kontext.table import ConditionFailed
 from kontext_cli.errors import CommandError
 from kontext_cli.operate import Operator
 from kontext_local.segmind.jobs import Job
@@ -25,15 +27,19 @@ def dead_ends(world: World) -> list[str]:
 
 def _dead_ends(world: World) -> Iterator[str]:
     _let_jobs_end(world)
-    lost = [render["render_id"] for render, _ in _undelivered(world)]
-    posts = len(world.vendor.ledger.posts)
-    for remedy in (_redeliver, _adopt) if lost else ():
+    if not _undelivered(world):
+        return
+    world.make_well()
+    world.go_on()
+    lost, posts = _undelivered(world), len(world.vendor.ledger.posts)
+    for remedy in (_redeliver, _adopt):
         for render, job in _undelivered(world):
             world.operate(partial(remedy, render, job))
             world.go_on()
-    for render, job in _undelivered(world):
-        if render["render_id"] in lost:
-            yield f"{render['prefix']} is {render['status']}, the picture of {job.request_id} is paid and cannot be had"
+    still = {render["render_id"]: render["status"] for render, _ in _undelivered(world)}
+    for render, job in lost:
+        if status := still.get(render["render_id"]):
+            yield f"{render['prefix']} is {status}, the picture of {job.request_id} is paid and cannot be had"
     if len(world.vendor.ledger.posts) > posts:
         yield "a command that pays nothing has paid"
 
@@ -45,7 +51,7 @@ def _redeliver(render: Render, _: Job, operator: Operator) -> None:
 
 def _adopt(render: Render, job: Job, operator: Operator) -> None:
     """Segmind's own console shows the job's id."""
-    with suppress(CommandError):
+    with suppress(CommandError, ConditionFailed):
         operator.adopt(render, job.request_id)
 
 
@@ -56,12 +62,15 @@ def _let_jobs_end(world: World) -> None:
         world.go_on()
 
 
-def _undelivered(world: World) -> Iterator[tuple[Render, Job]]:
-    seen = Evidence(world, {})
+def _undelivered(world: World) -> list[tuple[Render, Job]]:
+    """The renders none of whose paid pictures has ever been in the output bucket, each with its last job."""
+    there = {version.body for versions in world.s3.buckets.get("OutputBucket", {}).values() for version in versions}
+    seen, lost = Evidence(world, {}), []
     for render in seen.renders:
-        if render["status"] != "DELIVERED":
-            paid = [job for job in seen.jobs[render["render_id"]] if job.charged and _can_be_had(world, job)]
-            yield from ((render, job) for job in paid[:1])
+        paid = [job for job in seen.jobs_of(render) if job.charged]
+        if not any(seen.picture_of(job) in there for job in paid):
+            lost += [(render, job) for job in paid[-1:] if _can_be_had(world, job)]
+    return lost
 
 
 def _can_be_had(world: World, job: Job) -> bool:

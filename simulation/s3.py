@@ -13,6 +13,7 @@ import io
 import itertools
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
@@ -28,6 +29,11 @@ class Version:
     etag: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
     content_type: str = "binary/octet-stream"
+
+    @cached_property
+    def digest(self) -> str:
+        """What its content is, however it was uploaded."""
+        return hashlib.sha256(self.body or b"").hexdigest()[:12]
 
 
 @dataclass
@@ -45,6 +51,8 @@ class S3:
     def __init__(self) -> None:
         self.buckets: dict[str, dict[str, list[Version]]] = {}
         self.uploads: dict[str, Upload] = {}
+        self.written: dict[tuple[str, str, str], Version] = {}
+        """Every version that there ever was, by bucket, key and version id: also what was removed for good."""
         self._numbers = itertools.count(1)
 
     def newest(self, bucket: str, key: str) -> Version | None:
@@ -58,9 +66,8 @@ class S3:
 
     def version(self, url: str) -> tuple[str, Version | None]:
         """The key that a link leads to, and the version that it pins."""
-        parts = urlsplit(url)
-        key, pinned = unquote(parts.path[1:]), parse_qs(parts.query).get("versionId", [""])[0]
-        versions = self.buckets.get(parts.netloc.partition(".")[0], {}).get(key, [])
+        key, pinned = linked(url)
+        versions = self.buckets.get(urlsplit(url).netloc.partition(".")[0], {}).get(key, [])
         return key, next((one for one in versions if one.version_id == pinned and one.body is not None), None)
 
     def get_object(self, *, Bucket: str, Key: str, Range: str = "", IfMatch: str = "") -> dict[str, Any]:
@@ -86,7 +93,7 @@ class S3:
         if said.get("ChecksumSHA256", _sha256(Body)) != _sha256(Body):
             raise error("BadDigest", 400, "PutObject")
         self._check(Bucket, Key, said, "PutObject")
-        return self._write(Bucket, Key, Body, hashlib.md5(Body).hexdigest(), said)
+        return self._write(Bucket, Key, Body, self._etag(Body, said), said)
 
     def delete_object(self, *, Bucket: str, Key: str, IfMatch: str = "") -> dict[str, Any]:
         if IfMatch and self._existing(Bucket, Key, "DeleteObject", "NoSuchKey").etag != IfMatch.strip('"'):
@@ -160,6 +167,7 @@ class S3:
         kind = said.get("ContentType", "binary/octet-stream")
         version = Version(self._version_id(), body, etag, dict(said.get("Metadata", {})), kind)
         self.buckets.setdefault(bucket, {}).setdefault(key, []).append(version)
+        self.written[bucket, key, version.version_id] = version
         return {"ETag": f'"{etag}"', "VersionId": version.version_id}
 
     def _upload(self, upload_id: str, operation: str) -> Upload:
@@ -167,8 +175,19 @@ class S3:
             raise error("NoSuchUpload", 404, operation)
         return self.uploads[upload_id]
 
+    def _etag(self, body: bytes, said: dict[str, Any]) -> str:
+        # Under a key of KMS it is no digest: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
+        salt = self._version_id() if said.get("ServerSideEncryption") == "aws:kms" else ""
+        return hashlib.md5(body + salt.encode()).hexdigest()
+
     def _version_id(self) -> str:
         return f"v{next(self._numbers)}"
+
+
+def linked(url: str) -> tuple[str, str]:
+    """The key that a link leads to, and the id of the version that it pins."""
+    parts = urlsplit(url)
+    return unquote(parts.path[1:]), parse_qs(parts.query).get("versionId", [""])[0]
 
 
 def error(code: str, status: int, operation: str) -> ClientError:

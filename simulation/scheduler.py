@@ -45,6 +45,8 @@ class Scheduler:
         self._line: list[tuple[float, int, Due]] = []
         self._order = itertools.count()
         self._alive: set[Process] = set()
+        self.timed_out: list[tuple[float, str]] = []
+        """When a process was killed because its time was over, and which."""
 
     def at(self, when: float, act: Callable[[], None]) -> Due:
         """Let something happen at `when`, after whatever else is due then already."""
@@ -97,7 +99,7 @@ class Scheduler:
         self._alive.discard(process)
 
     def close(self) -> None:
-        """End what is still alive, without another effect on anything."""
+        """End what is still alive, without another effect on anything; not whoever is on, or held up for this."""
         for process in self._alive - {self.running, self._held}:
             process.kill()
 
@@ -124,7 +126,7 @@ class Process:
         self._end: Due | None = None
 
     def begin(self, lifetime: float) -> None:
-        self._end = self.scheduler.at(self.scheduler.now + lifetime, self.kill)
+        self._end = self.scheduler.at(self.scheduler.now + lifetime, self._time_out)
         threading.Thread(target=self._run, daemon=True).start()
         self._let_run()
 
@@ -135,6 +137,10 @@ class Process:
         self._on.acquire()
         if self.dead:
             raise Crash
+
+    def _time_out(self) -> None:
+        self.scheduler.timed_out.append((self.scheduler.now, self.name))
+        self.kill()
 
     def kill(self) -> None:
         """Let it die where it stands."""

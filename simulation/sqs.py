@@ -53,8 +53,8 @@ class Queue:
     """The upload queue and its dead-letter queue.
 
     `call`: invokes the function with a batch, which is the so-manieth invocation of its chain; `order`: in which order
-    visible messages are taken; `window`: for how many seconds a batch forms. Nothing is received while the service
-    stands still, `stalled_until`.
+    visible messages are taken; `window`: for how many seconds a batch forms; `stops_loops`: whether Lambda stops long
+    chains, if not as the template says. Nothing is received while the service stands still, `stalled_until`.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Queue:
         call: Callable[[list[Message], int, Answered], None],
         order: Callable[[Iterable[Message]], list[Message]],
         window: Callable[[], float],
+        stops_loops: bool | None = None,
     ) -> None:
         self.scheduler = scheduler
         self.dead_letters: list[Message] = []
@@ -72,6 +73,7 @@ class Queue:
         self.longest_chain = 0
         self.stalled_until = 0.0
         self._call, self._order, self._window = call, order, window
+        self._told_to_stop_loops = stops_loops
         self._faults = {fault.at: fault.kind for fault in faults if fault.of_message}
         self._there: dict[str, Message] = {}
         self._visible: dict[Message, None] = {}
@@ -85,7 +87,8 @@ class Queue:
         self._most_receives = int(template.queue["RedrivePolicy"]["maxReceiveCount"])
         self._batch = int(template.mapping["BatchSize"])
         self._concurrency = int(template.mapping["ScalingConfig"]["MaximumConcurrency"])
-        self._stops_loops = template.stops_loops
+        told = self._told_to_stop_loops
+        self._stops_loops = template.stops_loops if told is None else told
 
     def send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int = 0) -> dict[str, Any]:
         if not isinstance(DelaySeconds, int) or not 0 <= DelaySeconds <= _MAX_DELAY:

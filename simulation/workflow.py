@@ -61,7 +61,8 @@ class Execution:
 class Executions:
     """The state machine and all its executions.
 
-    `invoke`: calls a function by its logical name; `stalled_until`: until when the service itself stands still.
+    `invoke`: calls a function by its logical name; `stalled_until`: until when the service itself stands still;
+    `deaf_until`: until when it hears no answer of a function, so that its tasks time out.
     """
 
     exceptions = Exceptions
@@ -70,7 +71,7 @@ class Executions:
         self.scheduler = scheduler
         self.by_name: dict[str, Execution] = {}
         self.all: list[Execution] = []
-        self.stalled_until = 0.0
+        self.stalled_until = self.deaf_until = 0.0
         self._states, self._start = definition["States"], definition["StartAt"]
         self._invoke = invoke
 
@@ -140,7 +141,7 @@ class Executions:
         over: list[str] = []
 
         def ended(answer: Any, problem: BaseException | None) -> None:
-            if over or execution.status != "RUNNING":
+            if over or execution.status != "RUNNING" or self.scheduler.now < self.deaf_until:
                 return
             over.append("ended")
             late.call_off()

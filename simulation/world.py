@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -29,10 +30,10 @@ from kontext_cli.target import Target
 from kontext_local.segmind import Lognormal, Segmind, Settings
 from kontext_local.segmind.settings import MODEL
 from simulation import sqs
-from simulation.aws import Client, CloudFormation, Secrets, Topic
+from simulation.aws import Client, CloudFormation, Secrets, SecretsProvider, Topic
 from simulation.dynamodb import DynamoDB
 from simulation.fault_injection import EVERYTHING_LOST, Fault, FaultInjector
-from simulation.s3 import S3
+from simulation.s3 import S3, Version
 from simulation.scheduler import BEGINNING, NeverRests, Scheduler, VirtualClock
 from simulation.template import Spec, Template
 from simulation.vendor import CAPITAL, Transport, vendor
@@ -45,7 +46,7 @@ _USUAL_SECONDS = 0.01
 _KNOWN_BY_HEART = 20_000
 _LONGER_THAN_A_BATCH = 20
 _A_COMMAND_SECONDS = 120.0
-_PAUSE_SECONDS = 600.0
+PAUSE_SECONDS = 600.0
 _WINDOWS = (0.0, 0.05, 0.3, 1.0)
 
 
@@ -76,6 +77,13 @@ class DroppedObject(NamedTuple):
     has_prompt: bool
 
 
+class Stood(NamedTuple):
+    """What stood under a key of the input bucket from then on; None: nothing."""
+
+    since: float
+    version: Version | None
+
+
 @dataclass(frozen=True)
 class Schedule:
     """All that comes from outside in one run; the same schedule gives the same run, call by call.
@@ -91,6 +99,10 @@ class Schedule:
     seed: int | None = None
     window: float = 0.0
     """For how many seconds a batch of messages forms; with a `seed` that is a matter of chance."""
+    stops_loops: bool | None = None
+    """Whether Lambda stops recursive loops, as it does unless told otherwise; by default as the template says."""
+    rests_within: float = LONGEST_RUN_SECONDS
+    """So many seconds after the last step everything must be at rest."""
     vendor_ahead: float = 0.0
     """By so many seconds the vendor's clock is ahead of ours."""
     provokes_429: bool = False
@@ -118,12 +130,22 @@ class World:
         self.secrets = Secrets(KEY)
         self.vendor = self._vendor(schedule.account)
         self.transport = Transport(self.injector, self.vendor)
-        self.queue = sqs.Queue(self.scheduler, self.template, schedule.faults, self._deliver, self._order, self._window)
+        self.queue = sqs.Queue(
+            self.scheduler,
+            self.template,
+            schedule.faults,
+            self._deliver,
+            self._order,
+            self._window,
+            schedule.stops_loops,
+        )
         self.executions = Executions(self.scheduler, self.template.workflow, self.invoke)
         self.invocations = 0
         self.problem: str | None = None
-        self.removals: list[tuple[float, str]] = []
+        self.stood: dict[str, list[Stood]] = defaultdict(list)
+        self.spellings: dict[str, set[str]] = defaultdict(set)
         self.drops: list[DroppedObject] = []
+        self.deployed = [(BEGINNING, self.template)]
         self._told = 0
         self._next_sweep = inf
         self._over = False
@@ -157,13 +179,13 @@ class World:
         """Play the schedule until everything is at rest."""
         for step in self.schedule.steps:
             self.scheduler.at(BEGINNING + step.at, lambda step=step: self._do(step.action))  # type: ignore[misc]
-        return self.go_on()
+        return self.go_on(BEGINNING + max((step.at for step in self.schedule.steps), default=0.0))
 
-    def go_on(self) -> World:
-        """Let everything happen that is due, until everything is at rest."""
+    def go_on(self, since: float = 0.0) -> World:
+        """Let everything happen that is due, until everything is at rest; it has its time from now, or `since` then."""
         with _quiet():
             try:
-                self.scheduler.play(self.scheduler.now + LONGEST_RUN_SECONDS)
+                self.scheduler.play(max(self.scheduler.now, since) + self.schedule.rests_within)
             except NeverRests as problem:
                 self.problem = str(problem)
             finally:
@@ -174,24 +196,46 @@ class World:
         if not self._over or action.lasts:
             action.do(self)
 
-    def drop(self, key: str, content: bytes, metadata: Mapping[str, str]) -> dict[str, Any]:
-        """Put an object into the input bucket; returns what S3 has to tell of it."""
-        written = self.s3.put_object(Bucket="InputBucket", Key=key, Body=content, Metadata=dict(metadata))
+    def drop(
+        self, key: str, content: bytes, metadata: Mapping[str, str], part_bytes: int = 0, encryption: str = "AES256"
+    ) -> dict[str, Any]:
+        """Put an object into the input bucket, in parts if their size is given; returns what S3 has to tell of it."""
+        place = {"Bucket": "InputBucket", "Key": key}
+        described: dict[str, Any] = {"Metadata": dict(metadata), "ServerSideEncryption": encryption}
+        if part_bytes:
+            written = self._put_in_parts(place, described, content, part_bytes)
+        else:
+            written = self.s3.put_object(**place, **described, Body=content)
         has_prompt = "prompt" in metadata or key.endswith(("request.json", "prompt.txt"))
         self.drops.append(DroppedObject(self.scheduler.now, key, has_prompt))
-        return self._record("ObjectCreated:Put", key, written, len(content))
+        self._changed(key)
+        event_name = "ObjectCreated:CompleteMultipartUpload" if part_bytes else "ObjectCreated:Put"
+        return self._record(event_name, key, written, len(content))
+
+    def _put_in_parts(
+        self, place: dict[str, str], described: dict[str, Any], content: bytes, part_bytes: int
+    ) -> dict[str, Any]:
+        upload = {**place, "UploadId": self.s3.create_multipart_upload(**place, **described)["UploadId"]}
+        starts = range(0, len(content), part_bytes)
+        for number, start in enumerate(starts, 1):
+            self.s3.upload_part(**upload, PartNumber=number, Body=content[start : start + part_bytes])
+        listed = [{"PartNumber": number} for number, _ in enumerate(starts, 1)]
+        return self.s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": listed})
+
+    def _changed(self, key: str) -> None:
+        self.spellings[key.lower()].add(key)
+        self.stood[key].append(Stood(self.scheduler.now, self.s3.newest("InputBucket", key)))
 
     def remove(self, key: str, event_name: str = "ObjectRemoved:DeleteMarkerCreated") -> None:
         """Hide an object of the input bucket behind a delete marker."""
         marker = self.s3.delete_object(Bucket="InputBucket", Key=key)
-        self.removals.append((self.scheduler.now, key))
+        self._changed(key)
         self.notify(self._record(event_name, key, marker, None))
 
     def remove_version(self, key: str) -> None:
         """Remove what is newest under a key of the input bucket for good: a version, or a delete marker."""
         self.s3.remove_version("InputBucket", key)
-        if self.s3.newest("InputBucket", key) is None:
-            self.removals.append((self.scheduler.now, key))
+        self._changed(key)
         self.notify(self._record("ObjectRemoved:Delete", key, {"VersionId": ""}, None))
 
     def _record(self, event_name: str, key: str, written: Mapping[str, Any], size: int | None) -> dict[str, Any]:
@@ -217,6 +261,7 @@ class World:
     def deploy(self, **parameters: str) -> None:
         """Update the stack: what runs goes on as it was, whatever is called from now on is new."""
         self.template = Template(**{**self.template.parameters, **parameters})
+        self.deployed.append((self.scheduler.now, self.template))
         self._functions = {name: self.template.function(name) for name in FUNCTIONS}
         self._idle.clear()
         self.queue.follow(self.template)
@@ -235,7 +280,7 @@ class World:
         self._over = True
         self._away.clear()
         self.injector.come_back()
-        self.executions.stalled_until = self.queue.stalled_until = 0.0
+        self.executions.stalled_until = self.executions.deaf_until = self.queue.stalled_until = 0.0
         self.vendor.script.clear()
         self.vendor.change(keys=(*self.vendor.settings.keys, self.secrets.value), credits=CAPITAL)
         self.vendor.change(models={MODEL: "available"}, spend_limit=None)
@@ -267,7 +312,7 @@ class World:
             return
         function = self._functions[name]
         idle = self._idle.setdefault(name, [])
-        sandbox = idle.pop() if idle else Sandbox(self, function)
+        sandbox = idle.pop() if idle else self.sandbox(function)
         self.invocations += 1
         context = Context(self.scheduler, name, self.scheduler.now + function.timeout)
 
@@ -279,6 +324,10 @@ class World:
         handler = importlib.import_module(function.module).handler
         work = lambda: handler(event, context, via=sandbox)  # noqa: E731
         self.scheduler.process(f"{function.module} {self.invocations}", work, function.timeout, over, chain)
+
+    def sandbox(self, function: Spec) -> Sandbox:
+        """A new one for a function."""
+        return Sandbox(self, function)
 
     def operate(self, decide: Callable[[Operator], object]) -> None:
         """Let a person decide something, with a command that may die on the way; then it is given again."""
@@ -301,7 +350,7 @@ class World:
         if "due_lane" not in item:
             return
         due = max(float(item[name]["N"]) for name in ("due_at", "dispatched_until") if name in item)
-        at = max(self.scheduler.now, due)
+        at = max(self.scheduler.now + 1.0, due)
         at = at + self.rng.uniform(0, 119) if self.schedule.seed is not None else at + (BEGINNING - at) % 60
         if at < self._next_sweep:
             self._next_sweep = at
@@ -321,7 +370,7 @@ class World:
         return 0.0 if self.schedule.seed is None else self.rng.choice((0.0, 0.5, 3.0))
 
     def _around(self, kind: str) -> None:
-        act = self.lose_everything if kind == EVERYTHING_LOST else partial(self.pause_for, _PAUSE_SECONDS)
+        act = self.lose_everything if kind == EVERYTHING_LOST else partial(self.pause_for, PAUSE_SECONDS)
         self.scheduler.aside(act)
 
     def _window(self) -> float:
@@ -363,6 +412,10 @@ class Sandbox(Connections):
 
     def client(self, service: str) -> Any:
         return self._world.client(service)
+
+    @cached_property
+    def secrets(self) -> SecretsProvider:
+        return SecretsProvider(self.client("secretsmanager"), self.clock)
 
     @cached_property
     def learning(self) -> Learning:

@@ -1,13 +1,40 @@
 """The stories: schedules with a name that a user would understand.
 
-story     what a story is, and what most of them begin with
-usual     what happens every day
+story         what a story is, and what most of them begin with
+usual         what happens every day
+drops         what people drop, take back and drop again
+references    requests that name objects
+waiting       pairs that wait: for credits, the operator, an image
+outages       AWS services that are away
+losing        everything is lost at one moment
+deployments   the stack is deployed with other parameters
+limits        what grows to the limits of the services
+vendor        what the vendor answers on a bad day
+money         an account that refuses, requests that are paid although they were refused, costs that cannot be
+operator      what the operator does by mistake
+queue         batches, purges, dead letters
+workflow      executions and their tasks
 """
 
+from simulation.stories.deployments import DEPLOYMENTS
+from simulation.stories.drops import DROPS
+from simulation.stories.limits import LIMITS
+from simulation.stories.losing import LOSING
+from simulation.stories.money import MONEY
+from simulation.stories.operator import OPERATOR
+from simulation.stories.outages import OUTAGES
+from simulation.stories.queue import QUEUE
+from simulation.stories.references import REFERENCES
 from simulation.stories.story import Story
 from simulation.stories.usual import USUAL
+from simulation.stories.vendor import VENDOR
+from simulation.stories.waiting import WAITING
+from simulation.stories.workflow import WORKFLOW
 
-_ALL = (*USUAL,)
+_ALL = (
+    *(*USUAL, *DROPS, *REFERENCES, *WAITING, *OUTAGES, *LOSING, *QUEUE, *WORKFLOW),
+    *(*DEPLOYMENTS, *LIMITS, *VENDOR, *MONEY, *OPERATOR),
+)
 STORIES: dict[str, Story] = {one.name: one for one in _ALL if not one.missing}
 """Those that keep every promise, whatever goes wrong in them."""
 MISSING: dict[str, Story] = {one.name: one for one in _ALL if one.missing}

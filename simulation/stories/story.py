@@ -20,13 +20,18 @@ class Story:
     """A schedule, and how its pairs may end where that does not follow from what was dropped last.
 
     UNCERTAIN is allowed as well where an answer was lost. `missing`: what the product lacks, so that the story breaks a
-    promise; the day that it does not, this goes.
+    promise; the day that it does not, this goes. `patience`: for how many seconds a pair may stand still for no reason
+    that can be seen, if nothing goes wrong that is no part of the story. A `large` one takes too long to be played with
+    every single fault. `alone`: enough goes wrong in it for what is promised, and nothing else is made to.
     """
 
     name: str
     schedule: Schedule
     ends: Mapping[str, set[str]] = field(default_factory=dict)
     missing: str = ""
+    patience: float = 3600.0
+    large: bool = False
+    alone: bool = False
 
 
 def pair(prefix: str = TAJ, at: float = 0.0, prompt: str = "both at the Taj") -> list[tuple[float, Drop]]:
@@ -54,7 +59,17 @@ MIDNIGHT = 57_600.0
 """Seconds from the beginning to the end of its UTC day."""
 
 
-def story(name: str, *steps: tuple[float, Action], end: str | None = None, missing: str = "", **more: Any) -> Story:
-    """A story; `end`: how the pair at the Taj must end."""
+def story(
+    name: str,
+    *steps: tuple[float, Action],
+    end: str | None = None,
+    ends: Mapping[str, set[str]] | None = None,
+    missing: str = "",
+    patience: float = 3600.0,
+    large: bool = False,
+    alone: bool = False,
+    **more: Any,
+) -> Story:
+    """A story; `end`: how the pair at the Taj must end, or `ends`: how pairs may, by their prefix."""
     schedule = Schedule(tuple(Step(at, action) for at, action in steps), **more)
-    return Story(name, schedule, {TAJ: {end}} if end else {}, missing)
+    return Story(name, schedule, ends or ({TAJ: {end}} if end else {}), missing, patience, large, alone)

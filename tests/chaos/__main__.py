@@ -29,6 +29,7 @@ from simulation.fault_injection import CRASHES, EVERYTHING_LOST, Fault
 from simulation.stories import MISSING, STORIES
 from simulation.transcript import told
 from tests.chaos import mutants
+from tests.chaos.catalogue import MUTANTS
 
 PROCESSES = 2
 PROGRESS_SECONDS = 15.0
@@ -36,7 +37,9 @@ SHORTEST_CALLS, SHORT_CALLS = 20, 60
 """A story with no more calls than this is played with every two faults, or with a sample of them."""
 MOST_TOLD = 3
 BURSTS = (10, 100, 1000)
+PAUSED = "the operator pauses around a call"
 NOT_YET = {
+    PAUSED: "a pause and a refusal are one field, which both write",
     "wide schedules": "nothing looks again at what stands still, and what is taken back is not looked for",
 }
 """Parts of the proof that the product does not pass yet, and what it lacks. One that passes must be taken out here."""
@@ -47,8 +50,10 @@ Work = Callable[[], "Played"]
 
 
 class Amount(NamedTuple):
-    """How much is played: sampled faults a story, pairs of faults, seeds of both kinds, and every two faults or not."""
+    """How much is played: single faults of one story at most, sampled moments a story, pairs of faults, seeds of both
+    kinds, and every two faults or not."""
 
+    singles: int
     at_random: int
     pairs: int
     seeds: int
@@ -56,8 +61,8 @@ class Amount(NamedTuple):
     every_two: bool
 
 
-USUAL = Amount(at_random=30, pairs=3000, seeds=1500, wide=200, every_two=False)
-LONG = Amount(at_random=200, pairs=8000, seeds=4000, wide=2000, every_two=True)
+USUAL = Amount(singles=1000, at_random=30, pairs=3000, seeds=1500, wide=200, every_two=False)
+LONG = Amount(singles=100_000, at_random=200, pairs=8000, seeds=4000, wide=2000, every_two=True)
 
 
 @dataclass
@@ -124,16 +129,20 @@ def play_seconds(story: str, first: Fault, kinds: Sequence[str] = (), at_most: i
     return play_each(story, [(first, second) for second in seconds])
 
 
-def every_fault(stories: Iterable[Surveyed]) -> list[Work]:
-    """Each story without a fault, and with every single one."""
-    runs = [(one.name, [(), *((fault,) for fault in one.faults)]) for one in stories]
+def every_fault(stories: Iterable[Surveyed], at_most: int) -> list[Work]:
+    """Each story without a fault, and with every single one; with a sample if they are too many."""
+    runs = [(one.name, [(), *((fault,) for fault in _sample(one, at_most))]) for one in stories]
     return [partial(play_each, name, faults[n : n + 40]) for name, faults in runs for n in range(0, len(faults), 40)]
+
+
+def _sample(story: Surveyed, at_most: int) -> list[Fault]:
+    return Random(story.name).sample(story.faults, min(at_most, len(story.faults)))
 
 
 def around_calls(stories: Iterable[Surveyed], kind: str, at_most: int) -> list[Work]:
     """Each story with something that happens around a call: around each, or a sample."""
     works: list[Work] = []
-    for one in stories:
+    for one in (story for story in stories if story.faults):
         calls = Random(f"{one.name} {kind}").sample(range(one.calls), min(at_most, one.calls))
         works.append(partial(play_each, one.name, [(Fault(at, kind),) for at in calls]))
     return works
@@ -191,7 +200,7 @@ def hunt_mutants() -> int:
     """How many of the deliberate mistakes are found."""
     caught = 0
     with ThreadPool(PROCESSES) as pool:
-        for mutant, gave_away in zip(mutants.MUTANTS, pool.imap(mutants.catch, mutants.MUTANTS), strict=True):
+        for mutant, gave_away in zip(MUTANTS, pool.imap(mutants.catch, MUTANTS), strict=True):
             print(f"  {mutant.name}: {gave_away or 'NOT CAUGHT'}"[:150], flush=True)
             caught += gave_away is not None
     return caught
@@ -237,8 +246,8 @@ def everything(amount: Amount) -> int:
         shortest = [one for one in stories if one.calls <= SHORTEST_CALLS] if amount.every_two else []
         whole, known = Played(), []
         for what, tasks in {
-            f"every single fault in {len(stories)} stories": every_fault(stories),
-            "the operator pauses around a call": around_calls(stories, "pause", amount.at_random),
+            f"single faults in {len(stories)} stories": every_fault(stories, amount.singles),
+            PAUSED: around_calls(stories, "pause", amount.at_random),
             "every two crashes of a pair": every_two(survey("pair"), CRASHES),
             f"every two faults in {len(shortest)} stories": list(chain.from_iterable(map(every_two, shortest))),
             "some two faults in the short stories": some_pairs(stories, amount.pairs),
@@ -269,9 +278,9 @@ def everything(amount: Amount) -> int:
     )
     print(
         f"crash points: {sum(one.calls for one in stories)}, schedules: {whole.runs}, "
-        f"mutations caught: {caught}/{len(mutants.MUTANTS)}, stuck: {len(whole.stuck)}, violations: {len(whole.wrong)}"
+        f"mutations caught: {caught}/{len(MUTANTS)}, stuck: {len(whole.stuck)}, violations: {len(whole.wrong)}"
     )
-    return 1 if whole.broken or green or caught < len(mutants.MUTANTS) else 0
+    return 1 if whole.broken or green or caught < len(MUTANTS) else 0
 
 
 def main() -> int:

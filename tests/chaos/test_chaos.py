@@ -9,12 +9,15 @@ import pytest
 from simulation.bursts import Burst, burst
 from simulation.explore import named, next_faults, play
 from simulation.fault_injection import CRASHES, Fault
+from simulation.scheduler import BEGINNING
 from simulation.seeds import schedule
 from simulation.stories import MISSING, STORIES
 from simulation.stories.story import Story
+from simulation.world import PAUSE_SECONDS
 from tests.chaos import mutants
+from tests.chaos.catalogue import AREAS, MUTANTS
 
-FAULTS_PER_STORY = 12
+FAULTS_PER_STORY = 4
 SEEDS = range(10_000, 10_040)
 AWS = ("s3", "dynamodb", "sqs", "sns", "stepfunctions", "secretsmanager")
 
@@ -24,7 +27,9 @@ def test_a_story_keeps_the_promises_whatever_goes_wrong_in_it(story: str) -> Non
     untouched = play(STORIES[story])
     faults = list(next_faults(untouched))
 
-    injected = [play(STORIES[story], fault) for fault in Random(story).sample(faults, FAULTS_PER_STORY)]
+    count = 1 if STORIES[story].large else FAULTS_PER_STORY
+    sample = Random(story).sample(faults, min(count, len(faults)))
+    injected = [play(STORIES[story], fault) for fault in sample]
 
     assert {one.again: one.violations for one in (untouched, *injected) if one.violations} == {}
 
@@ -49,6 +54,22 @@ def test_a_pair_survives_a_crash_at_every_call() -> None:
     assert {one.again: one.violations for one in outcomes if one.violations} == {}
 
 
+def test_a_pair_survives_a_pause_at_every_call() -> None:
+    calls = range(len(play(STORIES["pair"]).world.injector.calls))
+
+    outcomes = [play(STORIES["pair"], Fault(number, "pause")) for number in calls]
+
+    assert {one.again: one.violations for one in outcomes if one.violations} == {}
+    assert any(one.world.vendor.ledger.posts[0].at > BEGINNING + PAUSE_SECONDS for one in outcomes)
+
+
+def test_everything_is_lost_at_a_call() -> None:
+    world = play(STORIES["pair"], Fault(20, "everything lost")).world
+
+    assert [fault.kind for fault, _ in world.injector.injected] == ["everything lost"]
+    assert [one.status for one in world.executions.all] == ["ABORTED"]
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_many_pairs_keep_the_promises_whatever_chance_brings(seed: int) -> None:
     outcome = play(schedule(seed))
@@ -56,16 +77,25 @@ def test_many_pairs_keep_the_promises_whatever_chance_brings(seed: int) -> None:
     assert outcome.violations == (), outcome.again
 
 
-@pytest.mark.parametrize("mutant", [pytest.param(one, id=one.name) for one in mutants.MUTANTS[:2]])
+@pytest.mark.parametrize("mutant", [pytest.param(one, id=one.name) for one in MUTANTS[:2]])
 def test_a_deliberate_mistake_is_found(mutant: mutants.Mutant) -> None:
     assert mutants.catch(mutant) is not None
 
 
-@pytest.mark.parametrize("mutant", [pytest.param(one, id=one.name) for one in mutants.MUTANTS[2:]])
+@pytest.mark.parametrize("mutant", [pytest.param(one, id=one.name) for one in MUTANTS[2:]])
 def test_every_other_mistake_still_fits_the_code(mutant: mutants.Mutant) -> None:
     sources = {file: (mutants.ROOT / file).read_text() for file, _, _ in mutant.changes}
 
     assert [old for file, old, _ in mutant.changes if old not in sources[file]] == []
+
+
+@pytest.mark.parametrize("area", AREAS)
+def test_each_area_has_its_mistakes(area: str) -> None:
+    assert len(AREAS[area]) >= 2
+
+
+def test_a_mistake_is_looked_for_in_stories_that_keep_their_promises() -> None:
+    assert {story for mutant in MUTANTS for story in mutant.stories} <= set(STORIES)
 
 
 @pytest.fixture(scope="module")

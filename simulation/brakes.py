@@ -1,0 +1,49 @@
+"""What must not happen while something is away or a person has paused, and what one invocation must not do."""
+
+from __future__ import annotations
+
+from simulation.evidence import Broken, Evidence, Promise
+from simulation.scheduler import BEGINNING
+
+_HELD_UP_SECONDS = 60.0
+"""A request that was on its way may reach the vendor so late."""
+_A_COMMAND_SECONDS = 120.0
+_NEEDED = ("dynamodb", "stepfunctions")
+"""Without these a paid job cannot be finished."""
+
+
+def a_pause_holds(seen: Evidence) -> Broken:
+    """5. Between `pause` and `resume` nothing is sent, apart from what was on its way."""
+    repeated = sum(call.process == "operator" for _, call in seen.world.injector.injected)
+    held_up = _HELD_UP_SECONDS + _A_COMMAND_SECONDS * repeated
+    for paused, resumed in seen.pauses:
+        sent = [post for post in seen.world.vendor.ledger.posts if paused + held_up < post.at < resumed]
+        if sent:
+            yield f"{len(sent)} requests were sent {sent[0].at - paused:.0f} s after the pause and later"
+
+
+def nothing_is_paid_that_cannot_be_finished(seen: Evidence) -> Broken:
+    """5. Once the table or Step Functions has not answered, nothing more is paid until it does."""
+    for (began, ended), outage in seen.outages:
+        for service in set(outage.services) & set(_NEEDED):
+            noticed = min(
+                (call.at for call in seen.world.injector.calls if call.service == service and began <= call.at < ended),
+                default=ended,
+            )
+            jobs = seen.world.vendor.ledger.jobs.values()
+            paid = [job for job in jobs if noticed + _HELD_UP_SECONDS < job.accepted_at < ended]
+            if paid:
+                yield f"{len(paid)} jobs were paid after {service} had not answered at {noticed - BEGINNING:.0f} s"
+
+
+def no_invocation_is_cut_off(seen: Evidence) -> Broken:
+    """11. What one message may do is bounded: no function reaches its time limit, unless an answer was held up."""
+    struck = {call.process for _, call in seen.world.injector.injected}
+    hanging = [period for period, outage in seen.outages if outage.hangs]
+    for at, process in seen.world.scheduler.timed_out:
+        held_up = any(began <= at <= ended + _A_COMMAND_SECONDS for began, ended in hanging)
+        if process not in struck and not held_up:
+            yield f"{process} was cut off by its time limit at {at - BEGINNING:.0f} s"
+
+
+BRAKES: tuple[Promise, ...] = (a_pause_holds, nothing_is_paid_that_cannot_be_finished, no_invocation_is_cut_off)

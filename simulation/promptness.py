@@ -1,0 +1,62 @@
+"""That nobody waits longer than he has to: for a picture that is made, or for a rate limit that has reset.
+
+Held against the vendor's own ledger, and only where AWS does what it should: what a crash costs is another matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from itertools import pairwise
+
+from kontext_local.segmind.jobs import Job
+from simulation.evidence import Broken, Evidence, Promise
+
+_LAG_SECONDS = 5.0
+_LAG_SHARE = 0.02
+"""Polls thin out: the later a job is, the less exactly is its end met."""
+_RESET_SECONDS = 20.0
+_TRUE = (200, 422, 429)
+"""What a vendor in order answers; a 429 is our own doing, unless it is scripted."""
+
+
+def a_picture_is_soon_seen(seen: Evidence) -> Broken:
+    """4. A picture is seen soon after it is made, on the mean, or soon after the vendor stops to answer wrongly."""
+    jobs = seen.world.vendor.ledger.jobs.values() if seen.undisturbed else ()
+    lags = [lag for job in jobs for lag in _lag(seen, job)]
+    if lags and (mean := sum(lags) / len(lags)) > _LAG_SECONDS:
+        yield f"pictures are seen {mean:.0f} s after they could have been, {max(lags):.0f} s at most"
+
+
+def _lag(seen: Evidence, job: Job) -> Iterator[float]:
+    looks = [look for look in seen.world.vendor.ledger.looks if look.request_id == job.request_id]
+    found = [look.at for look in looks if look.kind == "result" and look.told == "COMPLETED"]
+    if not found or job.ended_at is None:
+        return
+    wrong = [look for look in looks if look.at < found[0] and (look.scripted or look.status not in _TRUE)]
+    free = [job.ended_at, *(_reset(look.resets) or look.at for look in wrong)]
+    backed_off = 2.0 ** min(6, len(wrong)) if wrong else 0.0
+    yield max(0.0, found[0] - max(free) - backed_off - _LAG_SHARE * (job.ended_at - job.accepted_at))
+
+
+def a_rate_limit_holds_nobody_longer_than_it_says(seen: Evidence) -> Broken:
+    """4. After a 429 the next request goes soon after the limit resets, whatever the vendor's clock says."""
+    posts = seen.world.vendor.ledger.posts if seen.undisturbed else []
+    for refused, following in pairwise(posts):
+        reset = _reset(refused.resets)
+        if refused.status == 429 and reset and following.at > reset + _RESET_SECONDS:
+            yield f"after a 429 nothing was sent for {following.at - refused.at:.0f} s, not {reset - refused.at:.0f} s"
+            return
+
+
+def _reset(text: str | None) -> float | None:
+    if not text:
+        return None
+    if text.isdigit():
+        return float(text)
+    read = datetime.fromisoformat if text[:4].isdigit() else parsedate_to_datetime
+    return read(text).timestamp()
+
+
+PROMPTNESS: tuple[Promise, ...] = (a_picture_is_soon_seen, a_rate_limit_holds_nobody_longer_than_it_says)

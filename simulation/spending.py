@@ -1,0 +1,138 @@
+"""What money is spent on: what was dropped last, each content once, within the limit that is in force; and each problem
+that costs none is told once."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+
+from kontext.clock import day
+from kontext_local.segmind.jobs import Job
+from simulation.actions import Away, Decide
+from simulation.evidence import Broken, Evidence, Promise, Render
+from simulation.oracle import dropped, stood
+from simulation.s3 import linked
+
+_HELD_UP_SECONDS = 60.0
+_EXCHANGE_SECONDS = 15.0
+_A_FAULT_SECONDS = 300.0
+"""A message that comes back does so within this time."""
+_A_FUNCTION_SECONDS = 150.0
+"""So long may what began before a deployment still go by what was said before."""
+
+
+def the_same_content_is_paid_once(seen: Evidence) -> Broken:
+    """1. The same images and request are one render, however they were uploaded: it is paid once while it is known."""
+    paid: dict[str, list[Job]] = defaultdict(list)
+    anew: Counter[str] = Counter()
+    for render in seen.renders:
+        asked = f"{render['prefix']} {seen.asked_by(render)}"
+        paid[asked] += [job for job in seen.jobs_of(render) if job.charged]
+        anew[asked] += seen.is_forgotten(render)
+    for asked, jobs in paid.items():
+        prefix = asked.partition(" ")[0]
+        if len(jobs) > 1 + anew[asked] + seen.decided(Decide(prefix, "resubmit")):
+            yield f"{prefix} was paid for {len(jobs)} times with the same content"
+
+
+def what_is_taken_back_is_not_paid(seen: Evidence) -> Broken:
+    """1. No request is sent for what was taken away, or replaced, before."""
+    for render, job in seen.sent_jobs():
+        if not render or seen.decided(Decide(render["prefix"], "resubmit")):
+            continue
+        moments = list(_moments(seen, render["prefix"], job))
+        for link in (job.parameters.input_image_1, job.parameters.input_image_2):
+            if not any(_stood(seen, link, at) for at in moments):
+                yield f"{render['prefix']}: {linked(link)[0]} was not there any more when it was paid for"
+        prompts = [dropped(seen.world, render["prefix"], at).asked.get("prompt") for at in moments]
+        if None not in prompts and job.parameters.prompt not in prompts:
+            yield f"{render['prefix']}: {job.parameters.prompt!r} was paid for, asked was {prompts[-1]!r}"
+
+
+def _moments(seen: Evidence, prefix: str, job: Job) -> Iterator[float]:
+    """When a request that was sent for a job may last have looked at what there is: each moment that differs."""
+    faults = len(seen.world.injector.injected) + sum(fault.of_message for fault in seen.world.schedule.faults)
+    away = [step.action.minutes for step in seen.world.schedule.steps if isinstance(step.action, Away)]
+    since = job.accepted_at - _HELD_UP_SECONDS - _A_FAULT_SECONDS * faults - 60 * sum(away)
+    named = {linked(link)[0] for link in (job.parameters.input_image_1, job.parameters.input_image_2)}
+    changes = [
+        one.since for key, all_ in seen.world.stood.items() if key in named or key.startswith(prefix) for one in all_
+    ]
+    yield from (since, *(at for at in changes if since < at <= job.accepted_at))
+
+
+def _stood(seen: Evidence, link: str, at: float) -> bool:
+    """Whether what a link leads to stood there then, in this version or in another one of the same content."""
+    key, version_id = linked(link)
+    sent = seen.world.s3.written.get(("InputBucket", key, version_id))
+    there = stood(seen.world, key, at)
+    return sent is None or bool(there and there.digest == sent.digest)
+
+
+def a_mixture_is_not_paid(seen: Evidence) -> Broken:
+    """1. Where both images of a pair are exchanged, what one new and one old image make is not paid."""
+    for render, job in seen.running_jobs():
+        keys = [linked(link)[0] for link in (job.parameters.input_image_1, job.parameters.input_image_2)]
+        exchanged = [_exchanged(seen, key, job.accepted_at) for key in keys]
+        if any(before and after for (before, _), (_, after) in (exchanged, exchanged[::-1])):
+            yield f"{render.get('prefix')}: paid for the new {keys[0]} with the old {keys[1]}, or the other way round"
+
+
+def _exchanged(seen: Evidence, key: str, at: float) -> tuple[bool, bool]:
+    """Whether an image was replaced by another one just before, and just after a request was sent."""
+    versions = [one for one in seen.world.stood.get(key, ()) if one.version]
+    changes = [
+        later.since
+        for one, later in pairwise(versions)
+        if one.version and later.version and one.version.digest != later.version.digest
+    ]
+    return (
+        any(at - _EXCHANGE_SECONDS < change <= at for change in changes),
+        any(at < change < at + _EXCHANGE_SECONDS for change in changes),
+    )
+
+
+def the_money_brake_holds(seen: Evidence) -> Broken:
+    """5. On no UTC day are more jobs sent than the daily spend limit pays for, as it is at that time."""
+    spent: Counter[str] = Counter()
+    for render, job in sorted(seen.running_jobs(), key=lambda one: one[1].accepted_at):
+        utc_day = _day_of_money(render, seen.taken_at(job))
+        at = seen.taken_at(job)
+        spent[utc_day] += min(seen.deployed("PricePerRender", at - _A_FUNCTION_SECONDS, at))
+        limit = max(seen.deployed("DailySpendLimit", at - _A_FUNCTION_SECONDS, at))
+        if spent[utc_day] > limit + 1e-6:
+            yield f"{spent[utc_day]:.2f} USD were spent on {utc_day}, the limit is {limit} USD"
+
+
+def _day_of_money(render: Render, at: float) -> str:
+    """The day on which the price was reserved; a request that was held up may reach the vendor just after it."""
+    days = {day(at), day(at - _HELD_UP_SECONDS)}
+    return str(render["day"]) if render.get("day") in days else day(at)
+
+
+def a_problem_is_told_once(seen: Evidence) -> Broken:
+    """7. A drop that is wrong is told once, whatever the number of its parts."""
+    told: Counter[tuple[str, str]] = Counter()
+    for event, *_ in seen.events.values():
+        if event["type"] == "kontext.failed":
+            told[event["data"]["pair"], json.dumps(event["data"]["error"])] += 1
+    for (prefix, error), times in told.items():
+        drops = Counter(drop.key for drop in seen.world.drops)
+        again = sum(
+            step.action.prefix == prefix for step in seen.world.schedule.steps if isinstance(step.action, Decide)
+        )
+        most = max((count for key, count in drops.items() if key.startswith(prefix)), default=1) + again
+        if times > most:
+            yield f"{prefix}: {error[:90]} was told {times} times"
+
+
+SPENDING: tuple[Promise, ...] = (
+    the_same_content_is_paid_once,
+    what_is_taken_back_is_not_paid,
+    a_mixture_is_not_paid,
+    the_money_brake_holds,
+)
+NOT_KEPT_YET: tuple[Promise, ...] = (a_problem_is_told_once,)
+"""What the product does not promise yet: only stories that say what is missing are held to it."""

@@ -1,0 +1,276 @@
+"""What people drop, take back and drop again: files one after another, the same photograph by another tool, slips."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from kontext_local.segmind.padding import padded
+from simulation.actions import Drop, RecordsExpire, Remove, account, image, request, vendor
+from simulation.fault_injection import Fault
+from simulation.stories.story import TAJ, Story, pair, story
+from simulation.world import Action
+
+A_DAY = 86_400.0
+_MEGABYTE = 1_000_000
+_POOR: dict[str, Any] = {"account": {"credits": 0.01}}
+_RICH = account(credits=10.0)
+_REFUSES = vendor(status=400, body={"error": "no"}, times=None)
+
+_SETTLING = "what is dropped together is taken for several drops: nothing settles"
+_CONTENT = "an ETag is taken for the content"
+_REMOVALS = "nobody looks whether what was dropped is still there"
+_ONCE_A_PART = "a problem is told once for each part of the pair"
+
+FILES = {
+    "1.png": image("taj/1.png"),
+    "2.png": image("taj/2.png"),
+    "prompt.txt": Drop("taj/prompt.txt", b"both at the Taj"),
+    "request.json": request(TAJ, aspect_ratio="16:9"),
+}
+
+
+def synced(*names: str) -> list[tuple[float, Action]]:
+    """The files of a pair, a second between each two."""
+    return [(float(n), FILES[name]) for n, name in enumerate(names)]
+
+
+def large(part_bytes: int, at: float = 0.0) -> list[tuple[float, Action]]:
+    """A photograph of six megabytes, uploaded in parts of a size."""
+    whole = b"".join(padded(image("taj/1.png").content, 6 * _MEGABYTE))
+    return [(at, Drop("taj/1.png", whole, part_bytes=part_bytes))]
+
+
+def encrypted(drop: Drop) -> Drop:
+    return replace(drop, encryption="aws:kms")
+
+
+def taken_back(*keys: str, at: float, how: Any = "deleted") -> list[tuple[float, Action]]:
+    return [(at, Remove(key, how)) for key in keys]
+
+
+SYNCS: tuple[Story, ...] = (
+    story("one sync of four files", *synced("1.png", "2.png", "prompt.txt", "request.json"), missing=_SETTLING),
+    story(
+        "one sync of four files, an image last, and the message of the request is late",
+        *synced("prompt.txt", "request.json", "1.png", "2.png"),
+        faults=(Fault(1, "late"),),
+        missing=_SETTLING,
+    ),
+    story(
+        "one sync of four files, the prompt last, and the first message is throttled",
+        *synced("request.json", "1.png", "2.png", "prompt.txt"),
+        faults=(Fault(0, "throttled"),),
+        missing=_SETTLING,
+    ),
+    story(
+        "a prompt with the image, and a request for the format",
+        (0.0, image("taj/1.png", prompt="both at the Taj")),
+        (0.1, image("taj/2.png")),
+        (0.5, request(TAJ, output_format="jpg")),
+        missing=_SETTLING,
+    ),
+    story(
+        "both images are exchanged",
+        *pair(),
+        (200.0, image("taj/1.png", "another")),
+        (206.0, image("taj/2.png", "another")),
+        missing=_SETTLING,
+    ),
+    story(
+        "both images are exchanged while the first picture is made",
+        *pair(),
+        (10.0, image("taj/1.png", "another")),
+        (12.0, image("taj/2.png", "another")),
+        missing=_SETTLING,
+    ),
+    story(
+        "a prompt file whose name is in capitals, and whose message is late",
+        (0.0, image("taj/1.png")),
+        (0.1, image("taj/2.png")),
+        (0.2, Drop("taj/Prompt.TXT", b"both at the Taj")),
+        faults=(Fault(2, "late"),),
+        missing="a prompt that was dropped is looked for under one spelling of its name",
+    ),
+)
+
+SAME_BYTES: tuple[Story, ...] = (
+    story(
+        "the same photograph again, in parts",
+        *pair(),
+        (100.0, replace(image("taj/1.png"), part_bytes=5 * _MEGABYTE)),
+        missing=_CONTENT,
+    ),
+    story(
+        "the same photograph again, in larger parts",
+        *large(5 * _MEGABYTE),
+        *pair()[1:],
+        *large(8 * _MEGABYTE, at=100.0),
+        missing=_CONTENT,
+    ),
+    story("a photograph in parts", *large(5 * _MEGABYTE), *pair()[1:]),
+    story(
+        "the same photographs again, under a key of KMS",
+        *[(at, encrypted(drop)) for at, drop in pair()],
+        (100.0, encrypted(image("taj/1.png"))),
+        missing=_CONTENT,
+    ),
+    story(
+        "the same photograph again by another tool, while the first picture is made",
+        *pair(),
+        (10.0, encrypted(image("taj/2.png"))),
+        missing=_CONTENT,
+    ),
+    story(
+        "the same photograph again by another tool, while its pair waits for credits, and its message is late",
+        *pair(),
+        (8.0, encrypted(image("taj/2.png"))),
+        (12.0, _RICH),
+        faults=(Fault(6, "late"),),
+        **_POOR,
+        missing=_CONTENT,
+    ),
+)
+
+TAKEN_BACK: tuple[Story, ...] = (
+    story(
+        "a photograph is taken back before its pair is whole",
+        (0.0, image("taj/1.png", "private")),
+        *taken_back("taj/1.png", at=5.0),
+        (100.0, image("taj/2.png")),
+        (101.0, request(TAJ, prompt="both")),
+        missing=_REMOVALS,
+    ),
+    story(
+        "another photograph takes the place of one that was taken back",
+        (0.0, image("taj/1.png", "private")),
+        *taken_back("taj/1.png", at=5.0),
+        *pair(at=100.0),
+    ),
+    story(
+        "a whole pair is deleted while it waits for credits",
+        *pair(),
+        *taken_back("taj/1.png", "taj/2.png", "taj/request.json", at=50.0),
+        (140.0, _RICH),
+        **_POOR,
+        missing=_REMOVALS,
+    ),
+    story(
+        "a pair is deleted and restored while it waits for credits",
+        *pair(),
+        *taken_back("taj/1.png", "taj/2.png", at=50.0),
+        *taken_back("taj/1.png", "taj/2.png", at=60.0, how="for good"),
+        (100.0, _RICH),
+        **_POOR,
+    ),
+    story(
+        "a photograph's time is over while its pair waits for credits",
+        *pair(),
+        *taken_back("taj/2.png", at=50.0, how="expired"),
+        (140.0, _RICH),
+        **_POOR,
+        missing=_REMOVALS,
+    ),
+    story(
+        "a photograph is removed for good while its pair waits for credits",
+        *pair(),
+        *taken_back("taj/1.png", at=50.0, how="for good"),
+        (140.0, _RICH),
+        **_POOR,
+        missing=_REMOVALS,
+    ),
+    *(
+        story(
+            f"a pair is deleted after a function has died that had {what}",
+            *pair(),
+            *taken_back("taj/1.png", "taj/2.png", "taj/request.json", at=10.0),
+            faults=(fault,),
+        )
+        for what, fault in (("claimed it", Fault(7, "crash after")), ("paid for it", Fault(12, "crash before")))
+    ),
+    story(
+        "a request is taken back, and a plain pair comes",
+        (0.0, request(TAJ, prompt="both", input_image_1="/shared/logo.png")),
+        *taken_back("taj/request.json", at=5.0),
+        (100.0, image("taj/1.png")),
+        (100.5, image("taj/2.png")),
+        (101.0, Drop("taj/prompt.txt", b"new")),
+        missing=_REMOVALS,
+    ),
+    story(
+        "a wrong request is deleted",
+        *pair()[:2],
+        (0.2, request(TAJ, prompt=7)),
+        *taken_back("taj/request.json", at=100.0),
+        missing=_REMOVALS,
+    ),
+    story(
+        "a pair is changed to something wrong while it waits for credits",
+        *pair(),
+        (8.0, request(TAJ, prompt=7)),
+        (100.0, _RICH),
+        **_POOR,
+        missing="what a wrong drop has replaced is still paid",
+    ),
+)
+
+TOLD_ONCE: tuple[Story, ...] = (
+    story(
+        "a request with a mistake comes before its images",
+        (0.0, request(TAJ, prompt=7)),
+        (1.0, image("taj/1.png")),
+        (2.0, image("taj/2.png")),
+        missing=_ONCE_A_PART,
+    ),
+    story(
+        "a wrong image comes first",
+        (0.0, Drop("taj/1.png", b"text")),
+        (1.0, image("taj/2.png")),
+        (2.0, request(TAJ, prompt="x")),
+        missing=_ONCE_A_PART,
+    ),
+    story(
+        "a pair that was refused is dropped again as it is",
+        (0.0, _REFUSES),
+        *pair(),
+        *[(100.0 + 2 * n, drop) for n, (_, drop) in enumerate(pair())],
+        end="FAILED refused",
+        missing=_ONCE_A_PART,
+    ),
+)
+
+FORGOTTEN: tuple[Story, ...] = (
+    story(
+        "the same pair after its record has expired",
+        *pair(),
+        (9 * A_DAY, RecordsExpire()),
+        *pair(at=10 * A_DAY),
+        parameters={"RecordRetentionDays": "8"},
+        missing="an execution's name does not say whose it is, and is taken for 90 days",
+    ),
+    story(
+        "the same pair after its record and its execution's name have expired",
+        *pair(),
+        (9 * A_DAY, RecordsExpire()),
+        *pair(at=100 * A_DAY),
+        parameters={"RecordRetentionDays": "8"},
+        missing="a render that is paid anew is told under the id of the old one",
+    ),
+    story(
+        "changed after its record has expired",
+        *pair(),
+        (9 * A_DAY, RecordsExpire()),
+        (10 * A_DAY, request(TAJ, prompt="another")),
+        parameters={"RecordRetentionDays": "8"},
+    ),
+    story(
+        "a pair that was refused comes again after its record has expired",
+        (0.0, vendor(status=400, body={"error": "no"})),
+        *pair(),
+        (9 * A_DAY, RecordsExpire()),
+        (10 * A_DAY, image("taj/1.png")),
+        parameters={"RecordRetentionDays": "8"},
+    ),
+)
+
+DROPS: tuple[Story, ...] = (*SYNCS, *SAME_BYTES, *TAKEN_BACK, *TOLD_ONCE, *FORGOTTEN)

@@ -1,0 +1,136 @@
+"""What money does: an account that refuses, requests that are paid though they were refused, costs that cannot be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from simulation.actions import account, deploy, vendor
+from simulation.stories.story import MIDNIGHT, Story, many, pair, story
+from simulation.stories.vendor import FEW, MANY, always, well
+from simulation.world import Action
+
+_MODEL = "multi-image-kontext-pro"
+_THE_ACCOUNT = "what is the account's fault fails the pair, as if its dropper had erred"
+_HIDDEN = "a server error is taken to mean that nothing was accepted, and its price is given back"
+_COST = "what the vendor states as a cost is believed"
+
+
+def shortly_before_midnight(seconds: float, *steps: tuple[float, Action]) -> list[tuple[float, Action]]:
+    return [(MIDNIGHT - seconds + at, action) for at, action in steps]
+
+
+def stated(**metrics: Any) -> tuple[float, Action]:
+    """The vendor states other metrics than are true."""
+    return always(on="result", patch={"metrics": metrics})
+
+
+ACCOUNT: tuple[Story, ...] = (
+    story(
+        "406 in words that nobody knows",
+        always(status=406, body={"error": "Your wallet does not cover this call"}),
+        *FEW,
+        well(600),
+        missing=_THE_ACCOUNT,
+    ),
+    *(
+        story(
+            f"the model is {what} for ten minutes",
+            (0.0, account(models=models)),
+            *FEW,
+            (600.0, account(models={_MODEL: "available"})),
+            missing=_THE_ACCOUNT,
+        )
+        for what, models in (("unknown", {}), ("retired", {_MODEL: "retired"}))
+    ),
+    story(
+        "jobs fail for want of credits for ten minutes",
+        always(fail="Insufficient credits: your balance is 0.01, this model costs 0.05"),
+        *FEW,
+        well(600),
+        missing=_THE_ACCOUNT,
+    ),
+    story(
+        "the balance falls below zero",
+        *many(2, every=0.2),
+        *pair("late/", at=40.0),
+        (60.0, account(credits=10.0)),
+        account={"credits": 0.05},
+    ),
+)
+
+HIDDEN: tuple[Story, ...] = (
+    *(
+        story(
+            f"{status} once, though the job was taken",
+            (0.0, vendor(status=status, body={}, accept=True)),
+            *pair(),
+            missing=_HIDDEN,
+        )
+        for status in (500, 502, 503)
+    ),
+    *(
+        story(
+            f"{status} for three hours, though every job is taken",
+            always(status=status, body={}, accept=True),
+            *pair(),
+            well(3 * 3600.0),
+            parameters={"DailySpendLimit": "0.50"},
+            missing=_HIDDEN,
+        )
+        for status in (500, 502, 503)
+    ),
+    *(
+        story(
+            f"{status} to 30 pairs for ten minutes, though every job is taken",
+            always(status=status, body={}, accept=True),
+            *MANY,
+            well(600),
+            missing=_HIDDEN,
+        )
+        for status in (500, 502, 503)
+    ),
+    story(
+        "502 across midnight, though every job is taken",
+        *shortly_before_midnight(40, (0.0, vendor(status=502, body={}, accept=True, times=4)), *many(3, every=1.0)),
+        parameters={"DailySpendLimit": "0.20"},
+        missing=_HIDDEN,
+    ),
+)
+
+LIMIT: tuple[Story, ...] = (
+    story(
+        "a cost of 30 USD is stated once",
+        (0.0, vendor(on="result", patch={"metrics": {"cost": 30.0}})),
+        *many(3, every=60.0),
+        missing=_COST,
+    ),
+    story("costs are stated in cents", stated(cost=5), *many(6, every=30.0), missing=_COST),
+    story(
+        "a cost of nothing is stated",
+        *shortly_before_midnight(300, stated(cost=0), *many(4, every=60.0)),
+        parameters={"DailySpendLimit": "0.10"},
+        missing=_COST,
+    ),
+    story(
+        "the vendor charges twice, and states the price",
+        stated(cost=0.05),
+        *many(3, every=60.0),
+        account={"price": 0.10},
+        missing="nobody compares the balance with what the ledger counts",
+    ),
+    story("a cost that is no number is stated", stated(cost="0.05 USD"), *pair()),
+    story(
+        "the price is doubled",
+        *shortly_before_midnight(42, *many(2, every=1.0), *pair("later/", at=30.0)),
+        account={"price": 0.10},
+        parameters={"DailySpendLimit": "0.20"},
+    ),
+    story(
+        "the daily limit is raised while all wait for midnight",
+        *many(2, every=1.0),
+        (60.0, deploy(DailySpendLimit="25")),
+        parameters={"DailySpendLimit": "0.05"},
+    ),
+)
+
+MONEY = (*ACCOUNT, *HIDDEN, *LIMIT)

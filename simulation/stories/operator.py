@@ -1,0 +1,195 @@
+"""What the operator does by mistake: wrong, late, twice, about another pair, or just as things move on."""
+
+from __future__ import annotations
+
+from simulation.actions import Away, Decide, Gate, Queue, WellAgain, account, deploy, request, vendor
+from simulation.fault_injection import Fault
+from simulation.stories.story import TAJ, Story, many, pair, story
+
+FORT = "fort/"
+_LOST = (0.0, vendor(drop=True, accept=True))
+_BOTH_LOST = (0.0, vendor(drop=True, accept=True, times=2))
+_ADOPT, _RESUBMIT, _GIVE_UP, _REDELIVER = (Decide(TAJ, what) for what in ("adopt", "resubmit", "give up", "redeliver"))
+_WRONG_DIGIT = Decide(TAJ, "adopt", "a wrong digit")
+_OTHERS = Decide(TAJ, "adopt", "another pair's")
+_ID = "the id of a job is taken on trust, and what it began cannot be taken back"
+_GIVEN_UP = "what was given up cannot be taken up again"
+_WORSE = "a delivered pair becomes a failed one when it cannot be delivered again"
+
+IDS: tuple[Story, ...] = (
+    story(
+        "an id with a wrong digit, and the right one later",
+        _LOST,
+        *pair(),
+        (60.0, _WRONG_DIGIT),
+        (900.0, _ADOPT),
+        missing=_ID,
+    ),
+    Story(
+        "the right id, two hours later",
+        story("", _LOST, *pair(), (7200.0, _ADOPT)).schedule,
+        {TAJ: {"UNCERTAIN", "DELIVERED"}},
+        missing="a picture can be had by its job's id for an hour, and by no link for the seven days that it is kept",
+    ),
+    story("another pair's id", _LOST, *pair(), *pair(FORT, at=20.0), (100.0, _OTHERS), missing=_ID),
+    story(
+        "another pair's id, and the right one later",
+        _LOST,
+        *pair(),
+        *pair(FORT, at=20.0),
+        (100.0, _OTHERS),
+        (300.0, _ADOPT),
+        missing=_ID,
+    ),
+    story(
+        "the ids of two pairs are exchanged",
+        _BOTH_LOST,
+        *pair(),
+        *pair(FORT, at=5.0),
+        (100.0, _OTHERS),
+        (101.0, Decide(FORT, "adopt", "another pair's")),
+        missing=_ID,
+    ),
+    story(
+        "the id of another job of the same pair",
+        _LOST,
+        *pair(),
+        (10.0, request(TAJ, prompt="another")),
+        (100.0, Decide(TAJ, "adopt", "another job's")),
+        missing=_ID,
+    ),
+    story(
+        "the right id while the vendor knows no job for two minutes",
+        _LOST,
+        (90.0, vendor(on="status", status=404, body={}, times=None)),
+        *pair(),
+        (100.0, _ADOPT),
+        (250.0, WellAgain()),
+        missing="a 404 is believed before the job's hour is over",
+    ),
+    story("the right id twice at once", _LOST, *pair(), (100.0, _ADOPT), (100.02, _ADOPT)),
+    story(
+        "the right id, while all is paused",
+        _LOST,
+        *pair(),
+        (50.0, Gate("pause")),
+        (100.0, _ADOPT),
+        (700.0, Gate("resume")),
+    ),
+)
+
+DECISIONS: tuple[Story, ...] = (
+    story("given up as its job is found", _LOST, *pair(), (100.0, _ADOPT), (100.0, _GIVE_UP), missing=_GIVEN_UP),
+    story("given up, and its job is found", _LOST, *pair(), (100.0, _GIVE_UP), (200.0, _ADOPT), missing=_GIVEN_UP),
+    story(
+        "given up, and dropped again",
+        _LOST,
+        *pair(),
+        (700.0, _GIVE_UP),
+        (1500.0, pair()[2][1]),
+        missing="what was given up cannot be taken up again",
+    ),
+    story(
+        "resubmitted although a newer drop has replaced it",
+        _LOST,
+        *pair(),
+        (100.0, request(TAJ, prompt="another")),
+        (700.0, _RESUBMIT),
+        missing="a render that may have been paid is said to be superseded and unpaid, and its job is forgotten",
+    ),
+    story(
+        "resubmitted while all is paused, and replaced before it goes",
+        _LOST,
+        *pair(),
+        (50.0, Gate("pause")),
+        (100.0, _RESUBMIT),
+        (200.0, request(TAJ, prompt="another")),
+        (600.0, Gate("resume")),
+        missing="a render that may have been paid is said to be superseded and unpaid, and its job is forgotten",
+    ),
+    story(
+        "its job is found although a newer drop has replaced it",
+        _LOST,
+        *pair(),
+        (100.0, request(TAJ, prompt="another")),
+        (700.0, _ADOPT),
+    ),
+    story("resubmitted twice at once", _LOST, *pair(), (100.0, _RESUBMIT), (100.02, _RESUBMIT)),
+    story("resubmitted as its job is found", _LOST, *pair(), (100.0, _ADOPT), (100.02, _RESUBMIT)),
+    story(
+        "resubmitted while a slow Submit still writes the error file",
+        _LOST,
+        *pair(),
+        (1.0, _RESUBMIT),
+        faults=(Fault(14, "stall"),),
+        missing="an error file that is written late stands beside the result",
+    ),
+)
+
+AGAIN: tuple[Story, ...] = (
+    story(
+        "delivered again when the vendor has deleted the picture",
+        *pair(),
+        (100.0, account(output_seconds=60.0)),
+        (200.0, _REDELIVER),
+        missing=_WORSE,
+    ),
+    story(
+        "delivered again while the file host is away",
+        (50.0, vendor(on="output", status=503, times=None)),
+        *pair(),
+        (100.0, _REDELIVER),
+        (1000.0, WellAgain()),
+        missing=_WORSE,
+    ),
+    story("delivered again although it was delivered", *pair(), (100.0, _REDELIVER)),
+    story("delivered again twice at once", *pair(), (100.0, _REDELIVER), (100.02, _REDELIVER)),
+    story("delivered again while it is delivered", *pair(), (24.7, _REDELIVER)),
+    story(
+        "delivered again while its delivery is tried again",
+        (0.0, vendor(on="output", status=503, times=5)),
+        *pair(),
+        (40.0, _REDELIVER),
+    ),
+    story(
+        "delivered again while Step Functions is away, and a newer drop replaces it",
+        *pair(),
+        (60.0, request(TAJ, prompt="another")),
+        (69.0, Away(("stepfunctions",), 1.0)),
+        (70.0, _REDELIVER),
+    ),
+    story(
+        "the host of the picture is allowed, and it is delivered again",
+        (0.0, vendor(output_shape="elsewhere")),
+        *pair(),
+        (600.0, deploy(ResultHosts="images.segmind.com,pictures.elsewhere.example")),
+        (700.0, _REDELIVER),
+    ),
+)
+
+OTHERS: tuple[Story, ...] = (
+    story(
+        "paused twice, resumed twice",
+        (0.1, Gate("pause")),
+        (0.2, Gate("pause")),
+        *pair(at=1.0),
+        (600.0, Gate("resume")),
+        (600.0, Gate("resume")),
+    ),
+    story(
+        "resumed although the account is empty",
+        *many(2, every=0.2),
+        (20.0, Gate("resume")),
+        (40.0, account(credits=10.0)),
+        account={"credits": 0.01},
+    ),
+    story(
+        "dead letters are moved back twice",
+        (0.1, Away(("dynamodb",), 70.0)),
+        *pair(at=1.0),
+        (4500.0, Queue("redrive")),
+        (4500.5, Queue("redrive")),
+    ),
+)
+
+OPERATOR = (*IDS, *DECISIONS, *AGAIN, *OTHERS)

@@ -1,0 +1,84 @@
+"""AWS services that are away for minutes or hours, alone and two at once: what is in flight, and what comes then."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+
+from simulation.actions import Away, deploy, request
+from simulation.fault_injection import Fault
+from simulation.stories.story import TAJ, Story, pair, story
+from simulation.world import Action
+
+SERVICES = ("dynamodb", "s3", "sqs", "sns", "stepfunctions", "secretsmanager", "lambda")
+MINUTES = (10.0, 70.0, 180.0)
+BEGINS = 30.0
+"""Then the first pair is at the vendor, and another has just been dropped."""
+MISSING_AFTER = {
+    "dynamodb": (70.0, "what Poll finds while the table does not answer is not kept, and messages run out of receives"),
+    "s3": (10.0, "a copy is tried for nine minutes, then the paid pair fails"),
+    "stepfunctions": (
+        10.0,
+        "requests are paid while no workflow can be started, and nothing else looks for their jobs",
+    ),
+    "lambda": (70.0, "a paid job that nobody could look at within its hour is lost"),
+}
+"""What is missing if a service is away for so many minutes or more."""
+_AN_HOUR = 60.0
+"""Segmind forgets a job then: whatever else goes wrong in so long an outage may cost one."""
+_KEY_UNKNOWN = "a function that does not know the key cannot look at a paid job"
+_KEY_FORGOTTEN = "a key that was known five minutes ago is not used"
+_NOBODY_COULD_LOOK = {"DELIVERED", "FAILED expired"}
+
+
+def away(services: tuple[str, ...], minutes: float, *, hangs: bool = False, cold: bool = False) -> Story:
+    """One pair is at the vendor and another on its way there as services go away; two more are dropped meanwhile."""
+    steps: list[tuple[float, Action]] = [
+        *pair("flying/", 10.0, "on its way"),
+        *pair("dropped/", BEGINS - 0.5, "just dropped"),
+        (BEGINS, Away(services, minutes, hangs)),
+        *([(BEGINS + 1.0, deploy(LogRetentionDays="14"))] if cold else []),
+        *pair("early/", BEGINS + 60.0, "early"),
+        *pair("late/", BEGINS + 30.0 * minutes, "late"),
+    ]
+    known = services == ("secretsmanager",) and not cold
+    return story(
+        f"{' and '.join(services)} away for {minutes:g} minutes{' (hanging)' * hangs}{', and new functions' * cold}",
+        *steps,
+        ends=dict.fromkeys(("flying/", "dropped/"), _NOBODY_COULD_LOOK) if "lambda" in services or cold else None,
+        patience=130.0 if known else 3600.0,
+        alone=minutes > _AN_HOUR or "dynamodb" in services,
+        missing=_missing(services, minutes) or _KEY_FORGOTTEN * known or _KEY_UNKNOWN * (cold and minutes > _AN_HOUR),
+    )
+
+
+def _missing(services: tuple[str, ...], minutes: float) -> str:
+    known = [MISSING_AFTER[service] for service in services if service in MISSING_AFTER]
+    return "; ".join(missing for least, missing in known if minutes >= least)
+
+
+def overtaken() -> Story:
+    """What a slow function says of a lost answer comes after the picture, which the workflow has brought meanwhile."""
+    plain = away(("dynamodb",), 10.0)
+    return replace(
+        plain,
+        name="told that an answer was lost after the picture was delivered, as the table comes back",
+        schedule=plain.schedule.with_faults(Fault(0, "stall", "submit put_object")),
+        missing="",
+    )
+
+
+OUTAGES: tuple[Story, ...] = (
+    *(away((service,), minutes) for service in SERVICES for minutes in MINUTES),
+    *(away((service,), 70.0, hangs=True) for service in SERVICES if service != "lambda"),
+    *(away(("secretsmanager",), minutes, cold=True) for minutes in MINUTES),
+    *(away(services, 70.0) for services in combinations(SERVICES, 2)),
+    overtaken(),
+    story(
+        "changed while SNS is away for 70 minutes",
+        *pair(),
+        (10.0, Away(("sns",), 70.0)),
+        (120.0, request(TAJ, prompt="another")),
+        alone=True,
+    ),
+)

@@ -1,0 +1,141 @@
+"""The queue: batches, purges, dead letters and their redrive, messages that kill whoever reads them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from simulation.actions import Away, Deadly, Drop, Queue, Send, account, image, request
+from simulation.fault_injection import Fault
+from simulation.stories.story import TAJ, Story, many, pair, story
+from simulation.world import Action
+
+Steps = list[tuple[float, Action]]
+PURGE, REDRIVE = Queue("purge"), Queue("redrive")
+_ITS_MESSAGE = "a pair that waits lives in its message, and nothing brings it back once that is gone"
+_TEN_RECEIVES = "a drop's message is given up after ten receives, three quarters of an hour"
+_WHOLE_BATCH = "a message that kills its function takes the others of its batch with it, over and over"
+
+
+def told(steps: list[tuple[float, Drop]], times: int) -> Steps:
+    """The same drops, each told so many times."""
+    return [(at, replace(drop, notices=times)) for at, drop in steps]
+
+
+def batch(count: int = 9) -> Steps:
+    """Pairs whose last parts come in one batch."""
+    first: Steps = [(0.0, image(f"p{n}/1.png")) for n in range(count)]
+    return [*first, *((10.0, image(f"p{n}/2.png", prompt=f"both of {n}")) for n in range(count))]
+
+
+PURGES = (
+    story("the queue is purged while a job is at the vendor", *pair(), (10.0, PURGE), alone=True),
+    story("the queue is purged while a request is on its way", *pair(), (0.45, PURGE), alone=True),
+    *(
+        story(
+            f"a function dies right after {what}, and the queue is purged",
+            *pair(),
+            (10.0, PURGE),
+            faults=(fault,),
+        )
+        for what, fault in (
+            ("it has claimed a pair", Fault(0, "crash after", "submit transact_write_items")),
+            ("it has sent a request", Fault(0, "crash after", "POST")),
+            ("the job was recorded", Fault(0, "crash before", "start_execution")),
+        )
+    ),
+    story("the queue is purged while a pair waits for a prompt", *pair()[:2], (10.0, PURGE)),
+    story(
+        "the queue is purged while pairs are in line",
+        *many(4, every=0.1),
+        (5.0, PURGE),
+        parameters={"RequestsPerMinute": "2"},
+        missing=_ITS_MESSAGE,
+    ),
+    story(
+        "the queue is purged while all wait for credits, and one is dropped again a day later",
+        *many(2, every=0.0),
+        (20.0, PURGE),
+        (60.0, account(credits=10.0)),
+        *many(1, at=86_400.0, every=0.0),
+        account={"credits": 0.01},
+        window=0.3,
+        missing=_ITS_MESSAGE,
+    ),
+    story(
+        "the queue is purged before midnight, at the spend limit",
+        *many(2, at=57_500.0, every=1.0),
+        (57_590.0, PURGE),
+        parameters={"DailySpendLimit": "0.05"},
+    ),
+)
+LETTERS = (
+    story(
+        "a drop is a dead letter after an hour without S3, and is moved back",
+        (0.0, Away(("s3",), 60.0)),
+        *pair(at=1.0),
+        (5000.0, REDRIVE),
+    ),
+    story(
+        "waiting pairs are dead letters after an hour without the table, and are moved back",
+        *many(2, every=0.0),
+        (20.0, Away(("dynamodb",), 60.0)),
+        (60.0, account(credits=10.0)),
+        (5000.0, REDRIVE),
+        account={"credits": 0.01},
+        window=0.3,
+        alone=True,
+    ),
+    story(
+        "told twice, dead letters after an hour without S3, and moved back while it is dropped again",
+        (0.0, Away(("s3",), 60.0)),
+        *told(pair(at=1.0), 2),
+        *pair(at=7190.0),
+        (7190.3, REDRIVE),
+    ),
+    story(
+        "dead letters of what is changed since are moved back",
+        (0.0, Away(("s3",), 60.0)),
+        *pair(at=1.0),
+        *pair(at=4000.0, prompt="another"),
+        (7200.0, REDRIVE),
+    ),
+    story(
+        "an hour without S3, and nobody moves the dead letters back",
+        (0.0, Away(("s3",), 60.0)),
+        *pair(at=1.0),
+        missing=_TEN_RECEIVES,
+    ),
+    story(
+        "fifty minutes in which Lambda has no room",
+        (0.0, Away(("lambda",), 50.0)),
+        *pair(at=1.0),
+        missing=_TEN_RECEIVES,
+    ),
+    story("half an hour in which Lambda has no room", (0.0, Away(("lambda",), 30.0)), *pair(at=1.0)),
+)
+BATCHES = (
+    story("nine pairs in one batch", *batch(), window=0.3),
+    story(
+        "nine pairs in one batch, and its function dies halfway",
+        *batch(),
+        window=0.3,
+        faults=(Fault(60, "crash after", "submit"),),
+    ),
+    story("nine pairs in one batch with a message that nobody can read", *batch(), (10.0, Send("poison")), window=0.3),
+    story(
+        "nine pairs in one batch with an image that is larger than the memory",
+        (9.9, Deadly("poison/1.png")),
+        (10.0, image("poison/1.png")),
+        *batch(),
+        window=0.3,
+        missing=_WHOLE_BATCH,
+    ),
+    story(
+        "old news of a pair comes after new ones",
+        *told(pair(), 2),
+        (50.0, request(TAJ, prompt="another")),
+        (60.0, image("taj/1.png", "another")),
+        faults=(Fault(1, "late"), Fault(3, "late"), Fault(5, "late")),
+    ),
+)
+QUEUE: tuple[Story, ...] = (*PURGES, *LETTERS, *BATCHES)

@@ -1,0 +1,132 @@
+"""Requests that name objects: another pair's parts, one photograph for many; what comes, changes, is wrong, or goes."""
+
+from __future__ import annotations
+
+from simulation.actions import Drop, Remove, account, image, request
+from simulation.fault_injection import Fault
+from simulation.stories.story import TAJ, Story, named, pair, story
+from simulation.world import Action
+
+FORT = "fort/"
+_LISTS = "who waits for a named object is listed with the pair that the object belongs to, and forgotten too soon"
+_WRONG = "only what is absent is waited for, not what is wrong"
+_NEWEST = "nobody looks whether a named object is still the one that was claimed"
+_POOR = {"account": {"credits": 0.01}}
+
+
+def names_two(name: str, prefix: str = FORT, at: float = 0.0) -> list[tuple[float, Action]]:
+    """A first image, and a request that names the second."""
+    return [(at, image(f"{prefix}1.png")), (at + 0.5, request(prefix, prompt=f"both in {prefix}", input_image_2=name))]
+
+
+REFERENCES: tuple[Story, ...] = (
+    story(
+        "a pair names another pair's second image, and the first comes first",
+        *names_two("/taj/2.png"),
+        (10.0, image("taj/1.png")),
+        (20.0, image("taj/2.png")),
+        missing=_LISTS,
+    ),
+    *(
+        story(
+            f"a pair's image is named by another pair, and the function dies that had {what}",
+            *names_two("/taj/2.png"),
+            (10.0, image("taj/2.png")),
+            (20.0, image("taj/1.png")),
+            faults=(fault,),
+        )
+        for what, fault in (("claimed that one", Fault(12, "crash after")), ("paid for it", Fault(17, "crash before")))
+    ),
+    story(
+        "a pair names another pair's image, and the request of that one comes first",
+        *names_two("/taj/2.png"),
+        *[(at, drop) for at, drop in zip((10.0, 20.0, 30.0), (one for _, one in reversed(pair())), strict=True)],
+        missing=_LISTS,
+    ),
+    story("a pair names an image of a pair that is rendered", *pair(), *names_two("/taj/2.png", at=100.0)),
+    story(
+        "two pairs name each other's image, and a function dies",
+        (0.0, image("taj/1.png")),
+        (1.0, request(TAJ, prompt="both", input_image_2="/fort/2.png")),
+        (2.0, image("fort/2.png")),
+        (3.0, request(FORT, prompt="both, the other way round", input_image_1="/taj/1.png")),
+        faults=(Fault(12, "crash after"),),
+    ),
+    story(
+        "a named image that is no picture is replaced",
+        (0.0, Drop("shared/a.png", b"text")),
+        *named(at=1.0),
+        (100.0, image("shared/a.png")),
+        missing=_WRONG,
+    ),
+    story(
+        "a named image comes, is no picture, and is replaced",
+        *named(),
+        (50.0, Drop("shared/a.png", b"text")),
+        (100.0, image("shared/a.png")),
+        missing=_WRONG,
+    ),
+    story(
+        "another pair's image is named, is no picture, and is replaced",
+        (0.0, Drop("taj/2.png", b"text")),
+        *names_two("/taj/2.png", at=1.0),
+        (100.0, image("taj/2.png")),
+        missing=_WRONG,
+    ),
+    story(
+        "a named image is replaced while its pair waits for credits",
+        (0.0, image("shared/a.png")),
+        *named(at=1.0),
+        (30.0, image("shared/a.png", "another")),
+        (110.0, account(credits=10.0)),
+        **_POOR,
+        missing=_NEWEST,
+    ),
+    story(
+        "a named image is deleted while its pair waits for credits",
+        (0.0, image("shared/a.png")),
+        *named(at=1.0),
+        (30.0, Remove("shared/a.png")),
+        (110.0, account(credits=10.0)),
+        **_POOR,
+        missing=_NEWEST,
+    ),
+    story(
+        "a named image is replaced after its pair was rendered",
+        (0.0, image("shared/a.png")),
+        *named(at=1.0),
+        (100.0, image("shared/a.png", "another")),
+    ),
+    story(
+        "a named image is taken away before its pair is whole, and comes again",
+        (0.0, image("shared/a.png")),
+        (1.0, request(TAJ, prompt="both", input_image_1="/shared/a.png")),
+        (5.0, Remove("shared/a.png")),
+        (10.0, image("taj/2.png")),
+        (50.0, image("shared/a.png", "another")),
+    ),
+    story(
+        "a named image comes while it is looked for",
+        *named(),
+        (5.0, image("shared/a.png")),
+        faults=(Fault(12, "stall"),),
+    ),
+    story(
+        "a request names one image, and then another",
+        *named(),
+        (10.0, request(TAJ, prompt="both in taj/", input_image_1="/shared/b.png")),
+        (20.0, image("shared/b.png")),
+        (40.0, image("shared/a.png")),
+    ),
+    story(
+        "a request names both images, which come in turn",
+        (0.0, request(TAJ, prompt="both", input_image_1="/shared/a.png", input_image_2="any.png")),
+        (10.0, image("taj/any.png")),
+        (20.0, image("shared/a.png")),
+    ),
+    story(
+        "a pair's own image is named as its other one",
+        (0.0, image("taj/1.png")),
+        (0.5, request(TAJ, prompt="twice the same", input_image_2="1.png")),
+    ),
+)

@@ -1,0 +1,236 @@
+"""What a vendor answers on a bad day: nothing, too late, something else, or what is in no contract."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from simulation.actions import Secret, WellAgain, vendor
+from simulation.scheduler import BEGINNING
+from simulation.stories.story import OTHER_KEY, TAJ, Story, many, pair, story
+from simulation.world import KEY, Action
+
+FEW, MANY = tuple(many(3, every=1.0)), tuple(many(30, every=0.2))
+ALMOST_DONE = 26
+"""Seconds from the beginning to just after the job of a pair is done."""
+_COUNTED = {"count_gets": True, "workers": 100}
+_BOTH_KEYS = {"keys": (KEY, OTHER_KEY), "jobs_per_key": True}
+_A_404 = "a 404 is believed before the job's hour is over"
+_THE_RESULT = "the result is not asked for while the status is bad"
+_NO_LINK = "a result without a usable link is polled for until the hour is over, and nothing of it is kept"
+_UNHEARD = "answers that do not come, one after the other, are not known as an outage"
+_COPYING = "copying is given up after some minutes, and asks for a person"
+_LEARNING = "the schedule learns from the numbers that the vendor states, and not from what Poll sees"
+
+
+def always(**rule: Any) -> tuple[float, Action]:
+    """From the beginning the vendor meets all such requests so."""
+    return 0.0, vendor(**{"times": None, **rule})
+
+
+def well(at: float) -> tuple[float, Action]:
+    return at, WellAgain()
+
+
+def refused_look(nth: int, reset: int) -> tuple[float, Action]:
+    """A 429 to a look, which says when the limit resets: so many seconds after the beginning."""
+    headers = {"x-rate-limit-reset-at-utc": str(int(BEGINNING) + reset)}
+    return 0.0, vendor(on="status", nth=nth, status=429, body={"error": "slow"}, headers=headers)
+
+
+LOOKS: tuple[Story, ...] = (
+    story(
+        "404 for two minutes for jobs that run",
+        always(on="status", status=404, body={}),
+        *FEW,
+        well(150),
+        missing=_A_404,
+    ),
+    story(
+        "404 for two minutes for the status and the result of jobs that run",
+        always(on="status", status=404, body={}),
+        always(on="result", status=404, body={}),
+        *FEW,
+        well(150),
+        missing=_A_404,
+    ),
+    story(
+        "the key is replaced while both are valid, and each sees only its own jobs",
+        *pair(),
+        (5.0, Secret(OTHER_KEY)),
+        account=_BOTH_KEYS,
+        missing=_A_404,
+    ),
+    story(
+        "the key is replaced in a burst, while both are valid and each sees only its own jobs",
+        *pair(),
+        (100.0, Secret(OTHER_KEY)),
+        *[step for n in range(5) for step in pair(f"p{n}/", at=110.0)],
+        account=_BOTH_KEYS,
+        missing=_A_404,
+    ),
+    *(
+        story(
+            f"the status stays {what}, and the result would answer",
+            always(on="status", **rule),
+            *pair(),
+            missing=_THE_RESULT,
+        )
+        for what, rule in (
+            ("bad", {"status": 500, "body": {"error": "oh"}}),
+            ("unknown", {"status": 404, "body": {"error": "not found"}}),
+            ("PROCESSING", {"status": 200, "body": {"status": "PROCESSING"}}),
+        )
+    ),
+    story(
+        "a gateway answers a look with a 422 of its own",
+        (0.0, vendor(on="status", status=422, body={"detail": [{"msg": "Input should be a valid UUID"}]})),
+        *pair(),
+        missing="a 422 that does not say FAILED is taken for the job's failure",
+    ),
+    story(
+        "a look is refused for one more second",
+        refused_look(2, ALMOST_DONE),
+        *pair(),
+        provokes_429=True,
+        missing="a 429 to a look costs 16 s and more, whatever it says of its end",
+    ),
+    story(
+        "three looks are refused for some seconds",
+        *(refused_look(nth, ALMOST_DONE + 4) for nth in (1, 2, 3)),
+        *pair(),
+        provokes_429=True,
+        missing="a 429 to a look costs 16 s and more, whatever it says of its end",
+    ),
+    *(
+        story(
+            f"status requests count against the rate, and {count} pairs come at once",
+            *many(count, every=0.2),
+            account=_COUNTED,
+            missing="only submits are spaced to the rate, and no status requests",
+        )
+        for count in (20, 60)
+    ),
+    story(
+        "the job ends half a minute before its record does",
+        (0.0, vendor(inference=3570.0)),
+        *pair(),
+        missing="the last look comes a minute before the record ends",
+    ),
+    story(
+        "the vendor says QUEUED until the job is done",
+        always(on="status", when="PROCESSING", patch={"status": "QUEUED"}),
+        *many(12, every=30.0),
+        missing=_LEARNING,
+    ),
+    story(
+        "the vendor always states an inference of one minute",
+        always(on="result", patch={"metrics": {"inference_time": 60.0}}),
+        *many(30, every=60.0),
+        missing=_LEARNING,
+    ),
+    story(
+        "the vendor states no numbers, and jobs are faster than usual",
+        always(on="result", without=("metrics",)),
+        always(inference=8.0),
+        *many(4, every=60.0),
+        missing=_LEARNING,
+    ),
+    story("the result is bad for ten minutes", always(on="result", status=500, body={}), *pair(), well(600)),
+    story("looks are refused for ten minutes", always(on="status", status=401, body={}), *pair(), well(600)),
+)
+
+RESULTS: tuple[Story, ...] = (
+    *(
+        Story(
+            f"the link to the picture is {what}",
+            story("", (0.0, vendor(output_shape=shape)), *pair()).schedule,
+            {TAJ: {"DELIVERED", "FAILED no_result"}},
+            missing=_NO_LINK,
+        )
+        for what, shape in (
+            ("deeper than usual", "deep"),
+            ("followed by a blank", "blank"),
+            ("relative", "relative"),
+            ("not there", "none"),
+        )
+    ),
+    story(
+        "of two links the second leads to an allowed host",
+        (0.0, vendor(output_shape="several")),
+        *pair(),
+        missing="of several links the first is taken, not the allowed one",
+    ),
+    story(
+        "a page with status 200 stands in for the picture",
+        (0.0, vendor(on="output", status=200, text="<html>Just a moment...", times=2)),
+        *pair(),
+        missing="what is no picture is not asked for again",
+    ),
+    *(
+        story(
+            f"the file host answers {status} for an hour",
+            always(on="output", status=status, body={}),
+            *pair(),
+            well(3600),
+            missing=_COPYING,
+        )
+        for status in (403, 404, 503)
+    ),
+    story(
+        "the picture breaks off for half an hour",
+        always(on="output", cut_after=40),
+        *pair(),
+        well(1800),
+        missing=_COPYING,
+    ),
+    story("the picture breaks off six times", (0.0, vendor(on="output", cut_after=40, times=6)), *pair()),
+)
+
+POSTS: tuple[Story, ...] = (
+    *(
+        story(f"{what}, to 30 requests, {effect}", always(**rule, accept=accept), *MANY, well(600), missing=_UNHEARD)
+        for what, rule in (
+            ("504", {"status": 504, "body": {}}),
+            ("lost answers", {"drop": True}),
+            ("answers that never end", {"hang": 60.0}),
+            ("a page with status 200", {"status": 200, "text": "<html>"}),
+            ("a redirect", {"status": 302, "text": "<html>"}),
+        )
+        for effect, accept in (("all taken", True), ("none taken", False))
+    ),
+    story(
+        "500 for ten minutes to whatever is asked",
+        always(status=500, body={}),
+        *FEW,
+        well(600),
+        missing="500s to several renders in a row are not known as an outage",
+    ),
+    story(
+        "the answer to the request is slow",
+        always(slow=15.0),
+        *pair(),
+        missing="the age of a job is counted from the answer to its request, not from the request",
+    ),
+    *(
+        story(
+            f"an answer with the job's id {what}",
+            (0.0, vendor(**rule)),
+            *pair(),
+            missing="an id that can be read is not kept, nor looked at",
+        )
+        for what, rule in (("is no JSON", {"into": "{}<!-- gate 7 -->"}), ("breaks off", {"cut_after": 70}))
+    ),
+    *(
+        story(
+            f"the vendor's clock is two minutes {what}",
+            *many(9, every=9.0),
+            account={"rate_limit": 5, "rate_window": "fixed"},
+            vendor_ahead=ahead,
+            provokes_429=True,
+            missing="the reset of a 429 is not read by the vendor's own clock",
+        )
+        for what, ahead in (("ahead", 120.0), ("behind", -120.0))
+    ),
+)
+
+VENDOR = (*LOOKS, *RESULTS, *POSTS)

@@ -1,0 +1,160 @@
+"""Pairs that wait: for credits, for the operator, for an image that another drop brings; and what goes wrong then."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from simulation.actions import Drop, Gate, account, image, request, vendor
+from simulation.fault_injection import Fault
+from simulation.stories.story import Story, many, pair, story
+from simulation.world import Action
+
+AN_HOUR = 3600.0
+EMPTY: dict[str, Any] = {"credits": 0.01}
+REFILLED = account(credits=10.0)
+DOWN = vendor(status=503, body={"error": "down"})
+WRONG = Drop("shared/a.png", b"text")
+_BY_PAIR = "who waits for a named image stands on a pair's item, and a pair that wants another part is struck off"
+_ONLY_ABSENT = "only a named image that is absent is waited for, not one that is wrong"
+_ONE_FIELD = "a pause and a refusal are one field, which both write"
+_WAKES_NOBODY = "what ends a refusal wakes nobody: who waits comes back by himself, within five minutes"
+_CHAIN = "waiting is a chain of messages, which Lambda stops after sixteen"
+_NO_BOUND = "all who wait for an image are woken within the one message that told of it"
+
+
+def no_credits(name: str, *more: tuple[float, Action], refilled: float = 60.0, missing: str = "", **said: Any) -> Story:
+    """Three pairs wait together until the account is in credit again; their messages come in batches."""
+    steps = [*many(3, every=0.0), *more, (refilled, REFILLED)]
+    return story(name, *steps, missing=missing, account=EMPTY, window=0.3, rests_within=AN_HOUR, **said)
+
+
+def names_a_part(*parts: str) -> list[tuple[float, Action]]:
+    """A request names an image of a folder, whose parts come one after another."""
+    asked = [(0.0, image("p/1.png")), (1.0, request("p/", prompt="both", input_image_2="/x/2.png"))]
+    return [*asked, *((10.0 + 10.0 * n, image(f"x/{part}.png")) for n, part in enumerate(parts))]
+
+
+def names_a_wrong_one(dropped: float, *, replaced: float = 100.0) -> list[tuple[float, Action]]:
+    """A request names what is no picture; then a picture is put in its place, as error.json asks."""
+    asked = [(1.0, image("p/1.png")), (2.0, request("p/", prompt="both", input_image_2="/shared/a.png"))]
+    return [(dropped, WRONG), *asked, (replaced, image("shared/a.png"))]
+
+
+def crowd(count: int) -> list[tuple[float, Action]]:
+    """Requests that name one image and another that never comes; then the one, with an innocent pair beside it."""
+    asked: list[tuple[float, Action]] = [
+        (0.0, request(f"m/{n}/", prompt="x", input_image_1="/shared/a.png", input_image_2="/shared/never.png"))
+        for n in range(count)
+    ]
+    return [*asked, (600.0, image("shared/a.png")), *pair(at=600.0)]
+
+
+PROBES = (
+    no_credits(
+        "the prompt of the pair that probes is changed while all wait for credits",
+        (30.0, request("p0/", prompt="another")),
+    ),
+    no_credits(
+        "the answer to the request that probes for credits is lost",
+        (60.0, vendor(drop=True, accept=True)),
+    ),
+    *(
+        no_credits(name, refilled=10.0, faults=(fault,))
+        for name, fault in (
+            ("a function dies right after it has probed for credits", Fault(2, "crash after", "POST")),
+            ("a function dies right before it probes for credits", Fault(2, "crash before", "POST")),
+        )
+    ),
+)
+LONG = no_credits(
+    "goes on soon after five hours without credits", refilled=18_000.0, patience=130.0, missing=_WAKES_NOBODY
+)
+NAMED = (
+    story("a part of the pair whose image is named comes first", *names_a_part("1", "2"), missing=_BY_PAIR),
+    story(
+        "a function dies as it sends a pair that names an image of another, which comes then",
+        *names_a_part("2", "1"),
+        faults=(Fault(0, "crash before", "POST"),),
+    ),
+    story(
+        "a named image is no picture, comes before the request, and is replaced",
+        *names_a_wrong_one(0.0),
+        missing=_ONLY_ABSENT,
+    ),
+    story(
+        "a named image is no picture, comes after the request, and is replaced",
+        *names_a_wrong_one(50.0),
+        missing=_ONLY_ABSENT,
+    ),
+)
+PAUSES = (
+    story(
+        "paused while a request is on its way that is refused",
+        (0.0, DOWN),
+        *pair(),
+        faults=(Fault(0, "pause", "POST"),),
+    ),
+    story(
+        "paused by hand while a request is on its way that is refused",
+        (0.0, DOWN),
+        *pair(),
+        (10.0, Gate("pause")),
+        (600.0, Gate("resume")),
+        faults=(Fault(0, "stall", "POST"),),
+    ),
+    story(
+        "paused while the request is on its way that finds the vendor well again",
+        (0.0, DOWN),
+        *pair(),
+        *many(5, at=120.0, every=0.0),
+        faults=(Fault(1, "pause", "POST"),),
+        missing=_ONE_FIELD,
+    ),
+    story("paused while a request is on its way that is taken", *pair(), faults=(Fault(0, "pause", "POST"),)),
+    story(
+        "paused twice, resumed once",
+        *pair(at=30.0),
+        (0.0, Gate("pause")),
+        (10.0, Gate("pause")),
+        (400.0, Gate("resume")),
+    ),
+    story(
+        "goes on soon after the operator resumes",
+        (0.0, Gate("pause")),
+        *pair(at=1.0),
+        (1000.0, Gate("resume")),
+        patience=130.0,
+        missing=_WAKES_NOBODY,
+    ),
+)
+CHAINS = (
+    no_credits("two minutes without credits, and Lambda stops loops", refilled=120.0, stops_loops=True, missing=_CHAIN),
+    story(
+        "paused for ten hours, and Lambda stops loops",
+        (0.0, Gate("pause")),
+        *pair(at=10.0),
+        (36_000.0, Gate("resume")),
+        stops_loops=True,
+        missing=_CHAIN,
+    ),
+)
+CONFLICTS = tuple(
+    story(
+        f"{what} is written as another write goes on",
+        *pair(),
+        faults=(Fault(number, "conflict", "submit update_item"),),
+        patience=60.0,
+    )
+    for number, what in ((0, "the first photograph"), (1, "the second photograph"), (3, "the rate limiter"))
+)
+CROWDS = (
+    story(
+        "a thousand requests wait for one photograph",
+        *crowd(1000),
+        remembers=False,
+        window=0.3,
+        missing=_NO_BOUND,
+        patience=120.0,
+    ),
+)
+WAITING: tuple[Story, ...] = (*PROBES, LONG, *NAMED, *PAUSES, *CHAINS, *CONFLICTS, *CROWDS)

@@ -1,0 +1,492 @@
+"""The deliberate mistakes, by what they are about, each with the stories that should find it."""
+
+from __future__ import annotations
+
+from tests.chaos.mutants import Change, Mutant
+
+_SUBMIT, _POLL, _FINALIZE = "functions/submit.py", "functions/poll.py", "functions/finalize.py"
+_CONNECTIONS, _OPERATE = "functions/connections.py", "cli/kontext_cli/operate.py"
+_WORKFLOW = "workflow.asl.json"
+
+
+def _layer(module: str, old: str, new: str) -> Change:
+    return f"layers/kontext/python/kontext/{module}.py", old, new
+
+
+CLAIMS = (
+    Mutant(
+        "a claim without a condition",
+        (
+            _layer(
+                "renders",
+                '"attribute_not_exists(#pk)", **render),\n                self._speaks',
+                '"attribute_not_exists(#none)", **render),\n                self._speaks',
+            ),
+        ),
+        ("told twice", "dropped again", "pair"),
+    ),
+    Mutant(
+        "SUBMITTING after the request was sent",
+        (
+            (
+                _SUBMIT,
+                "            render = self.via.renders.submitting(render, self.via.clock.now())\n"
+                "        except OverLimit",
+                "            pass\n        except OverLimit",
+            ),
+            (
+                _SUBMIT,
+                "            request_id = self.via.segmind.submit(body)\n",
+                "            request_id = self.via.segmind.submit(body)\n"
+                "            render = self.via.renders.submitting(render, self.via.clock.now())\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "a message taken for done while its render is worked on",
+        (
+            _layer(
+                "renders",
+                '            raise Busy(render["render_id"])\n',
+                '            return Claim("nothing", render)\n',
+            ),
+        ),
+        kinds=("crash before", "crash after"),
+        first="twice",
+    ),
+    Mutant(
+        "a render that does not depend on its images",
+        (_layer("drops", "request.render_id(prefix, one, two,", 'request.render_id(prefix, "", "",'),),
+        ("changed meanwhile",),
+    ),
+    Mutant(
+        "an older drop that speaks again",
+        (_layer("renders", "#current_count <= :drop", "#current_count <= :drop OR attribute_exists(#pk)"),),
+        ("changed at once", "changed meanwhile"),
+        kinds=("stall",),
+    ),
+    Mutant(
+        "a render that has failed is not tried again",
+        (_layer("renders", 'if render["status"] == "FAILED" and new_drop:', 'if render["status"] == "NEVER":'),),
+        ("dropped again after it failed",),
+    ),
+    Mutant(
+        "a render that has failed is tried again by a message that comes again",
+        (_layer("renders", "new_drop = pair.drop_id > count_of(render)", "new_drop = True"),),
+        ("refused",),
+        ("again",),
+    ),
+)
+
+LEDGER = (
+    Mutant(
+        "a price that is not given back",
+        (
+            _layer(
+                "renders",
+                'refund = [self._give_back(render)] if render["status"] == "SUBMITTING" else []',
+                "refund: list[Any] = []",
+            ),
+        ),
+        ("429", "no credits"),
+    ),
+    Mutant(
+        "a submit that the ledger does not know",
+        (_layer("renders", "said, reserve, **reserved)", "said, **reserved)"),),
+    ),
+    Mutant(
+        "a limit that lets one more go",
+        (_layer("renders", "self.daily_limit - self.price, 6)", "self.daily_limit, 6)"),),
+        ("spend limit until midnight",),
+    ),
+    Mutant(
+        "a price that is given back though the picture was paid",
+        (_layer("renders", 'if error["charged"] == "no" and', "if"),),
+        ("the picture cannot be fetched",),
+    ),
+    Mutant(
+        "a cost that is not what was reserved, and stays so",
+        (_layer("renders", 'round(cost - render.get("reserved", self.price), 6)', "0.0"),),
+        ("the price is raised while a pair is in line",),
+    ),
+)
+
+ANSWERS = (
+    Mutant(
+        "a request sent again when its answer is lost",
+        (_layer("segmind", "@_door(Ambiguous)", "@_door(Unavailable)"),),
+        kinds=("time-out with effect",),
+    ),
+    Mutant(
+        "a gateway's time-out taken for a refusal",
+        (_layer("segmind", "(408, 425, 500, 502, 503)", "(408, 425, 500, 502, 503, 504)"),),
+        kinds=("gateway time-out",),
+    ),
+    Mutant(
+        "a look without an answer that ends the render",
+        (
+            (
+                _POLL,
+                "            self.missed(render, failure)\n            return render, None",
+                "            self.missed(render, failure)\n            return render, str(failure)",
+            ),
+        ),
+        ("trouble with looks", "pair"),
+    ),
+    Mutant(
+        "a job that is not known once is believed to be gone",
+        ((_POLL, "GONE_TIMES = 8", "GONE_TIMES = 1"),),
+        ("trouble with looks",),
+    ),
+    Mutant(
+        "a link to whatever is newest",
+        (_layer("inputs", 'if read.get("version_id") else {}', "if False else {}"),),
+    ),
+)
+
+THROTTLE = (
+    Mutant(
+        "a burst that is not paid back",
+        (_layer("pacing", "reserved = now + rate.at_once * rate.interval", "reserved = now + rate.interval"),),
+        ("in line",),
+    ),
+    Mutant(
+        "slots that are too near to one another",
+        (_layer("pacing", "WINDOW_SECONDS = 61.0", "WINDOW_SECONDS = 50.0"),),
+        ("in line",),
+    ),
+    Mutant(
+        "a 429 after which the next one goes at once",
+        (_layer("pacing", "next_free=max(pace.next_free, reset)", "next_free=pace.next_free"),),
+        ("429",),
+    ),
+    Mutant(
+        "a closed gate at which everybody tries",
+        (_layer("pacing", "        if now < pace.probe_at:\n", "        if now < 0:\n"),),
+        ("five pairs come while there are no credits",),
+    ),
+    Mutant(
+        "a refusal that closes no gate",
+        ((_SUBMIT, "pace = self.via.pacing.refuse(reason, now)", "pace = self.via.pacing.look()"),),
+        ("no credits",),
+    ),
+    Mutant(
+        "a gate that stays closed after a good answer",
+        ((_SUBMIT, "        if probe:\n", "        if probe and False:\n"),),
+        ("no credits",),
+    ),
+    Mutant(
+        "whoever comes takes the turn of those in line",
+        (_layer("pacing", "if not in_line and pace.line_end > now", "if False and pace.line_end > now"),),
+        ("newcomers while others are in line",),
+    ),
+)
+
+WAITING = (
+    Mutant(
+        "a parked render whose message is not sent",
+        ((_SUBMIT, "        self.send_wake(parked)\n", "        self.send_wake(parked) if until < 0 else None\n"),),
+        ("no credits", "in line"),
+    ),
+    Mutant(
+        "a crash between park and message not mended",
+        (
+            _layer(
+                "renders",
+                'Claim("wake", render) if render.get("wake")',
+                'Claim("nothing", render) if render.get("wake")',
+            ),
+        ),
+        ("no credits", "429", "in line"),
+    ),
+    Mutant(
+        "a pack that is not full and is not sent",
+        (_layer("parking", "    if pack:\n", "    if len(pack) == PACK:\n"),),
+        ("spend limit until midnight", "no credits"),
+    ),
+    Mutant(
+        "packs that are larger than a message",
+        (_layer("parking", "PACK_BYTES = 200_000", "PACK_BYTES = 400_000"),),
+        ("fifty pairs whose names are longest in JSON wait for credits",),
+    ),
+    Mutant(
+        "a pair that settles, and that nobody looks at again",
+        ((_SUBMIT, "self.via.parking.send([Wake(pair.prefix, until)], now)", "pass"),),
+        ("no prompt",),
+    ),
+    Mutant(
+        "a parked render that is sent though it was replaced",
+        ((_SUBMIT, 'pair.current != claim.render["render_id"]', "False"),),
+        ("a pair is changed long before the credits come",),
+    ),
+)
+
+REFERENCES = (
+    Mutant(
+        "nobody notes who waits for an object",
+        ((_SUBMIT, "self.via.drops.want(key, pair.prefix)", "pass"),),
+        ("a named image comes last",),
+    ),
+    Mutant(
+        "an object that comes while its pair is noted is not seen",
+        ((_SUBMIT, "if wanted and all(", "if False and all("),),
+        ("a named image comes last",),
+        ("stall",),
+    ),
+    Mutant(
+        "one of all those who wait is woken",
+        ((_SUBMIT, "for prefix in sorted(prefixes):", "for prefix in sorted(prefixes)[:1]:"),),
+        ("two pairs wait for one image",),
+    ),
+    Mutant(
+        "whoever waits is forgotten before he goes on",
+        (
+            (
+                _SUBMIT,
+                "            if pair := self.via.drops.get(prefix):\n",
+                "            self.via.drops.unwant(key, prefix)\n            if pair := self.via.drops.get(prefix):\n",
+            ),
+        ),
+        ("a named image comes last",),
+        ("crash before", "crash after"),
+    ),
+    Mutant(
+        "a name without a slash that begins at the root",
+        (_layer("pairs", 'prefix[: prefix.rfind("/") + 1] + name', "name"),),
+        ("a named image under a name of no part",),
+    ),
+    Mutant(
+        "an object that is called unknown though a request names it",
+        ((_SUBMIT, "if self.via.drops.named(key):", "if self.via.drops.named(key) and False:"),),
+        ("a name of no part is explained later",),
+    ),
+)
+
+DELIVERY = (
+    Mutant(
+        "a result that replaces a newer one",
+        ((_FINALIZE, 'overtaken = pair is not None and pair.current != render["render_id"]', "overtaken = False"),),
+        ("changed meanwhile", "changed at once"),
+    ),
+    Mutant(
+        "a picture that is put over whatever stands there",
+        (_layer("outputs", "**self.described, **self.condition, Body=body", "**self.described, Body=body"),),
+        ("changed as the picture comes",),
+        ("stall",),
+    ),
+    Mutant(
+        "an overtaken picture that takes another one away",
+        (_layer("outputs", 'head["Metadata"].get("render-id") == render_id', "True"),),
+        ("changed meanwhile", "changed at once"),
+    ),
+    Mutant(
+        "an overtaken picture that stays where it was put",
+        ((_FINALIZE, 'self.via.outputs.withdraw(key, render["render_id"])', "pass"),),
+        ("changed in form as the picture comes",),
+    ),
+    Mutant(
+        "a result in an older format that stays",
+        ((_FINALIZE, "for stale in pair.written - {key, error_key}:", "for stale in ():"),),
+        ("changed in form",),
+    ),
+    Mutant(
+        "an error file that stays beside the picture",
+        ((_FINALIZE, "if error_key in pair.written:", "if False:"),),
+        ("dropped again after it failed", "a wrong request, corrected"),
+    ),
+)
+
+ANNOUNCING = (
+    Mutant(
+        "an end that is told once or never",
+        (
+            _layer(
+                "renders",
+                'return Claim("nothing" if told else "announce", render)',
+                'return Claim("nothing", render)',
+            ),
+            _layer(
+                "renders",
+                'return Claim("nothing" if render.get("announced") else "announce", render)',
+                'return Claim("nothing", render)',
+            ),
+        ),
+        ("refused", "a wrong image", "the answer is lost"),
+    ),
+    Mutant(
+        "an event that has another id each time",
+        (_layer("events", "{kind.partition('.')[2]}", "{kind.partition('.')[2]}.{render['revision']}"),),
+    ),
+    Mutant(
+        "an end that is noted as told before it is",
+        (
+            _layer(
+                "events",
+                "    topic.publish(render)\n    renders.announced(render)\n",
+                "    renders.announced(render)\n    topic.publish(render)\n",
+            ),
+        ),
+        ("refused", "pair"),
+        ("crash before", "crash after"),
+    ),
+    Mutant(
+        "a failure without an error file",
+        (
+            _layer(
+                "events",
+                'if "error" in render and _speaks_for_its_pair',
+                'if "none" in render and _speaks_for_its_pair',
+            ),
+        ),
+        ("refused",),
+    ),
+    Mutant(
+        "an error file for what a newer drop has replaced",
+        (_layer("events", 'if "error" in render and _speaks_for_its_pair(render, drops):', 'if "error" in render:'),),
+        ("changed while parked", "a wrong request that is told last"),
+    ),
+    Mutant(
+        "a gate that is closed and opened, and nobody is told",
+        (_layer("events", "topic.publish_change(change)", "pass"),),
+        ("no credits",),
+    ),
+    Mutant(
+        "a gate that was closed and is opened untold",
+        (_layer("pacing", "    elif pace.ended:\n", "    elif pace.ended and False:\n"),),
+        ("no credits",),
+    ),
+)
+
+OPERATOR = (
+    Mutant(
+        "an adopted job that nobody looks at",
+        ((_OPERATE, "self.workflow.start({**render, **job}, wait=0)", "pass"),),
+        ("the answer is lost, and the operator says: adopt",),
+    ),
+    Mutant(
+        "what is to be sent again is not",
+        ((_OPERATE, 'self.parking.send([Wake(render["prefix"], now, ', '[].append([Wake(render["prefix"], now, '),),
+        ("the answer is lost, and the operator says: resubmit",),
+    ),
+    Mutant(
+        "a redelivery that starts nothing",
+        ((_OPERATE, "self.workflow.start(render, wait=0)", "True"),),
+        ("delivered by the operator",),
+    ),
+    Mutant(
+        "what was given up is not told",
+        ((_OPERATE, "announce(render, self.drops, outputs, self.topic, self.renders)", "pass"),),
+        ("the request is lost, and the operator gives it up",),
+    ),
+    Mutant(
+        "a pause in which the next one tries",
+        (_layer("pacing", "probe_at=now + _FOR_EVER_SECONDS", "probe_at=now"),),
+        ("the answer is lost, and the operator says one thing and then another",),
+    ),
+    Mutant(
+        "a pause that nothing ends",
+        (_layer("pacing", "    if not pace.refused:\n", "    if pace.refused in (None, PAUSED):\n"),),
+        ("the answer is lost, and the operator says one thing and then another",),
+    ),
+)
+
+TIMEOUTS = (
+    Mutant(
+        "botocore's own time-outs and tries",
+        ((_CONNECTIONS, "ANSWER_SECONDS = 5.0", "ANSWER_SECONDS = 60.0"), (_CONNECTIONS, "TRIES = 3", "TRIES = 5")),
+        kinds=("time-out without effect", "time-out with effect"),
+    ),
+    Mutant(
+        "an AWS service that is waited for as long as a function lives",
+        ((_CONNECTIONS, "ANSWER_SECONDS = 5.0", "ANSWER_SECONDS = 50.0"),),
+        kinds=("time-out without effect", "time-out with effect"),
+    ),
+)
+
+WORKFLOW = (
+    Mutant(
+        "executions without a name of their own",
+        (
+            _layer("workflow", "name=execution_name(render)", "name=execution_name(render) + uuid.uuid4().hex[:6]"),
+            _layer("workflow", "from typing import", "import uuid\nfrom typing import"),
+        ),
+        ("told twice", "pair"),
+    ),
+    Mutant(
+        "a workflow that is not started after a crash",
+        (
+            _layer(
+                "renders",
+                '        if status in IN_FLIGHT or status == "COMPLETED":\n            return Claim("start", render)',
+                '        if status in IN_FLIGHT or status == "COMPLETED":\n            return Claim("nothing", render)',
+            ),
+            _layer(
+                "renders",
+                'if render["status"] in (*IN_FLIGHT, "COMPLETED"):\n            return Claim("start", render)',
+                'if render["status"] in (*IN_FLIGHT, "COMPLETED"):\n            return Claim("nothing", render)',
+            ),
+        ),
+        kinds=("crash before",),
+    ),
+    Mutant(
+        "a request_id that only the record knows",
+        ((_POLL, 'if render["status"] not in ("SUBMITTING", "UNCERTAIN"):', "if True:"),),
+        kinds=("error",),
+    ),
+    Mutant(
+        "a failed message taken for done",
+        (
+            (
+                _SUBMIT,
+                "message_id, failure, self.via.clock.now())\n        else:\n            return True",
+                "message_id, failure, self.via.clock.now())\n        return True",
+            ),
+        ),
+        kinds=("error",),
+    ),
+    Mutant(
+        "a look that crashes and is not repeated",
+        ((_WORKFLOW, '"MaxAttempts": 24', '"MaxAttempts": 0'),),
+        kinds=("crash before",),
+    ),
+    Mutant(
+        "a delivery that crashes and is not repeated",
+        ((_WORKFLOW, '"MaxAttempts": 12\n', '"MaxAttempts": 0\n'),),
+        kinds=("crash before",),
+    ),
+    Mutant(
+        "a wait that is taken for the end",
+        ((_WORKFLOW, '"StringEquals": "waiting"', '"StringEquals": "never"'),),
+        ("slow",),
+    ),
+    Mutant(
+        "a delivery that is to be tried again and is not",
+        ((_WORKFLOW, '"StringEquals": "again"', '"StringEquals": "never"'),),
+        ("the picture is late",),
+    ),
+    Mutant(
+        "a message that is given up when it comes back",
+        (("template.yaml", "maxReceiveCount: 10", "maxReceiveCount: 1"),),
+        kinds=("crash before",),
+    ),
+    Mutant(
+        "a failed message that is not told from the others",
+        (("template.yaml", "FunctionResponseTypes: [ReportBatchItemFailures]", "FunctionResponseTypes: []"),),
+        kinds=("error",),
+    ),
+)
+
+AREAS = {
+    "claims": CLAIMS,
+    "the ledger": LEDGER,
+    "the vendor's answers": ANSWERS,
+    "throttle": THROTTLE,
+    "waiting": WAITING,
+    "references": REFERENCES,
+    "delivery": DELIVERY,
+    "announcing": ANNOUNCING,
+    "the operator's commands": OPERATOR,
+    "time-outs": TIMEOUTS,
+    "the workflow": WORKFLOW,
+}
+MUTANTS: tuple[Mutant, ...] = tuple(mutant for mutants in AREAS.values() for mutant in mutants)
