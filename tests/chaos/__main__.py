@@ -61,7 +61,7 @@ class Amount(NamedTuple):
     every_two: bool
 
 
-USUAL = Amount(singles=1000, at_random=30, pairs=3000, seeds=1500, wide=200, every_two=False)
+USUAL = Amount(singles=150, at_random=30, pairs=3000, seeds=1500, wide=200, every_two=False)
 LONG = Amount(singles=100_000, at_random=200, pairs=8000, seeds=4000, wide=2000, every_two=True)
 
 

@@ -43,18 +43,6 @@ CLAIMS = (
         ),
     ),
     Mutant(
-        "a message taken for done while its render is worked on",
-        (
-            _layer(
-                "renders",
-                '            raise Busy(render["render_id"])\n',
-                '            return Claim("nothing", render)\n',
-            ),
-        ),
-        kinds=("crash before", "crash after"),
-        first="twice",
-    ),
-    Mutant(
         "a render that does not depend on its images",
         (_layer("drops", "request.render_id(prefix, one, two,", 'request.render_id(prefix, "", "",'),),
         ("changed meanwhile",),
@@ -69,12 +57,6 @@ CLAIMS = (
         "a render that has failed is not tried again",
         (_layer("renders", 'if render["status"] == "FAILED" and new_drop:', 'if render["status"] == "NEVER":'),),
         ("dropped again after it failed",),
-    ),
-    Mutant(
-        "a render that has failed is tried again by a message that comes again",
-        (_layer("renders", "new_drop = pair.drop_id > count_of(render)", "new_drop = True"),),
-        ("refused",),
-        ("again",),
     ),
 )
 
@@ -103,11 +85,6 @@ LEDGER = (
         "a price that is given back though the picture was paid",
         (_layer("renders", 'if error["charged"] == "no" and', "if"),),
         ("the picture cannot be fetched",),
-    ),
-    Mutant(
-        "a cost that is not what was reserved, and stays so",
-        (_layer("renders", 'round(cost - render.get("reserved", self.price), 6)', "0.0"),),
-        ("the price is raised while a pair is in line",),
     ),
 )
 
@@ -161,21 +138,6 @@ THROTTLE = (
         ("429",),
     ),
     Mutant(
-        "a closed gate at which everybody tries",
-        (_layer("pacing", "        if now < pace.probe_at:\n", "        if now < 0:\n"),),
-        ("five pairs come while there are no credits",),
-    ),
-    Mutant(
-        "a refusal that closes no gate",
-        ((_SUBMIT, "pace = self.via.pacing.refuse(reason, now)", "pace = self.via.pacing.look()"),),
-        ("no credits",),
-    ),
-    Mutant(
-        "a gate that stays closed after a good answer",
-        ((_SUBMIT, "        if probe:\n", "        if probe and False:\n"),),
-        ("no credits",),
-    ),
-    Mutant(
         "whoever comes takes the turn of those in line",
         (_layer("pacing", "if not in_line and pace.line_end > now", "if False and pace.line_end > now"),),
         ("newcomers while others are in line",),
@@ -187,32 +149,6 @@ WAITING = (
         "a parked render whose message is not sent",
         ((_SUBMIT, "        self.send_wake(parked)\n", "        self.send_wake(parked) if until < 0 else None\n"),),
         ("no credits", "in line"),
-    ),
-    Mutant(
-        "a crash between park and message not mended",
-        (
-            _layer(
-                "renders",
-                'Claim("wake", render) if render.get("wake")',
-                'Claim("nothing", render) if render.get("wake")',
-            ),
-        ),
-        ("no credits", "429", "in line"),
-    ),
-    Mutant(
-        "a pack that is not full and is not sent",
-        (_layer("parking", "    if pack:\n", "    if len(pack) == PACK:\n"),),
-        ("spend limit until midnight", "no credits"),
-    ),
-    Mutant(
-        "packs that are larger than a message",
-        (_layer("parking", "PACK_BYTES = 200_000", "PACK_BYTES = 400_000"),),
-        ("fifty pairs whose names are longest in JSON wait for credits",),
-    ),
-    Mutant(
-        "a pair that settles, and that nobody looks at again",
-        ((_SUBMIT, "self.via.parking.send([Wake(pair.prefix, until)], now)", "pass"),),
-        ("no prompt",),
     ),
     Mutant(
         "a parked render that is sent though it was replaced",
@@ -255,11 +191,6 @@ REFERENCES = (
         (_layer("pairs", 'prefix[: prefix.rfind("/") + 1] + name', "name"),),
         ("a named image under a name of no part",),
     ),
-    Mutant(
-        "an object that is called unknown though a request names it",
-        ((_SUBMIT, "if self.via.drops.named(key):", "if self.via.drops.named(key) and False:"),),
-        ("a name of no part is explained later",),
-    ),
 )
 
 DELIVERY = (
@@ -298,22 +229,6 @@ DELIVERY = (
 
 ANNOUNCING = (
     Mutant(
-        "an end that is told once or never",
-        (
-            _layer(
-                "renders",
-                'return Claim("nothing" if told else "announce", render)',
-                'return Claim("nothing", render)',
-            ),
-            _layer(
-                "renders",
-                'return Claim("nothing" if render.get("announced") else "announce", render)',
-                'return Claim("nothing", render)',
-            ),
-        ),
-        ("refused", "a wrong image", "the answer is lost"),
-    ),
-    Mutant(
         "an event that has another id each time",
         (_layer("events", "{kind.partition('.')[2]}", "{kind.partition('.')[2]}.{render['revision']}"),),
     ),
@@ -345,38 +260,13 @@ ANNOUNCING = (
         (_layer("events", 'if "error" in render and _speaks_for_its_pair(render, drops):', 'if "error" in render:'),),
         ("changed while parked", "a wrong request that is told last"),
     ),
-    Mutant(
-        "a gate that is closed and opened, and nobody is told",
-        (_layer("events", "topic.publish_change(change)", "pass"),),
-        ("no credits",),
-    ),
-    Mutant(
-        "a gate that was closed and is opened untold",
-        (_layer("pacing", "    elif pace.ended:\n", "    elif pace.ended and False:\n"),),
-        ("no credits",),
-    ),
 )
 
 OPERATOR = (
     Mutant(
-        "an adopted job that nobody looks at",
-        ((_OPERATE, "self.workflow.start({**render, **job}, wait=0)", "pass"),),
-        ("the answer is lost, and the operator says: adopt",),
-    ),
-    Mutant(
         "what is to be sent again is not",
         ((_OPERATE, 'self.parking.send([Wake(render["prefix"], now, ', '[].append([Wake(render["prefix"], now, '),),
         ("the answer is lost, and the operator says: resubmit",),
-    ),
-    Mutant(
-        "a redelivery that starts nothing",
-        ((_OPERATE, "self.workflow.start(render, wait=0)", "True"),),
-        ("delivered by the operator",),
-    ),
-    Mutant(
-        "what was given up is not told",
-        ((_OPERATE, "announce(render, self.drops, outputs, self.topic, self.renders)", "pass"),),
-        ("the request is lost, and the operator gives it up",),
     ),
     Mutant(
         "a pause in which the next one tries",
@@ -390,18 +280,6 @@ OPERATOR = (
     ),
 )
 
-TIMEOUTS = (
-    Mutant(
-        "botocore's own time-outs and tries",
-        ((_CONNECTIONS, "ANSWER_SECONDS = 5.0", "ANSWER_SECONDS = 60.0"), (_CONNECTIONS, "TRIES = 3", "TRIES = 5")),
-        kinds=("time-out without effect", "time-out with effect"),
-    ),
-    Mutant(
-        "an AWS service that is waited for as long as a function lives",
-        ((_CONNECTIONS, "ANSWER_SECONDS = 5.0", "ANSWER_SECONDS = 50.0"),),
-        kinds=("time-out without effect", "time-out with effect"),
-    ),
-)
 
 WORKFLOW = (
     Mutant(
@@ -411,22 +289,6 @@ WORKFLOW = (
             _layer("workflow", "from typing import", "import uuid\nfrom typing import"),
         ),
         ("told twice", "pair"),
-    ),
-    Mutant(
-        "a workflow that is not started after a crash",
-        (
-            _layer(
-                "renders",
-                '        if status in IN_FLIGHT or status == "COMPLETED":\n            return Claim("start", render)',
-                '        if status in IN_FLIGHT or status == "COMPLETED":\n            return Claim("nothing", render)',
-            ),
-            _layer(
-                "renders",
-                'if render["status"] in (*IN_FLIGHT, "COMPLETED"):\n            return Claim("start", render)',
-                'if render["status"] in (*IN_FLIGHT, "COMPLETED"):\n            return Claim("nothing", render)',
-            ),
-        ),
-        kinds=("crash before",),
     ),
     Mutant(
         "a request_id that only the record knows",
@@ -460,19 +322,9 @@ WORKFLOW = (
         ("slow",),
     ),
     Mutant(
-        "a delivery that is to be tried again and is not",
-        ((_WORKFLOW, '"StringEquals": "again"', '"StringEquals": "never"'),),
-        ("the picture is late",),
-    ),
-    Mutant(
         "a message that is given up when it comes back",
         (("template.yaml", "maxReceiveCount: 10", "maxReceiveCount: 1"),),
         kinds=("crash before",),
-    ),
-    Mutant(
-        "a failed message that is not told from the others",
-        (("template.yaml", "FunctionResponseTypes: [ReportBatchItemFailures]", "FunctionResponseTypes: []"),),
-        kinds=("error",),
     ),
 )
 
@@ -486,7 +338,6 @@ AREAS = {
     "delivery": DELIVERY,
     "announcing": ANNOUNCING,
     "the operator's commands": OPERATOR,
-    "time-outs": TIMEOUTS,
     "the workflow": WORKFLOW,
 }
 MUTANTS: tuple[Mutant, ...] = tuple(mutant for mutants in AREAS.values() for mutant in mutants)
