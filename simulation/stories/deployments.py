@@ -66,6 +66,7 @@ MONEY: tuple[Story, ...] = (
         (10.0, deploy(PricePerRender="0.10")),
         parameters={"RequestsPerMinute": "2"},
         account={"price": 0.05},
+        alone=True,
     ),
 )
 

@@ -53,7 +53,9 @@ def paid(scene: Scene) -> dict[str, Any] | None:
 
 
 def given(render: dict[str, Any]) -> str:
-    told = {name: render[name] for name in ("prefix", "render_id", "attempt", "request_id", "submitted_at")}
+    told = {
+        name: render[name] for name in ("prefix", "render_id", "attempt", "generation", "request_id", "submitted_at")
+    }
     return json.dumps({**told, "look": {"outcome": "completed"}})
 
 

@@ -67,7 +67,9 @@ def _paid_render(local: LocalStack, samples: Path, size: int, eventually: Callab
     complete = Complete((pair.parts["1"], pair.parts["2"]), {**ASKED, "prompt": prefix})
     render = renders.submitting(renders.claim(pair, complete, "test", now).render, now)
     render = renders.completed(renders.accepted(render, request_id, now), url, {}, now)
-    told = {name: render[name] for name in ("prefix", "render_id", "attempt", "request_id", "submitted_at")}
+    told = {
+        name: render[name] for name in ("prefix", "render_id", "attempt", "generation", "request_id", "submitted_at")
+    }
     return {**told, "look": {"outcome": "completed"}}
 
 

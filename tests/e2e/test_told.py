@@ -237,7 +237,7 @@ def test_one_id_finds_everything_in_the_logs_and_no_secret_is_in_them(day: Day) 
 
     render_id = day.event_of(f"{day.folders[0]}/good/")["data"]["render_id"]
     found = {log: [json.loads(line) for line in lines if render_id in line] for log, lines in logs.items()}
-    assert all(found.values())
+    assert [log for log, lines in found.items() if not lines] == ["SweepLog"]  # nothing stood still
     requests = {one.get("request_id") for log in ("PollLog", "FinalizeLog") for one in found[log]}
     assert requests == {found["FinalizeLog"][0]["request_id"]}
     text = "\n".join(line for lines in logs.values() for line in lines)
