@@ -243,7 +243,7 @@ def test_an_alarm_rings(
     assert {one.unit for one in measured} <= {defined.get("Unit", one.unit) for one in measured}
     assert _crosses(defined, [value for one in measured for value in one.values])
     scene.feed(measured, defined)
-    call = eventually(lambda: _call_of(scene.ids[alarm], operator), "the call", 10)
+    call = eventually(lambda: _call_of(scene.ids[alarm], operator), "the call", 60)
     assert call["NewStateValue"] == "ALARM"
     assert f"docs/operations.md#{alarm.lower()}" in call["AlarmDescription"]
     if diagnosis := DIAGNOSES.get(cause):
