@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ import pytest
 from PIL import Image
 
 from kontext import letters
+from kontext.drops import pair_key
+from kontext.renders import render_key
+from kontext.table import ConditionFailed
 from kontext_cli import operate
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack
@@ -40,13 +44,13 @@ class Customer:
         self.photograph = photograph
         self.operator = operate.Operator(Target(LOCAL, local.outputs, local.client))
 
-    def drop(self, name: str, prompt: str = "Together.") -> None:
+    def drop(self, name: str, prompt: str | None = "Together.") -> None:
         for slot in "12":
             self.s3.put_object(
                 Bucket=self.local.outputs["InputBucket"],
                 Key=f"{name}/{slot}.png",
                 Body=self.photograph,
-                Metadata={"prompt": prompt},
+                Metadata={"prompt": prompt} if prompt else {},
             )
 
     def drop_many(self, count: int, name: str = "pair") -> list[str]:
@@ -80,6 +84,21 @@ class Customer:
         pages = self.local.client("stepfunctions").get_paginator("list_executions")
         found = pages.paginate(stateMachineArn=self.local.outputs["RenderWorkflowArn"])
         return sum(len(page["executions"]) for page in found)
+
+    def running(self, name: str) -> list[str]:
+        """The executions that run for the pairs whose name begins so."""
+        states, asked = self.local.client("stepfunctions"), {"statusFilter": "RUNNING"}
+        found = states.list_executions(stateMachineArn=self.local.outputs["RenderWorkflowArn"], **asked)["executions"]
+        return [one["executionArn"] for one in found if one["name"].startswith(f"{name}-")]
+
+    def let_time_pass(self, name: str) -> None:
+        """Let a render that no execution follows be due, as it would be some minutes later."""
+        render, now = self.render(name), time.time()
+        if render["status"] != "DELIVERED" and render["due_at"] > now and not self.running(name):
+            key = render_key(render["prefix"], render["render_id"])
+            values = {"now": now, "seen": render["revision"]}
+            with suppress(ConditionFailed):
+                self.operator.table.update(key, "SET #due_at = :now", "#revision = :seen", **values)
 
     def dead_letters(self) -> int:
         answer = self.local.client("sqs").get_queue_attributes(
@@ -227,6 +246,35 @@ def test_a_lost_answer_is_never_sent_again_until_a_person_decides(customer: Cust
 
     assert customer.render("leave")["error"]["code"] == "given_up"
     assert len(customer.ledger()["posts"]) == asked + 4
+
+
+def test_what_has_lost_its_message_or_its_execution_is_brought_on_and_paid_once(
+    customer: Customer, eventually: Eventually
+) -> None:
+    before = customer.ledger()
+    customer.tell_emulator("script", {"on": "submit", "inference": 20.0, "times": 3})
+    names = customer.drop_many(3, "still")
+    eventually(lambda: customer.statuses(names)["QUEUED"] + customer.statuses(names)["PROCESSING"] == 3, "three jobs")
+    customer.drop("settling", prompt=None)
+    eventually(lambda: "due_at" in (customer.operator.table.get(pair_key("settling/")) or {}), "a pair that waits")
+
+    customer.local.client("sqs").purge_queue(QueueUrl=customer.local.outputs["UploadQueueUrl"])
+    stopped = customer.running("still")
+    for execution in stopped:
+        customer.local.client("stepfunctions").stop_execution(executionArn=execution)
+
+    def all_delivered() -> bool:
+        for name in names:  # a Poll that was under way ends, and is heard
+            customer.let_time_pass(name)
+        return customer.statuses([*names, "settling"])["DELIVERED"] == 4
+
+    eventually(all_delivered, "all delivered")
+
+    after = customer.ledger()
+    assert len(stopped) == 3
+    assert {customer.render(name)["generation"] for name in names} == {2}
+    assert len(after["posts"]) - len(before["posts"]) == len(after["charges"]) - len(before["charges"]) == 4
+    assert customer.dead_letters() == 0
 
 
 def test_a_picture_that_could_not_be_copied_is_redelivered_without_paying(
