@@ -248,6 +248,10 @@ class Batch:
             self.via.drops.rest(pair.prefix, now)
             return
         claim = self.via.renders.look_again(pair.prefix, key["sk"].removeprefix("render#"), message_id, now)
+        if claim.then == "announce":
+            for render in self.via.renders.untold(pair.prefix):  # in the order in which they ended
+                self.announce(render)
+            return
         self.carry_on(claim, pair, in_line=True)
 
     def carry_on(self, claim: Claim, pair: drops.Pair, *, in_line: bool = False) -> None:

@@ -151,6 +151,12 @@ class Queue:
         if message.appears:
             message.appears.call_off()
 
+    def come_back(self) -> None:
+        """Let the service no longer stand still: whoever polls it is answered."""
+        if self.scheduler.now < self.stalled_until:
+            self.stalled_until, self._receiving = 0.0, False
+            self._receive_soon()
+
     def _receive_soon(self) -> None:
         if not self._receiving:
             self._receiving = True

@@ -280,7 +280,8 @@ class World:
         self._over = True
         self._away.clear()
         self.injector.come_back()
-        self.executions.stalled_until = self.executions.deaf_until = self.queue.stalled_until = 0.0
+        self.executions.stalled_until = self.executions.deaf_until = 0.0
+        self.queue.come_back()
         self.vendor.script.clear()
         self.vendor.change(keys=(*self.vendor.settings.keys, self.secrets.value), credits=CAPITAL)
         self.vendor.change(models={MODEL: "available"}, spend_limit=None)

@@ -786,6 +786,20 @@ def test_a_hint_about_what_was_told_changes_nothing(life: Life, stage: str) -> N
     assert overdue(life, render, 1e6).then == "nothing"
 
 
+def test_what_was_not_told_of_a_pair_is_told_in_the_order_in_which_it_ended(
+    renders: Renders, pair: MakePair, complete: MakeComplete
+) -> None:
+    first, second, third = (Life(renders, pair(), complete(pair(), prompt=f"{n}")) for n in range(3))
+    ended = [
+        life.renders.failed(life.submitting(), FAILED, "taj/error.json", NOW + at)
+        for life, at in ((first, 30), (second, 10), (third, 20))
+    ]
+
+    renders.announced(ended[2])
+
+    assert [one["render_id"] for one in renders.untold("taj/")] == [ended[1]["render_id"], ended[0]["render_id"]]
+
+
 def test_a_hint_about_a_render_that_is_gone_changes_nothing(life: Life) -> None:
     assert life.renders.look_again("taj/", "0" * 24, "hint", NOW).then == "nothing"
 

@@ -35,7 +35,8 @@ DELIVERY_SECONDS = 720.0
 SLACK_SECONDS = 180.0
 """So much more is noted, so that a workflow that is on time mostly has nothing to write."""
 TELL_SECONDS = 60.0
-_AGAIN_SECONDS = (60.0, 3600.0)
+_AGAIN_SECONDS = (60.0, 3000.0)
+"""No hour passes without a look, the minutes until the next sweep counted."""
 
 SET_DUE = "#due_lane = :due_lane, #due_at = :due_at"
 SENT = "#dispatched_until, #dispatches"
@@ -96,7 +97,7 @@ class DueIndex:
     def dispatch(self, item: DueItem, now: float) -> bool:
         """Take it on to send a message for an item; False if it has moved, or another sweep has taken it on.
 
-        What does not move is sent for ever more seldom, at last once an hour.
+        What does not move is sent for ever more seldom, at last every fifty minutes.
         """
         least, most = _AGAIN_SECONDS
         try:

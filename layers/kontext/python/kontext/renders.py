@@ -33,6 +33,7 @@ OUTPUT_SECONDS = 6.9 * 86_400
 """How long a paid picture can be fetched: Segmind deletes it after 7 days."""
 
 IN_FLIGHT = ("QUEUED", "PROCESSING")
+ENDED = ("DELIVERED", "FAILED", "UNCERTAIN")
 HISTORY_KEPT = 60
 
 Render = Item
@@ -247,6 +248,11 @@ class Renders:
             case "COMPLETED":
                 return Claim("restart" if now - render["completed_at"] < OUTPUT_SECONDS else "expire", render)
         return Claim("announce", render)
+
+    def untold(self, prefix: str) -> list[Render]:
+        """The renders of a pair that have ended and were not told, in the order in which they ended."""
+        items = [item for item in self.table.query(f"pair#{prefix}") if item.get("status") in ENDED]
+        return sorted((item for item in items if not item.get("announced")), key=lambda item: str(item["updated_at"]))
 
     def completed(self, render: Render, output_url: str, metrics: dict[str, Any], now: float) -> Render:
         """The job is done and paid: keep where its picture is, and what it cost."""
