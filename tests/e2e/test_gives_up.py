@@ -23,6 +23,7 @@ def test_when_finalize_crashes_again_and_again_the_workflow_gives_up_and_tells(
         with without_its_policy(scene, "Finalize"):
             scene.drop(PAIR)
             render = eventually(lambda: paid(scene), "the paid picture")
+            stop_its_own(scene)
             execution = states.start_execution(stateMachineArn=impatient(scene), input=given(render))["executionArn"]
             eventually(lambda: "GiveUp" in entered(states, execution), "the workflow gives up")
         ended = eventually(lambda: end_of(states, execution), "the workflow's end")
@@ -45,6 +46,14 @@ def impatient(scene: Scene) -> str:
         name="Impatient", definition=json.dumps(definition), roleArn=deployed["roleArn"], type="STANDARD"
     )
     return str(made["stateMachineArn"])
+
+
+def stop_its_own(scene: Scene) -> None:
+    """Its own execution would go on with the function's policy back, and deliver what the test's has given up."""
+    states, arn = scene.running.client("stepfunctions"), scene.running.outputs["RenderWorkflowArn"]
+    running = states.list_executions(stateMachineArn=arn, statusFilter="RUNNING")["executions"]
+    (own,) = (one["executionArn"] for one in running if PAIR in one["name"])
+    states.stop_execution(executionArn=own)
 
 
 def paid(scene: Scene) -> dict[str, Any] | None:

@@ -58,6 +58,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cloud.Cloud]:
         iam.put_role_policy(RoleName="worker", PolicyName="read", PolicyDocument=_policy(MAY_READ))
         given = {"Runtime": "python3.13", "Handler": "x.handler", "Role": ROLE, "Timeout": 60}
         running.client("lambda").create_function(FunctionName="worker", Code={"ZipFile": _packed(CODE)}, **given)
+        running.client("lambda").get_waiter("function_active_v2").wait(FunctionName="worker")
         yield running
 
 
