@@ -362,7 +362,7 @@ def test_a_render_goes_from_claim_to_delivery(life: Life, drops: Drops, ledger: 
     assert (render["status"], render["cost"], render["result"]) == ("DELIVERED", 0.04, RESULT)
     assert render["expires_at"] == int(NOW + 21 + 400 * 86_400)
     assert drops.get("taj/").written == {"taj/result.png"}  # type: ignore[union-attr]
-    assert ledger() == {"submitted": 1, "completed": 1, "cost": 0.04, "reserved": 0.04}
+    assert ledger() == {"submitted": 1, "completed": 1, "cost": 0.04, "reserved": 0.05}
 
 
 def test_a_worker_that_takes_the_job_is_noted_once(life: Life) -> None:
@@ -437,6 +437,15 @@ def test_what_may_have_been_charged_is_not_given_back(
     life.renders.failed(life.queued(), problem(code, "x"), "taj/error.json", NOW)
 
     assert ledger() == {"submitted": 1, "reserved": 0.05}
+
+
+@pytest.mark.parametrize(("stated", "counted"), [(0.0, 0.05), (0.04, 0.05), (0.05, 0.05), (0.08, 0.08)])
+def test_the_days_limit_counts_the_price_or_more_if_more_is_stated(
+    life: Life, ledger: Callable[[], dict[str, Any]], stated: float, counted: float
+) -> None:
+    life.renders.completed(life.queued(), "https://images/a.png", {"cost": stated}, NOW)
+
+    assert ledger()["reserved"] == pytest.approx(counted)
 
 
 def test_nothing_is_given_back_that_was_not_reserved(life: Life, ledger: Callable[[], dict[str, Any]]) -> None:

@@ -255,13 +255,14 @@ class Renders:
         return sorted((item for item in items if not item.get("announced")), key=lambda item: str(item["updated_at"]))
 
     def completed(self, render: Render, output_url: str, metrics: dict[str, Any], now: float) -> Render:
-        """The job is done and paid: keep where its picture is, and what it cost."""
+        """The job is done and paid: keep where its picture is, and what it cost. Less than what was reserved for it is
+        not believed: what was charged is seen on the account alone."""
         cost = metrics.get("cost", self.price)
         entry = (
             ledger_key(render.get("day", day(now))),
             "ADD #completed :one, #cost :cost, #reserved :difference",
             None,
-            {"one": 1, "cost": cost, "difference": round(cost - render.get("reserved", self.price), 6)},
+            {"one": 1, "cost": cost, "difference": round(max(0.0, cost - render.get("reserved", self.price)), 6)},
         )
         said = {"what": "completed", "cost": cost}
         moved = {"output_url": output_url, "metrics": metrics, "cost": cost, "completed_at": now}
