@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -304,6 +305,32 @@ def test_content_that_was_overtaken_and_comes_back_is_delivered_again_without_pa
     assert (claim.render["status"], claim.render["attempt"]) == ("COMPLETED", 2)
     assert claim.render["output_url"] == "https://images/a.png"
     assert ledger() == paid
+
+
+def test_a_drop_is_one_render_though_a_default_or_a_named_image_has_changed_when_its_message_comes_again(
+    life: Life, pair: MakePair, complete: MakeComplete
+) -> None:
+    first = life.claimed()
+    dropped = pair(drop=1)
+    other = complete(dropped, prompt="another default")
+
+    claim = life.renders.claim(dropped, other, "m1", LATER)
+
+    assert claim.then == "nothing"
+    assert life.renders.get("taj/", other.render_id("taj/")) is None
+    assert life.renders.get("taj/", first["render_id"]) is not None
+
+
+def test_a_drop_that_is_a_render_is_not_rejected_when_its_message_comes_again(
+    life: Life, pair: MakePair, drops: Drops
+) -> None:
+    claimed = life.claimed()
+    dropped = replace(pair(drop=1), current=claimed["render_id"], current_drop=1)
+
+    claim = life.renders.reject(dropped, problem("invalid_image", "no picture"), "taj/error.json", "m1", LATER)
+
+    assert claim.then == "nothing"
+    assert drops.get("taj/").rejected_drop == 0  # type: ignore[union-attr]
 
 
 def test_a_failed_render_dropped_again_is_tried_again(life: Life, pair: MakePair, complete: MakeComplete) -> None:
@@ -798,7 +825,7 @@ def test_a_hint_about_what_was_told_changes_nothing(life: Life, stage: str) -> N
 def test_what_was_not_told_of_a_pair_is_told_in_the_order_in_which_it_ended(
     renders: Renders, pair: MakePair, complete: MakeComplete
 ) -> None:
-    first, second, third = (Life(renders, pair(), complete(pair(), prompt=f"{n}")) for n in range(3))
+    first, second, third = (Life(renders, pair(drop=n), complete(pair(), prompt=f"{n}")) for n in (1, 2, 3))
     ended = [
         life.renders.failed(life.submitting(), FAILED, "taj/error.json", NOW + at)
         for life, at in ((first, 30), (second, 10), (third, 20))

@@ -90,17 +90,19 @@ class Renders:
         try:
             self._transact(
                 self._write(render, "attribute_not_exists(#pk)", **render),
-                self._speaks_now(pair, render),
+                self._speaks_now(pair, render, anew=True),
             )
         except ConditionFailed as refused:
             if refused.position == 1 or refused.found is None:
-                return Claim("nothing", render)  # a newer drop of this pair has been claimed already
+                return Claim("nothing", render)  # this drop of the pair, or a newer one, has been claimed already
             return self._known(refused.found, pair, message_id, now)
         return Claim("submit", render)
 
     def reject(self, pair: Pair, error: dict[str, Any], key: str, message_id: str, now: float) -> Claim:
         """Record a drop that cannot become a render, once; `key`: where its error.json goes."""
         render = self._new(pair, rejected_id(pair), message_id, now)
+        if pair.current_drop == pair.drop_id:
+            return Claim("nothing", render)  # it is a render: a named image has changed since, and the message came again
         render |= {"status": "FAILED", "error": error, "expires_at": int(now + self.retention_days * 86_400)}
         said = {"what": "rejected", "code": error["code"], "message": error["message"]}
         render["history"] = [{"at": iso(now), **said}]
@@ -446,11 +448,13 @@ class Renders:
             expression += " REMOVE " + ", ".join(f"#{name}" for name in gone)
         return render_key(render["prefix"], render["render_id"]), expression, condition, kept
 
-    def _speaks_now(self, pair: Pair, render: Render) -> Any:
+    def _speaks_now(self, pair: Pair, render: Render, *, anew: bool = False) -> Any:
+        # One drop asks for one render, whatever a default or a named image has become when its message comes again.
+        newest = "#current_count < :drop" if anew else "#current_count <= :drop"
         return (
             pair_key(pair.prefix),
             f"SET #current = :id, #current_count = :drop REMOVE {REMOVE_DUE}",
-            "attribute_not_exists(#current_count) OR #current_count <= :drop",
+            f"attribute_not_exists(#current_count) OR {newest}",
             {"id": render["render_id"], "drop": pair.drop_id},
         )
 
