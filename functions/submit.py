@@ -256,7 +256,8 @@ class Batch:
 
     def carry_on(self, claim: Claim, pair: drops.Pair, *, in_line: bool = False) -> None:
         """Do what a claim allows, unless the pair has gone on to another one."""
-        if claim.then == "submit" and pair.current != claim.render["render_id"]:
+        replaced = pair.current != claim.render.get("render_id") or pair.rejected_drop > pair.current_drop
+        if claim.then == "submit" and replaced:
             self.fail(claim.render, "superseded", "a newer drop has replaced this one before it was sent")
             return
         self.follow(claim, in_line=in_line)
