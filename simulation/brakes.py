@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from simulation.evidence import Broken, Evidence, Promise
 from simulation.scheduler import BEGINNING
 
 _HELD_UP_SECONDS = 60.0
 """A request that was on its way may reach the vendor so late."""
 _A_COMMAND_SECONDS = 120.0
+_ACCOUNT = (401, 402, 403, 404, 406, 410)
+_BETWEEN_PROBES_SECONDS = 4.0
+_ON_THEIR_WAY = 5
+"""As many may go at once, and be on their way when the first is refused."""
 _NEEDED = ("dynamodb", "stepfunctions")
 """Without these a paid job cannot be finished."""
 
@@ -20,6 +26,20 @@ def a_pause_holds(seen: Evidence) -> Broken:
         sent = [post for post in seen.world.vendor.ledger.posts if paused + held_up < post.at < resumed]
         if sent:
             yield f"{len(sent)} requests were sent {sent[0].at - paused:.0f} s after the pause and later"
+
+
+def one_probe_at_a_time(seen: Evidence) -> Broken:
+    """5. While the account is refused, one request at a time finds out whether it still is, seconds after the last."""
+    posts = sorted((post for post in seen.world.vendor.ledger.posts), key=lambda post: post.at)
+    refused = [post.outcome == "refused" and post.status in _ACCOUNT for post in posts]
+    stops = sum(now and not before for before, now in pairwise([False, *refused]))
+    soon = [
+        other.at
+        for (one, before), (other, now) in pairwise(zip(posts, refused, strict=True))
+        if before and now and other.at - one.at < _BETWEEN_PROBES_SECONDS
+    ]
+    if len(soon) > _ON_THEIR_WAY * stops + len(seen.world.schedule.faults):
+        yield f"{len(soon)} requests were refused just after another one, first at {soon[0] - BEGINNING:.0f} s"
 
 
 def nothing_is_paid_that_cannot_be_finished(seen: Evidence) -> Broken:
@@ -37,8 +57,9 @@ def nothing_is_paid_that_cannot_be_finished(seen: Evidence) -> Broken:
 
 
 def no_invocation_is_cut_off(seen: Evidence) -> Broken:
-    """11. What one message may do is bounded: no function reaches its time limit, unless an answer was held up."""
-    struck = {call.process for _, call in seen.world.injector.injected}
+    """11. What one message may do is bounded: no function reaches its time limit, unless it was held up for longer than
+    the clients wait for an answer."""
+    struck = {call.process for fault, call in seen.world.injector.injected if not fault.kind.startswith("time-out")}
     hanging = [period for period, outage in seen.outages if outage.hangs]
     for at, process in seen.world.scheduler.timed_out:
         held_up = any(began <= at <= ended + _A_COMMAND_SECONDS for began, ended in hanging)
@@ -46,4 +67,9 @@ def no_invocation_is_cut_off(seen: Evidence) -> Broken:
             yield f"{process} was cut off by its time limit at {at - BEGINNING:.0f} s"
 
 
-BRAKES: tuple[Promise, ...] = (a_pause_holds, nothing_is_paid_that_cannot_be_finished, no_invocation_is_cut_off)
+BRAKES: tuple[Promise, ...] = (
+    a_pause_holds,
+    one_probe_at_a_time,
+    nothing_is_paid_that_cannot_be_finished,
+    no_invocation_is_cut_off,
+)

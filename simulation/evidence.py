@@ -17,13 +17,16 @@ from kontext.table import Table
 from kontext_local.segmind.jobs import Job
 from kontext_local.segmind.padding import padded
 from simulation.actions import (
+    Abort,
     Account,
     Away,
+    Deadly,
     Decide,
     Deploy,
     Drop,
     Gate,
     LoseEverything,
+    Queue,
     Script,
     Secret,
     TasksUnheard,
@@ -34,7 +37,7 @@ from simulation.fault_injection import EVERYTHING_LOST
 from simulation.s3 import linked
 from simulation.scheduler import BEGINNING
 from simulation.vendor import picture
-from simulation.world import PAUSE_SECONDS, Action, World
+from simulation.world import PAUSE_SECONDS, Action, DroppedObject, World
 
 Broken = Iterator[str]
 """What breaks a promise, in words."""
@@ -42,7 +45,11 @@ Render = dict[str, Any]
 Period = tuple[float, float]
 """From when to when, in unix seconds."""
 ENDED = ("DELIVERED", "FAILED", "UNCERTAIN")
-AN_HOUR = 3600.0
+HALF_AN_HOUR, A_QUARTER, A_WHILE = 1800.0, 1000.0, 45.0
+"""So long a pair may stand still for no reason that can be seen: whatever went wrong; where all that goes wrong is part
+of a story; and where AWS does all that it should."""
+_LOSSES = (Abort, Away, Deadly, LoseEverything, Queue, TasksUnheard)
+"""What takes from the stack what it relies on."""
 _DAY = 86_400.0
 _AT_REST = ("delivered", "failed", "uncertain", "rejected", "told")
 KINDS = {"delivered": "rendered", "failed": "failed", "uncertain": "uncertain"}
@@ -64,10 +71,10 @@ class Evidence:
     `ends`: how pairs may end; `patience`: for how many seconds one may wait for no reason that can be seen.
     """
 
-    def __init__(self, world: World, ends: Mapping[str, set[str]], patience: float = AN_HOUR) -> None:
+    def __init__(self, world: World, ends: Mapping[str, set[str]], patience: float | None = None) -> None:
         self.world = world
         self.ends = ends
-        self.patience = patience
+        self.patience = patience or (A_WHILE if self.aws_is_well else A_QUARTER)
         table = world.table
         items = {place: table.get({"pk": place[0], "sk": place[1]}) or {} for place in world.dynamodb.items}
         self.pairs = {item["prefix"]: pair_of(item) for (_, sk), item in items.items() if sk == "pair"}
@@ -186,9 +193,24 @@ class Evidence:
             isinstance(one.action, known) for one in self.world.schedule.steps
         )
 
+    @property
+    def aws_is_well(self) -> bool:
+        """Whether AWS did all that it should."""
+        steps = self.world.schedule.steps
+        return not self.world.schedule.faults and not any(isinstance(one.action, _LOSSES) for one in steps)
+
     def decided(self, decision: Decide) -> int:
         """How often an operator has decided this."""
         return sum(step.action == decision for step in self.world.schedule.steps)
+
+    def decisions_about(self, prefix: str) -> int:
+        """How often an operator has decided anything about a pair."""
+        steps = self.world.schedule.steps
+        return sum(isinstance(step.action, Decide) and step.action.prefix == prefix for step in steps)
+
+    def drops_of(self, prefix: str) -> list[DroppedObject]:
+        """What was dropped under a prefix, in order."""
+        return sorted(drop for drop in self.world.drops if drop.key.startswith(prefix))
 
     def sent_jobs(self) -> Iterator[tuple[Render, Job]]:
         """Every job with its render."""

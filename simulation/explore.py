@@ -7,20 +7,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from simulation import seeds
-from simulation.evidence import AN_HOUR, Evidence, Promise
+from simulation.evidence import HALF_AN_HOUR, Evidence, Promise
 from simulation.fairness import FAIRNESS
-from simulation.fault_injection import MESSAGE_FAULTS, Fault
+from simulation.fault_injection import AROUND, MESSAGE_FAULTS, Fault
 from simulation.liveness import LIVENESS
 from simulation.promises import PROMISES
 from simulation.promptness import PROMPTNESS
 from simulation.rescue import dead_ends
-from simulation.spending import NOT_KEPT_YET, SPENDING
+from simulation.spending import SPENDING
 from simulation.stories import MISSING, STORIES
 from simulation.stories.story import Story
+from simulation.telling import NOT_KEPT_YET, TELLING
 from simulation.world import World
 
 SEEDED = ("seed", "wide")
-PROMISED = (*PROMISES, *SPENDING, *FAIRNESS, *PROMPTNESS)
+PROMISED = (*PROMISES, *SPENDING, *TELLING, *FAIRNESS, *PROMPTNESS)
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,11 @@ def play(story: Story, *faults: Fault) -> Outcome:
     """Play a story with some more faults to its end, and hold it against the promises."""
     given = story.schedule
     world = World(given.with_faults(*given.faults, *faults)).run()
-    seen = Evidence(world, story.ends, story.patience if not faults else AN_HOUR)
+    seen = Evidence(
+        world,
+        story.ends,
+        max(HALF_AN_HOUR, story.patience or 0.0) if faults or given.seed is not None else story.patience,
+    )
     wrong, stuck = broken((*PROMISED, *(NOT_KEPT_YET if story.missing else ())), seen), broken(LIVENESS, seen)
     return Outcome(story, faults, world, wrong, (*stuck, *dead_ends(world)))
 
@@ -60,9 +65,31 @@ def broken(promises: Sequence[Promise], seen: Evidence) -> tuple[str, ...]:
 
 
 def next_faults(outcome: Outcome, after: int = -1) -> Iterator[Fault]:
-    """Every fault that could strike another run of the same story, later than call number `after`."""
-    if outcome.story.alone:
-        return
+    """Every fault that could strike another run of the same story, later than call number `after`, but for those that
+    are known to break it."""
+    if not outcome.story.alone:
+        yield from (fault for fault in _possible(outcome, after) if not breaks(outcome, fault))
+
+
+def fragile_faults(outcome: Outcome) -> dict[str, list[Fault]]:
+    """The faults that are known to break a story, by what they have in common."""
+    found: dict[str, list[Fault]] = {known: [] for known in outcome.story.fragile}
+    calls = range(len(outcome.world.injector.calls))
+    around = (Fault(number, kind) for kind in AROUND if kind in found for number in calls)
+    for fault in (*_possible(outcome, -1), *around):
+        for known in breaks(outcome, fault):
+            found[known].append(fault)
+    return found
+
+
+def breaks(outcome: Outcome, fault: Fault) -> list[str]:
+    """As what such a fault is known to break its story; of what is known in words without a kind, any is."""
+    call = "" if fault.of_message else outcome.world.injector.calls[fault.at].full_name
+    names = (fault.kind, f"{fault.kind} of {call}", call)
+    return [known for known in outcome.story.fragile if any(f"{name} ".startswith(f"{known} ") for name in names)]
+
+
+def _possible(outcome: Outcome, after: int) -> Iterator[Fault]:
     for number, call in enumerate(outcome.world.injector.calls):
         if number > after:
             yield from (Fault(number, kind) for kind in call.kinds)

@@ -65,8 +65,12 @@ def first_come_first_served(seen: Evidence) -> Broken:
 
 
 def paced(seen: Evidence) -> Broken:
-    """4. Pacing, not retry storms: no 429 that was not provoked, and after one that was, nothing goes for a while."""
-    if seen.world.vendor.ledger.too_many_requests and not seen.world.schedule.provokes_429:
+    """4. Pacing, not retry storms: no 429 that was not provoked, and after one that was, nothing goes for a while.
+
+    Only a request that was held up on its way may meet the next ones.
+    """
+    held_up = sum(fault.kind == "stall" and call.service == "segmind" for fault, call in seen.world.injector.injected)
+    if seen.world.vendor.ledger.too_many_requests > held_up and not seen.world.schedule.provokes_429:
         yield f"{seen.world.vendor.ledger.too_many_requests} answers of 429"
     refused = sorted(post.at for post in seen.world.vendor.ledger.posts if post.status == 429)
     for one, other in pairwise(refused):

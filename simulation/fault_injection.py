@@ -69,6 +69,11 @@ class Call(NamedTuple):
     asked: Any
     kinds: Sequence[str]
 
+    @property
+    def full_name(self) -> str:
+        """Whose call it is, and what: `submit transact_write_items`."""
+        return f"{self.process.partition(' ')[0]} {self.name}"
+
 
 @dataclass(frozen=True)
 class FailureModes:
@@ -143,7 +148,7 @@ class FaultInjector:
         return self._spoiled(fault.kind, effect, modes)
 
     def _of_its_name(self, call: Call) -> Fault | None:
-        names = (call.name, f"{call.process.partition(' ')[0]} {call.name}")
+        names = (call.name, call.full_name)
         struck = None
         for fault in self._named:
             if any(name.startswith(fault.of) for name in names):

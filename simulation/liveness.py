@@ -20,8 +20,8 @@ def nothing_stands_still(seen: Evidence) -> Broken:
         yield seen.world.problem
 
 
-def no_hour_passes_without_progress(seen: Evidence) -> Broken:
-    """2. While the account is in order and nothing is away, no pair waits for an hour, or as long as its story says."""
+def nobody_waits_without_a_reason(seen: Evidence) -> Broken:
+    """2. While the account is in order and nothing is away, no pair waits for minutes, or as long as its story says."""
     for render in seen.all_renders:
         for earlier, later in seen.waits(render):
             if later - earlier > seen.patience and earlier >= seen.well_since:
@@ -29,4 +29,4 @@ def no_hour_passes_without_progress(seen: Evidence) -> Broken:
                 yield f"{render['prefix']}: nothing happened {when}"
 
 
-LIVENESS: tuple[Promise, ...] = (nothing_stands_still, no_hour_passes_without_progress)
+LIVENESS: tuple[Promise, ...] = (nothing_stands_still, nobody_waits_without_a_reason)

@@ -63,12 +63,8 @@ def dropped(world: World, prefix: str, at: float = math.inf) -> Dropped:
     text = _text(_part(world, prefix, "request.json", at))
     request = json.loads(text) if text else {}
     wrong_request = not isinstance(request.get("prompt", ""), str)
-    names = [
-        f"/{prefix}{slot}.png" if wrong_request else request.get(f"input_image_{slot}", f"/{prefix}{slot}.png")
-        for slot in "12"
-    ]
-    folder = prefix.rpartition("/")[0]
-    one, two = (stood(world, name[1:] if name.startswith("/") else f"{folder}/{name}", at) for name in names)
+    own = {f"input_image_{slot}": f"/{prefix}{slot}.png" for slot in "12"}
+    one, two = (stood(world, key, at) for key in _keys_named(prefix, own if wrong_request else own | request))
     prompts = [request.get("prompt"), _text(_part(world, prefix, "prompt.txt", at))]
     prompts += [image.metadata.get("prompt") for image in (one, two) if image]
     prompt = next(({"prompt": prompt} for prompt in prompts if prompt), {})
@@ -76,6 +72,27 @@ def dropped(world: World, prefix: str, at: float = math.inf) -> Dropped:
     wrong_image = any(image and not (image.body or b"").startswith(b"\x89PNG") for image in (one, two))
     wrong = "invalid_request" if wrong_request else "invalid_image" if wrong_image else None
     return Dropped(asked, (one, two), wrong)
+
+
+def _keys_named(prefix: str, request: Mapping[str, Any]) -> list[str]:
+    """The keys that a request names as its images."""
+    names = [str(request[name]) for name in ("input_image_1", "input_image_2") if name in request]
+    return [name[1:] if name.startswith("/") else f"{prefix.rpartition('/')[0]}/{name}" for name in names]
+
+
+def loose_objects(world: World) -> tuple[set[str], set[str]]:
+    """Of the objects that are no part of a pair: those that are there and no request has ever named, and those that the
+    request of a whole pair names now."""
+    loose = {key for key in world.stood if not key.lower().endswith(tuple(f"/{part}" for part in _PARTS))}
+    ever, now = set[str](), set[str]()
+    for key, versions in world.stood.items():
+        if key.endswith("/request.json"):
+            prefix = key.removesuffix("request.json")
+            named = [_keys_named(prefix, json.loads(_text(one.version) or "{}")) for one in versions]
+            ever |= {name for names in named for name in names}
+            now |= set(named[-1]) if dropped(world, prefix).content else set()
+    there = {key for key in loose if stood(world, key)}
+    return there - ever, loose & now
 
 
 def _text(version: Version | None) -> str | None:

@@ -87,6 +87,7 @@ class Queue:
         self._most_receives = int(template.queue["RedrivePolicy"]["maxReceiveCount"])
         self._batch = int(template.mapping["BatchSize"])
         self._concurrency = int(template.mapping["ScalingConfig"]["MaximumConcurrency"])
+        self._reports_failures = template.reports_failures
         told = self._told_to_stop_loops
         self._stops_loops = template.stops_loops if told is None else told
 
@@ -203,7 +204,8 @@ class Queue:
 
     def _answered(self, batch: list[Message], answer: Any, problem: BaseException | None) -> None:
         self._invocations -= 1
-        failed = {one["itemIdentifier"] for one in answer["batchItemFailures"]} if problem is None else set()
+        reported = answer["batchItemFailures"] if problem is None and self._reports_failures else ()
+        failed = {one["itemIdentifier"] for one in reported}
         whole = problem is not None or not failed <= {message.message_id for message in batch}
         for message in batch:
             if whole or message.message_id in failed:

@@ -76,6 +76,11 @@ class Template:
         return dict(self._resources["SubmitFunction"]["Properties"]["Events"]["Drops"]["Properties"])
 
     @property
+    def reports_failures(self) -> bool:
+        """Whether Lambda reads from Submit's answer which messages have failed: else all of a batch are done."""
+        return "ReportBatchItemFailures" in self.mapping.get("FunctionResponseTypes", ())
+
+    @property
     def stops_loops(self) -> bool:
         """Whether Lambda stops Submit in a chain of too many invocations: it does, unless it is told otherwise."""
         return self._resources["SubmitFunction"]["Properties"].get("RecursiveLoop", "Terminate") != "Allow"

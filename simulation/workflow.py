@@ -108,7 +108,12 @@ class Executions:
         if self.scheduler.now < self.stalled_until:
             self._go_on(execution, name)
             return
-        state = self._states[name]
+        try:
+            self._do(execution, name, self._states[name])
+        except KeyError as missing:
+            self._die(execution, "States.Runtime", f"in {name} a path leads nowhere: {missing}")
+
+    def _do(self, execution: Execution, name: str, state: dict[str, Any]) -> None:
         execution.transitions += 1
         self._note(execution, _EVENTS.get(state["Type"], 1))
         match state["Type"]:

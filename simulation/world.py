@@ -144,6 +144,7 @@ class World:
         self.problem: str | None = None
         self.stood: dict[str, list[Stood]] = defaultdict(list)
         self.spellings: dict[str, set[str]] = defaultdict(set)
+        self.told: dict[str, dict[str, Any]] = {}
         self.drops: list[DroppedObject] = []
         self.deployed = [(BEGINNING, self.template)]
         self._told = 0
@@ -210,7 +211,8 @@ class World:
         self.drops.append(DroppedObject(self.scheduler.now, key, has_prompt))
         self._changed(key)
         event_name = "ObjectCreated:CompleteMultipartUpload" if part_bytes else "ObjectCreated:Put"
-        return self._record(event_name, key, written, len(content))
+        self.told[key] = self._record(event_name, key, written, len(content))
+        return self.told[key]
 
     def _put_in_parts(
         self, place: dict[str, str], described: dict[str, Any], content: bytes, part_bytes: int

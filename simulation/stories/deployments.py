@@ -6,7 +6,6 @@ from simulation.actions import Decide, Drop, account, deploy, image, request, ve
 from simulation.fault_injection import Fault
 from simulation.stories.story import MIDNIGHT, TAJ, Story, many, pair, story
 
-_DEFAULTS = "a message that comes again takes what was dropped for something new once a default has changed"
 _TURNS = "whoever is in line keeps the time that he was given, whatever the rate has become"
 _CHANGES = {
     "DefaultPrompt": "Another default.",
@@ -52,6 +51,7 @@ MONEY: tuple[Story, ...] = (
         *many(2, every=1.0),
         (100.0, deploy(DailySpendLimit="1")),
         parameters={"DailySpendLimit": "0.05"},
+        patience=110.0,
     ),
     story(
         "the spend limit is lowered while pairs are in line",
@@ -66,7 +66,7 @@ MONEY: tuple[Story, ...] = (
         (10.0, deploy(PricePerRender="0.10")),
         parameters={"RequestsPerMinute": "2"},
         account={"price": 0.05},
-        alone=True,
+        patience=65.0,
     ),
 )
 
@@ -77,7 +77,6 @@ DEFAULTS: tuple[Story, ...] = (
             *(unprompted() if name == "DefaultPrompt" else pair()),
             (50.0, deploy(**{name: value})),
             faults=(Fault(1, "again"),),
-            missing=_DEFAULTS,
         )
         for name, value in _CHANGES.items()
     ),
@@ -105,7 +104,6 @@ DEFAULTS: tuple[Story, ...] = (
         (60.0, account(credits=10.0)),
         account={"credits": 0.01},
         faults=(Fault(2, "again"),),
-        missing=_DEFAULTS,
     ),
     story(
         "the default format changes, and an image comes again",
@@ -113,7 +111,7 @@ DEFAULTS: tuple[Story, ...] = (
         (60.0, deploy(DefaultOutputFormat="jpg")),
         (100.0, image("taj/1.png")),
     ),
-    story("the settling is made longer", *unprompted(), (10.0, deploy(SettleSeconds="60"))),
+    story("the settling is made longer", *unprompted(), (10.0, deploy(SettleSeconds="60")), patience=65.0),
     story("the settling is made shorter", *unprompted(), (10.0, deploy(SettleSeconds="1"))),
 )
 

@@ -185,8 +185,12 @@ TAKEN_BACK: tuple[Story, ...] = (
             *pair(),
             *taken_back("taj/1.png", "taj/2.png", "taj/request.json", at=10.0),
             faults=(fault,),
+            fragile=fragile,
         )
-        for what, fault in (("claimed it", Fault(7, "crash after")), ("paid for it", Fault(12, "crash before")))
+        for what, fault, fragile in (
+            ("claimed it", Fault(7, "crash after"), {"stall of submit update_item": _REMOVALS}),
+            ("paid for it", Fault(12, "crash before"), {"pause": _REMOVALS}),
+        )
     ),
     story(
         "a request is taken back, and a plain pair comes",
@@ -210,7 +214,6 @@ TAKEN_BACK: tuple[Story, ...] = (
         (8.0, request(TAJ, prompt=7)),
         (100.0, _RICH),
         **_POOR,
-        missing="what a wrong drop has replaced is still paid",
     ),
 )
 

@@ -28,6 +28,8 @@ _AN_HOUR = 60.0
 """Segmind forgets a job then: whatever else goes wrong in so long an outage may cost one."""
 _KEY_UNKNOWN = "a function that does not know the key cannot look at a paid job"
 _KEY_FORGOTTEN = "a key that was known five minutes ago is not used"
+_TEN_RECEIVES = "a message whose pair was paid is given up after ten receives, because its end cannot be told"
+_BY_THE_QUEUE = "whoever is to look at a paid job is told through the queue alone"
 _NOBODY_COULD_LOOK = {"DELIVERED", "FAILED expired"}
 
 
@@ -46,8 +48,8 @@ def away(services: tuple[str, ...], minutes: float, *, hangs: bool = False, cold
         f"{' and '.join(services)} away for {minutes:g} minutes{' (hanging)' * hangs}{', and new functions' * cold}",
         *steps,
         ends=dict.fromkeys(("flying/", "dropped/"), _NOBODY_COULD_LOOK) if "lambda" in services or cold else None,
-        patience=130.0 if known else 3600.0,
-        alone=minutes > _AN_HOUR or "dynamodb" in services,
+        patience=130.0 if known else 3600.0 if minutes > _AN_HOUR else None,
+        fragile=_fragile(services, minutes),
         missing=_missing(services, minutes) or _KEY_FORGOTTEN * known or _KEY_UNKNOWN * (cold and minutes > _AN_HOUR),
     )
 
@@ -55,6 +57,15 @@ def away(services: tuple[str, ...], minutes: float, *, hangs: bool = False, cold
 def _missing(services: tuple[str, ...], minutes: float) -> str:
     known = [MISSING_AFTER[service] for service in services if service in MISSING_AFTER]
     return "; ".join(missing for least, missing in known if minutes >= least)
+
+
+def _fragile(services: tuple[str, ...], minutes: float) -> dict[str, str]:
+    """What one more fault brings about, where nothing is missing without it."""
+    if minutes < _AN_HOUR:
+        return {}
+    if "secretsmanager" in services:
+        return dict.fromkeys(("submit", "poll", "late", "throttled"), _KEY_UNKNOWN)
+    return {"sns": {"submit": _TEN_RECEIVES}, "sqs": {"submit": _BY_THE_QUEUE}}.get(services[0], {})
 
 
 def overtaken() -> Story:
@@ -78,7 +89,7 @@ OUTAGES: tuple[Story, ...] = (
         "changed while SNS is away for 70 minutes",
         *pair(),
         (10.0, Away(("sns",), 70.0)),
-        (120.0, request(TAJ, prompt="another")),
-        alone=True,
+        (90.0, request(TAJ, prompt="another")),
+        missing="the workflow tells an end again without a look at earlier ones of the pair that are not told yet",
     ),
 )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from simulation.actions import Away, Deadly, Drop, Queue, Send, account, image, request
+from simulation.actions import Away, Deadly, Drop, Queue, Send, TellAgain, account, image, request
 from simulation.fault_injection import Fault
 from simulation.stories.story import TAJ, Story, many, pair, story
 from simulation.world import Action
 
 Steps = list[tuple[float, Action]]
 PURGE, REDRIVE = Queue("purge"), Queue("redrive")
+TOLD_AGAIN = (3000.0, TellAgain())
+"""What S3 told, and nobody had read before the queue was purged, is known to the bucket alone."""
 _ITS_MESSAGE = "a pair that waits lives in its message, and nothing brings it back once that is gone"
 _TEN_RECEIVES = "a drop's message is given up after ten receives, three quarters of an hour"
+_AN_HOUR = "a picture can be had by its job's id for an hour, and by no link for the seven days that it is kept"
 _WHOLE_BATCH = "a message that kills its function takes the others of its batch with it, over and over"
 
 
@@ -28,22 +31,24 @@ def batch(count: int = 9) -> Steps:
 
 
 PURGES = (
-    story("the queue is purged while a job is at the vendor", *pair(), (10.0, PURGE), alone=True),
-    story("the queue is purged while a request is on its way", *pair(), (0.45, PURGE), alone=True),
+    story("the queue is purged while a job is at the vendor", *pair(), (10.0, PURGE), TOLD_AGAIN),
+    story("the queue is purged while a request is on its way", *pair(), (0.45, PURGE), TOLD_AGAIN),
     *(
         story(
             f"a function dies right after {what}, and the queue is purged",
             *pair(),
             (10.0, PURGE),
+            TOLD_AGAIN,
             faults=(fault,),
+            fragile=fragile,
         )
-        for what, fault in (
-            ("it has claimed a pair", Fault(0, "crash after", "submit transact_write_items")),
-            ("it has sent a request", Fault(0, "crash after", "POST")),
-            ("the job was recorded", Fault(0, "crash before", "start_execution")),
+        for what, fault, fragile in (
+            ("it has claimed a pair", Fault(0, "crash after", "submit transact_write_items"), {}),
+            ("it has sent a request", Fault(0, "crash after", "POST"), {"pause": _AN_HOUR}),
+            ("the job was recorded", Fault(0, "crash before", "start_execution"), {}),
         )
     ),
-    story("the queue is purged while a pair waits for a prompt", *pair()[:2], (10.0, PURGE)),
+    story("the queue is purged while a pair waits for a prompt", *pair()[:2], (10.0, PURGE), TOLD_AGAIN),
     story(
         "the queue is purged while pairs are in line",
         *many(4, every=0.1),
@@ -65,6 +70,7 @@ PURGES = (
         "the queue is purged before midnight, at the spend limit",
         *many(2, at=57_500.0, every=1.0),
         (57_590.0, PURGE),
+        (60_000.0, TellAgain()),
         parameters={"DailySpendLimit": "0.05"},
     ),
 )
@@ -74,6 +80,7 @@ LETTERS = (
         (0.0, Away(("s3",), 60.0)),
         *pair(at=1.0),
         (5000.0, REDRIVE),
+        patience=1500.0,
     ),
     story(
         "waiting pairs are dead letters after an hour without the table, and are moved back",
@@ -83,7 +90,6 @@ LETTERS = (
         (5000.0, REDRIVE),
         account={"credits": 0.01},
         window=0.3,
-        alone=True,
     ),
     story(
         "told twice, dead letters after an hour without S3, and moved back while it is dropped again",

@@ -96,6 +96,7 @@ REFERENCES: tuple[Story, ...] = (
         (0.0, image("shared/a.png")),
         *named(at=1.0),
         (100.0, image("shared/a.png", "another")),
+        fragile={"pause": _NEWEST},
     ),
     story(
         "a named image is taken away before its pair is whole, and comes again",
@@ -104,6 +105,7 @@ REFERENCES: tuple[Story, ...] = (
         (5.0, Remove("shared/a.png")),
         (10.0, image("taj/2.png")),
         (50.0, image("shared/a.png", "another")),
+        fragile={"stall of submit get_item": _LISTS},
     ),
     story(
         "a named image comes while it is looked for",

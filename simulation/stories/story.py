@@ -21,17 +21,20 @@ class Story:
 
     UNCERTAIN is allowed as well where an answer was lost. `missing`: what the product lacks, so that the story breaks a
     promise; the day that it does not, this goes. `patience`: for how many seconds a pair may stand still for no reason
-    that can be seen, if nothing goes wrong that is no part of the story. A `large` one takes too long to be played with
-    every single fault. `alone`: enough goes wrong in it for what is promised, and nothing else is made to.
+    that can be seen, if nothing goes wrong that is no part of the story, and it is another time than usual. A `large`
+    one takes too long to be played with every single fault. `alone`: enough goes wrong in it for what is promised, and
+    nothing else is made to. `fragile`: faults that break a promise in it, by their kind, the call that they strike, or
+    both (`stall of submit POST`), and what the product lacks; the day that none of them does, this goes.
     """
 
     name: str
     schedule: Schedule
     ends: Mapping[str, set[str]] = field(default_factory=dict)
     missing: str = ""
-    patience: float = 3600.0
+    patience: float | None = None
     large: bool = False
     alone: bool = False
+    fragile: Mapping[str, str] = field(default_factory=dict)
 
 
 def pair(prefix: str = TAJ, at: float = 0.0, prompt: str = "both at the Taj") -> list[tuple[float, Drop]]:
@@ -65,11 +68,12 @@ def story(
     end: str | None = None,
     ends: Mapping[str, set[str]] | None = None,
     missing: str = "",
-    patience: float = 3600.0,
+    patience: float | None = None,
     large: bool = False,
     alone: bool = False,
+    fragile: Mapping[str, str] | None = None,
     **more: Any,
 ) -> Story:
     """A story; `end`: how the pair at the Taj must end, or `ends`: how pairs may, by their prefix."""
     schedule = Schedule(tuple(Step(at, action) for at, action in steps), **more)
-    return Story(name, schedule, ends or ({TAJ: {end}} if end else {}), missing, patience, large, alone)
+    return Story(name, schedule, ends or ({TAJ: {end}} if end else {}), missing, patience, large, alone, fragile or {})

@@ -67,7 +67,12 @@ USUAL: tuple[Story, ...] = (
         "newcomers while others are in line",
         *many(6, every=0.3),
         *pair("new/", at=88.0, prompt="new"),
+        fragile=dict.fromkeys(
+            ("stall of submit update_item", "stall of submit transact_write_items"),
+            "a turn that has passed while its function stood still is used all the same",
+        ),
         parameters={"RequestsPerMinute": "2"},
+        patience=65.0,
     ),
     story(
         "the request is lost, and the operator gives it up",
@@ -98,7 +103,7 @@ USUAL: tuple[Story, ...] = (
     ),
     story("a prompt changed as it is looked for", *pair()[:2], (19.5, prompt_file("a")), (20.26, prompt_file("b"))),
     story("a wrong image", *pair(), (100.0, Drop("taj/1.png", b"text")), end="FAILED invalid_image"),
-    story("429", (0.0, vendor(status=429, body={"error": "slow"}, times=2)), *pair(), provokes_429=True),
+    story("429", (0.0, vendor(status=429, body={"error": "slow"}, times=2)), *pair(), provokes_429=True, patience=65.0),
     story("no credits", *pair(), (17.0, account(credits=10.0)), account={"credits": 0.01}),
     story(
         "changed while parked",
@@ -116,8 +121,9 @@ USUAL: tuple[Story, ...] = (
         (0.0, vendor(status=500, body={"error": "oh"}, times=None)),
         *pair(),
         end="FAILED server_error",
+        patience=170.0,
     ),
-    story("in line", *many(3, every=0.3), parameters={"RequestsPerMinute": "2"}),
+    story("in line", *many(3, every=0.3), parameters={"RequestsPerMinute": "2"}, patience=65.0),
     story(
         "spend limit until midnight",
         *many(2, at=MIDNIGHT - 20, every=1.0),
@@ -140,6 +146,7 @@ USUAL: tuple[Story, ...] = (
         (0.0, vendor(on="output", status=503, times=9)),
         *pair(),
         (2000.0, pair()[1][1]),
+        patience=600.0,
     ),
     story("the answer is lost", (0.0, vendor(drop=True, accept=True, times=None)), *pair(), end="UNCERTAIN"),
     story("the request is lost", (0.0, vendor(drop=True, times=None)), *pair(), end="UNCERTAIN"),
@@ -163,12 +170,14 @@ USUAL: tuple[Story, ...] = (
         (100.0, Decide(TAJ, "resubmit")),
         (200.0, Decide(TAJ, "adopt")),
         (2000.0, Gate("resume")),
+        patience=250.0,
     ),
     story(
         "delivered by the operator",
         (0.0, vendor(on="output", status=503, times=9)),
         *pair(),
         (2000.0, Decide(TAJ, "redeliver")),
+        patience=600.0,
     ),
     story("slow", (0.0, vendor(inference=3000.0)), *pair()),
     story(
@@ -178,6 +187,6 @@ USUAL: tuple[Story, ...] = (
         end="FAILED expired",
         missing="a picture that comes after the record's hour cannot be fetched by its link",
     ),
-    story("trouble with looks", *trouble_with_looks(), *pair(), provokes_429=True),
+    story("trouble with looks", *trouble_with_looks(), *pair(), provokes_429=True, patience=200.0),
     story("a large picture", (0.0, vendor(output_bytes=11_000_000)), *pair()),
 )

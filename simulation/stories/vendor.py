@@ -183,7 +183,9 @@ RESULTS: tuple[Story, ...] = (
         well(1800),
         missing=_COPYING,
     ),
-    story("the picture breaks off six times", (0.0, vendor(on="output", cut_after=40, times=6)), *pair()),
+    story(
+        "the picture breaks off six times", (0.0, vendor(on="output", cut_after=40, times=6)), *pair(), patience=130.0
+    ),
 )
 
 POSTS: tuple[Story, ...] = (

@@ -17,6 +17,7 @@ WRONG = Drop("shared/a.png", b"text")
 _BY_PAIR = "who waits for a named image stands on a pair's item, and a pair that wants another part is struck off"
 _ONLY_ABSENT = "only a named image that is absent is waited for, not one that is wrong"
 _ONE_FIELD = "a pause and a refusal are one field, which both write"
+_IF_PAUSED = {"pause": _ONE_FIELD}
 _WAKES_NOBODY = "what ends a refusal wakes nobody: who waits comes back by himself, within five minutes"
 _CHAIN = "waiting is a chain of messages, which Lambda stops after sixteen"
 _NO_BOUND = "all who wait for an image are woken within the one message that told of it"
@@ -53,22 +54,34 @@ PROBES = (
     no_credits(
         "the prompt of the pair that probes is changed while all wait for credits",
         (30.0, request("p0/", prompt="another")),
+        patience=400.0,
     ),
     no_credits(
         "the answer to the request that probes for credits is lost",
         (60.0, vendor(drop=True, accept=True)),
+        patience=450.0,
     ),
     *(
-        no_credits(name, refilled=10.0, faults=(fault,))
-        for name, fault in (
-            ("a function dies right after it has probed for credits", Fault(2, "crash after", "POST")),
-            ("a function dies right before it probes for credits", Fault(2, "crash before", "POST")),
+        no_credits(name, refilled=10.0, faults=(fault,), fragile=fragile)
+        for name, fault, fragile in (
+            ("a function dies right after it has probed for credits", Fault(2, "crash after", "POST"), _IF_PAUSED),
+            ("a function dies right before it probes for credits", Fault(2, "crash before", "POST"), {}),
         )
     ),
 )
 LONG = no_credits(
     "goes on soon after five hours without credits", refilled=18_000.0, patience=130.0, missing=_WAKES_NOBODY
 )
+FORTY_MINUTES = story(
+    "thirty pairs wait forty minutes for credits",
+    *many(30, every=1.0),
+    (2400.0, REFILLED),
+    account=EMPTY,
+    window=0.3,
+    patience=70.0,
+    large=True,
+)
+"""A probe a minute: whoever goes on at that rate afterwards is late."""
 NAMED = (
     story("a part of the pair whose image is named comes first", *names_a_part("1", "2"), missing=_BY_PAIR),
     story(
@@ -117,6 +130,7 @@ PAUSES = (
         (0.0, Gate("pause")),
         (10.0, Gate("pause")),
         (400.0, Gate("resume")),
+        patience=250.0,
     ),
     story(
         "goes on soon after the operator resumes",
@@ -157,4 +171,4 @@ CROWDS = (
         patience=120.0,
     ),
 )
-WAITING: tuple[Story, ...] = (*PROBES, LONG, *NAMED, *PAUSES, *CHAINS, *CONFLICTS, *CROWDS)
+WAITING: tuple[Story, ...] = (*PROBES, LONG, FORTY_MINUTES, *NAMED, *PAUSES, *CHAINS, *CONFLICTS, *CROWDS)

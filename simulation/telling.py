@@ -1,0 +1,93 @@
+"""What is told: every end, every pause, every object that is nobody's; to subscribers, and beside the results."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+from simulation.evidence import ENDED, KINDS, Broken, Evidence, Promise
+from simulation.oracle import loose_objects
+from simulation.world import KEY
+
+_SYNC_SECONDS = 2.0
+"""Two ends of one pair that come no further apart may be told in any order."""
+_ACCOUNT = (401, 402, 403, 406)
+
+
+def every_end_is_told(seen: Evidence) -> Broken:
+    """7. Every end is published at least once, under one stable id, and says the same each time; no secret is in it."""
+    known = {f"{render['render_id']}.{n + 1}" for render in seen.all_renders for n in range(render["attempt"])}
+    for render in seen.all_renders:
+        if render["status"] in ENDED:
+            name = f"{render['render_id']}.{render['attempt']}.{KINDS[render['status'].lower()]}"
+            if name not in seen.events:
+                yield f"{render['prefix']} is {render['status']}, and nobody was told"
+    for name, told in seen.events.items():
+        if any(event != told[0] for event in told):
+            yield f"the event {name} says different things"
+        if not name.startswith("gate.") and name.rpartition(".")[0] not in known:
+            yield f"the event {name} is of no render"
+        if "X-Amz-" in json.dumps(told) or KEY in json.dumps(told):
+            yield f"the event {name} holds a secret"
+
+
+def ends_are_told_in_order(seen: Evidence) -> Broken:
+    """7. What SNS did not take is told later, of each pair in the order in which it ended."""
+    held_up = any("sns" in outage.services for _, outage in seen.outages)
+    for prefix in seen.pairs if held_up else ():
+        told = [(ended, name, seen.first_told[name]) for ended, name in seen.ends_of(prefix) if name in seen.first_told]
+        for (first, one, one_told), (then, other, other_told) in pairwise(told):
+            if one_told > other_told and then - first > _SYNC_SECONDS:
+                yield f"{prefix}: {one} was told {one_told - other_told:.0f} s after {other}, which ended later"
+
+
+def a_stop_is_told(seen: Evidence) -> Broken:
+    """7. That all wait for the account's sake is told, unless whoever heard it had no time to; and that they go on."""
+    told = sorted((seen.first_told[name], event["type"]) for name, (event, *_) in seen.events.items())
+    turns = [kind for _, kind in told if kind in ("kontext.parked", "kontext.resumed")]
+    posts = seen.world.vendor.ledger.posts
+    refused = [post.at for post in posts if post.outcome == "refused" and post.status in _ACCOUNT]
+    if len(refused) > 1 + len(seen.world.injector.injected) and "kontext.parked" not in turns:
+        yield f"{len(refused)} requests were refused for the account's sake, and nobody was told"
+    accepted = [post.at for post in posts if post.outcome == "accepted"]
+    if turns[-1:] == ["kontext.parked"] and refused and accepted and accepted[-1] > refused[-1]:
+        yield "the account is in order again, and nobody was told"
+
+
+def a_problem_is_told_once(seen: Evidence) -> Broken:
+    """7. A drop that is wrong is told once, whatever the number of its parts."""
+    told: Counter[tuple[str, str]] = Counter()
+    for event, *_ in seen.events.values():
+        if event["type"] == "kontext.failed":
+            told[event["data"]["pair"], json.dumps(event["data"]["error"])] += 1
+    for (prefix, error), times in told.items():
+        drops = Counter(drop.key for drop in seen.world.drops)
+        most = max((count for key, count in drops.items() if key.startswith(prefix)), default=1)
+        most += seen.decisions_about(prefix)
+        if times > most:
+            yield f"{prefix}: {error[:90]} was told {times} times"
+
+
+def what_is_nobodys_is_told(seen: Evidence) -> Broken:
+    """8. Beside the results it is said which objects are no part of a pair and named by none, and of no others."""
+    told = {str(said["object"]) for said in _said_of_objects(seen)}
+    expected, known = loose_objects(seen.world)
+    for key in sorted(told & known):
+        yield f"{key} is said to be nobody's, and a request names it"
+    for key in sorted(expected - told):
+        yield f"{key} is nobody's, and nobody is told"
+
+
+def _said_of_objects(seen: Evidence) -> Iterator[dict[str, Any]]:
+    for key in seen.world.s3.keys("OutputBucket"):
+        found = seen.world.s3.newest("OutputBucket", key)
+        if key.endswith("error.json") and found and "object" in (said := json.loads(found.body or b"{}")):
+            yield said
+
+
+TELLING: tuple[Promise, ...] = (every_end_is_told, ends_are_told_in_order, a_stop_is_told, what_is_nobodys_is_told)
+NOT_KEPT_YET: tuple[Promise, ...] = (a_problem_is_told_once,)
+"""What the product does not promise yet: only stories that say what is missing are held to it."""
