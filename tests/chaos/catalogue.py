@@ -49,7 +49,7 @@ CLAIMS = (
     ),
     Mutant(
         "an older drop that speaks again",
-        (_layer("renders", "#current_count <= :drop", "#current_count <= :drop OR attribute_exists(#pk)"),),
+        (_layer("renders", "(#current_count) OR {newest}", "(#current_count) OR attribute_exists(#pk)"),),
         ("changed at once", "changed meanwhile"),
         kinds=("stall",),
     ),
@@ -57,6 +57,17 @@ CLAIMS = (
         "a render that has failed is not tried again",
         (_layer("renders", 'if render["status"] == "FAILED" and new_drop:', 'if render["status"] == "NEVER":'),),
         ("dropped again after it failed",),
+    ),
+    Mutant(
+        "a render that has failed is tried again by a message that comes again",
+        (_layer("renders", "new_drop = pair.drop_id > count_of(render)", "new_drop = True"),),
+        ("refused",),
+        ("again",),
+    ),
+    Mutant(
+        "a message that comes again decides anew",
+        (_layer("renders", '"#current_count < :drop" if anew else', '"#current_count <= :drop" if anew else'),),
+        ("DefaultPrompt changes before a message comes a second time",),
     ),
 )
 
@@ -85,6 +96,16 @@ LEDGER = (
         "a price that is given back though the picture was paid",
         (_layer("renders", 'if error["charged"] == "no" and', "if"),),
         ("the picture cannot be fetched",),
+    ),
+    Mutant(
+        "a cost that is more than was reserved, and is not counted",
+        (_layer("renders", 'round(max(0.0, cost - render.get("reserved", self.price)), 6)', "0.0"),),
+        ("the price is doubled",),
+    ),
+    Mutant(
+        "a cost that is less than was reserved, and is believed",
+        (_layer("renders", "round(max(0.0, cost - ", "round((cost - "),),
+        ("a cost of nothing is stated",),
     ),
 )
 
@@ -138,6 +159,21 @@ THROTTLE = (
         ("429",),
     ),
     Mutant(
+        "a closed gate at which everybody tries",
+        (_layer("pacing", "        if now < pace.probe_at:\n", "        if now < 0:\n"),),
+        ("thirty pairs wait forty minutes for credits",),
+    ),
+    Mutant(
+        "a refusal that closes no gate",
+        ((_SUBMIT, "pace = self.via.pacing.refuse(reason, now)", "pace = self.via.pacing.look()"),),
+        ("five pairs come while there are no credits",),
+    ),
+    Mutant(
+        "a gate that stays closed after a good answer",
+        ((_SUBMIT, "        if probe:\n", "        if probe and False:\n"),),
+        ("no credits",),
+    ),
+    Mutant(
         "whoever comes takes the turn of those in line",
         (_layer("pacing", "if not in_line and pace.line_end > now", "if False and pace.line_end > now"),),
         ("newcomers while others are in line",),
@@ -151,8 +187,18 @@ WAITING = (
         ("no credits", "in line"),
     ),
     Mutant(
+        "a pair that settles, and that nobody looks at again",
+        ((_SUBMIT, "self.via.parking.send([Wake(pair.prefix, until)], now)", "pass"),),
+        ("no prompt",),
+    ),
+    Mutant(
+        "a pair that settles, and that no sweep finds",
+        ((_SUBMIT, "self.via.drops.settle(pair.prefix, until)", "pass"),),
+        ("the queue is purged while a pair waits for a prompt",),
+    ),
+    Mutant(
         "a parked render that is sent though it was replaced",
-        ((_SUBMIT, 'pair.current != claim.render["render_id"]', "False"),),
+        ((_SUBMIT, 'if claim.then == "submit" and replaced:', "if False:"),),
         ("a pair is changed long before the credits come",),
     ),
 )
@@ -190,6 +236,11 @@ REFERENCES = (
         "a name without a slash that begins at the root",
         (_layer("pairs", 'prefix[: prefix.rfind("/") + 1] + name', "name"),),
         ("a named image under a name of no part",),
+    ),
+    Mutant(
+        "an object that is called unknown though a request names it",
+        ((_SUBMIT, "if self.via.drops.named(key):", "if self.via.drops.named(key) and False:"),),
+        ("a name of no part is explained later",),
     ),
 )
 
@@ -229,6 +280,32 @@ DELIVERY = (
 
 ANNOUNCING = (
     Mutant(
+        "an end that is told once or never",
+        (
+            _layer(
+                "renders",
+                'return Claim("nothing" if told else "announce", render)',
+                'return Claim("nothing", render)',
+            ),
+            _layer(
+                "renders",
+                'return Claim("nothing" if render.get("announced") else "announce", render)',
+                'return Claim("nothing", render)',
+            ),
+        ),
+        ("refused", "a wrong image", "the answer is lost"),
+    ),
+    Mutant(
+        "a gate that is closed and opened, and nobody is told",
+        (_layer("events", "topic.publish_change(change)", "pass"),),
+        ("no credits",),
+    ),
+    Mutant(
+        "a gate that was closed and is opened untold",
+        (_layer("pacing", "    elif pace.ended:\n", "    elif pace.ended and False:\n"),),
+        ("no credits",),
+    ),
+    Mutant(
         "an event that has another id each time",
         (_layer("events", "{kind.partition('.')[2]}", "{kind.partition('.')[2]}.{render['revision']}"),),
     ),
@@ -264,6 +341,21 @@ ANNOUNCING = (
 
 OPERATOR = (
     Mutant(
+        "an adopted job that nobody looks at",
+        ((_OPERATE, "self.workflow.start({**render, **job}, wait=0)", "pass"),),
+        ("the answer is lost, and the operator says: adopt",),
+    ),
+    Mutant(
+        "a redelivery that starts nothing",
+        ((_OPERATE, "self.workflow.start(render, wait=0)", "True"),),
+        ("the host of the picture is allowed, and it is delivered again",),
+    ),
+    Mutant(
+        "what was given up is not told",
+        ((_OPERATE, "announce(render, self.drops, outputs, self.topic, self.renders)", "pass"),),
+        ("the request is lost, and the operator gives it up",),
+    ),
+    Mutant(
         "what is to be sent again is not",
         ((_OPERATE, 'self.parking.send([Wake(render["prefix"], now, ', '[].append([Wake(render["prefix"], now, '),),
         ("the answer is lost, and the operator says: resubmit",),
@@ -280,6 +372,19 @@ OPERATOR = (
     ),
 )
 
+
+TIMEOUTS = (
+    Mutant(
+        "botocore's own time-outs and tries",
+        ((_CONNECTIONS, "ANSWER_SECONDS = 5.0", "ANSWER_SECONDS = 60.0"), (_CONNECTIONS, "TRIES = 3", "TRIES = 5")),
+        kinds=("time-out without effect", "time-out with effect"),
+    ),
+    Mutant(
+        "an AWS service that is waited for as long as a function lives",
+        ((_CONNECTIONS, "ANSWER_SECONDS = 5.0", "ANSWER_SECONDS = 50.0"),),
+        kinds=("time-out without effect", "time-out with effect"),
+    ),
+)
 
 WORKFLOW = (
     Mutant(
@@ -322,6 +427,16 @@ WORKFLOW = (
         ("slow",),
     ),
     Mutant(
+        "a delivery that is to be tried again and is not",
+        ((_WORKFLOW, '"StringEquals": "again"', '"StringEquals": "never"'),),
+        ("the picture is late",),
+    ),
+    Mutant(
+        "a failed message that is not told from the others",
+        (("template.yaml", "FunctionResponseTypes: [ReportBatchItemFailures]", "FunctionResponseTypes: []"),),
+        kinds=("error",),
+    ),
+    Mutant(
         "a message that is given up when it comes back",
         (("template.yaml", "maxReceiveCount: 10", "maxReceiveCount: 1"),),
         kinds=("crash before",),
@@ -338,6 +453,7 @@ AREAS = {
     "delivery": DELIVERY,
     "announcing": ANNOUNCING,
     "the operator's commands": OPERATOR,
+    "time-outs": TIMEOUTS,
     "the workflow": WORKFLOW,
 }
 MUTANTS: tuple[Mutant, ...] = tuple(mutant for mutants in AREAS.values() for mutant in mutants)
