@@ -18,7 +18,8 @@ from bench.part import Part
 from kontext_local.segmind import Lognormal
 from simulation.actions import image
 from simulation.fault_injection import Call
-from simulation.world import FUNCTIONS, Schedule, Step, World
+from simulation.schedule import Schedule, Step
+from simulation.world import FUNCTIONS, World
 
 PAIRS = (10, 100, 1_000, 10_000)
 EVERY_SECONDS = {"steady": 1.3, "at once": 0.0}

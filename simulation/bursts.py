@@ -14,7 +14,8 @@ from simulation.actions import image, request
 from simulation.evidence import Evidence
 from simulation.explore import PROMISED, broken
 from simulation.liveness import LIVENESS
-from simulation.world import Schedule, Step, World
+from simulation.schedule import Schedule, Step
+from simulation.world import World
 
 SIZES = (10, 100, 1000, 10_000)
 RATE = 50.0

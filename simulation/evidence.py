@@ -21,10 +21,8 @@ from simulation.actions import (
     Account,
     Away,
     Deadly,
-    Decide,
     Deploy,
     Drop,
-    Gate,
     LoseEverything,
     Queue,
     Script,
@@ -32,12 +30,14 @@ from simulation.actions import (
     TasksUnheard,
     WellAgain,
 )
+from simulation.decisions import Decide, Gate
 from simulation.dynamodb import DynamoDB
 from simulation.fault_injection import EVERYTHING_LOST
 from simulation.s3 import linked
+from simulation.schedule import Action, DroppedObject
 from simulation.scheduler import BEGINNING
 from simulation.vendor import picture
-from simulation.world import PAUSE_SECONDS, Action, DroppedObject, World
+from simulation.world import PAUSE_SECONDS, World
 
 Broken = Iterator[str]
 """What breaks a promise, in words."""
@@ -199,18 +199,23 @@ class Evidence:
         steps = self.world.schedule.steps
         return not self.world.schedule.faults and not any(isinstance(one.action, _LOSSES) for one in steps)
 
+    @property
+    def decisions(self) -> list[tuple[float, Decide]]:
+        """What an operator has decided, and when; in unix seconds."""
+        steps = self.world.schedule.steps
+        return [(BEGINNING + step.at, step.action) for step in steps if isinstance(step.action, Decide)]
+
     def decided(self, decision: Decide) -> int:
         """How often an operator has decided this."""
-        return sum(step.action == decision for step in self.world.schedule.steps)
+        return sum(action == decision for _, action in self.decisions)
 
     def decisions_about(self, prefix: str) -> int:
         """How often an operator has decided anything about a pair."""
-        steps = self.world.schedule.steps
-        return sum(isinstance(step.action, Decide) and step.action.prefix == prefix for step in steps)
+        return sum(action.prefix == prefix for _, action in self.decisions)
 
     def drops_of(self, prefix: str) -> list[DroppedObject]:
         """What was dropped under a prefix, in order."""
-        return sorted(drop for drop in self.world.drops if drop.key.startswith(prefix))
+        return sorted(drop for drop in self.world.bucket.drops if drop.key.startswith(prefix))
 
     def sent_jobs(self) -> Iterator[tuple[Render, Job]]:
         """Every job with its render."""
@@ -305,9 +310,8 @@ class Evidence:
     def _asked_before(self, render: Render, before: float) -> float:
         """When the last thing that a render is made of was dropped, or a person asked for it."""
         keys = {given.get("key") for given in render.get("inputs", ())}
-        dropped = [one.at for one in self.world.drops if one.key in keys or one.key.startswith(render["prefix"])]
-        decided = [BEGINNING + step.at for step in self.world.schedule.steps if isinstance(step.action, Decide)]
-        return max((at for at in [*dropped, *decided] if at <= before), default=before)
+        dropped = [one.at for one in self.world.bucket.drops if one.key in keys or one.key.startswith(render["prefix"])]
+        return max((at for at in [*dropped, *(at for at, _ in self.decisions)] if at <= before), default=before)
 
     def _reasons(self, render: Render, was: str) -> Iterator[Period]:
         """What explains that a render waits: it is no worse than others before it, or something was the matter."""

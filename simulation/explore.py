@@ -20,7 +20,7 @@ from simulation.stories.story import Story
 from simulation.telling import NOT_KEPT_YET, TELLING
 from simulation.world import World
 
-SEEDED = ("seed", "wide")
+SEEDED = ("seed", "wide", "wider")
 PROMISED = (*PROMISES, *SPENDING, *TELLING, *FAIRNESS, *PROMPTNESS)
 
 
@@ -67,8 +67,7 @@ def broken(promises: Sequence[Promise], seen: Evidence) -> tuple[str, ...]:
 def next_faults(outcome: Outcome, after: int = -1) -> Iterator[Fault]:
     """Every fault that could strike another run of the same story, later than call number `after`, but for those that
     are known to break it."""
-    if not outcome.story.alone:
-        yield from (fault for fault in _possible(outcome, after) if not breaks(outcome, fault))
+    yield from (fault for fault in _possible(outcome, after) if not breaks(outcome, fault))
 
 
 def fragile_faults(outcome: Outcome) -> dict[str, list[Fault]]:
@@ -104,7 +103,7 @@ def named(name: str) -> Story:
     if kind not in SEEDED:
         return STORIES.get(name) or MISSING[name]
     seed, _, removed = rest.partition("-")
-    given = seeds.schedule(int(seed), wide=kind == "wide")
+    given = seeds.schedule(int(seed), kind)
     return seeds.without(given, frozenset(int(number) for number in removed.split(",") if number))
 
 

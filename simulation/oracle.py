@@ -48,13 +48,13 @@ def prefixes(world: World) -> list[str]:
 
 def stood(world: World, key: str, at: float = math.inf) -> Version | None:
     """What stands under a key of the input bucket, or stood there at some time."""
-    return next((one.version for one in reversed(world.stood.get(key, ())) if one.since <= at), None)
+    return next((one.version for one in reversed(world.bucket.stood.get(key, ())) if one.since <= at), None)
 
 
 def _part(world: World, prefix: str, name: str, at: float) -> Version | None:
     """The newest object that is this part of a pair, in whatever letters its name is spelt."""
-    keys = world.spellings.get(f"{prefix}{name}".lower(), ())
-    found = [one for key in keys if key.startswith(prefix) for one in world.stood[key] if one.since <= at]
+    keys = world.bucket.spellings.get(f"{prefix}{name}".lower(), ())
+    found = [one for key in keys if key.startswith(prefix) for one in world.bucket.stood[key] if one.since <= at]
     return max(found, key=lambda one: one.since).version if found else None
 
 
@@ -83,9 +83,9 @@ def _keys_named(prefix: str, request: Mapping[str, Any]) -> list[str]:
 def loose_objects(world: World) -> tuple[set[str], set[str]]:
     """Of the objects that are no part of a pair: those that are there and no request has ever named, and those that the
     request of a whole pair names now."""
-    loose = {key for key in world.stood if not key.lower().endswith(tuple(f"/{part}" for part in _PARTS))}
+    loose = {key for key in world.bucket.stood if not key.lower().endswith(tuple(f"/{part}" for part in _PARTS))}
     ever, now = set[str](), set[str]()
-    for key, versions in world.stood.items():
+    for key, versions in world.bucket.stood.items():
         if key.endswith("/request.json"):
             prefix = key.removesuffix("request.json")
             named = [_keys_named(prefix, json.loads(_text(one.version) or "{}")) for one in versions]

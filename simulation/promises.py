@@ -6,6 +6,7 @@ Each promise yields what breaks it, in words.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -14,12 +15,12 @@ from typing import Any
 from kontext.errors import CODES
 from kontext_local.segmind.jobs import Job
 from kontext_local.segmind.ledger import Post
-from simulation.actions import Decide
 from simulation.brakes import BRAKES
+from simulation.decisions import Decide
 from simulation.evidence import ENDED, SERVER_ERRORS, Broken, Evidence, Promise, Render
 from simulation.fault_injection import EVERYTHING_LOST, Call, Fault
 from simulation.oracle import dropped, prefixes
-from simulation.world import DroppedObject
+from simulation.schedule import DroppedObject
 
 _HELD_UP_SECONDS = 60.0
 _MOST_REPEATS = 4
@@ -58,8 +59,10 @@ def what_is_dropped_once_is_paid_once(seen: Evidence) -> Broken:
 
 
 def _decided(seen: Evidence, prefix: str) -> int:
-    """How often a person has said that a pair may be paid again: now, or when it is dropped again."""
-    return seen.decided(Decide(prefix, "resubmit")) + seen.decided(Decide(prefix, "give up"))
+    """How often a person has said that a pair may be paid again: now, or when it is dropped again, which it was."""
+    given_up = [at for at, action in seen.decisions if action == Decide(prefix, "give up")]
+    dropped_again = [drop for drop in seen.drops_of(prefix) if given_up and drop.at > given_up[0]]
+    return seen.decided(Decide(prefix, "resubmit")) + min(len(given_up), len(dropped_again))
 
 
 def _repeated(hidden: Sequence[Job]) -> int:
@@ -82,8 +85,9 @@ def nothing_is_lost(seen: Evidence) -> Broken:
     for prefix in prefixes(seen.world):
         of_drops = {dropped(seen.world, prefix).end}
         allowed, end = seen.ends.get(prefix) or of_drops, seen.end(prefix)
-        if _everything_was_lost(seen):  # the vendor is well since, and a later drop may find the render still at work
+        if seen.lost_at < math.inf:  # the vendor is well since, and a later drop may find the render still at work
             allowed = allowed | of_drops | _failed_jobs(seen, prefix)
+            allowed |= {"DELIVERED"} if dropped(seen.world, prefix).content else set()
         if end.partition(" ")[0] not in ENDED and end not in allowed and None not in allowed:
             continue  # it stands still, which is said below
         if end not in allowed and end != "UNCERTAIN" and None not in allowed:
@@ -146,7 +150,7 @@ def the_newest_drop_speaks(seen: Evidence) -> Broken:
 
 def _ever_stood(seen: Evidence, given: dict[str, Any]) -> set[str]:
     """What ever stood under the key of a named image: a newer one asks for no new picture."""
-    return {one.version.digest for one in seen.world.stood.get(given.get("key", ""), ()) if one.version}
+    return {one.version.digest for one in seen.world.bucket.stood.get(given.get("key", ""), ()) if one.version}
 
 
 def each_pair_has_its_one_result(seen: Evidence) -> Broken:
@@ -302,10 +306,6 @@ def _failed_jobs(seen: Evidence, prefix: str) -> set[str]:
     render = seen.current(seen.pairs[prefix]) if prefix in seen.pairs else None
     jobs = seen.jobs_of(render) if render else []
     return {"FAILED render_failed"} if any(job.state == "FAILED" for job in jobs) else set()
-
-
-def _everything_was_lost(seen: Evidence) -> bool:
-    return any(fault.kind == EVERYTHING_LOST for fault, _ in seen.world.injector.injected)
 
 
 def _lost_answers(fault: Fault, injected: Call, calls: list[Call]) -> int:

@@ -1,7 +1,7 @@
 """Schedules out of a seed: many pairs, dropped, changed and repeated in any order, while everything goes wrong.
 
-`seed:17` meets what every call and the account can do; `wide:17` also hours of outages, purges, aborted executions,
-deployments, removals and an operator's slips.
+`seed:17` meets what every call and the account can do; `wide:17` also outages, lost messages, aborted executions,
+deployments, pauses; `wider:17` hours of outages, requests taken though refused, removals, and an operator's slips.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ from typing import Any
 from simulation.actions import (
     Abort,
     Away,
-    Decide,
     Drop,
-    Gate,
     LoseEverything,
     Queue,
     Remove,
@@ -29,10 +27,12 @@ from simulation.actions import (
     request,
     vendor,
 )
+from simulation.decisions import Decide, Gate
 from simulation.fault_injection import EVERYWHERE, MESSAGE_FAULTS, SPECIAL, Fault
+from simulation.schedule import Action, Schedule, Step
 from simulation.stories.story import FAILS, OTHER_KEY, REFUSED, Story
 from simulation.vendor import CAPITAL
-from simulation.world import KEY, Action, Schedule, Step
+from simulation.world import KEY
 
 Steps = list[tuple[float, Action]]
 MODEL = "multi-image-kontext-pro"
@@ -43,9 +43,9 @@ _MOST_FAULTS = 4
 """Fewer than a message may be received, so that none dies of crashes alone."""
 
 
-def schedule(seed: int, *, wide: bool = False) -> Story:
-    """What a seed gives; the same every time."""
-    rng = Random(f"wide {seed}" if wide else seed)
+def schedule(seed: int, kind: str = "seed") -> Story:
+    """What a seed of a kind gives; the same every time."""
+    rng = Random(seed if kind == "seed" else f"{kind} {seed}")
     start = rng.choice([0.0, 0.0, _MIDNIGHT - rng.uniform(0, 300)])
     pairs = rng.randint(2, 7)
     steps: Steps = [(0.0, vendor(fail="blocked", prompt=FAILS, times=None))]
@@ -55,8 +55,8 @@ def schedule(seed: int, *, wide: bool = False) -> Story:
     steps.append((start + rng.uniform(0, 300), image(SHARED)))
     for trouble in rng.sample(_TROUBLES, rng.choice([0, 0, 1, 1, 2])):
         steps += trouble(rng, start)
-    for wider in rng.sample(_WIDER_TROUBLES, rng.choice([1, 1, 2, 3])) if wide else ():
-        steps += wider(rng, start)
+    for more in rng.sample(_MORE[kind], rng.choice([1, 1, 2, 3])) if _MORE[kind] else ():
+        steps += more(rng, start)
     steps.append((start + 900.0, account(keys=(KEY, OTHER_KEY), credits=CAPITAL, models={MODEL: "available"})))
     given = Schedule(
         steps=tuple(Step(at, action) for at, action in sorted(steps, key=lambda step: step[0])),
@@ -66,7 +66,7 @@ def schedule(seed: int, *, wide: bool = False) -> Story:
         seed=seed,
         provokes_429=True,
     )
-    return Story(f"{'wide' if wide else 'seed'}:{seed}", given)
+    return Story(f"{kind}:{seed}", given)
 
 
 def without(story: Story, removed: frozenset[int]) -> Story:
@@ -114,7 +114,8 @@ def _parts(rng: Random, prefix: str) -> list[Drop]:
 
 def _later(rng: Random, prefix: str, parts: list[Drop]) -> list[Drop]:
     another = image(f"{prefix}2.png", f"version {rng.randrange(2)}")
-    asked = request(prefix, prompt=f"something else in {prefix}")
+    names = {"input_image_1": f"/{SHARED}"} if any(SHARED.encode() in part.content for part in parts) else {}
+    asked = request(prefix, prompt=f"something else in {prefix}", **names)
     wrong = rng.choice([request(prefix, prompt=7), Drop(f"{prefix}2.png", b"no picture")])
     choices: list[list[Drop]] = [[], [], [], [rng.choice(parts)], [another], [asked], [another, rng.choice(parts)]]
     return rng.choice([*choices, [wrong], [wrong, *parts]])
@@ -174,6 +175,11 @@ def _outage(rng: Random, start: float) -> Steps:
     return [(start + rng.uniform(0, 300), Away(services, rng.choice([10, 70, 180]), hangs=rng.random() < 0.2))]
 
 
+def _ten_minutes(rng: Random, start: float) -> Steps:
+    service = rng.choice(("dynamodb", "sqs", "secretsmanager", "lambda"))
+    return [(start + rng.uniform(0, 300), Away((service,), 10))]
+
+
 def _purge(rng: Random, start: float) -> Steps:
     return [(start + rng.uniform(0, 300), Queue("lose hints"))]
 
@@ -221,18 +227,11 @@ def _brown_out(rng: Random, start: float) -> Steps:
     return [(at, gone), (at + rng.uniform(10, 600), WellAgain())]
 
 
-_WIDER_TROUBLES: list[Callable[[Random, float], Steps]] = [
-    _outage,
-    _purge,
-    _abort,
-    _everything_lost,
-    _deployment,
-    _removal,
-    _pause,
-    _slip,
-    _gateway,
-    _brown_out,
-]
+_MORE: dict[str, list[Callable[[Random, float], Steps]]] = {
+    "seed": [],
+    "wide": [_ten_minutes, _purge, _abort, _everything_lost, _deployment, _pause],
+    "wider": [_outage, _removal, _slip, _gateway, _brown_out],
+}
 _PARAMETERS = (
     ("RequestsPerMinute", ["5", "50"]),
     ("DefaultOutputFormat", ["jpg"]),

@@ -8,7 +8,8 @@ from itertools import pairwise
 
 from kontext.clock import day
 from kontext_local.segmind.jobs import Job
-from simulation.actions import Away, Decide
+from simulation.actions import Away
+from simulation.decisions import Decide
 from simulation.evidence import Broken, Evidence, Promise, Render
 from simulation.oracle import dropped, stood
 from simulation.s3 import linked
@@ -36,12 +37,13 @@ def the_same_content_is_paid_once(seen: Evidence) -> Broken:
 
 
 def a_drop_is_one_attempt(seen: Evidence) -> Broken:
-    """1. A render that has ended is begun again only for a newer drop of its pair, or because a person says so."""
+    """1. A render that has ended is begun again only if something of its pair is dropped again, or a person says so."""
     for render in seen.renders:
         begun = sum(entry["what"] == "again" for entry in render["history"])
-        drops = sum(drop.at > seen.begun(render) for drop in seen.drops_of(render["prefix"]))
-        if begun > drops + seen.decisions_about(render["prefix"]):
-            yield f"{render['prefix']} was begun again {begun} times, and dropped again {drops} times"
+        drops = seen.drops_of(render["prefix"])
+        again = len(drops) - len({drop.key for drop in drops})
+        if begun > again + seen.decisions_about(render["prefix"]):
+            yield f"{render['prefix']} was begun again {begun} times, and dropped again {again} times"
 
 
 def what_is_taken_back_is_not_paid(seen: Evidence) -> Broken:
@@ -65,7 +67,10 @@ def _moments(seen: Evidence, prefix: str, job: Job) -> Iterator[float]:
     since = job.accepted_at - _HELD_UP_SECONDS - _A_FAULT_SECONDS * faults - 60 * sum(away)
     named = {linked(link)[0] for link in (job.parameters.input_image_1, job.parameters.input_image_2)}
     changes = [
-        one.since for key, all_ in seen.world.stood.items() if key in named or key.startswith(prefix) for one in all_
+        one.since
+        for key, all_ in seen.world.bucket.stood.items()
+        if key in named or key.startswith(prefix)
+        for one in all_
     ]
     yield from (since, *(at for at in changes if since < at <= job.accepted_at))
 
@@ -89,7 +94,7 @@ def a_mixture_is_not_paid(seen: Evidence) -> Broken:
 
 def _exchanged(seen: Evidence, key: str, at: float) -> tuple[bool, bool]:
     """Whether an image was replaced by another one just before, and just after a request was sent."""
-    versions = [one for one in seen.world.stood.get(key, ()) if one.version]
+    versions = [one for one in seen.world.bucket.stood.get(key, ()) if one.version]
     changes = [
         later.since
         for one, later in pairwise(versions)

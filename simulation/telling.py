@@ -14,6 +14,7 @@ from simulation.world import KEY
 
 _SYNC_SECONDS = 2.0
 """Two ends of one pair that come no further apart may be told in any order."""
+_ON_ITS_WAY_SECONDS = 60.0
 _ACCOUNT = (401, 402, 403, 406)
 
 
@@ -46,14 +47,15 @@ def ends_are_told_in_order(seen: Evidence) -> Broken:
 
 def a_stop_is_told(seen: Evidence) -> Broken:
     """7. That all wait for the account's sake is told, unless whoever heard it had no time to; and that they go on."""
-    told = sorted((seen.first_told[name], event["type"]) for name, (event, *_) in seen.events.items())
-    turns = [kind for _, kind in told if kind in ("kontext.parked", "kontext.resumed")]
+    events = [(seen.first_told[name], event["type"]) for name, (event, *_) in seen.events.items()]
+    told = sorted((at, kind) for at, kind in events if kind in ("kontext.parked", "kontext.resumed"))
+    turns = [kind for _, kind in told]
     posts = seen.world.vendor.ledger.posts
     refused = [post.at for post in posts if post.outcome == "refused" and post.status in _ACCOUNT]
     if len(refused) > 1 + len(seen.world.injector.injected) and "kontext.parked" not in turns:
         yield f"{len(refused)} requests were refused for the account's sake, and nobody was told"
-    accepted = [post.at for post in posts if post.outcome == "accepted"]
-    if turns[-1:] == ["kontext.parked"] and refused and accepted and accepted[-1] > refused[-1]:
+    accepted = max((post.at for post in posts if post.outcome == "accepted"), default=0.0)
+    if turns[-1:] == ["kontext.parked"] and accepted > told[-1][0] + _ON_ITS_WAY_SECONDS:
         yield "the account is in order again, and nobody was told"
 
 
@@ -64,7 +66,7 @@ def a_problem_is_told_once(seen: Evidence) -> Broken:
         if event["type"] == "kontext.failed":
             told[event["data"]["pair"], json.dumps(event["data"]["error"])] += 1
     for (prefix, error), times in told.items():
-        drops = Counter(drop.key for drop in seen.world.drops)
+        drops = Counter(drop.key for drop in seen.world.bucket.drops)
         most = max((count for key, count in drops.items() if key.startswith(prefix)), default=1)
         most += seen.decisions_about(prefix)
         if times > most:

@@ -8,32 +8,27 @@ import io
 import json
 import logging
 import warnings
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import islice
 from math import inf
 from random import Random
-from typing import Any, ClassVar, NamedTuple, Protocol
-from urllib.parse import quote_plus
+from typing import Any
 
-from connections import Connections, config
-from kontext.clock import iso
-from kontext.learning import Learning
-from kontext.outputs import Outputs, Upload
-from kontext.schedule import Progress
+from connections import config
 from kontext.table import Table
 from kontext_cli.operate import Operator
 from kontext_cli.target import Target
 from kontext_local.segmind import Lognormal, Segmind, Settings
 from kontext_local.segmind.settings import MODEL
 from simulation import sqs
-from simulation.aws import Client, CloudFormation, Secrets, SecretsProvider, Topic
+from simulation.aws import Client, CloudFormation, Secrets, Topic
 from simulation.dynamodb import DynamoDB
-from simulation.fault_injection import EVERYTHING_LOST, Fault, FaultInjector
-from simulation.s3 import S3, Version
+from simulation.fault_injection import EVERYTHING_LOST, FaultInjector
+from simulation.input_bucket import InputBucket
+from simulation.s3 import S3
+from simulation.sandbox import Context, Sandbox
+from simulation.schedule import Action, Schedule
 from simulation.scheduler import BEGINNING, NeverRests, Scheduler, VirtualClock
 from simulation.template import Spec, Template
 from simulation.vendor import CAPITAL, Transport, vendor
@@ -50,69 +45,6 @@ PAUSE_SECONDS = 600.0
 _WINDOWS = (0.0, 0.05, 0.3, 1.0)
 
 
-class Action(Protocol):
-    """Something that happens from outside; `lasts`: also when everybody else is well again for good."""
-
-    lasts: ClassVar[bool]
-
-    def do(self, world: World) -> None: ...
-
-
-@dataclass(frozen=True)
-class Step:
-    """An action, so many seconds after the beginning."""
-
-    at: float
-    action: Action
-
-    def __str__(self) -> str:
-        return f"{self.at:8.1f}  {self.action}"
-
-
-class DroppedObject(NamedTuple):
-    """That an object was dropped, and whether it may bring a prompt."""
-
-    at: float
-    key: str
-    has_prompt: bool
-
-
-class Stood(NamedTuple):
-    """What stood under a key of the input bucket from then on; None: nothing."""
-
-    since: float
-    version: Version | None
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """All that comes from outside in one run; the same schedule gives the same run, call by call.
-
-    `parameters` of the template, `account`: settings of the vendor. With a `seed`, calls and messages take their
-    time by chance; without, their usual time.
-    """
-
-    steps: tuple[Step, ...]
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    account: Mapping[str, Any] = field(default_factory=dict)
-    faults: tuple[Fault, ...] = ()
-    seed: int | None = None
-    window: float = 0.0
-    """For how many seconds a batch of messages forms; with a `seed` that is a matter of chance."""
-    stops_loops: bool | None = None
-    """Whether Lambda stops recursive loops, as it does unless told otherwise; by default as the template says."""
-    rests_within: float = LONGEST_RUN_SECONDS
-    """So many seconds after the last step everything must be at rest."""
-    vendor_ahead: float = 0.0
-    """By so many seconds the vendor's clock is ahead of ours."""
-    provokes_429: bool = False
-    remembers: bool = True
-    """Whether the calls are kept, each with what it asked for; their number is in any case."""
-
-    def with_faults(self, *faults: Fault) -> Schedule:
-        return replace(self, faults=faults)
-
-
 class World:
     """What a schedule is played in, and what promises are checked against afterwards."""
 
@@ -126,6 +58,7 @@ class World:
             self.scheduler, schedule.faults, self._delay, self._around, remembers=schedule.remembers
         )
         self.s3, self.topic = S3(), Topic(self.scheduler)
+        self.bucket = InputBucket(self.s3, self.scheduler, self.notify)
         self.dynamodb = DynamoDB(self.clock.now, self._lag, self._becomes_due)
         self.secrets = Secrets(KEY)
         self.vendor = self._vendor(schedule.account)
@@ -142,12 +75,9 @@ class World:
         self.executions = Executions(self.scheduler, self.template.workflow, self.invoke)
         self.invocations = 0
         self.problem: str | None = None
-        self.stood: dict[str, list[Stood]] = defaultdict(list)
-        self.spellings: dict[str, set[str]] = defaultdict(set)
-        self.told: dict[str, dict[str, Any]] = {}
-        self.drops: list[DroppedObject] = []
+        self.wanted: Action | None = None
+        """What the operator has turned the gate to last, or tries to."""
         self.deployed = [(BEGINNING, self.template)]
-        self._told = 0
         self._next_sweep = inf
         self._over = False
         self._away: dict[str, float] = {}
@@ -196,63 +126,6 @@ class World:
     def _do(self, action: Action) -> None:
         if not self._over or action.lasts:
             action.do(self)
-
-    def drop(
-        self, key: str, content: bytes, metadata: Mapping[str, str], part_bytes: int = 0, encryption: str = "AES256"
-    ) -> dict[str, Any]:
-        """Put an object into the input bucket, in parts if their size is given; returns what S3 has to tell of it."""
-        place = {"Bucket": "InputBucket", "Key": key}
-        described: dict[str, Any] = {"Metadata": dict(metadata), "ServerSideEncryption": encryption}
-        if part_bytes:
-            written = self._put_in_parts(place, described, content, part_bytes)
-        else:
-            written = self.s3.put_object(**place, **described, Body=content)
-        has_prompt = "prompt" in metadata or key.endswith(("request.json", "prompt.txt"))
-        self.drops.append(DroppedObject(self.scheduler.now, key, has_prompt))
-        self._changed(key)
-        event_name = "ObjectCreated:CompleteMultipartUpload" if part_bytes else "ObjectCreated:Put"
-        self.told[key] = self._record(event_name, key, written, len(content))
-        return self.told[key]
-
-    def _put_in_parts(
-        self, place: dict[str, str], described: dict[str, Any], content: bytes, part_bytes: int
-    ) -> dict[str, Any]:
-        upload = {**place, "UploadId": self.s3.create_multipart_upload(**place, **described)["UploadId"]}
-        starts = range(0, len(content), part_bytes)
-        for number, start in enumerate(starts, 1):
-            self.s3.upload_part(**upload, PartNumber=number, Body=content[start : start + part_bytes])
-        listed = [{"PartNumber": number} for number, _ in enumerate(starts, 1)]
-        return self.s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": listed})
-
-    def _changed(self, key: str) -> None:
-        self.spellings[key.lower()].add(key)
-        self.stood[key].append(Stood(self.scheduler.now, self.s3.newest("InputBucket", key)))
-
-    def remove(self, key: str, event_name: str = "ObjectRemoved:DeleteMarkerCreated") -> None:
-        """Hide an object of the input bucket behind a delete marker."""
-        marker = self.s3.delete_object(Bucket="InputBucket", Key=key)
-        self._changed(key)
-        self.notify(self._record(event_name, key, marker, None))
-
-    def remove_version(self, key: str) -> None:
-        """Remove what is newest under a key of the input bucket for good: a version, or a delete marker."""
-        self.s3.remove_version("InputBucket", key)
-        self._changed(key)
-        self.notify(self._record("ObjectRemoved:Delete", key, {"VersionId": ""}, None))
-
-    def _record(self, event_name: str, key: str, written: Mapping[str, Any], size: int | None) -> dict[str, Any]:
-        self._told += 1
-        told = {"key": quote_plus(key), "versionId": written["VersionId"], "sequencer": f"00{self._told:014X}"}
-        if size is not None:
-            told |= {"size": size, "eTag": written["ETag"].strip('"')}
-        return {
-            "eventVersion": "2.1",
-            "eventSource": "aws:s3",
-            "awsRegion": "us-east-1",
-            "eventTime": iso(self.scheduler.now),
-            "eventName": event_name,
-            "s3": {"s3SchemaVersion": "1.0", "bucket": {"name": "InputBucket"}, "object": told},
-        }
 
     def notify(self, record: dict[str, Any], times: int = 1) -> None:
         """Let S3 tell the queue, as soon as the queue answers."""
@@ -404,90 +277,6 @@ class World:
 
 
 FUNCTIONS = ("SubmitFunction", "SweepFunction", "PollFunction", "FinalizeFunction")
-
-
-class Sandbox(Connections):
-    """What a function holds on to while its sandbox is warm."""
-
-    def __init__(self, world: World, function: Spec) -> None:
-        super().__init__(function.environment, world.clock, world.transport)
-        self._world = world
-
-    def client(self, service: str) -> Any:
-        return self._world.client(service)
-
-    @cached_property
-    def secrets(self) -> SecretsProvider:
-        return SecretsProvider(self.client("secretsmanager"), self.clock)
-
-    @cached_property
-    def learning(self) -> Learning:
-        usual = super().learning
-        return LearningByHeart(usual.table, usual.clock, look_cost=usual.look_cost, deadline=usual.deadline)
-
-    @cached_property
-    def outputs(self) -> Outputs:
-        return OutputsInTurn(self.s3, self.environment["OUTPUT_BUCKET"])
-
-
-class LearningByHeart(Learning):
-    """The stack's schedule, which is pure: computed once for all runs that have learned and seen the same."""
-
-    _known: ClassVar[dict[Any, Any]] = {}
-
-    def next_look(self, progress: Progress) -> float | None:
-        return self._once("next", progress, lambda: super(LearningByHeart, self).next_look(progress))
-
-    def first_wait(self, age: float) -> int:
-        return self._once("first", age, lambda: super(LearningByHeart, self).first_wait(age))
-
-    def _once(self, what: str, seen: Any, compute: Callable[[], Any]) -> Any:
-        key = (what, seen, self.look_cost, self.deadline, *sorted(self.sketch().cells.items()))
-        if len(self._known) > _KNOWN_BY_HEART:
-            self._known.clear()
-        if key not in self._known:
-            self._known[key] = compute()
-        return self._known[key]
-
-
-class OutputsInTurn(Outputs):
-    """The output bucket, written to by one thread: the order of two parts must not be a matter of luck."""
-
-    def upload(self, *given: Any) -> Upload:
-        upload = super().upload(*given)
-        upload.pool.shutdown()
-        upload.pool = InTurn()  # type: ignore[assignment]
-        return upload
-
-
-class InTurn:
-    """An executor that does everything at once."""
-
-    def submit(self, work: Callable[..., Any], *given: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(work(*given))
-        except Exception as problem:  # noqa: BLE001  whoever asks for the result gets it
-            future.set_exception(problem)
-        return future
-
-    def shutdown(self, **_: Any) -> None:
-        """Nothing is ever under way."""
-
-
-@dataclass(frozen=True)
-class Context:
-    """Lambda's context of one invocation."""
-
-    scheduler: Scheduler
-    function_name: str
-    ends_at: float
-    memory_limit_in_mb: int = 512
-    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:f"
-    aws_request_id: str = "request"
-
-    def get_remaining_time_in_millis(self) -> int:
-        return int((self.ends_at - self.scheduler.now) * 1000)
 
 
 @contextlib.contextmanager

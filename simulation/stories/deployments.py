@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from simulation.actions import Decide, Drop, account, deploy, image, request, vendor
+from simulation.actions import Drop, account, deploy, image, request, vendor
+from simulation.decisions import Decide
 from simulation.fault_injection import Fault
 from simulation.stories.story import MIDNIGHT, TAJ, Story, many, pair, story
 

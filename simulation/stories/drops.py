@@ -8,8 +8,8 @@ from typing import Any
 from kontext_local.segmind.padding import padded
 from simulation.actions import Drop, RecordsExpire, Remove, account, image, request, vendor
 from simulation.fault_injection import Fault
+from simulation.schedule import Action
 from simulation.stories.story import TAJ, Story, pair, story
-from simulation.world import Action
 
 A_DAY = 86_400.0
 _MEGABYTE = 1_000_000

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from simulation.actions import account, image, request, vendor
+from simulation.schedule import Action
 from simulation.stories.story import Story, pair, story
-from simulation.world import Action
 
 _LONG = "\N{LATIN SMALL LETTER E WITH ACUTE}" * 500 + "/"
 _ESCAPED = "\x01" * 1000 + "/"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from simulation.actions import Gate, LoseEverything, image, request, vendor
+from simulation.actions import LoseEverything, image, request, vendor
+from simulation.decisions import Gate
 from simulation.fault_injection import EVERYTHING_LOST, Fault
+from simulation.schedule import Action
 from simulation.stories.story import TAJ, Story, many, named, pair, story
-from simulation.world import Action
 
 _IN_FIVE_MINUTES = "whose message is lost while he waits for his turn is looked for after five minutes"
 LOSE = LoseEverything()

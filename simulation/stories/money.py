@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from simulation.actions import account, deploy, vendor
+from simulation.schedule import Action
 from simulation.stories.story import MIDNIGHT, Story, many, pair, story
 from simulation.stories.vendor import FEW, MANY, always, well
-from simulation.world import Action
 
 _MODEL = "multi-image-kontext-pro"
 _THE_ACCOUNT = "what is the account's fault fails the pair, as if its dropper had erred"

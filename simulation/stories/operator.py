@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from simulation.actions import Away, Decide, Gate, Queue, WellAgain, account, deploy, request, vendor
+from simulation.actions import Away, Queue, WellAgain, account, deploy, request, vendor
+from simulation.decisions import Decide, Gate
 from simulation.fault_injection import Fault
 from simulation.stories.story import TAJ, Story, many, pair, story
 

@@ -7,8 +7,8 @@ from itertools import combinations
 
 from simulation.actions import Away, deploy, request
 from simulation.fault_injection import Fault
+from simulation.schedule import Action
 from simulation.stories.story import TAJ, Story, pair, story
-from simulation.world import Action
 
 SERVICES = ("dynamodb", "s3", "sqs", "sns", "stepfunctions", "secretsmanager", "lambda")
 MINUTES = (10.0, 70.0, 180.0)

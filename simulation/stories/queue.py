@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from simulation.actions import Away, Deadly, Drop, Queue, Send, TellAgain, account, image, request
 from simulation.fault_injection import Fault
+from simulation.schedule import Action
 from simulation.stories.story import TAJ, Story, many, pair, story
-from simulation.world import Action
 
 Steps = list[tuple[float, Action]]
 PURGE, REDRIVE = Queue("purge"), Queue("redrive")

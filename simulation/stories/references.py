@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from simulation.actions import Drop, Remove, account, image, request
 from simulation.fault_injection import Fault
+from simulation.schedule import Action
 from simulation.stories.story import TAJ, Story, named, pair, story
-from simulation.world import Action
 
 FORT = "fort/"
 _LISTS = "who waits for a named object is listed with the pair that the object belongs to, and forgotten too soon"
@@ -90,6 +90,15 @@ REFERENCES: tuple[Story, ...] = (
         (110.0, account(credits=10.0)),
         **_POOR,
         missing=_NEWEST,
+    ),
+    story(
+        "a request names another image while its pair waits for credits, and that one never comes",
+        (0.0, image("shared/a.png")),
+        *named(at=1.0),
+        (30.0, request(TAJ, prompt="both", input_image_1="/shared/b.png")),
+        (110.0, account(credits=10.0)),
+        **_POOR,
+        missing="a pair that is no longer whole is still paid for as it was",
     ),
     story(
         "a named image is replaced after its pair was rendered",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simulation.actions import Drop, image, request
-from simulation.world import Action, Schedule, Step
+from simulation.schedule import Action, Schedule, Step
 
 TAJ = "taj/"
 FAILS, REFUSED = "(this fails)", "(this is refused)"
@@ -22,9 +22,9 @@ class Story:
     UNCERTAIN is allowed as well where an answer was lost. `missing`: what the product lacks, so that the story breaks a
     promise; the day that it does not, this goes. `patience`: for how many seconds a pair may stand still for no reason
     that can be seen, if nothing goes wrong that is no part of the story, and it is another time than usual. A `large`
-    one takes too long to be played with every single fault. `alone`: enough goes wrong in it for what is promised, and
-    nothing else is made to. `fragile`: faults that break a promise in it, by their kind, the call that they strike, or
-    both (`stall of submit POST`), and what the product lacks; the day that none of them does, this goes.
+    one takes too long to be played with every single fault. `fragile`: faults that break a promise in it, by their
+    kind, the call that they strike, or both (`stall of submit POST`), and what the product lacks; the day that none of
+    them does, this goes.
     """
 
     name: str
@@ -33,7 +33,6 @@ class Story:
     missing: str = ""
     patience: float | None = None
     large: bool = False
-    alone: bool = False
     fragile: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -70,10 +69,9 @@ def story(
     missing: str = "",
     patience: float | None = None,
     large: bool = False,
-    alone: bool = False,
     fragile: Mapping[str, str] | None = None,
     **more: Any,
 ) -> Story:
     """A story; `end`: how the pair at the Taj must end, or `ends`: how pairs may, by their prefix."""
     schedule = Schedule(tuple(Step(at, action) for at, action in steps), **more)
-    return Story(name, schedule, ends or ({TAJ: {end}} if end else {}), missing, patience, large, alone, fragile or {})
+    return Story(name, schedule, ends or ({TAJ: {end}} if end else {}), missing, patience, large, fragile or {})

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from simulation.actions import Decide, Drop, Gate, Secret, account, image, request, vendor
+from simulation.actions import Drop, Secret, account, image, request, vendor
+from simulation.decisions import Decide, Gate
 from simulation.fault_injection import Fault
+from simulation.schedule import Action
 from simulation.stories.story import MIDNIGHT, OTHER_KEY, TAJ, Story, many, named, pair, story
-from simulation.world import Action
 
 
 def elsewhere() -> list[tuple[float, Action]]:

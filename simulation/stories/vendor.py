@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from simulation.actions import Secret, WellAgain, vendor
+from simulation.schedule import Action
 from simulation.scheduler import BEGINNING
 from simulation.stories.story import OTHER_KEY, TAJ, Story, many, pair, story
-from simulation.world import KEY, Action
+from simulation.world import KEY
 
 FEW, MANY = tuple(many(3, every=1.0)), tuple(many(30, every=0.2))
 ALMOST_DONE = 26

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from simulation.actions import Drop, Gate, account, image, request, vendor
+from simulation.actions import Drop, account, image, request, vendor
+from simulation.decisions import Gate
 from simulation.fault_injection import Fault
+from simulation.schedule import Action
 from simulation.stories.story import Story, many, pair, story
-from simulation.world import Action
 
 AN_HOUR = 3600.0
 EMPTY: dict[str, Any] = {"credits": 0.01}

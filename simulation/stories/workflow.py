@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from simulation.actions import Abort, Away, Deadly, RecordsExpire, TasksUnheard, image, vendor
 from simulation.fault_injection import Fault
+from simulation.schedule import Action
 from simulation.stories.story import Story, pair, story
-from simulation.world import Action
 
 DAY = 86_400.0
 LATE_PICTURE = vendor(on="output", status=503, times=4)

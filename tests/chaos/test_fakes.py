@@ -16,9 +16,10 @@ from simulation.dynamodb import DynamoDB
 from simulation.explore import play
 from simulation.fault_injection import EVERYTHING_LOST, Fault
 from simulation.s3 import S3
+from simulation.schedule import Schedule
 from simulation.stories import STORIES
 from simulation.template import Template
-from simulation.world import Schedule, World
+from simulation.world import World
 
 TOLD = (
     "Item",

@@ -24,8 +24,9 @@ from simulation.actions import Drop
 from simulation.aws import Topic
 from simulation.fault_injection import Fault
 from simulation.s3 import S3, error
+from simulation.schedule import Schedule
 from simulation.scheduler import BEGINNING, NeverRests, Scheduler
-from simulation.world import KEY, Schedule, World
+from simulation.world import KEY, World
 from tests.hostile.material import Description, made
 from tests.hostile.roles import Deed, Witness
 from tests.hostile.vendor import Reply, Seen, Vendor

@@ -1,0 +1,89 @@
+"""What the operator does meanwhile: he decides what becomes of a pair, and turns the gate."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from kontext_cli.errors import CommandError
+from kontext_cli.operate import Operator
+
+if TYPE_CHECKING:
+    from kontext_local.segmind.jobs import Job
+    from simulation.world import World
+
+
+@dataclass(frozen=True)
+class Decide:
+    """The operator decides what becomes of a pair's render; who finds nothing to decide is told so.
+
+    `adopt` gives the job that was made for the undecided render, as the vendor's own console shows it. `slip`: its id
+    has a wrong digit, or is that of another job, of this pair or of another one.
+    """
+
+    prefix: str
+    what: Literal["resubmit", "adopt", "give up", "redeliver"]
+    slip: Literal["", "a wrong digit", "another job's", "another pair's"] = ""
+    lasts: ClassVar[bool] = True
+
+    def do(self, world: World) -> None:
+        jobs = world.vendor.ledger.jobs.values()
+        world.operate(lambda operator: self._decide(operator, list(jobs)))
+
+    def _decide(self, operator: Operator, jobs: list[Job]) -> None:
+        with contextlib.suppress(CommandError):
+            match self.what:
+                case "resubmit":
+                    operator.resubmit(operator.undecided(self.prefix))
+                case "adopt":
+                    render = operator.undecided(self.prefix)
+                    operator.adopt(render, self._request_id(render, jobs))
+                case "give up":
+                    operator.give_up(operator.undecided(self.prefix))
+                case "redeliver":
+                    operator.deliver_again(operator.paid(self.prefix))
+
+    def _request_id(self, render: dict[str, Any], jobs: list[Job]) -> str:
+        own = [job for job in jobs if _was_asked_for(render, job)]
+        others = [
+            job for job in jobs if job not in own and (self.prefix in _links(job)) is (self.slip == "another job's")
+        ]
+        found = (others if self.slip.startswith("another") else own)[-1:]
+        if not found:
+            raise CommandError("Segmind's console shows no such job.")
+        request_id = found[0].request_id
+        return request_id if self.slip != "a wrong digit" else request_id[:-1] + ("1" if request_id[-1] == "0" else "0")
+
+    def __str__(self) -> str:
+        return f"the operator about {self.prefix}: {self.what} {self.slip}".strip()
+
+
+def _was_asked_for(render: dict[str, Any], job: Job) -> bool:
+    asked, wanted = job.parameters, render["parameters"]
+    linked = all(given.get("url") or given["version_id"] in _links(job) for given in render["inputs"])
+    return linked and (asked.prompt, asked.output_format) == (wanted["prompt"], wanted["output_format"])
+
+
+def _links(job: Job) -> str:
+    return f"/{job.parameters.input_image_1} /{job.parameters.input_image_2}"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The operator closes the gate, or opens it; a command that failed is given again until he wants something else."""
+
+    what: Literal["pause", "resume"]
+    lasts: ClassVar[bool] = False
+
+    def do(self, world: World) -> None:
+        world.wanted = self
+        world.operate(lambda operator: self._turn(operator) if world.wanted is self else None)
+
+    def _turn(self, operator: Operator) -> None:
+        operator.pacing.look()
+        turn = operator.pacing.pause if self.what == "pause" else operator.pacing.accept
+        turn(operator.clock.now())
+
+    def __str__(self) -> str:
+        return f"the operator: {self.what}"

@@ -1,0 +1,106 @@
+"""What a function runs in: its connections while the sandbox is warm, and Lambda's context of one invocation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from connections import Connections
+from kontext.learning import Learning
+from kontext.outputs import Outputs, Upload
+from kontext.schedule import Progress
+from simulation.aws import SecretsProvider
+from simulation.scheduler import Scheduler
+from simulation.template import Spec
+
+if TYPE_CHECKING:
+    from simulation.world import World
+
+_KNOWN_BY_HEART = 20_000
+
+
+class Sandbox(Connections):
+    """What a function holds on to while its sandbox is warm."""
+
+    def __init__(self, world: World, function: Spec) -> None:
+        super().__init__(function.environment, world.clock, world.transport)
+        self._world = world
+
+    def client(self, service: str) -> Any:
+        return self._world.client(service)
+
+    @cached_property
+    def secrets(self) -> SecretsProvider:
+        return SecretsProvider(self.client("secretsmanager"), self.clock)
+
+    @cached_property
+    def learning(self) -> Learning:
+        usual = super().learning
+        return LearningByHeart(usual.table, usual.clock, look_cost=usual.look_cost, deadline=usual.deadline)
+
+    @cached_property
+    def outputs(self) -> Outputs:
+        return OutputsInTurn(self.s3, self.environment["OUTPUT_BUCKET"])
+
+
+class LearningByHeart(Learning):
+    """The stack's schedule, which is pure: computed once for all runs that have learned and seen the same."""
+
+    _known: ClassVar[dict[Any, Any]] = {}
+
+    def next_look(self, progress: Progress) -> float | None:
+        return self._once("next", progress, lambda: super(LearningByHeart, self).next_look(progress))
+
+    def first_wait(self, age: float) -> int:
+        return self._once("first", age, lambda: super(LearningByHeart, self).first_wait(age))
+
+    def _once(self, what: str, seen: Any, compute: Callable[[], Any]) -> Any:
+        key = (what, seen, self.look_cost, self.deadline, *sorted(self.sketch().cells.items()))
+        if len(self._known) > _KNOWN_BY_HEART:
+            self._known.clear()
+        if key not in self._known:
+            self._known[key] = compute()
+        return self._known[key]
+
+
+class OutputsInTurn(Outputs):
+    """The output bucket, written to by one thread: the order of two parts must not be a matter of luck."""
+
+    def upload(self, *given: Any) -> Upload:
+        upload = super().upload(*given)
+        upload.pool.shutdown()
+        upload.pool = InTurn()  # type: ignore[assignment]
+        return upload
+
+
+class InTurn:
+    """An executor that does everything at once."""
+
+    def submit(self, work: Callable[..., Any], *given: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(work(*given))
+        except Exception as problem:  # noqa: BLE001  whoever asks for the result gets it
+            future.set_exception(problem)
+        return future
+
+    def shutdown(self, **_: Any) -> None:
+        """Nothing is ever under way."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """Lambda's context of one invocation."""
+
+    scheduler: Scheduler
+    function_name: str
+    ends_at: float
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:f"
+    aws_request_id: str = "request"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int((self.ends_at - self.scheduler.now) * 1000)
