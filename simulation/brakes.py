@@ -22,7 +22,7 @@ def a_pause_holds(seen: Evidence) -> Broken:
     """5. Between `pause` and `resume` nothing is sent, apart from what was on its way."""
     repeated = sum(call.process == "operator" for _, call in seen.world.injector.injected)
     held_up = _HELD_UP_SECONDS + _A_COMMAND_SECONDS * repeated
-    for paused, resumed in seen.pauses:
+    for paused, resumed in seen.outside.pauses:
         sent = [post for post in seen.world.vendor.ledger.posts if paused + held_up < post.at < resumed]
         if sent:
             yield f"{len(sent)} requests were sent {sent[0].at - paused:.0f} s after the pause and later"
@@ -44,7 +44,7 @@ def one_probe_at_a_time(seen: Evidence) -> Broken:
 
 def nothing_is_paid_that_cannot_be_finished(seen: Evidence) -> Broken:
     """5. Once the table or Step Functions has not answered, nothing more is paid until it does."""
-    for (began, ended), outage in seen.outages:
+    for (began, ended), outage in seen.outside.outages:
         for service in set(outage.services) & set(_NEEDED):
             noticed = min(
                 (call.at for call in seen.world.injector.calls if call.service == service and began <= call.at < ended),
@@ -60,7 +60,7 @@ def no_invocation_is_cut_off(seen: Evidence) -> Broken:
     """11. What one message may do is bounded: no function reaches its time limit, unless it was held up for longer than
     the clients wait for an answer."""
     struck = {call.process for fault, call in seen.world.injector.injected if not fault.kind.startswith("time-out")}
-    hanging = [period for period, outage in seen.outages if outage.hangs]
+    hanging = [period for period, outage in seen.outside.outages if outage.hangs]
     for at, process in seen.world.scheduler.timed_out:
         held_up = any(began <= at <= ended + _A_COMMAND_SECONDS for began, ended in hanging)
         if process not in struck and not held_up:

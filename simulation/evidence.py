@@ -8,61 +8,34 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
-from kontext.clock import day
 from kontext.drops import Pair, pair_of
 from kontext.table import Table
 from kontext_local.segmind.jobs import Job
 from kontext_local.segmind.padding import padded
-from simulation.actions import (
-    Abort,
-    Account,
-    Away,
-    Deadly,
-    Deploy,
-    Drop,
-    LoseEverything,
-    Queue,
-    Script,
-    Secret,
-    TasksUnheard,
-    WellAgain,
-)
-from simulation.decisions import Decide, Gate
 from simulation.dynamodb import DynamoDB
-from simulation.fault_injection import EVERYTHING_LOST
+from simulation.outside import Outside
 from simulation.s3 import linked
-from simulation.schedule import Action, DroppedObject
+from simulation.schedule import DroppedObject
 from simulation.scheduler import BEGINNING
 from simulation.vendor import picture
-from simulation.world import PAUSE_SECONDS, World
+from simulation.world import World
 
 Broken = Iterator[str]
 """What breaks a promise, in words."""
 Render = dict[str, Any]
 Period = tuple[float, float]
 """From when to when, in unix seconds."""
-ENDED = ("DELIVERED", "FAILED", "UNCERTAIN")
 HALF_AN_HOUR, A_QUARTER, A_WHILE = 1800.0, 1000.0, 45.0
 """So long a pair may stand still for no reason that can be seen: whatever went wrong; where all that goes wrong is part
 of a story; and where AWS does all that it should."""
-_LOSSES = (Abort, Away, Deadly, LoseEverything, Queue, TasksUnheard)
-"""What takes from the stack what it relies on."""
-_DAY = 86_400.0
-_AT_REST = ("delivered", "failed", "uncertain", "rejected", "told")
+ENDED = ("DELIVERED", "FAILED", "UNCERTAIN")
 KINDS = {"delivered": "rendered", "failed": "failed", "uncertain": "uncertain"}
 """What an event calls the end of a render."""
-_NO_PROGRESS = ("parked", "submitting")
-"""What a render may say of itself over and over, and get no further."""
-_IN_LINE = ("asked", "claimed", "again")
-_SAME_TIME_SECONDS = 60.0
 SERVER_ERRORS = (500, 502, 503)
 """What a gateway says, who may have passed the request on before it said so; 504 says that it does not know."""
 _A_JOB_SECONDS = 1800
-_A_FAULT_SECONDS = 900.0
-_A_PROBE_SECONDS = 330.0
 
 
 class Evidence:
@@ -73,8 +46,9 @@ class Evidence:
 
     def __init__(self, world: World, ends: Mapping[str, set[str]], patience: float | None = None) -> None:
         self.world = world
+        self.outside = Outside(world)
         self.ends = ends
-        self.patience = patience or (A_WHILE if self.aws_is_well else A_QUARTER)
+        self.patience = patience or (A_WHILE if self.outside.aws_is_well else A_QUARTER)
         table = world.table
         items = {place: table.get({"pk": place[0], "sk": place[1]}) or {} for place in world.dynamodb.items}
         self.pairs = {item["prefix"]: pair_of(item) for (_, sk), item in items.items() if sk == "pair"}
@@ -135,7 +109,7 @@ class Evidence:
         return first
 
     @cached_property
-    def _told_of(self) -> dict[str, list[float]]:
+    def told_of(self) -> dict[str, list[float]]:
         told = defaultdict(list)
         for name, at in self.first_told.items():
             told[name.partition(".")[0]].append(at)
@@ -155,21 +129,6 @@ class Evidence:
         """What may have been reserved for a render: the price when it was claimed, and whatever it became; in USD."""
         return self.deployed("PricePerRender", self.begun(render))
 
-    @cached_property
-    def calm_since(self) -> float:
-        """From when on nothing that went wrong, or was put right, holds anybody up; in unix seconds."""
-        troubles = [BEGINNING + step.at for step in self.world.schedule.steps if not step.action.lasts]
-        away = [step for step in self.world.schedule.steps if isinstance(step.action, Away)]
-        troubles += [BEGINNING + step.at + 60 * step.action.minutes for step in away]
-        troubles += [post.at for post in self.world.vendor.ledger.posts if post.outcome != "accepted"]
-        troubles += [call.at + _A_FAULT_SECONDS for _, call in self.world.injector.injected]
-        return max((at + _A_PROBE_SECONDS for at in troubles), default=BEGINNING)
-
-    @property
-    def nothing_went_wrong(self) -> bool:
-        """Whether all that was called answered as it should."""
-        return self.calm_since == BEGINNING and not self.world.schedule.faults
-
     @staticmethod
     def begun(render: Render) -> float:
         """When a render was claimed, in unix seconds."""
@@ -184,34 +143,6 @@ class Evidence:
         """Whether the vendor has told us that a job is done."""
         looks = self.world.vendor.ledger.looks
         return any(look.request_id == job.request_id and look.told == "COMPLETED" for look in looks)
-
-    @cached_property
-    def undisturbed(self) -> bool:
-        """Whether AWS did all that it should, and nobody but droppers, the account and the vendor had a hand in it."""
-        known = (Account, Drop, Script, Secret, WellAgain)
-        return not self.world.schedule.faults and all(
-            isinstance(one.action, known) for one in self.world.schedule.steps
-        )
-
-    @property
-    def aws_is_well(self) -> bool:
-        """Whether AWS did all that it should."""
-        steps = self.world.schedule.steps
-        return not self.world.schedule.faults and not any(isinstance(one.action, _LOSSES) for one in steps)
-
-    @property
-    def decisions(self) -> list[tuple[float, Decide]]:
-        """What an operator has decided, and when; in unix seconds."""
-        steps = self.world.schedule.steps
-        return [(BEGINNING + step.at, step.action) for step in steps if isinstance(step.action, Decide)]
-
-    def decided(self, decision: Decide) -> int:
-        """How often an operator has decided this."""
-        return sum(action == decision for _, action in self.decisions)
-
-    def decisions_about(self, prefix: str) -> int:
-        """How often an operator has decided anything about a pair."""
-        return sum(action.prefix == prefix for _, action in self.decisions)
 
     def drops_of(self, prefix: str) -> list[DroppedObject]:
         """What was dropped under a prefix, in order."""
@@ -237,47 +168,6 @@ class Evidence:
             return next(render for render in rejected if render["prefix"] == pair.prefix and "inputs" not in render)
         return next((render for render in self.renders if render["render_id"] == pair.current), None)
 
-    @cached_property
-    def lost_at(self) -> float:
-        """When everything was lost, and everybody else was well from then on; in unix seconds."""
-        lost = [BEGINNING + step.at for step in self.world.schedule.steps if isinstance(step.action, LoseEverything)]
-        lost += [call.at for fault, call in self.world.injector.injected if fault.kind == EVERYTHING_LOST]
-        return min(lost, default=float("inf"))
-
-    @cached_property
-    def troubles(self) -> list[tuple[float, Action]]:
-        """What changed outside, and when: each may be the reason of waiting, or its end."""
-        steps = [(BEGINNING + step.at, step.action) for step in self.world.schedule.steps if not step.action.lasts]
-        return [(at, action) for at, action in steps if at <= self.lost_at]
-
-    @cached_property
-    def outages(self) -> list[tuple[Period, Away]]:
-        """When AWS services did not answer."""
-        away = [(at, action) for at, action in self.troubles if isinstance(action, Away)]
-        return [((at, min(at + 60 * action.minutes, self.lost_at)), action) for at, action in away]
-
-    @cached_property
-    def pauses(self) -> list[Period]:
-        """From when to when the operator had closed the gate."""
-        turns = [(at, action) for at, action in self.troubles if isinstance(action, Gate)]
-        struck = [call.at for fault, call in self.world.injector.injected if fault.kind == "pause"]
-        begin = [*(at for at, turn in turns if turn.what == "pause"), *struck]
-        ends = [*(at for at, turn in turns if turn.what == "resume"), *(at + PAUSE_SECONDS for at in struck)]
-        return [(at, min((end for end in (*ends, self.lost_at) if end >= at), default=at)) for at in begin]
-
-    @cached_property
-    def _held_up(self) -> list[Period]:
-        """When nothing had to happen; that Secrets Manager is away holds nobody up who knows the key already."""
-        cold = any(isinstance(step.action, Deploy) for step in self.world.schedule.steps)
-        away = [period for period, outage in self.outages if cold or outage.services != ("secretsmanager",)]
-        deaf = [(at, at + 60 * action.minutes) for at, action in self.troubles if isinstance(action, TasksUnheard)]
-        return away + deaf + self.pauses
-
-    @cached_property
-    def well_since(self) -> float:
-        """From when on nobody outside is the reason for a wait; in unix seconds."""
-        return max([BEGINNING, *(at for at, _ in self.troubles), *(end for _, end in self._held_up)])
-
     def ends_of(self, prefix: str) -> list[tuple[float, str]]:
         """When the attempts of a pair's renders ended, in order, and the ids of the events that tell it."""
         ends = []
@@ -288,60 +178,6 @@ class Evidence:
                 if entry["what"] in KINDS:
                     ends.append((unix(entry["at"]), f"{render['render_id']}.{attempt}.{KINDS[entry['what']]}"))
         return sorted(ends)
-
-    def waits(self, render: Render) -> Iterator[Period]:
-        """When a render that was to go on got no further for long, and nothing outside says why."""
-        life = sorted(self._life(render))
-        for (earlier, was), (later, then) in pairwise(life):
-            if was in _AT_REST and then not in ("told", "again"):
-                continue
-            start = earlier if then != "again" else self._asked_before(render, later)
-            if later - start > self.patience:
-                yield from _gaps(start, later, sorted(self._reasons(render, was)))
-
-    def _life(self, render: Render) -> Iterator[tuple[float, str]]:
-        whats = [(unix(entry["at"]), entry["what"]) for entry in render["history"]]
-        yield from ((at, what) for at, what in whats if what not in _NO_PROGRESS)
-        yield self._asked_before(render, whats[0][0]), "asked"
-        # What was told before or after is of another record of the same content: one of them has expired.
-        begun, over = whats[0][0], render.get("expires_at", math.inf)
-        yield from ((at, "told") for at in self._told_of[render["render_id"]] if begun <= at <= over)
-
-    def _asked_before(self, render: Render, before: float) -> float:
-        """When the last thing that a render is made of was dropped, or a person asked for it."""
-        keys = {given.get("key") for given in render.get("inputs", ())}
-        dropped = [one.at for one in self.world.bucket.drops if one.key in keys or one.key.startswith(render["prefix"])]
-        return max((at for at in [*dropped, *(at for at, _ in self.decisions)] if at <= before), default=before)
-
-    def _reasons(self, render: Render, was: str) -> Iterator[Period]:
-        """What explains that a render waits: it is no worse than others before it, or something was the matter."""
-        yield from ((at, at) for at, _ in self.troubles)
-        yield from self._held_up
-        yield from self._days_spent()
-        yield from ((call.at, call.at) for _, call in self.world.injector.injected)
-        yield from ((post.at, post.at) for post in self.world.vendor.ledger.posts if post.outcome != "accepted")
-        now = self.world.scheduler.now
-        for one, job in self.running_jobs():
-            if one is render or one.get("render_id") == render["render_id"]:
-                yield job.accepted_at, job.ended_at or now
-            elif was in _IN_LINE and self._before(one, render):
-                yield job.accepted_at, job.accepted_at
-
-    def _before(self, one: Render, render: Render) -> bool:
-        begun = unix(render["created_at"]) + _SAME_TIME_SECONDS
-        return not one.get("created_at") or unix(one["created_at"]) <= begun
-
-    def _days_spent(self) -> Iterator[Period]:
-        """The days on which the spend limit left room for nothing more, from then on."""
-        parameters = self.world.template.parameters
-        room = float(parameters["DailySpendLimit"]) / float(parameters["PricePerRender"]) - 1e-6
-        days = defaultdict(list)
-        for post in self.world.vendor.ledger.posts:
-            if post.outcome != "refused":
-                days[day(post.at)].append(post.at)
-        for sent in days.values():
-            if len(sent) + 1 > room:
-                yield max(sent), (max(sent) // _DAY + 1) * _DAY
 
     def end(self, prefix: str) -> str:
         """How a pair ended, in a word or two."""
@@ -394,18 +230,6 @@ def _words(*asked: Any) -> str:
 def unix(text: str) -> float:
     """Seconds since 1970."""
     return datetime.fromisoformat(text).timestamp()
-
-
-def _gaps(start: float, end: float, periods: list[Period]) -> Iterator[Period]:
-    """What is left of a time without the periods, which are in order."""
-    for first, last in periods:
-        if first >= end:
-            break
-        if first > start:
-            yield start, first
-        start = max(start, last)
-    if start < end:
-        yield start, end
 
 
 Promise = Callable[[Evidence], Broken]

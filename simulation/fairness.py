@@ -26,7 +26,7 @@ def those_in_line_go_at_the_rate(seen: Evidence) -> Broken:
     posts = sorted(post.at for post in seen.world.vendor.ledger.posts)
     watched = _WATCHED_SECONDS * (1 + sum(fault.of_message for fault in seen.world.schedule.faults))
     for since, until, prefix in _waits(seen):
-        at = max(since, seen.calm_since)
+        at = max(since, seen.outside.calm_since)
         while at + watched < until and _has_room(seen, at + watched):
             rate = min(seen.deployed("RequestsPerMinute", at - _A_DEPLOYMENT_SECONDS, at + watched))
             sent = bisect_right(posts, at + watched) - bisect_left(posts, at)
@@ -51,7 +51,7 @@ def _has_room(seen: Evidence, at: float) -> bool:
 
 def first_come_first_served(seen: Evidence) -> Broken:
     """4. Nobody who came later goes much earlier, where nothing went wrong on the way."""
-    if not seen.nothing_went_wrong:
+    if not seen.outside.nothing_went_wrong:
         return
     latest, who, before = 0.0, "", 0
     line = sorted(_waits(seen))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from simulation.evidence import ENDED, Broken, Evidence, Promise
 from simulation.oracle import dropped, prefixes
 from simulation.scheduler import BEGINNING
+from simulation.waits import waits
 
 
 def nothing_stands_still(seen: Evidence) -> Broken:
@@ -23,8 +24,8 @@ def nothing_stands_still(seen: Evidence) -> Broken:
 def nobody_waits_without_a_reason(seen: Evidence) -> Broken:
     """2. While the account is in order and nothing is away, no pair waits for minutes, or as long as its story says."""
     for render in seen.all_renders:
-        for earlier, later in seen.waits(render):
-            if later - earlier > seen.patience and earlier >= seen.well_since:
+        for earlier, later in waits(seen, render):
+            if later - earlier > seen.patience and earlier >= seen.outside.well_since:
                 when = f"from {earlier - BEGINNING:.0f} s to {later - BEGINNING:.0f} s"
                 yield f"{render['prefix']}: nothing happened {when}"
 

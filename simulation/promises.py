@@ -60,9 +60,9 @@ def what_is_dropped_once_is_paid_once(seen: Evidence) -> Broken:
 
 def _decided(seen: Evidence, prefix: str) -> int:
     """How often a person has said that a pair may be paid again: now, or when it is dropped again, which it was."""
-    given_up = [at for at, action in seen.decisions if action == Decide(prefix, "give up")]
+    given_up = [at for at, action in seen.outside.decisions if action == Decide(prefix, "give up")]
     dropped_again = [drop for drop in seen.drops_of(prefix) if given_up and drop.at > given_up[0]]
-    return seen.decided(Decide(prefix, "resubmit")) + min(len(given_up), len(dropped_again))
+    return seen.outside.decided(Decide(prefix, "resubmit")) + min(len(given_up), len(dropped_again))
 
 
 def _repeated(hidden: Sequence[Job]) -> int:
@@ -85,7 +85,9 @@ def nothing_is_lost(seen: Evidence) -> Broken:
     for prefix in prefixes(seen.world):
         of_drops = {dropped(seen.world, prefix).end}
         allowed, end = seen.ends.get(prefix) or of_drops, seen.end(prefix)
-        if seen.lost_at < math.inf:  # the vendor is well since, and a later drop may find the render still at work
+        if (
+            seen.outside.lost_at < math.inf
+        ):  # the vendor is well since, and a later drop may find the render still at work
             allowed = allowed | of_drops | _failed_jobs(seen, prefix)
             allowed |= {"DELIVERED"} if dropped(seen.world, prefix).content else set()
         if end.partition(" ")[0] not in ENDED and end not in allowed and None not in allowed:
@@ -324,7 +326,7 @@ def _loses_an_answer(process: str, injected: Call, calls: list[Call]) -> bool:
 
 def _caught_by_an_outage(seen: Evidence) -> Iterator[Job]:
     """The jobs that were at the vendor when the table, or all functions, ceased to answer."""
-    for (began, ended), outage in seen.outages:
+    for (began, ended), outage in seen.outside.outages:
         if {"dynamodb", "lambda"} & set(outage.services):
             for job in seen.world.vendor.ledger.jobs.values():
                 if job.accepted_at < began + _HELD_UP_SECONDS and (job.ended_at or ended) > began - _HELD_UP_SECONDS:
@@ -333,7 +335,7 @@ def _caught_by_an_outage(seen: Evidence) -> Iterator[Job]:
 
 def _caught_by_an_outage(seen: Evidence) -> Iterator[Job]:
     """The jobs that were at the vendor when the table, or all functions, ceased to answer."""
-    for (began, ended), outage in seen.outages:
+    for (began, ended), outage in seen.outside.outages:
         if {"dynamodb", "lambda"} & set(outage.services):
             for job in seen.world.vendor.ledger.jobs.values():
                 if job.accepted_at < began + _HELD_UP_SECONDS and (job.ended_at or ended) > began - _HELD_UP_SECONDS:

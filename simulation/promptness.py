@@ -23,7 +23,7 @@ _TRUE = (200, 422, 429)
 
 def a_picture_is_soon_seen(seen: Evidence) -> Broken:
     """4. A picture is seen soon after it is made, on the mean, or soon after the vendor stops to answer wrongly."""
-    jobs = seen.world.vendor.ledger.jobs.values() if seen.undisturbed else ()
+    jobs = seen.world.vendor.ledger.jobs.values() if seen.outside.undisturbed else ()
     lags = [lag for job in jobs for lag in _lag(seen, job)]
     if lags and (mean := sum(lags) / len(lags)) > _LAG_SECONDS:
         yield f"pictures are seen {mean:.0f} s after they could have been, {max(lags):.0f} s at most"
@@ -42,7 +42,7 @@ def _lag(seen: Evidence, job: Job) -> Iterator[float]:
 
 def a_rate_limit_holds_nobody_longer_than_it_says(seen: Evidence) -> Broken:
     """4. After a 429 the next request goes soon after the limit resets, whatever the vendor's clock says."""
-    posts = seen.world.vendor.ledger.posts if seen.undisturbed else []
+    posts = seen.world.vendor.ledger.posts if seen.outside.undisturbed else []
     for refused, following in pairwise(posts):
         reset = _reset(refused.resets)
         if refused.status == 429 and reset and following.at > reset + _RESET_SECONDS:

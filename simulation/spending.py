@@ -32,7 +32,7 @@ def the_same_content_is_paid_once(seen: Evidence) -> Broken:
         anew[asked] += seen.is_forgotten(render)
     for asked, jobs in paid.items():
         prefix = asked.partition(" ")[0]
-        if len(jobs) > 1 + anew[asked] + seen.decided(Decide(prefix, "resubmit")):
+        if len(jobs) > 1 + anew[asked] + seen.outside.decided(Decide(prefix, "resubmit")):
             yield f"{prefix} was paid for {len(jobs)} times with the same content"
 
 
@@ -42,14 +42,14 @@ def a_drop_is_one_attempt(seen: Evidence) -> Broken:
         begun = sum(entry["what"] == "again" for entry in render["history"])
         drops = seen.drops_of(render["prefix"])
         again = len(drops) - len({drop.key for drop in drops})
-        if begun > again + seen.decisions_about(render["prefix"]):
+        if begun > again + seen.outside.decisions_about(render["prefix"]):
             yield f"{render['prefix']} was begun again {begun} times, and dropped again {again} times"
 
 
 def what_is_taken_back_is_not_paid(seen: Evidence) -> Broken:
     """1. No request is sent for what was taken away, or replaced, before."""
     for render, job in seen.sent_jobs():
-        if not render or seen.decided(Decide(render["prefix"], "resubmit")):
+        if not render or seen.outside.decided(Decide(render["prefix"], "resubmit")):
             continue
         moments = list(_moments(seen, render["prefix"], job))
         for link in (job.parameters.input_image_1, job.parameters.input_image_2):

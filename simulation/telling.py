@@ -37,7 +37,7 @@ def every_end_is_told(seen: Evidence) -> Broken:
 
 def ends_are_told_in_order(seen: Evidence) -> Broken:
     """7. What SNS did not take is told later, of each pair in the order in which it ended."""
-    held_up = any("sns" in outage.services for _, outage in seen.outages)
+    held_up = any("sns" in outage.services for _, outage in seen.outside.outages)
     for prefix in seen.pairs if held_up else ():
         told = [(ended, name, seen.first_told[name]) for ended, name in seen.ends_of(prefix) if name in seen.first_told]
         for (first, one, one_told), (then, other, other_told) in pairwise(told):
@@ -68,7 +68,7 @@ def a_problem_is_told_once(seen: Evidence) -> Broken:
     for (prefix, error), times in told.items():
         drops = Counter(drop.key for drop in seen.world.bucket.drops)
         most = max((count for key, count in drops.items() if key.startswith(prefix)), default=1)
-        most += seen.decisions_about(prefix)
+        most += seen.outside.decisions_about(prefix)
         if times > most:
             yield f"{prefix}: {error[:90]} was told {times} times"
 

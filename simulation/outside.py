@@ -1,0 +1,123 @@
+"""What was the matter in a run, and when, apart from the stack itself: outages, pauses, losses, decisions."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from simulation.actions import (
+    Abort,
+    Account,
+    Away,
+    Deadly,
+    Deploy,
+    Drop,
+    LoseEverything,
+    Queue,
+    Script,
+    Secret,
+    TasksUnheard,
+    WellAgain,
+)
+from simulation.decisions import Decide, Gate
+from simulation.fault_injection import EVERYTHING_LOST
+from simulation.schedule import Action
+from simulation.scheduler import BEGINNING
+from simulation.world import PAUSE_SECONDS, World
+
+Period = tuple[float, float]
+"""From when to when, in unix seconds."""
+_A_FAULT_SECONDS = 900.0
+_A_PROBE_SECONDS = 330.0
+_LOSSES = (Abort, Away, Deadly, LoseEverything, Queue, TasksUnheard)
+"""What takes from the stack what it relies on."""
+
+
+class Outside:
+    """What came from outside in a run that is over."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    @cached_property
+    def calm_since(self) -> float:
+        """From when on nothing that went wrong, or was put right, holds anybody up; in unix seconds."""
+        troubles = [BEGINNING + step.at for step in self.world.schedule.steps if not step.action.lasts]
+        away = [step for step in self.world.schedule.steps if isinstance(step.action, Away)]
+        troubles += [BEGINNING + step.at + 60 * step.action.minutes for step in away]
+        troubles += [post.at for post in self.world.vendor.ledger.posts if post.outcome != "accepted"]
+        troubles += [call.at + _A_FAULT_SECONDS for _, call in self.world.injector.injected]
+        return max((at + _A_PROBE_SECONDS for at in troubles), default=BEGINNING)
+
+    @property
+    def nothing_went_wrong(self) -> bool:
+        """Whether all that was called answered as it should."""
+        return self.calm_since == BEGINNING and not self.world.schedule.faults
+
+    @cached_property
+    def undisturbed(self) -> bool:
+        """Whether AWS did all that it should, and nobody but droppers, the account and the vendor had a hand in it."""
+        known = (Account, Drop, Script, Secret, WellAgain)
+        return not self.world.schedule.faults and all(
+            isinstance(one.action, known) for one in self.world.schedule.steps
+        )
+
+    @property
+    def aws_is_well(self) -> bool:
+        """Whether AWS did all that it should."""
+        steps = self.world.schedule.steps
+        return not self.world.schedule.faults and not any(isinstance(one.action, _LOSSES) for one in steps)
+
+    @property
+    def decisions(self) -> list[tuple[float, Decide]]:
+        """What an operator has decided, and when; in unix seconds."""
+        steps = self.world.schedule.steps
+        return [(BEGINNING + step.at, step.action) for step in steps if isinstance(step.action, Decide)]
+
+    def decided(self, decision: Decide) -> int:
+        """How often an operator has decided this."""
+        return sum(action == decision for _, action in self.decisions)
+
+    def decisions_about(self, prefix: str) -> int:
+        """How often an operator has decided anything about a pair."""
+        return sum(action.prefix == prefix for _, action in self.decisions)
+
+    @cached_property
+    def lost_at(self) -> float:
+        """When everything was lost, and everybody else was well from then on; in unix seconds."""
+        lost = [BEGINNING + step.at for step in self.world.schedule.steps if isinstance(step.action, LoseEverything)]
+        lost += [call.at for fault, call in self.world.injector.injected if fault.kind == EVERYTHING_LOST]
+        return min(lost, default=float("inf"))
+
+    @cached_property
+    def troubles(self) -> list[tuple[float, Action]]:
+        """What changed outside, and when: each may be the reason of waiting, or its end."""
+        steps = [(BEGINNING + step.at, step.action) for step in self.world.schedule.steps if not step.action.lasts]
+        return [(at, action) for at, action in steps if at <= self.lost_at]
+
+    @cached_property
+    def outages(self) -> list[tuple[Period, Away]]:
+        """When AWS services did not answer."""
+        away = [(at, action) for at, action in self.troubles if isinstance(action, Away)]
+        return [((at, min(at + 60 * action.minutes, self.lost_at)), action) for at, action in away]
+
+    @cached_property
+    def pauses(self) -> list[Period]:
+        """From when to when the operator had closed the gate."""
+        turns = [(at, action) for at, action in self.troubles if isinstance(action, Gate)]
+        struck = [call.at for fault, call in self.world.injector.injected if fault.kind == "pause"]
+        begin = [*(at for at, turn in turns if turn.what == "pause"), *struck]
+        ends = [*(at for at, turn in turns if turn.what == "resume"), *(at + PAUSE_SECONDS for at in struck)]
+        return [(at, min((end for end in (*ends, self.lost_at) if end >= at), default=at)) for at in begin]
+
+    @cached_property
+    def held_up(self) -> list[Period]:
+        """When nothing had to happen; that Secrets Manager is away holds nobody up who knows the key already."""
+        cold = any(isinstance(step.action, Deploy) for step in self.world.schedule.steps)
+        away = [period for period, outage in self.outages if cold or outage.services != ("secretsmanager",)]
+        deaf = [(at, at + 60 * action.minutes) for at, action in self.troubles if isinstance(action, TasksUnheard)]
+        return away + deaf + self.pauses
+
+    @cached_property
+    def well_since(self) -> float:
+        """From when on nobody outside is the reason for a wait; in unix seconds."""
+        return max([BEGINNING, *(at for at, _ in self.troubles), *(end for _, end in self.held_up)])
