@@ -144,6 +144,8 @@ class Batch:
         """An object whose name fits no rule: some request names it, or it is a mistake."""
         waiting = self.via.drops.wanted(key)
         if waiting is not None:
+            if self.came_back:  # it may have said so before a request named the object
+                self.via.outputs.remove(pairs.unknown_drop_key(key))
             self.advance_those_who_waited(message_id, key, waiting)
             return
         error_key = pairs.unknown_drop_key(key)
