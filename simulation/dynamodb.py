@@ -7,20 +7,16 @@
 
 from __future__ import annotations
 
-import operator
-import re
 from collections.abc import Callable
 from decimal import Decimal
-from functools import cache
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-Item = dict[str, Any]
+from simulation.expressions import Item, Words, check_words, invalid, service_error, steps, test_of
+
 Path = tuple[str, ...]
 MAX_ITEM_BYTES = 400 * 1024
-Test = Callable[[Item, "Words"], bool]
-Step = Callable[[Item, "Words"], None]
 
 
 class ConditionalCheckFailedException(ClientError):
@@ -42,14 +38,6 @@ class Refused(Exception):
     def __init__(self, found: Item | None) -> None:
         super().__init__("The conditional request failed")
         self.found = found
-
-
-class Words:
-    """What the names and values in an expression stand for."""
-
-    def __init__(self, write: dict[str, Any]) -> None:
-        self.names: dict[str, str] = write.get("ExpressionAttributeNames", {})
-        self.values: dict[str, Any] = write.get("ExpressionAttributeValues", {})
 
 
 class Pages:
@@ -139,7 +127,8 @@ class DynamoDB:
         except Refused as refused:
             told = refused.found if write.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" else None
             raise ConditionalCheckFailedException(
-                _error("ConditionalCheckFailedException", str(refused)) | ({"Item": told} if told else {}), "UpdateItem"
+                service_error("ConditionalCheckFailedException", str(refused)) | ({"Item": told} if told else {}),
+                "UpdateItem",
             ) from refused
         self._put(_place(write["Key"]), item)
         return {"Attributes": dict(item)} if ReturnValues == "ALL_NEW" else {}
@@ -164,12 +153,12 @@ class DynamoDB:
     def _written(self, write: dict[str, Any]) -> Item:
         words = Words(write)
         condition, expression = write.get("ConditionExpression"), write["UpdateExpression"]
-        _check_words(f"{expression} {condition or ''}", words)
+        check_words(f"{expression} {condition or ''}", words)
         found = self.items.get(_place(write["Key"]))
-        if condition and not _condition(condition)(found or {}, words):
+        if condition and not test_of(condition)(found or {}, words):
             raise Refused(found)
         item = dict(found if found is not None else write["Key"])
-        for step in _steps(expression):
+        for step in steps(expression):
             step(item, words)
         size = sum(map(_size, item.items()))
         if size > MAX_ITEM_BYTES:
@@ -178,26 +167,17 @@ class DynamoDB:
         return item
 
 
-def invalid(message: str, operation: str = "UpdateItem") -> ClientError:
-    """What the service answers to a call that breaks its rules."""
-    return ClientError(_error("ValidationException", message), operation)
-
-
 def cancelled(reasons: list[Any]) -> ClientError:
     """The answer to a transaction that did not happen."""
     codes = ", ".join(reason["Code"] for reason in reasons)
     message = f"Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]"
-    answer = _error("TransactionCanceledException", message) | {"CancellationReasons": reasons}
+    answer = service_error("TransactionCanceledException", message) | {"CancellationReasons": reasons}
     return TransactionCanceledException(answer, "TransactWriteItems")
 
 
 def _reason(write: dict[str, Any], refused: Refused) -> dict[str, Any]:
     told = refused.found if write.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" else None
     return {"Code": "ConditionalCheckFailed", "Message": str(refused)} | ({"Item": told} if told else {})
-
-
-def _error(code: str, message: str, status: int = 400) -> Any:
-    return {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
 
 
 def _size(named: tuple[str, Any]) -> int:
@@ -225,107 +205,3 @@ def _bytes(value: Any) -> int:
 
 def _place(key: Item) -> tuple[str, str]:
     return key["pk"]["S"], key["sk"]["S"]
-
-
-@cache
-def _words_in(text: str, mark: str) -> frozenset[str]:
-    return frozenset(re.findall(rf"{mark}\w+", text))
-
-
-def _check_words(text: str, words: Words) -> None:
-    if _words_in(text, "#") != words.names.keys() or _words_in(text, ":") != words.values.keys():
-        raise invalid("an expression names or values what is not given, or not all that is")
-
-
-@cache
-def _condition(text: str) -> Test:
-    either = [[_atom(atom.strip()) for atom in part.split(" AND ")] for part in text.split(" OR ")]
-    return lambda item, words: any(all(test(item, words) for test in tests) for tests in either)
-
-
-def _atom(text: str) -> Test:
-    if match := re.fullmatch(r"attribute_(not_)?exists\(([#.\w]+)\)", text):
-        path, wanted = match[2].split("."), match[1] is None
-        return lambda item, words: (_value(item, path, words) is not None) is wanted
-    if match := re.fullmatch(r"([#.\w]+) (=|<>|<|<=|>|>=) (:\w+)", text):
-        path, value, holds = match[1].split("."), match[3], _OPERATORS[match[2]]
-        return lambda item, words: _compares(_value(item, path, words), words.values[value], holds)
-    raise NotImplementedError(f"this fake knows no condition {text!r}")
-
-
-_OPERATORS = {
-    "=": operator.eq,
-    "<>": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
-
-
-def _value(item: Item, path: list[str], words: Words) -> Any:
-    value: Any = {"M": item}
-    for step in path:
-        value = value.get("M", {}).get(words.names[step]) if value else None
-    return value
-
-
-def _compares(left: Any, right: Any, holds: Callable[[Any, Any], bool]) -> bool:
-    if left is None or left.keys() != right.keys():
-        return holds is operator.ne
-    ((kind, one),), ((_, two),) = left.items(), right.items()
-    return holds(Decimal(one), Decimal(two)) if kind == "N" else holds(one, two)
-
-
-@cache
-def _steps(expression: str) -> tuple[Step, ...]:
-    parts = re.split(r"\s*\b(SET|REMOVE|ADD|DELETE) ", expression)
-    if parts[0]:
-        raise NotImplementedError(f"this fake knows no update {expression!r}")
-    clauses = zip(parts[1::2], parts[2::2], strict=True)
-    return tuple(_STEPS[verb](part.strip()) for verb, clause in clauses for part in clause.split(","))
-
-
-def _set(text: str) -> Step:
-    match = re.fullmatch(r"(#\w+) = (:\w+)", text)
-    if not match:
-        raise NotImplementedError(f"this fake knows no assignment {text!r}")
-    name, value = match.groups()
-
-    def step(item: Item, words: Words) -> None:
-        item[words.names[name]] = words.values[value]
-
-    return step
-
-
-def _remove(name: str) -> Step:
-    return lambda item, words: item.pop(words.names[name], None)
-
-
-def _add(text: str) -> Step:
-    name, value = text.split(" ")
-
-    def step(item: Item, words: Words) -> None:
-        ((kind, more),) = words.values[value].items()
-        held = item.get(words.names[name], {kind: "0" if kind == "N" else []})
-        if kind not in held:
-            raise invalid("An operand in the update expression has an incorrect data type")
-        sum_ = str(Decimal(held["N"]) + Decimal(more)) if kind == "N" else sorted({*held[kind], *more})
-        item[words.names[name]] = {kind: sum_}
-
-    return step
-
-
-def _delete(text: str) -> Step:
-    name, value = text.split(" ")
-
-    def step(item: Item, words: Words) -> None:
-        ((kind, less),) = words.values[value].items()
-        left = [one for one in item.pop(words.names[name], {}).get(kind, []) if one not in less]
-        if left:
-            item[words.names[name]] = {kind: left}
-
-    return step
-
-
-_STEPS: dict[str, Callable[[str], Step]] = {"SET": _set, "REMOVE": _remove, "ADD": _add, "DELETE": _delete}

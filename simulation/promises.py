@@ -8,27 +8,23 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 from kontext.errors import CODES
 from kontext_local.segmind.jobs import Job
-from kontext_local.segmind.ledger import Post
 from simulation.brakes import BRAKES
 from simulation.decisions import Decide
 from simulation.evidence import ENDED, SERVER_ERRORS, Broken, Evidence, Promise, Render
-from simulation.fault_injection import EVERYTHING_LOST, Call, Fault
 from simulation.oracle import dropped, prefixes
 from simulation.schedule import DroppedObject
+from simulation.uncertainty import UNCERTAINTY
 
-_HELD_UP_SECONDS = 60.0
 _MOST_REPEATS = 4
 """After a server error: three, one more once another render was accepted, and then one an hour."""
 _SYNC_SECONDS = 2.0
 """Two objects of one sync come no further apart."""
-_FEW_UNCERTAIN, _PROBE_SECONDS = 8, 300.0
-"""Those on their way and three in a row that tell an outage; then whoever finds out whether it is over."""
 _PAID = ("COMPLETED", "DELIVERED")
 
 
@@ -94,25 +90,6 @@ def nothing_is_lost(seen: Evidence) -> Broken:
             continue  # it stands still, which is said below
         if end not in allowed and end != "UNCERTAIN" and None not in allowed:
             yield f"{prefix} ended {end}, not {' or '.join(sorted(allowed, key=str))}"
-
-
-def uncertain_only_if_an_answer_was_lost(seen: Evidence) -> Broken:
-    """2. A render is UNCERTAIN only if its request was, or may have been, sent and no answer was recorded."""
-    uncertain = [render["prefix"] for render in seen.renders if render["status"] == "UNCERTAIN"]
-    injected, calls = seen.world.injector.injected, seen.world.injector.calls
-    lost = sum(_lost_answers(fault, call, calls) for fault, call in injected)
-    unheard = [post for post in seen.world.vendor.ledger.posts if _unheard(post)]
-    if len(uncertain) > lost + len(unheard) + len(list(_caught_by_an_outage(seen))):
-        yield f"{', '.join(uncertain)}: UNCERTAIN, though no answer was lost"
-
-
-def an_outage_is_not_decided_pair_by_pair(seen: Evidence) -> Broken:
-    """2. Answers that do not come, one after the other, are an outage: renders wait, and few ask for a person."""
-    unheard = [post.at for post in seen.world.vendor.ledger.posts if _unheard(post)]
-    uncertain = [render["prefix"] for render in seen.renders if _said_uncertain(render)]
-    probes = (unheard[-1] - unheard[0]) / _PROBE_SECONDS if unheard else 0.0
-    if len(uncertain) > _FEW_UNCERTAIN + len(seen.world.schedule.faults) + probes:
-        yield f"{len(uncertain)} of {len(seen.renders)} renders asked for a person's decision"
 
 
 def failed_only_if_it_did(seen: Evidence) -> Broken:
@@ -250,8 +227,6 @@ PROMISES: tuple[Promise, ...] = (
     at_most_one_paid_job_per_render,
     what_is_dropped_once_is_paid_once,
     nothing_is_lost,
-    uncertain_only_if_an_answer_was_lost,
-    an_outage_is_not_decided_pair_by_pair,
     failed_only_if_it_did,
     the_newest_drop_speaks,
     each_pair_has_its_one_result,
@@ -259,21 +234,13 @@ PROMISES: tuple[Promise, ...] = (
     the_ledger_agrees,
     dead_letters_are_poison,
     workflows_end_as_their_renders,
+    *UNCERTAINTY,
     *BRAKES,
 )
 
 
-def _attempt(told: Mapping[str, Any]) -> tuple[str, int, str]:
-    """Of which job, and which attempt to deliver it, an execution or a record is."""
-    return told["render_id"], told["attempt"], told["request_id"]
-
-
 def _error(render: Render) -> str:
     return str(render["error"]["code"]) if render["status"] == "FAILED" else ""
-
-
-def _said_uncertain(render: Render) -> bool:
-    return any(entry["what"] == "uncertain" for entry in render["history"])
 
 
 def _server_errors(seen: Evidence) -> int:
@@ -308,47 +275,3 @@ def _failed_jobs(seen: Evidence, prefix: str) -> set[str]:
     render = seen.current(seen.pairs[prefix]) if prefix in seen.pairs else None
     jobs = seen.jobs_of(render) if render else []
     return {"FAILED render_failed"} if any(job.state == "FAILED" for job in jobs) else set()
-
-
-def _lost_answers(fault: Fault, injected: Call, calls: list[Call]) -> int:
-    """How many answers a fault may have lost: that of the process which it struck, or of all that it ended."""
-    struck = {injected.process}
-    if fault.kind == EVERYTHING_LOST:
-        struck |= {call.process for call in calls if call.at <= injected.at}
-    return sum(_loses_an_answer(process, injected, calls) for process in struck if process.startswith("submit"))
-
-
-def _loses_an_answer(process: str, injected: Call, calls: list[Call]) -> bool:
-    """Whether a process had said that it would send a request, and had not yet recorded what came of it."""
-    said = [call for call in calls if call.process == process and call.at <= injected.at and _moves(call)]
-    return bool(said) and (_moves(said[-1]) == "SUBMITTING" or said[-1] is injected)
-
-
-def _caught_by_an_outage(seen: Evidence) -> Iterator[Job]:
-    """The jobs that were at the vendor when the table, or all functions, ceased to answer."""
-    for (began, ended), outage in seen.outside.outages:
-        if {"dynamodb", "lambda"} & set(outage.services):
-            for job in seen.world.vendor.ledger.jobs.values():
-                if job.accepted_at < began + _HELD_UP_SECONDS and (job.ended_at or ended) > began - _HELD_UP_SECONDS:
-                    yield job
-
-
-def _caught_by_an_outage(seen: Evidence) -> Iterator[Job]:
-    """The jobs that were at the vendor when the table, or all functions, ceased to answer."""
-    for (began, ended), outage in seen.outside.outages:
-        if {"dynamodb", "lambda"} & set(outage.services):
-            for job in seen.world.vendor.ledger.jobs.values():
-                if job.accepted_at < began + _HELD_UP_SECONDS and (job.ended_at or ended) > began - _HELD_UP_SECONDS:
-                    yield job
-
-
-def _unheard(post: Post) -> bool:
-    """Whether the vendor's answer says nothing of what became of the request."""
-    return post.status is None or post.status >= 504 or (post.status < 400 and not post.names_job)
-
-
-def _moves(call: Call) -> str:
-    """The status that a call gives to a render, if it does."""
-    writes = call.asked.get("TransactItems", [{"Update": call.asked}]) if call.service == "dynamodb" else []
-    values = [write["Update"].get("ExpressionAttributeValues", {}) for write in writes]
-    return "".join(value[":status"]["S"] for value in values if ":status" in value)

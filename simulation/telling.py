@@ -55,7 +55,8 @@ def a_stop_is_told(seen: Evidence) -> Broken:
     if len(refused) > 1 + len(seen.world.injector.injected) and "kontext.parked" not in turns:
         yield f"{len(refused)} requests were refused for the account's sake, and nobody was told"
     accepted = max((post.at for post in posts if post.outcome == "accepted"), default=0.0)
-    if turns[-1:] == ["kontext.parked"] and accepted > told[-1][0] + _ON_ITS_WAY_SECONDS:
+    heard = not seen.world.injector.injected
+    if heard and turns[-1:] == ["kontext.parked"] and accepted > told[-1][0] + _ON_ITS_WAY_SECONDS:
         yield "the account is in order again, and nobody was told"
 
 

@@ -11,7 +11,7 @@ from simulation.stories.story import TAJ, Story, many, pair, story
 
 Steps = list[tuple[float, Action]]
 PURGE, REDRIVE = Queue("purge"), Queue("redrive")
-TOLD_AGAIN = (3000.0, TellAgain())
+TOLD_AGAIN = (1500.0, TellAgain())
 """What S3 told, and nobody had read before the queue was purged, is known to the bucket alone."""
 _ITS_MESSAGE = "a pair that waits lives in its message, and nothing brings it back once that is gone"
 _TEN_RECEIVES = "a drop's message is given up after ten receives, three quarters of an hour"
@@ -70,7 +70,7 @@ PURGES = (
         "the queue is purged before midnight, at the spend limit",
         *many(2, at=57_500.0, every=1.0),
         (57_590.0, PURGE),
-        (60_000.0, TellAgain()),
+        (59_100.0, TellAgain()),
         parameters={"DailySpendLimit": "0.05"},
     ),
 )
