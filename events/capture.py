@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from kontext.due import TIMER
+from kontext.table import Table
+from kontext.throttle.admission import state_in
 from kontext_cli.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack
@@ -51,6 +53,7 @@ PUBLISHED = {
 }
 SCRIPT = [
     {"prompt": PROMPTS[PAIR], "status": 503, "body": {"error": "temporarily unavailable"}},
+    {"prompt": PROMPTS[PAIR], "status": 429, "body": {"error": "too many requests"}},
     {"prompt": PROMPTS[BLOCKED], "fail": "The request was blocked by the content filter."},
     {"prompt": PROMPTS[LOST], "accept": True, "drop": True},
 ]
@@ -119,19 +122,22 @@ class Capture:
         kept = {key: schedule[key] for key in ("Name", "ScheduleExpression", "FlexibleTimeWindow", "Target")}
         captor = self.functions.get_function(FunctionName=FUNCTION)["Configuration"]["FunctionArn"]
         scheduler.update_schedule(**kept | {"Target": {**kept["Target"], "Arn": captor}})
-        event = self.captured()
+        event = self.captured("aws.scheduler")
         scheduler.update_schedule(**kept)
         return event
 
-    def captured(self) -> Any:
-        """The one event that the capturing function was given; it is forgotten."""
-        seconds = 150.0  # two rounds of the schedule
-        (item,) = _eventually(
-            lambda: self.s3.list_objects_v2(Bucket=BUCKET).get("Contents"), "a captured event", seconds
-        )
-        event = json.loads(self.s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read())
-        self.s3.delete_object(Bucket=BUCKET, Key=item["Key"])
-        return event
+    def captured(self, about: str) -> Any:
+        """The event that the capturing function was given and that says `about`; all are forgotten."""
+        seconds = 240.0  # three rounds of the schedule
+        return _eventually(lambda: self._captured(about), f"a captured event with {about}", seconds)
+
+    def _captured(self, about: str) -> Any:
+        found = None
+        for item in self.s3.list_objects_v2(Bucket=BUCKET).get("Contents", ()):
+            text = self.s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read().decode()
+            found = json.loads(text) if about in text else found
+            self.s3.delete_object(Bucket=BUCKET, Key=item["Key"])
+        return found
 
     def given_to(self, state: str, prefix: str) -> Any:
         """The first input of a state of the workflow that ended for a pair."""
@@ -173,17 +179,17 @@ def main() -> None:
             capture.connect()
             capture.drop(PAIR, cat, coffee)
             capture.connect(capture=True)
-            drop = _write("submit-drop.json", capture.captured())
+            drop = _write("submit-drop.json", capture.captured("s3:ObjectCreated"))
             capture.connect(submit=True)
             capture.send_again(drop)
-            _eventually(lambda: _is_parked(local), "a parked render")
+            _eventually(lambda: _is_in_line(local), "a render in line", 240.0)
             capture.connect(capture=True)
-            wake = _write("submit-wake.json", capture.captured())
+            permit = _write("submit-permit.json", capture.captured("permit"))
             capture.make_due(PAIR)
-            _write("submit-due.json", capture.captured())
+            _write("submit-due.json", capture.captured("due"))
             _write("sweep.json", capture.scheduled())
             capture.connect(submit=True)
-            capture.send_again(wake)
+            capture.send_again(permit)
             capture.drop(BLOCKED, cat, coffee)
             capture.drop(LOST, cat, coffee)
             capture.drop(EMPTY, b"", coffee)
@@ -203,9 +209,10 @@ def _publish(subscriber: Subscriber) -> None:
                 _write(f"published/{event['type'].partition('.')[2]}.json", event)
 
 
-def _is_parked(local: stack.LocalStack) -> bool:
-    items = local.client("dynamodb").scan(TableName=local.outputs["RendersTable"])["Items"]
-    return any("parked" in item for item in items)
+def _is_in_line(local: stack.LocalStack) -> bool:
+    """Whether a render waits for a slot alone: Segmind has answered again, and with a 429."""
+    table = Table(local.client("dynamodb"), local.outputs["RendersTable"])
+    return state_in(table).stopped is None and any("waiting_since" in item for item in table.scan())
 
 
 def _write(name: str, event: Any) -> Any:

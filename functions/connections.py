@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from kontext.drops import Defaults, Drops
     from kontext.due import DueIndex
     from kontext.events import Topic
+    from kontext.hints import Hints
     from kontext.inputs import Inputs
     from kontext.learning import Learning
     from kontext.outputs import Outputs
-    from kontext.pacing import Pacing
-    from kontext.parking import Parking
     from kontext.renders import Renders
     from kontext.segmind import Segmind
+    from kontext.throttle.admission import Throttle
+    from kontext.throttle.line import Line
+    from kontext.throttle.rate_limiter import Rate
     from kontext.workflow import Workflow
 
 
@@ -105,16 +107,28 @@ class Connections:
         )
 
     @cached_property
-    def pacing(self) -> "Pacing":
-        from kontext.pacing import Pacing, Rate
+    def rate(self) -> "Rate":
+        from kontext.throttle.rate_limiter import Rate
 
-        return Pacing(self.table, Rate(float(self.environment["REQUESTS_PER_MINUTE"])))
+        return Rate(float(self.environment["REQUESTS_PER_MINUTE"]))
 
     @cached_property
-    def parking(self) -> "Parking":
-        from kontext.parking import Parking
+    def throttle(self) -> "Throttle":
+        from kontext.throttle.admission import Throttle
 
-        return Parking(self.client("sqs"), self.environment["UPLOAD_QUEUE_URL"])
+        return Throttle(self.table, self.rate)
+
+    @cached_property
+    def line(self) -> "Line":
+        from kontext.throttle.line import Line
+
+        return Line(self.table, self.rate.interval)
+
+    @cached_property
+    def hints(self) -> "Hints":
+        from kontext.hints import Hints
+
+        return Hints(self.client("sqs"), self.environment["UPLOAD_QUEUE_URL"])
 
     @cached_property
     def inputs(self) -> "Inputs":

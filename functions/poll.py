@@ -13,11 +13,11 @@ from kontext import measures, words
 from kontext.due import POLL_SECONDS
 from kontext.errors import AccountRefused, RateLimited, RecordGone, SegmindError
 from kontext.learning import MAX_MISS_SECONDS
-from kontext.pacing import sane_reset
 from kontext.renders import IN_FLIGHT, Render, is_stale
 from kontext.schedule import Progress, stays
 from kontext.segmind import Look, Result
 from kontext.table import ConditionFailed
+from kontext.throttle.rate_limiter import sane_reset
 
 logger = Logger(json_serializer=words.dumps)
 prepare("renders", "learning", "segmind", "secrets")

@@ -1,8 +1,7 @@
-"""Submit: an object was dropped, or the turn of a waiting render has come.
+"""Submit: an object was dropped, an item of the table is due, or the head of the line may go.
 
-drop → pair → request → claim → POST to Segmind → workflow. Each message of the upload queue is worked on alone;
-one that raises stays in the queue and comes back. Waiting is another message, so it never uses up the receives
-of this one.
+drop → pair → request → claim → POST to Segmind → workflow. Each message of the upload queue is worked on alone. A
+drop's message that raises stays in the queue and comes back; a hint of our own does not, for the table is the truth.
 """
 
 import json
@@ -13,27 +12,29 @@ from urllib.parse import unquote_plus
 from aws_lambda_powertools import Logger
 
 from connections import Connections, connect, prepare
-from kontext import drops, events, letters, measures, pairs, parking, words
+from kontext import drops, events, hints, letters, measures, pairs, words
 from kontext.clock import iso
-from kontext.due import SLACK_SECONDS
+from kontext.due import SLACK_SECONDS, TIMER
 from kontext.errors import (
     AccountRefused,
     Ambiguous,
     BadDrop,
-    Busy,
     Charged,
     RateLimited,
     RequestRefused,
+    SegmindError,
     Unavailable,
     problem,
 )
-from kontext.pacing import Hold, gate_reopens
-from kontext.parking import Wake
-from kontext.renders import Claim, OverLimit, Render
+from kontext.renders import OverLimit, Render, overdue_action
 from kontext.table import ConditionFailed, Key
+from kontext.throttle.admission import Wait
+from kontext.throttle.line import hand_out_permits, is_in_line
 
 logger = Logger(json_serializer=words.dumps)
-prepare("inputs", "drops", "renders", "pacing", "defaults", "segmind", "secrets", "learning", "workflow")
+prepare(
+    "inputs", "drops", "renders", "throttle", "line", "hints", "defaults", "segmind", "secrets", "learning", "workflow"
+)
 
 TIME_FOR_A_SUBMIT = 80.0
 """Seconds that must be left before another request is sent: its answer may take half a minute, and neither of the two
@@ -46,15 +47,8 @@ def handler(event: dict[str, Any], context: Any, via: Connections | None = None)
     """The entry point: a batch of the upload queue in, the messages that must come back out."""
     batch = Batch(via or connect(), context)
     batch.count_drops(event["Records"])
-    failed = batch.send_on_what_is_early(event["Records"])
-    due = [record for record in event["Records"] if record["messageId"] not in batch.sent_on]
-    failed += [record for record in due if not batch.work_on(record)]
+    failed = [record for record in event["Records"] if not batch.work_on(record)]
     return {"batchItemFailures": [{"itemIdentifier": record["messageId"]} for record in failed]}
-
-
-def came_back(record: dict[str, Any]) -> bool:
-    """Whether a message was received before."""
-    return int(record["attributes"]["ApproximateReceiveCount"]) > 1
 
 
 class Batch:
@@ -63,44 +57,20 @@ class Batch:
     def __init__(self, via: Connections, context: Any) -> None:
         self.via = via
         self.context = context
-        self.sent_on: set[str] = set()
-        self.came_back = False
 
     def count_drops(self, records: list[dict[str, Any]]) -> None:
         """Measure what has come in, once: not when a message comes back."""
-        new = [_body(record) for record in records if not came_back(record)]
+        new = [_body(record) for record in records if int(record["attributes"]["ApproximateReceiveCount"]) == 1]
         dropped = [body["Records"] for body in new if isinstance(body, dict) and isinstance(body.get("Records"), list)]
         if dropped:
             measures.tell(Dropped=sum(len(records) for records in dropped))
-
-    def send_on_what_is_early(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Send waits whose time has not come on their way, many in one message; returns the records that failed
-        to go. One that comes back may have begun something, and only it can end that."""
-        now = self.via.clock.now()
-        begun = {record["messageId"] for record in records if came_back(record) and parking.is_due(_wakes(record), now)}
-        waits = {record["messageId"]: _wakes(record) for record in records}
-        waiting = {message_id: wakes for message_id, wakes in waits.items() if wakes and message_id not in begun}
-        if not waiting:
-            return []
-        pace = self.via.pacing.look()
-        _, onward = parking.sort_out(list(waiting.items()), pace, now)
-        self.sent_on = {message_id for message_id, _ in onward}
-        try:
-            self.via.parking.send([wake for _, wakes in onward for wake in wakes], now, together=bool(pace.refused))
-        except Exception:
-            logger.exception("waiting renders could not be sent on; they will come back")
-            return [record for record in records if record["messageId"] in self.sent_on]
-        return []
 
     def work_on(self, record: dict[str, Any]) -> bool:
         """Work on one message; False if it must come back, and why is then kept for the dead-letter queue."""
         message_id = record["messageId"]
         logger.append_keys(message_id=message_id, pair=None, render_id=None, request_id=None)
         try:
-            self.read(message_id, record)
-        except Busy as early:
-            logger.info("comes back", reason=type(early).__name__)
-            letters.note(self.via.table, message_id, early, self.via.clock.now())
+            self.read(record)
         except Exception as failure:  # the other messages of the batch are none of its business
             logger.exception("the message failed; it comes back")
             letters.note(self.via.table, message_id, failure, self.via.clock.now())
@@ -108,18 +78,19 @@ class Batch:
             return True
         return False
 
-    def read(self, message_id: str, record: dict[str, Any]) -> None:
-        """A message tells of drops, brings waiting renders back, or says that an item of the table is due."""
+    def read(self, record: dict[str, Any]) -> None:
+        """A message tells of drops, or it is a hint: an item of the table is due, or the head of the line may go."""
         body = json.loads(record["body"])
-        self.came_back = came_back(record)
         if "due" in body:
-            self.on_hint(message_id, {name: body["due"][name] for name in ("pk", "sk")})
-        for wake in parking.wakes_in(body):
-            self.on_wake(message_id, wake)
+            self.on_hint({name: body["due"][name] for name in ("pk", "sk")})
+        if "permit" in body:
+            self.on_permit()
+        for prefix, render_id in hints.waits_of_first_edition(body):
+            self.on_wait_of_first_edition(prefix, render_id)
         for told in body.get("Records", ()):
-            self.on_drop(message_id, told)
+            self.on_drop(told)
 
-    def on_drop(self, message_id: str, told: dict[str, Any]) -> None:
+    def on_drop(self, told: dict[str, Any]) -> None:
         """An object has been dropped: a record of S3's notification."""
         bucket, dropped = told["s3"]["bucket"]["name"], told["s3"]["object"]
         key = unquote_plus(dropped["key"])
@@ -130,23 +101,23 @@ class Batch:
             return
         part = pairs.parse(key)
         if part is None:
-            self.on_loose_object(message_id, key)
+            self.on_loose_object(key)
             return
         logger.append_keys(pair=part.prefix)
         read = self.via.inputs.read(key, part.slot)
         if read is None:  # deleted in the meantime
             return
         pair = self.via.drops.record(part.prefix, part.slot, read, dropped["sequencer"], _unix(told["eventTime"]))
-        self.advance(message_id, pair)
-        self.advance_those_who_waited(message_id, key, pair.wanted_by)
+        self.advance(pair)
+        self.advance_those_who_waited(key, pair.wanted_by)
 
-    def on_loose_object(self, message_id: str, key: str) -> None:
+    def on_loose_object(self, key: str) -> None:
         """An object whose name fits no rule: some request names it, or it is a mistake."""
         waiting = self.via.drops.wanted(key)
         if waiting is not None:
-            if self.came_back:  # it may have said so before a request named the object
-                self.via.outputs.remove(pairs.unknown_drop_key(key))
-            self.advance_those_who_waited(message_id, key, waiting)
+            # Another delivery of the drop may have said so before a request named the object.
+            self.via.outputs.remove(pairs.unknown_drop_key(key))
+            self.advance_those_who_waited(key, waiting)
             return
         error_key = pairs.unknown_drop_key(key)
         said = {**problem("unknown_drop", f"{words.shown(key)} fits no rule. {pairs.RULE}"), "object": key}
@@ -157,19 +128,17 @@ class Batch:
         else:
             self.via.outputs.remove(error_key)
 
-    def advance_those_who_waited(self, message_id: str, key: str, prefixes: frozenset[str]) -> None:
+    def advance_those_who_waited(self, key: str, prefixes: frozenset[str]) -> None:
         """Go on with the pairs whose requests name an object that has now come."""
         for prefix in sorted(prefixes):
             if pair := self.via.drops.get(prefix):
-                self.advance(message_id, pair)
+                self.advance(pair)
             self.via.drops.unwant(key, prefix)
 
-    def advance(self, message_id: str, pair: drops.Pair) -> None:
+    def advance(self, pair: drops.Pair) -> None:
         """Do what a pair, as dropped so far, asks for."""
         logger.append_keys(pair=pair.prefix, render_id=None, request_id=None)
         now = self.via.clock.now()
-        for claim in self.via.renders.left_by(pair.prefix, message_id, now) if self.came_back else ():
-            self.carry_on(claim, pair)
         decision = self.decide(pair, now)
         if isinstance(decision, drops.Complete) and decision.default_prompt:
             pair = self.with_prompt(pair)
@@ -177,21 +146,23 @@ class Batch:
         match decision:
             case drops.Incomplete(missing, wanted):
                 logger.info("the pair is not complete", missing=missing)
-                self.wait_for(pair, wanted, message_id)
+                self.wait_for(pair, wanted)
             case drops.Settling(until):
                 logger.info("the pair waits for a prompt", until=iso(until))
                 self.via.drops.settle(pair.prefix, until)
-                self.via.parking.send([Wake(pair.prefix, until)], now)
+                self.via.hints.send_due(drops.pair_key(pair.prefix), until - now)
             case drops.Rejected(code, message):
                 error = problem(code, message)
-                self.follow(self.via.renders.reject(pair, error, pairs.error_key(pair.prefix), message_id, now))
+                if render := self.via.renders.reject(pair, error, pairs.error_key(pair.prefix), now):
+                    self.announce(render)
             case drops.Complete() as complete:
                 for key in drops.named_keys(pair):
                     if self.via.drops.named(key):
                         self.via.outputs.remove(pairs.unknown_drop_key(key))
                 if pair.rejected_drop > pair.current_drop:  # what was wrong is not so any more
                     self.via.outputs.remove(pairs.error_key(pair.prefix))
-                self.follow(self.via.renders.claim(pair, complete, message_id, now))
+                if render := self.via.renders.claim(pair, complete, now):
+                    self.go_on(render)
 
     def with_prompt(self, pair: drops.Pair) -> drops.Pair:
         """The pair with a prompt that was dropped, and whose message still waits: in a burst that takes longer than
@@ -210,73 +181,59 @@ class Batch:
         except BadDrop as bad:
             return drops.Rejected(bad.code, str(bad))
 
-    def wait_for(self, pair: drops.Pair, wanted: tuple[str, ...], message_id: str) -> None:
+    def wait_for(self, pair: drops.Pair, wanted: tuple[str, ...]) -> None:
         """Let the objects that a request names wake the pair when they come, or go on if one just came."""
         for key in wanted:
             self.via.drops.want(key, pair.prefix)
         if wanted and all(self.via.inputs.read(key, "image") for key in wanted):
-            self.advance(message_id, pair)
+            self.advance(pair)
 
-    def on_wake(self, message_id: str, wake: Wake) -> None:
-        """The turn of a waiting render has come, or the time in which a prompt could still come is over."""
-        pair = self.via.drops.get(wake.prefix)
-        if pair is None:
-            return
-        if not wake.render_id:
-            self.advance(message_id, pair)
-            return
-        claim = self.via.renders.wake(wake.prefix, wake.render_id, wake.token, message_id, self.via.clock.now())
-        self.carry_on(claim, pair, in_line=True)
+    def go_on(self, render: Render) -> None:
+        """A claimed render is sent; one that is paid is delivered again."""
+        if render["status"] == "CLAIMED":
+            self.submit(render)
+        else:
+            self.start(render)
 
-    def on_hint(self, message_id: str, key: Key) -> None:
+    def on_wait_of_first_edition(self, prefix: str, render_id: str) -> None:
+        """The message in which the first edition let a render wait; what the table keeps itself needs it no more."""
+        pair = self.via.drops.get(prefix)
+        if pair and not render_id:
+            self.advance(pair)
+        render = self.via.renders.get(prefix, render_id) if render_id else None
+        if pair and render and render["status"] == "CLAIMED" and "due_lane" not in render:
+            self.resume(render, pair)
+
+    def on_hint(self, key: Key) -> None:
         """An item of the table is due. The message never comes back: the item does, for as long as it is due."""
         try:
-            self.on_due(message_id, key)
+            self.on_due(key)
         except Exception:
             logger.exception("the item stays due, and is looked at again")
 
-    def on_due(self, message_id: str, key: Key) -> None:
+    def on_due(self, key: Key) -> None:
         """What should have gone on with an item of the table has not: look what it asks for."""
-        if key == self.via.pacing.KEY:
-            self.via.pacing.look()
-            self.tell_of_gate()
+        if key == self.via.throttle.KEY:
+            self.probe()
             return
         pair = self.via.drops.get(key["pk"].removeprefix("pair#"))
         if pair is None:
             return
         now = self.via.clock.now()
         if key == drops.pair_key(pair.prefix):
-            self.advance(message_id, pair)
-            self.via.drops.rest(pair.prefix, now)
+            if pair.due_at is not None:
+                self.advance(pair)
+                self.via.drops.rest(pair.prefix, now)
             return
-        claim = self.via.renders.look_again(pair.prefix, key["sk"].removeprefix("render#"), message_id, now)
-        if claim.then == "announce":
-            for render in self.via.renders.untold(pair.prefix):  # in the order in which they ended
-                self.announce(render)
-            return
-        self.carry_on(claim, pair, in_line=True)
-
-    def carry_on(self, claim: Claim, pair: drops.Pair, *, in_line: bool = False) -> None:
-        """Do what a claim allows, unless the pair has gone on to another one."""
-        replaced = pair.current != claim.render.get("render_id") or pair.rejected_drop > pair.current_drop
-        if claim.then == "submit" and replaced:
-            self.fail(claim.render, "superseded", "a newer drop has replaced this one before it was sent")
-            return
-        self.follow(claim, in_line=in_line)
-
-    def follow(self, claim: Claim, *, in_line: bool = False) -> None:
-        """Do what a claim allows."""
-        render = claim.render
-        known = {name: render.get(name) for name in ("render_id", "request_id")}
-        logger.append_keys(pair=render.get("prefix"), **known)
-        logger.info("claim", then=claim.then, status=render.get("status"))
-        match claim.then:
+        render = self.via.renders.get(pair.prefix, key["sk"].removeprefix("render#"))
+        if render is None or render.get("due_lane") != TIMER or render["due_at"] > now:
+            return  # it has moved: this was said to an older state
+        logger.append_keys(pair=pair.prefix, render_id=render["render_id"], request_id=render.get("request_id"))
+        action = overdue_action(render, now)
+        logger.info("overdue", action=action, status=render["status"])
+        match action:
             case "submit":
-                self.submit(render, in_line=in_line)
-            case "wake":
-                self.send_wake(render)
-            case "start":
-                self.start(render)
+                self.resume(render, pair)
             case "restart":
                 self.restart(render)
             case "expire":
@@ -284,52 +241,155 @@ class Batch:
             case "lost":
                 self.uncertain(render, "the submitter stopped before Segmind's answer was recorded")
             case "announce":
-                self.announce(render)
+                for ended in self.via.renders.untold(pair.prefix):  # in the order in which they ended
+                    self.announce(ended)
 
-    def submit(self, render: Render, *, in_line: bool) -> None:
-        """Send a claimed render to Segmind, or park it."""
-        if self.context.get_remaining_time_in_millis() < TIME_FOR_A_SUBMIT * 1000:
-            self.park(render, "pace", self.via.clock.now())
+    def resume(self, render: Render, pair: drops.Pair) -> None:
+        """Send a claimed render that has waited, unless the pair has gone on to another one."""
+        if pair.asks_for(render["render_id"]):
+            self.submit(render)
+        else:
+            self.fail(render, "superseded", "a newer drop has replaced this one before it was sent")
+
+    def submit(self, render: Render) -> None:
+        """Send a claimed render to Segmind, or let it wait in line."""
+        throttle, now = self.via.throttle, self.via.clock.now()
+        verdict = throttle.admit(now) if self.has_time() else throttle.join(now)
+        self.publish_changes()
+        if isinstance(verdict, Wait):
+            self.join_line(render, verdict.reason)
+            self.via.hints.send_permits(verdict.permits, self.via.clock.now())
+            if verdict.slot is not None:
+                self.send_head(verdict.slot)
             return
-        verdict = self.via.pacing.admit(self.via.clock.now(), in_line=in_line)
-        self.tell_of_gate()
-        if isinstance(verdict, Hold):
-            self.park(render, verdict.reason, verdict.until)
+        with suppress(ConditionFailed):  # somebody else has taken it
+            self.send(render, verdict.at)
+
+    def has_time(self) -> bool:
+        """Whether another request may be sent in this invocation."""
+        return bool(self.context.get_remaining_time_in_millis() >= TIME_FOR_A_SUBMIT * 1000)
+
+    def on_permit(self) -> None:
+        """The head of the line may go, if a slot is near. The message never comes back: Sweep sends others."""
+        try:
+            at = self.via.throttle.admit_head(self.via.clock.now()) if self.has_time() else None
+            if at is not None:
+                self.send_head(at)
+        except Exception:
+            logger.exception("the permit is void; Sweep hands out others")
+
+    def send_head(self, at: float, *, trial: bool = False) -> bool:
+        """Send the first in line at the time `at`; False if nobody waits. One that cannot be sent holds up no other."""
+        self.via.clock.sleep(at - self.via.clock.now())
+        for key in self.via.line.heads():
+            if not self.has_time():
+                break
+            try:
+                taken = self.take(key)
+            except OverLimit:
+                self.open_breaker("spend_limit", trial=trial)
+                break
+            except ConditionFailed:
+                continue  # another permit was faster
+            except Exception:
+                logger.exception("the next in line goes", item=key)
+                continue
+            if taken:
+                self.post(*taken, trial=trial)
+                break
+        else:
+            return False
+        return True
+
+    def take(self, key: Key) -> tuple[Render, dict[str, Any]] | None:
+        """Take a render out of the line, and what to send for it; None if it waits no more."""
+        render = self.via.table.get(key)
+        pair = self.via.drops.get(render["prefix"]) if render else None
+        if render is None or pair is None or not is_in_line(render):
+            return None  # the index is behind
+        logger.append_keys(pair=pair.prefix, render_id=render["render_id"], request_id=None)
+        if not pair.asks_for(render["render_id"]):
+            self.fail(render, "superseded", "a newer drop has replaced this one before it was sent")
+            return None
+        body = self.body_of(render)
+        return self.via.renders.submitting(render, self.via.clock.now()), body
+
+    def probe(self) -> None:
+        """The circuit breaker is open, or not announced: find out, for nothing, whether the head of the line may go."""
+        state = self.via.throttle.look()
+        self.publish_changes()
+        now = self.via.clock.now()
+        if state.paused.reason or not self.has_time() or not self.via.throttle.begin_probe(now):
             return
-        links = [given.get("url") or self.via.inputs.link(given) for given in render["inputs"]]
-        body = {**render["parameters"], "input_image_1": links[0], "input_image_2": links[1]}
-        self.via.clock.sleep(verdict.at - self.via.clock.now())
+        if not self.account_is_well(str(state.breaker.reason)) or now < state.breaker.next_trial_at:
+            return
+        at = self.via.throttle.admit_head(now, trial=True)
+        if at is not None and not self.send_head(at, trial=True):
+            self.close_breaker()  # the next drop is the trial
+
+    def account_is_well(self, reason: str) -> bool:
+        """Whether a request could be taken, as far as a GET can tell: it costs nothing."""
+        try:
+            well = self.via.segmind.credits() >= self.via.renders.price
+        except AccountRefused as refused:
+            reason, well = refused.reason, False
+            self.via.throttle.open_breaker(reason, self.via.clock.now())
+        except SegmindError:
+            well = False
+        if reason == "spend_limit":
+            well = well and self.via.renders.has_room(self.via.clock.now())
+        if not well:
+            self.measure_stop(reason)
+        return well
+
+    def close_breaker(self) -> None:
+        """Segmind takes requests again: those who wait go on at once, at the full rate."""
+        now = self.via.clock.now()
+        self.via.throttle.close_breaker(now)
+        self.publish_changes()
+        hand_out_permits(self.via.line, self.via.throttle, self.via.hints, now)
+
+    def send(self, render: Render, at: float) -> None:
+        """Send a fresh render at the time `at`. Raises ConditionFailed if somebody else has taken it."""
+        body = self.body_of(render)
+        self.via.clock.sleep(at - self.via.clock.now())
         try:
             render = self.via.renders.submitting(render, self.via.clock.now())
         except OverLimit:
-            self.close_gate(render, "spend_limit", "the stack's daily spend limit is reached")
+            self.open_breaker("spend_limit", render)
+            self.join_line(render, "spend_limit", message="the stack's daily spend limit is reached")
             return
-        self.post(render, body, probe=verdict.probe)
+        self.post(render, body, trial=False)
 
-    def post(self, render: Render, body: dict[str, Any], *, probe: bool) -> None:
+    def body_of(self, render: Render) -> dict[str, Any]:
+        """What is sent to Segmind for a render."""
+        links = [given.get("url") or self.via.inputs.link(given) for given in render["inputs"]]
+        return {**render["parameters"], "input_image_1": links[0], "input_image_2": links[1]}
+
+    def post(self, render: Render, body: dict[str, Any], *, trial: bool) -> None:
         """The one place where money is spent. The answer's class decides what may happen next."""
         try:
             request_id = self.via.segmind.submit(body)
         except AccountRefused as refused:
-            self.close_gate(render, refused.reason, str(refused), refused.status)
+            self.open_breaker(refused.reason, render, refused.status, trial=trial)
+            self.join_line(render, refused.reason, status=refused.status, message=str(refused))
             return
         except Unavailable as failure:
-            self.unavailable(render, failure)
+            self.unavailable(render, failure, trial=trial)
             return
         except Ambiguous as lost:
             self.uncertain(render, str(lost))
             return
         except RateLimited as limited:
             measures.tell(render, RateLimited=1)
-            pace = self.via.pacing.push(limited.reset_at, self.via.clock.now())
-            self.park(render, "rate_limited", pace.next_free, status=429)
+            self.via.throttle.back_off(limited.reset_at, self.via.clock.now())
+            self.join_line(render, "rate_limited", status=429)
         except RequestRefused as refused:
             self.fail(render, refused.code, str(refused))
         else:
             self.accepted(render, request_id)
-        if probe:
-            self.via.pacing.accept(self.via.clock.now())
-            self.tell_of_gate()
+        if trial:
+            self.close_breaker()
 
     def accepted(self, render: Render, request_id: str) -> None:
         """Segmind has the job: two places remember its request_id, the record and the workflow."""
@@ -384,46 +444,50 @@ class Batch:
             logger.exception("when to look is not known; the first look will find out")
             return 1
 
-    def unavailable(self, render: Render, failure: Unavailable) -> None:
+    def unavailable(self, render: Render, failure: Unavailable, *, trial: bool) -> None:
         """Surely not accepted. A 500 is often about this request alone; anything else holds for all."""
         tries = render.get("server_errors", 0) + 1
         if failure.status != 500:
-            self.close_gate(render, "outage", str(failure), failure.status)
+            self.open_breaker("outage", render, failure.status, trial=trial)
+            self.join_line(render, "outage", status=failure.status, message=str(failure))
         elif tries >= MAX_SERVER_ERRORS:
             self.fail(render, "server_error", f"Segmind answered {tries} times: {failure}")
         else:
-            self.park(render, "outage", self.via.clock.now() + 5 * 2**tries, status=500, message=str(failure))
+            now = self.via.clock.now()
+            noted = {"status": 500, "message": str(failure)}
+            self.via.renders.retry_later(render, now + 10 * 2**tries, now, noted)
+            measures.tell(render, **{measures.parked("outage"): 1})
 
-    def close_gate(self, render: Render, reason: str, message: str, status: int | None = None) -> None:
-        """Nobody's render can go now: park this one, and let the others wait at the gate."""
-        now = self.via.clock.now()
-        pace = self.via.pacing.refuse(reason, now)
-        logger.warning("the gate is closed", reason=reason, status=status)
+    def open_breaker(
+        self, reason: str, render: Render | None = None, status: int | None = None, *, trial: bool = False
+    ) -> None:
+        """Nobody's render can go now."""
+        self.via.throttle.open_breaker(reason, self.via.clock.now(), trial=trial)
+        logger.warning("the circuit breaker is open", reason=reason, status=status)
+        self.measure_stop(reason, render)
+        self.publish_changes()
+
+    def measure_stop(self, reason: str, render: Render | None = None) -> None:
+        """Measure that nobody goes, as often as it is found out: the alarms ring as long as it lasts."""
         if reason in measures.REFUSALS:
             measures.tell(render, AccountRefused=1)
-        self.park(render, reason, gate_reopens(pace, now), status=status, message=message)
-        self.tell_of_gate()
+        elif render is None:
+            measures.tell(**{measures.parked(reason): 1})
 
-    def tell_of_gate(self) -> None:
-        """Tell subscribers if the gate was closed or opened; the renders do not wait for it, it is told later."""
+    def publish_changes(self) -> None:
+        """Tell subscribers of the circuit breaker and the pause; the renders do not wait for it, it is told later."""
         try:
-            events.announce_change(self.via.pacing, self.via.topic)
+            events.announce_changes(self.via.throttle, self.via.topic)
         except Exception:
-            logger.exception("nobody was told of the gate yet")
+            logger.exception("nobody was told of the circuit breaker yet")
 
-    def park(self, render: Render, reason: str, until: float, **said: Any) -> None:
-        """Put a render aside; the record first, so that a crash in between only sends its message twice."""
+    def join_line(self, render: Render, reason: str, **noted: Any) -> None:
+        """Let a render wait in line. One that was in it before has its place again."""
         now = self.via.clock.now()
-        parked = self.via.renders.park(render, reason, until, now, said)
-        logger.info("parked", reason=reason, until=iso(until))
+        line_at = render.get("line_at") or self.via.line.place(render["prefix"], now)
+        self.via.renders.join_line(render, line_at, reason, now, noted)
+        logger.info("waits in line", reason=reason)
         measures.tell(render, **{measures.parked(reason): 1})
-        self.send_wake(parked)
-
-    def send_wake(self, render: Render) -> None:
-        """Send the message that brings a parked render back."""
-        until = render["parked"]["until"]
-        wake = Wake(render["prefix"], until, render["render_id"], render["wake"])
-        self.via.parking.send([wake], self.via.clock.now())
 
     def fail(self, render: Render, code: str, message: str, charged: Charged | None = None) -> None:
         """The render ends without a picture."""
@@ -448,13 +512,6 @@ def _body(record: dict[str, Any]) -> Any:
         return json.loads(record["body"])
     except (ValueError, RecursionError):
         return None
-
-
-def _wakes(record: dict[str, Any]) -> list[Wake]:
-    try:
-        return parking.wakes_in(_body(record))
-    except (TypeError, ValueError, KeyError):
-        return []  # not one of ours: it fails alone when it is worked on
 
 
 def _unix(event_time: str) -> float:

@@ -1,53 +1,46 @@
-"""Sweep: once a minute, let somebody look at each item of the table that is due. It does no work itself.
+"""Sweep: once a minute, a hint for each item of the table that is due, and the permits that the line lacks.
 
-Two sweeps at once, an index that is behind, a message that is lost: all harmless, since a message is only a hint.
+It does no work itself. Two sweeps at once, an index that is behind, a hint that is lost: all harmless.
 """
 
-from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
 from connections import Connections, connect, prepare
 from kontext import measures, words
-from kontext.due import LINE, TIMER, DueItem
-from kontext.pacing import messages_are_lost
+from kontext.due import DueItem
+from kontext.throttle.line import hand_out_permits
 
 logger = Logger(json_serializer=words.dumps)
-prepare("due", "pacing", "parking")
+prepare("due", "throttle", "line", "hints")
 
 TIME_TO_END = 10.0
-"""Seconds that must be left before another message is sent; the rest is for the next sweep."""
+"""Seconds that must be left before another hint is sent; the rest is for the next sweep."""
 
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any, via: Connections | None = None) -> dict[str, int]:
-    """The entry point: nothing in; out how many messages were `sent`."""
+    """The entry point: nothing in; out how many are `in_line`, and how many hints were `sent`."""
     via = via or connect()
+    in_line = hand_out_permits(via.line, via.throttle, via.hints, via.clock.now())
     sent = 0
-    for item in over(via, via.clock.now()):
+    for item in via.due.over(via.clock.now()):
         if context.get_remaining_time_in_millis() < TIME_TO_END * 1000:
             break
-        if take(via, item):
-            via.parking.send_due(item.key)
+        if dispatch(via, item):
+            via.hints.send_due(item.key)
             sent += 1
     if sent:
         measures.tell(Dispatched=sent)
-        logger.info("dispatched", sent=sent)
-    return {"sent": sent}
+    if in_line:
+        measures.tell(InLine=in_line, LineAge=via.line.age(via.clock.now()))
+    if sent or in_line:
+        logger.info("swept", sent=sent, in_line=in_line)
+    return {"in_line": in_line, "sent": sent}
 
 
-def over(via: Connections, now: float) -> Iterator[DueItem]:
-    """What is over. Of what waits in line all come back by themselves, unless their messages are lost; and while the
-    account is refused, one of them is enough to find out whether it still is."""
-    yield from via.due.over(TIMER, now)
-    pace = via.pacing.look()
-    if messages_are_lost(pace, now):
-        yield from islice(via.due.over(LINE, now), 1 if pace.refused else None)
-
-
-def take(via: Connections, item: DueItem) -> bool:
+def dispatch(via: Connections, item: DueItem) -> bool:
     """Take an item on; one that cannot be written to keeps no other from being looked at."""
     try:
         return via.due.dispatch(item, via.clock.now())

@@ -1,14 +1,18 @@
-"""What a pair costs in calls, and how long many pairs take: bursts of any size, on virtual time.
+"""What a pair costs in calls, and how long many pairs take: bursts of any size and rate, on virtual time.
 
-python -m simulation.bursts 10 100 1000
+python -m simulation.bursts 10 100 1000                    dropped all at once, at 50 a minute
+python -m simulation.bursts --per-minute 1000 10000        at another rate
+python -m simulation.bursts --rough 1000                   on a bad day: see `rough`
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
+from kontext.throttle.rate_limiter import Rate
 from kontext_local.segmind import Lognormal
 from simulation.actions import image, request
 from simulation.evidence import Evidence
@@ -18,38 +22,67 @@ from simulation.schedule import Schedule, Step
 from simulation.world import World
 
 SIZES = (10, 100, 1000, 10_000)
-RATE = 50.0
-_BATCHES = "batches"
+PER_MINUTE = 50.0
 
 
 @dataclass(frozen=True)
 class Burst:
     """So many pairs dropped at once: calls by service, requests to Segmind, and what else AWS charges for.
 
-    `seconds`: from the first POST to the last.
+    `seconds`: from the first POST to the last; `sent`: how many of them; `overtaken`: how many pairs went before one of
+    their folder that had come before.
     """
 
     pairs: int
+    per_minute: float
     calls: dict[str, int]
     seconds: float
+    sent: int
     refused: int
+    overtaken: int
     violations: tuple[str, ...]
 
     @property
-    def ideal(self) -> float:
-        """Seconds that the rate itself takes."""
-        return self.pairs * 60 / RATE
+    def used(self) -> float:
+        """The share of the slots that were used between the first request and the last."""
+        return (self.sent - 1) * Rate(self.per_minute).interval / self.seconds if self.seconds else 1.0
 
 
-def burst(pairs: int) -> Burst:
-    """Drop the pairs all at once, at the rate of the default and before a vendor with this as its hard limit."""
+def burst(pairs: int, per_minute: float = PER_MINUTE) -> Burst:
+    """Drop the pairs all at once, at this rate and before a vendor with it as its hard limit."""
     drops = [Step(0.0, drop) for n in range(pairs) for drop in _pair(f"p{n}/")]
-    account = {"workers": 1000, "inference": Lognormal(cv=0.2), "credits": pairs}
-    parameters = {"RequestsPerMinute": f"{RATE:.0f}", "DailySpendLimit": str(pairs)}
-    world = World(Schedule(tuple(drops), parameters, account, remembers=False)).run()
-    ledger, violations = world.vendor.ledger, broken((*PROMISED, *LIVENESS), Evidence(world, {}))
-    seconds = ledger.posts[-1].at - ledger.posts[0].at
-    return Burst(pairs, _calls(world), seconds, ledger.too_many_requests, violations)
+    return _played(pairs, per_minute, Schedule(tuple(drops)))
+
+
+def rough(pairs: int, per_minute: float = PER_MINUTE, seed: int = 1) -> Burst:
+    """The pairs of two folders on a bad day: sweeps are 1 to 119 seconds apart, or two at once, a fiftieth of our own
+    messages is lost, and a tenth of those who wait is replaced by a wrong request."""
+    names = [f"{folder}/p{n}/" for n in range(pairs // 2) for folder in "ab"]
+    steps = [Step(number * 0.05, drop) for number, name in enumerate(names) for drop in _pair(name)]
+    wrong = [Step(120.0, request(name, prompt="")) for name in names[pairs // 3 :: 10]]
+    return _played(pairs, per_minute, Schedule((*steps, *wrong), seed=seed, hints_lost=0.02))
+
+
+def _played(pairs: int, per_minute: float, schedule: Schedule) -> Burst:
+    account = {"workers": 1000, "inference": Lognormal(cv=0.2), "credits": pairs, "rate_limit": int(per_minute)}
+    parameters = {"RequestsPerMinute": f"{per_minute:.0f}", "DailySpendLimit": str(pairs)}
+    world = World(replace(schedule, parameters=parameters, account=account, remembers=False)).run()
+    seen, posts = Evidence(world, {}), world.vendor.ledger.posts
+    violations = broken((*PROMISED, *LIVENESS), seen)
+    seconds, refused = posts[-1].at - posts[0].at, world.vendor.ledger.too_many_requests
+    overtaken = sum(_overtaken(seen))
+    return Burst(pairs, per_minute, _calls(world), seconds, len(posts), refused, overtaken, violations)
+
+
+def _overtaken(seen: Evidence) -> Iterator[bool]:
+    """For each pair that stood in line after another of its folder, whether it went before it."""
+    went = [
+        (render["prefix"].partition("/")[0], render["line_at"], jobs[0].accepted_at)
+        for render in seen.renders
+        if (jobs := seen.jobs_of(render)) and "line_at" in render
+    ]
+    for one, other in pairwise(sorted(went)):
+        yield one[0] == other[0] and other[2] < one[2]
 
 
 def _pair(prefix: str) -> tuple[object, ...]:
@@ -84,15 +117,24 @@ def table(bursts: Sequence[Burst]) -> str:
 
 def pace(one: Burst) -> str:
     """How near a burst came to what the rate allows."""
-    over = (one.seconds / one.ideal - 1) * 100
     return (
-        f"{one.pairs} pairs at {RATE:.0f} a minute: {one.seconds:.0f} s, ideal {one.ideal:.0f} s ({over:+.1f} %), "
-        f"{one.refused} answers of 429"
+        f"{one.pairs} pairs at {one.per_minute:.0f} a minute: {one.sent} sent in {one.seconds:.0f} s, "
+        f"{one.used:.1%} of the slots used, {one.overtaken} out of order, {one.refused} answers of 429"
     )
 
 
-if __name__ == "__main__":
-    measured = [burst(int(size)) for size in sys.argv[1:] or SIZES]
+def main() -> None:
+    """Print what the bursts of the command line cost and how they went."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sizes", type=int, nargs="*", default=SIZES, help="how many pairs")
+    parser.add_argument("--per-minute", type=float, default=PER_MINUTE, help="requests a minute")
+    parser.add_argument("--rough", action="store_true", help="on a bad day")
+    asked = parser.parse_args()
+    measured = [(rough if asked.rough else burst)(size, asked.per_minute) for size in asked.sizes]
     print(table(measured))
     for each in measured:
         print(pace(each), *each.violations[:5])
+
+
+if __name__ == "__main__":
+    main()

@@ -78,12 +78,8 @@ class Gate:
 
     def do(self, world: World) -> None:
         world.wanted = self
-        world.operate(lambda operator: self._turn(operator) if world.wanted is self else None)
-
-    def _turn(self, operator: Operator) -> None:
-        operator.pacing.look()
-        turn = operator.pacing.pause if self.what == "pause" else operator.pacing.accept
-        turn(operator.clock.now())
+        turn = Operator.pause if self.what == "pause" else Operator.resume
+        world.operate(lambda operator: turn(operator) if world.wanted is self else None)
 
     def __str__(self) -> str:
         return f"the operator: {self.what}"

@@ -7,13 +7,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
+from itertools import islice, takewhile
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from simulation.expressions import Item, Words, check_words, invalid, service_error, steps, test_of
+from simulation.index import PROJECTED, Entry, Index
 
 Path = tuple[str, ...]
 MAX_ITEM_BYTES = 400 * 1024
@@ -41,13 +43,18 @@ class Refused(Exception):
 
 
 class Pages:
-    """All answers in one page."""
+    """The answers, page by page."""
 
     def __init__(self, query: Callable[..., dict[str, Any]]) -> None:
         self.query = query
 
-    def paginate(self, **asked: Any) -> list[dict[str, Any]]:
-        return [self.query(**asked)]
+    def paginate(self, *, PaginationConfig: dict[str, int] | None = None, **asked: Any) -> Iterator[dict[str, Any]]:
+        size = {"Limit": PaginationConfig["PageSize"]} if PaginationConfig else {}
+        page = self.query(**asked, **size)
+        yield page
+        while start := page.get("LastEvaluatedKey"):
+            page = self.query(**asked, **size, ExclusiveStartKey=start)
+            yield page
 
 
 class DynamoDB:
@@ -69,13 +76,14 @@ class DynamoDB:
         self.expired: list[Item] = []
         """What was deleted because its time was over."""
         self._now, self._lag, self._tell = now, lag, written
-        self._before: dict[tuple[str, str], tuple[float, Item]] = {}
+        self._index = Index()
 
     def expire(self, now: float) -> None:
         """Delete the items whose `expires_at` is over, as the service does of its own accord, some day."""
         over = [place for place, item in self.items.items() if float(item.get("expires_at", {"N": "inf"})["N"]) < now]
         for place in over:
             self.expired.append(self.items.pop(place))
+            self._index.put(place, self.expired[-1], {}, now)
 
     def get_item(self, *, TableName: str, Key: Item, ConsistentRead: bool) -> dict[str, Any]:
         item = self.items.get(_place(Key))
@@ -94,30 +102,42 @@ class DynamoDB:
         ExpressionAttributeValues: Item,
         ConsistentRead: bool = False,
         IndexName: str = "",
+        **paged: Any,
     ) -> dict[str, Any]:
         if IndexName:
-            return {"Items": self._query_due(IndexName, KeyConditionExpression, ExpressionAttributeValues)}
+            return self._query_due(IndexName, KeyConditionExpression, ExpressionAttributeValues, **paged)
         if KeyConditionExpression != "pk = :pk":
             raise NotImplementedError(KeyConditionExpression)
         wanted = ExpressionAttributeValues[":pk"]["S"]
         return {"Items": [dict(item) for (pk, _), item in sorted(self.items.items()) if pk == wanted]}
 
-    def _query_due(self, index: str, condition: str, values: Item) -> list[Item]:
-        if (index, condition) != ("due", "due_lane = :lane AND due_at <= :until"):
+    def _query_due(
+        self,
+        index: str,
+        condition: str,
+        values: Item,
+        Limit: int | None = None,
+        Select: str = "",
+        ExclusiveStartKey: Item | None = None,
+    ) -> dict[str, Any]:
+        if (index, condition) not in (("due", "due_lane = :lane AND due_at <= :until"), ("due", "due_lane = :lane")):
             raise NotImplementedError(f"{index}: {condition}")
-        lane, until, lag = values[":lane"], Decimal(values[":until"]["N"]), self._lag()
-        seen = [self._as_of(place, item, lag) for place, item in self.items.items()]
-        found = [item for item in seen if item.get("due_lane") == lane and Decimal(item["due_at"]["N"]) <= until]
-        projected = ("pk", "sk", "due_lane", "due_at", "dispatched_until", "dispatches")
-        found.sort(key=lambda item: Decimal(item["due_at"]["N"]))
-        return [{name: item[name] for name in projected if name in item} for item in found]
-
-    def _as_of(self, place: tuple[str, str], item: Item, lag: float) -> Item:
-        at, before = self._before.get(place, (0.0, item))
-        return before if self._now() - at < lag else item
+        start = (Decimal(ExclusiveStartKey["due_at"]["N"]), _place(ExclusiveStartKey)) if ExclusiveStartKey else None
+        entries = self._index.query(values[":lane"]["S"], start, self._now(), self._lag())
+        until = Decimal(values[":until"]["N"]) if ":until" in values else None
+        found = list(islice(takewhile(lambda one: until is None or one[0][0] <= until, entries), Limit))
+        last = {"LastEvaluatedKey": _key(found[-1][0])} if Limit and len(found) == Limit else {}
+        if Select == "COUNT":
+            return {"Count": len(found), **last}
+        items = [self.items[entry[1]] if item is None else item for entry, item in found]
+        return {
+            "Items": [{name: item[name] for name in PROJECTED if name in item} for item in items],
+            "Count": len(found),
+            **last,
+        }
 
     def _put(self, place: tuple[str, str], item: Item) -> None:
-        self._before[place] = (self._now(), self.items.get(place, {}))
+        self._index.put(place, self.items.get(place, {}), item, self._now())
         self.items[place] = item
         self._tell(item)
 
@@ -205,3 +225,8 @@ def _bytes(value: Any) -> int:
 
 def _place(key: Item) -> tuple[str, str]:
     return key["pk"]["S"], key["sk"]["S"]
+
+
+def _key(entry: Entry) -> Item:
+    due_at, (pk, sk) = entry
+    return {"pk": {"S": pk}, "sk": {"S": sk}, "due_at": {"N": str(due_at)}}

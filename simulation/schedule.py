@@ -71,6 +71,8 @@ class Schedule:
     vendor_ahead: float = 0.0
     """By so many seconds the vendor's clock is ahead of ours."""
     provokes_429: bool = False
+    hints_lost: float = 0.0
+    """The share of our own messages that never come."""
     remembers: bool = True
     """Whether the calls are kept, each with what it asked for; their number is in any case."""
 

@@ -54,7 +54,8 @@ class Queue:
 
     `call`: invokes the function with a batch, which is the so-manieth invocation of its chain; `order`: in which order
     visible messages are taken; `window`: for how many seconds a batch forms; `stops_loops`: whether Lambda stops long
-    chains, if not as the template says. Nothing is received while the service stands still, `stalled_until`.
+    chains, if not as the template says; `loses`: whether a message of our own is lost. Nothing is received while the
+    service stands still, `stalled_until`.
     """
 
     def __init__(
@@ -66,8 +67,10 @@ class Queue:
         order: Callable[[Iterable[Message]], list[Message]],
         window: Callable[[], float],
         stops_loops: bool | None = None,
+        loses: Callable[[], bool] = lambda: False,
     ) -> None:
         self.scheduler = scheduler
+        self._loses = loses
         self.dead_letters: list[Message] = []
         self.sent = 0
         self.longest_chain = 0
@@ -97,7 +100,8 @@ class Queue:
         if len(MessageBody.encode()) > _MAX_BYTES:
             raise ValueError("SQS takes no message of this size")
         process = self.scheduler.running
-        self.send(MessageBody, DelaySeconds, ours=True, chain=process.chain if process else 0)
+        if not self._loses():
+            self.send(MessageBody, DelaySeconds, ours=True, chain=process.chain if process else 0)
         return {"MessageId": f"m{self.sent - 1}"}
 
     def change_message_visibility(self, *, QueueUrl: str, ReceiptHandle: str, VisibilityTimeout: int) -> dict[str, Any]:

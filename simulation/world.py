@@ -16,6 +16,7 @@ from random import Random
 from typing import Any
 
 from connections import config
+from kontext.due import TIMER
 from kontext.table import Table
 from kontext_cli.operate import Operator
 from kontext_cli.target import Target
@@ -71,6 +72,7 @@ class World:
             self._order,
             self._window,
             schedule.stops_loops,
+            lambda: self.rng.random() < schedule.hints_lost,
         )
         self.executions = Executions(self.scheduler, self.template.workflow, self.invoke)
         self.invocations = 0
@@ -165,13 +167,12 @@ class World:
     def resume(self) -> None:
         """The operator ends a pause."""
         operator = Operator(self._target(self.service), self.clock)
-        operator.pacing.look()
-        operator.pacing.accept(self.clock.now())
+        operator.resume()
 
     def pause_for(self, seconds: float) -> None:
         """The operator pauses the stack for so long."""
         operator = Operator(self._target(self.service), self.clock)
-        operator.pacing.pause(self.clock.now())
+        operator.pause()
         self.scheduler.at(self.scheduler.now + seconds, self.resume)
 
     def lose_everything(self) -> None:
@@ -225,7 +226,8 @@ class World:
         """Let the schedule call Sweep when something is due: minutes in which nothing is change nothing."""
         if "due_lane" not in item:
             return
-        due = max(float(item[name]["N"]) for name in ("due_at", "dispatched_until") if name in item)
+        names = ("due_at", "dispatched_until") if item["due_lane"]["S"] == TIMER else ()
+        due = max((float(item[name]["N"]) for name in names if name in item), default=0.0)
         at = max(self.scheduler.now + 1.0, due)
         at = at + self.rng.uniform(0, 119) if self.schedule.seed is not None else at + (BEGINNING - at) % 60
         if at < self._next_sweep:

@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 from kontext import letters
 from kontext.errors import REASONS, AccountRefused, SegmindError
-from kontext.pacing import PAUSED, Pacing, Rate
 from kontext.renders import LEASE_SECONDS
 from kontext.table import Item, Table
+from kontext.throttle.admission import state_in
+from kontext.throttle.circuit_breaker import PAUSED
 from kontext_cli.operate import about
 from kontext_cli.records import moment
 from kontext_cli.resources import description, parameters, physical_ids, stack_name
@@ -202,15 +203,15 @@ def schedule(patient: Patient) -> Iterator[Finding]:
 
 def gate(patient: Patient) -> Iterator[Finding]:
     """Whether renders are let through to Segmind."""
-    pace = Pacing(patient.table, Rate(per_minute=1)).look()
-    if not pace.refused:
+    stop = state_in(patient.table).stopped
+    if stop is None:
         yield Finding("gate", "good", "renders go to Segmind")
         return
-    since = moment(pace.refused_since).strftime("%Y-%m-%d %H:%M:%S UTC")
-    known = REASONS[pace.refused]
-    says = f"all renders are parked since {since} ({pace.refused}). {known.meaning}"
-    at = moment(pace.probe_at).strftime("%H:%M:%S UTC")
-    probe = "" if pace.refused == PAUSED else f" The next try is at {at}."
+    reason = str(stop.reason)
+    since = moment(stop.since).strftime("%Y-%m-%d %H:%M:%S UTC")
+    known = REASONS[reason]
+    says = f"all renders wait since {since} ({reason}). {known.meaning}"
+    probe = "" if reason == PAUSED else " The account is looked at every minute, and the first in line goes as a trial."
     yield Finding("gate", "wrong", says, known.remedy + probe)
 
 
@@ -272,8 +273,6 @@ def _stands_still(item: Item) -> bool:
     now = time.time()
     if item["status"] == "SUBMITTING":
         return bool(item.get("lease_until", 0) < now - LEASE_SECONDS)
-    if item["status"] == "CLAIMED" and "parked" in item:
-        return bool(item["parked"]["until"] < now - RECORD_SECONDS)
     return item["status"] in ("QUEUED", "PROCESSING", "COMPLETED") and item["submitted_at"] < now - 2 * RECORD_SECONDS
 
 

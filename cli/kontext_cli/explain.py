@@ -101,8 +101,9 @@ class Story:
             return {"means": render.error["message"], **{k: render.error[k] for k in ("code", "charged", "remedy")}}
         if render.status == UNDECIDED and render.parked:
             known = REASONS[render.parked["reason"]]
-            until = moment(render.parked["until"]).strftime("%H:%M:%S UTC")
-            return {"means": f"{known.meaning} Next try at {until}.", "charged": "no", "remedy": known.remedy}
+            until = render.parked.get("until")
+            at = f" Next try at about {moment(until):%H:%M:%S UTC}." if until else ""
+            return {"means": f"{known.meaning}{at}", "charged": "no", "remedy": known.remedy}
         if render.status == "DELIVERED":
             key = (render.result or {}).get("key")
             return {"means": f"The picture is in the output bucket as {key}.", "charged": "yes", "remedy": None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -12,12 +13,14 @@ from kontext import drops, letters, pairs
 from kontext.clock import Clock
 from kontext.drops import Drops
 from kontext.errors import problem
-from kontext.events import Topic, announce, announce_change
+from kontext.events import Topic, announce, announce_changes
+from kontext.hints import Hints
 from kontext.outputs import Outputs
-from kontext.pacing import Pacing, Rate
-from kontext.parking import Parking, Wake
 from kontext.renders import Render, Renders
 from kontext.table import ConditionFailed, Table
+from kontext.throttle.admission import Throttle
+from kontext.throttle.line import Line, hand_out_permits
+from kontext.throttle.rate_limiter import Rate
 from kontext.workflow import Workflow
 from kontext_cli import target
 from kontext_cli.console import print_json, progress
@@ -25,8 +28,6 @@ from kontext_cli.errors import INTERRUPTED, UNFINISHED, CommandError, Unfinished
 from kontext_cli.records import SEPARATORS
 from kontext_cli.resources import description, parameters
 from kontext_cli.target import Target
-
-OPERATOR = "operator"
 
 
 class Operator:
@@ -37,11 +38,13 @@ class Operator:
         self.clock = clock or Clock()
         self.table = Table(chosen.client("dynamodb"), chosen.output("RendersTable"))
         self.drops = Drops(self.table)
-        retention = float(parameters(description(chosen))["RecordRetentionDays"])
+        given = parameters(description(chosen))
+        rate, retention = Rate(float(given["RequestsPerMinute"])), float(given["RecordRetentionDays"])
         # No command reserves or gives back money, so it needs neither price nor limit.
         self.renders = Renders(self.table, price=0.0, daily_limit=0.0, retention_days=retention)
-        self.pacing = Pacing(self.table, Rate(per_minute=1))
-        self.parking = Parking(chosen.client("sqs"), chosen.output("UploadQueueUrl"))
+        self.throttle = Throttle(self.table, rate)
+        self.line = Line(self.table, rate.interval)
+        self.hints = Hints(chosen.client("sqs"), chosen.output("UploadQueueUrl"))
         self.topic = Topic(chosen.client("sns"), chosen.output("RenderTopicArn"), chosen.output("EventSource"))
         self.workflow = Workflow(chosen.client("stepfunctions"), chosen.output("RenderWorkflowArn"))
 
@@ -77,21 +80,36 @@ class Operator:
         return render
 
     def resubmit(self, render: Render) -> Render:
-        """Pay for a new attempt: only a person may say so."""
+        """Pay for a new attempt, which waits in line: only a person may say so."""
         now = self.clock.now()
-        if render["status"] == "UNCERTAIN":
-            render = self.renders.again(render, "CLAIMED", OPERATOR, render["drop_id"], now)
-        render = self.renders.park(render, "pace", now, now)
-        self.parking.send([Wake(render["prefix"], now, render["render_id"], render["wake"])], now)
+        line_at = self.line.place(render["prefix"], now)
+        render = self.renders.again(render, "CLAIMED", render["drop_id"], now, line_at=line_at)
+        with suppress(ClientError, BotoCoreError):  # the decision is taken, and Sweep hands out permits as well
+            self.hints.send_permits(self.throttle.join(now).permits, now)
         return render
+
+    def pause(self) -> None:
+        """Let nothing more be submitted."""
+        self.throttle.look()
+        self.throttle.pause(self.clock.now())
+        announce_changes(self.throttle, self.topic)
+
+    def resume(self) -> None:
+        """End a pause; what the account or the vendor refuses is tried at once."""
+        now = self.clock.now()
+        self.throttle.look()
+        self.throttle.resume(now)
+        announce_changes(self.throttle, self.topic)
+        hand_out_permits(self.line, self.throttle, self.hints, now)
+        self.hints.send_due(self.throttle.KEY)
 
     def adopt(self, render: Render, request_id: str) -> Render:
         """The job that Segmind's console shows is this render's.
 
         The workflow is told first: should this command die on the way, the first look records it.
         """
-        if render["status"] != "UNCERTAIN":  # its name would be that of the attempt which is about to be sent
-            raise CommandError("The render waits to be sent again: only an uncertain one can be given a job.")
+        if render["status"] != "UNCERTAIN":
+            raise CommandError("The render has ended: only an uncertain one can be given a job.")
         now = self.clock.now()
         job = {"request_id": request_id, "submitted_at": now, "generation": render.get("generation", 0) + 1}
         self.workflow.start({**render, **job}, wait=0)
@@ -105,8 +123,6 @@ class Operator:
         error = problem("given_up", "an operator gave this render up")
         if render["status"] == "UNCERTAIN":
             render = self.renders.failed(render, error, pairs.error_key(render["prefix"]), self.clock.now())
-        if render["status"] != "FAILED":
-            raise CommandError("The render waits to be sent again: say --resubmit, or let it go on.")
         outputs = Outputs(self.chosen.client("s3"), self.chosen.output("OutputBucket"))
         announce(render, self.drops, outputs, self.topic, self.renders)
         return render
@@ -117,7 +133,7 @@ class Operator:
         if render["status"] == "COMPLETED":
             render = self.renders.restarted(render, now)
         else:
-            render = self.renders.again(render, "COMPLETED", OPERATOR, render["drop_id"], now)
+            render = self.renders.again(render, "COMPLETED", render["drop_id"], now)
         self.workflow.start(render, wait=0)
         return render
 
@@ -211,9 +227,7 @@ def redrive(*, stack: str | None, as_json: bool) -> int:
 
 def pause(*, stack: str | None) -> int:
     """Let nothing more be submitted; returns the exit code."""
-    operator = Operator(target.find(stack))
-    operator.pacing.pause(operator.clock.now())
-    announce_change(operator.pacing, operator.topic)
+    Operator(target.find(stack)).pause()
     with progress() as shown:
         shown.line(
             "Paused: drops are taken and wait; what Segmind has already is still delivered. `kontext resume` ends it."
@@ -222,22 +236,18 @@ def pause(*, stack: str | None) -> int:
 
 
 def resume(*, stack: str | None) -> int:
-    """Open the gate, whatever closed it; returns the exit code."""
-    operator = Operator(target.find(stack))
-    operator.pacing.look()
-    operator.pacing.accept(operator.clock.now())
-    announce_change(operator.pacing, operator.topic)
+    """End a pause, and try at once what the account or the vendor refuses; returns the exit code."""
+    Operator(target.find(stack)).resume()
     with progress() as shown:
         shown.line(
-            "Resumed: waiting renders come back within five minutes; if the account is still refused, they park again."
+            "Resumed: those who wait go on now, at the stack's rate; if the account is still refused, they wait on."
         )
     return 0
 
 
 def _undecided(render: Render) -> bool:
-    abandoned = render["status"] == "CLAIMED" and render.get("message_id") == OPERATOR
     told = render.get("announced") or render.get("error", {}).get("code") != "given_up"
-    return render["status"] == "UNCERTAIN" or abandoned or not told
+    return render["status"] == "UNCERTAIN" or not told
 
 
 def _undelivered(render: Render) -> bool:
@@ -256,8 +266,8 @@ def about(body: str) -> str:
     """What a message is about: pairs, objects, or how it begins if it is none of ours."""
     try:
         told = json.loads(body)
-        if "wake" in told:
-            return ", ".join(sorted({wake["prefix"] for wake in told["wake"]}))
+        if "permit" in told:
+            return "a permit for the line"
         if "due" in told:
             return str(told["due"]["pk"]).removeprefix("pair#")
         return ", ".join(record["s3"]["object"]["key"] for record in told["Records"])

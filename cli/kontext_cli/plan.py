@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from kontext.clock import day
-from kontext.pacing import Rate
 from kontext.renders import ledger_key
 from kontext.table import Table
+from kontext.throttle.rate_limiter import Rate
 from kontext_cli.errors import explain
 from kontext_cli.input_bucket import BESIDE_OTHERS, Bucket, Piece, Planned, Refused
 from kontext_cli.sources import Source, Wrong

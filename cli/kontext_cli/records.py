@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -11,9 +10,13 @@ from operator import itemgetter
 from typing import Any
 
 from kontext import drops
+from kontext.due import LINE
 from kontext.errors import BadDrop
-from kontext.pacing import PAUSED
+from kontext.renders import render_key
 from kontext.table import Table
+from kontext.throttle.admission import State, state_in
+from kontext.throttle.circuit_breaker import PAUSED
+from kontext.throttle.line import why_parked
 from kontext_cli.target import Target
 
 SEPARATORS = ("", "/", "_", "-")
@@ -64,7 +67,10 @@ class Records:
 
     def pair(self, prefix: str) -> Pair | None:
         """The pair under exactly this prefix, None where nothing has been seen of it."""
-        return _pair(self._table.query(f"pair#{prefix}"))
+        pair = self._pair(self._table.query(f"pair#{prefix}"), State())
+        if pair and any(render.status == "CLAIMED" for render in pair.renders):
+            (pair,) = self._placed([self._pair(self._table.query(f"pair#{prefix}"), state_in(self._table)) or pair])
+        return pair
 
     def matching(self, start: str) -> list[Pair]:
         """All pairs whose prefix begins with `start`, the newest first.
@@ -74,7 +80,7 @@ class Records:
         if start:
             exact = (self.pair(start + separator) for separator in SEPARATORS)
             if found := next((pair for pair in exact if pair), None):
-                return [found] if not _in_line(found) else [pair for pair in self._all() if pair.prefix == found.prefix]
+                return [found]
         return [pair for pair in self._all() if pair.prefix.startswith(start)]
 
     def ledger(self) -> list[dict[str, Any]]:
@@ -87,46 +93,45 @@ class Records:
         ]
 
     def _all(self) -> list[Pair]:
+        state = state_in(self._table)
         items = sorted(self._table.scan(), key=itemgetter("pk", "sk"))
-        pairs = [_pair(group) for _, group in groupby(items, itemgetter("pk"))]
-        known = _placed([pair for pair in pairs if pair])
+        pairs = [self._pair(group, state) for _, group in groupby(items, itemgetter("pk"))]
+        known = self._placed([pair for pair in pairs if pair])
         return sorted(known, key=lambda pair: pair.since or datetime.now(UTC), reverse=True)
 
+    def _placed(self, pairs: list[Pair]) -> list[Pair]:
+        """The pairs, each render that waits for a slot with its place in line."""
+        if not any(_waits_for_a_slot(render) for pair in pairs for render in pair.renders):
+            return pairs
+        interval = state_in(self._table).interval
+        places = {item["sk"]: place for place, item in enumerate(self._table.query_due(LINE), 1)}
 
-def _in_line(pair: Pair) -> bool:
-    return any(_waits_for_its_turn(render) for render in pair.renders)
+        def placed(render: Render) -> Render:
+            place = places.get(render_key(render.prefix, render.render_id)["sk"])
+            if place is None or not _waits_for_a_slot(render):
+                return render
+            until = {"until": datetime.now(UTC).timestamp() + place * interval} if interval else {}
+            return replace(render, place=place, parked={**(render.parked or {}), **until})
 
+        return [_of([placed(render) for render in pair.renders]) if pair.renders else pair for pair in pairs]
 
-def _waits_for_its_turn(render: Render) -> bool:
-    return render.status == "CLAIMED" and (render.parked or {}).get("reason") in ("pace", "rate_limited")
-
-
-def _placed(pairs: list[Pair]) -> list[Pair]:
-    """The pairs, each render that waits for its turn with its place in line."""
-    line = sorted((r.parked or {})["until"] for pair in pairs for r in pair.renders if _waits_for_its_turn(r))
-
-    def place(render: Render) -> Render:
-        if not _waits_for_its_turn(render):
-            return render
-        return replace(render, place=bisect_left(line, (render.parked or {})["until"]) + 1)
-
-    def with_places(pair: Pair) -> Pair:
-        renders = [place(render) for render in pair.renders]
-        shown = detail(renders[0]) if _in_line(pair) and renders else pair.detail
-        return replace(pair, renders=renders, detail=shown)
-
-    return [with_places(pair) for pair in pairs]
-
-
-def _pair(group: Iterable[dict[str, Any]]) -> Pair | None:
-    items = [item for item in group if item["pk"].startswith("pair#")]
-    dropped = drops.pair_of(next((item for item in items if item["sk"] == "pair"), {}))
-    renders = [_render(item) for item in items if item["sk"].startswith("render#")]
-    if renders:
+    def _pair(self, group: Iterable[dict[str, Any]], state: State) -> Pair | None:
+        items = [item for item in group if item["pk"].startswith("pair#")]
+        dropped = drops.pair_of(next((item for item in items if item["sk"] == "pair"), {}))
+        renders = [_render(item, state) for item in items if item["sk"].startswith("render#")]
+        if not renders:
+            return _waiting(dropped) if dropped.parts else None
         newest = sorted(renders, key=lambda render: str(render.created_at), reverse=True)
-        current = sorted(newest, key=lambda render: render.render_id != dropped.current)
-        return Pair(current[0].prefix, current[0].status, detail(current[0]), current[0].created_at, current)
-    return _waiting(dropped) if dropped.parts else None
+        return _of(sorted(newest, key=lambda render: render.render_id != dropped.current))
+
+
+def _of(renders: list[Render]) -> Pair:
+    current = renders[0]
+    return Pair(current.prefix, current.status, detail(current), current.created_at, renders)
+
+
+def _waits_for_a_slot(render: Render) -> bool:
+    return (render.parked or {}).get("reason") == "pace"
 
 
 def _waiting(pair: drops.Pair) -> Pair:
@@ -144,7 +149,8 @@ def _waiting(pair: drops.Pair) -> Pair:
     return Pair(pair.prefix, "WAITING", "to be claimed", since, [])
 
 
-def _render(item: dict[str, Any]) -> Render:
+def _render(item: dict[str, Any], state: State) -> Render:
+    item = item | {"parked": why_parked(item, state)}
     values = {name: item[name] for name in Render.__dataclass_fields__ if item.get(name) is not None}
     values |= {name: moment(values[name]) for name in ("created_at", "updated_at") if name in values}
     return Render(**values)
@@ -162,7 +168,8 @@ def detail(render: Render) -> str:
 def parked(park: dict[str, Any], place: int | None = None) -> str:
     """Why a render waits, and how long."""
     if place:
-        return f"number {place} in line, goes at about {moment(park['until']):%H:%M:%S} UTC"
+        at = f", goes at about {moment(park['until']):%H:%M:%S} UTC" if "until" in park else ""
+        return f"number {place} in line{at}"
     since = f" since {moment(park['since']):%H:%M:%S} UTC" if "since" in park else ""
     ends = "until `kontext resume`" if park.get("reason") == PAUSED else "goes on by itself"
     return f"parked ({park.get('reason')}){since}, {ends}"

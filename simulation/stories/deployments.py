@@ -7,7 +7,6 @@ from simulation.decisions import Decide
 from simulation.fault_injection import Fault
 from simulation.stories.story import MIDNIGHT, TAJ, Story, many, pair, story
 
-_TURNS = "whoever is in line keeps the time that he was given, whatever the rate has become"
 _CHANGES = {
     "DefaultPrompt": "Another default.",
     "DefaultOutputFormat": "jpg",
@@ -27,7 +26,7 @@ RATES: tuple[Story, ...] = (
         (60.0, deploy(RequestsPerMinute="50")),
         parameters={"RequestsPerMinute": "1"},
         account={"rate_limit": 50},
-        missing=_TURNS,
+        patience=130.0,
     ),
     story(
         "the rate is raised from 5 to 50 while a hundred pairs are in line",
@@ -35,7 +34,7 @@ RATES: tuple[Story, ...] = (
         (60.0, deploy(RequestsPerMinute="50")),
         parameters={"RequestsPerMinute": "5"},
         account={"rate_limit": 50},
-        missing=_TURNS,
+        patience=130.0,
     ),
     story(
         "the rate is lowered while pairs are in line",
@@ -52,13 +51,14 @@ MONEY: tuple[Story, ...] = (
         *many(2, every=1.0),
         (100.0, deploy(DailySpendLimit="1")),
         parameters={"DailySpendLimit": "0.05"},
-        patience=110.0,
+        patience=130.0,
     ),
     story(
         "the spend limit is lowered while pairs are in line",
         *many(2, at=MIDNIGHT - 100, every=1.0),
         (MIDNIGHT - 90, deploy(DailySpendLimit="0.05")),
         parameters={"RequestsPerMinute": "1"},
+        patience=65.0,
     ),
     story("the price is raised while a picture is made", *pair(), (10.0, deploy(PricePerRender="0.10"))),
     story(

@@ -121,15 +121,6 @@ SAME_BYTES: tuple[Story, ...] = (
         (10.0, encrypted(image("taj/2.png"))),
         missing=_CONTENT,
     ),
-    story(
-        "the same photograph again by another tool, while its pair waits for credits, and its message is late",
-        *pair(),
-        (8.0, encrypted(image("taj/2.png"))),
-        (12.0, _RICH),
-        faults=(Fault(6, "late"),),
-        **_POOR,
-        missing=_CONTENT,
-    ),
 )
 
 TAKEN_BACK: tuple[Story, ...] = (

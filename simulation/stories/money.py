@@ -123,13 +123,14 @@ LIMIT: tuple[Story, ...] = (
         *shortly_before_midnight(42, *many(2, every=1.0), *pair("later/", at=30.0)),
         account={"price": 0.10},
         parameters={"DailySpendLimit": "0.20"},
+        patience=80.0,
     ),
     story(
         "the daily limit is raised while all wait for midnight",
         *many(2, every=1.0),
         (60.0, deploy(DailySpendLimit="25")),
         parameters={"DailySpendLimit": "0.05"},
-        patience=65.0,
+        patience=130.0,
     ),
 )
 

@@ -122,7 +122,7 @@ DECISIONS: tuple[Story, ...] = (
         _LOST,
         *pair(),
         (1.0, _RESUBMIT),
-        faults=(Fault(14, "stall"),),
+        faults=(Fault(0, "stall", "put_object"),),
         missing="an error file that is written late stands beside the result",
     ),
 )
@@ -183,6 +183,7 @@ OTHERS: tuple[Story, ...] = (
         (20.0, Gate("resume")),
         (40.0, account(credits=10.0)),
         account={"credits": 0.01},
+        patience=130.0,
     ),
     story(
         "dead letters are moved back twice",

@@ -14,6 +14,9 @@ FAILS, REFUSED = "(this fails)", "(this is refused)"
 """What the vendor does to a prompt with these words in it."""
 OTHER_KEY = "SG_fedcba9876543210"
 
+BETWEEN_TRIALS = 370.0
+"""Seconds, where only a request can tell whether a cause has ended: a trial goes every five minutes, after a sweep."""
+
 
 @dataclass(frozen=True)
 class Story:
@@ -51,9 +54,9 @@ def named(name: str = "/shared/a.png", prefix: str = TAJ, at: float = 0.0) -> li
     return [(at, image(f"{prefix}2.png")), (at + 0.1, asked)]
 
 
-def many(count: int, *, at: float = 0.0, every: float) -> list[tuple[float, Action]]:
-    """Pairs one after another."""
-    pairs = [pair(f"p{n}/", at + every * n, f"both of {n}") for n in range(count)]
+def many(count: int, folder: str = "", *, at: float = 0.0, every: float) -> list[tuple[float, Action]]:
+    """Pairs one after another, each in a first folder of its own, or all in one."""
+    pairs = [pair(f"{folder}p{n}/", at + every * n, f"both of {n}") for n in range(count)]
     return [step for steps in pairs for step in steps]
 
 

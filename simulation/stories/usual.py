@@ -9,7 +9,7 @@ from simulation.actions import Drop, Secret, account, image, request, vendor
 from simulation.decisions import Decide, Gate
 from simulation.fault_injection import Fault
 from simulation.schedule import Action
-from simulation.stories.story import MIDNIGHT, OTHER_KEY, TAJ, Story, many, named, pair, story
+from simulation.stories.story import BETWEEN_TRIALS, MIDNIGHT, OTHER_KEY, TAJ, Story, many, named, pair, story
 
 
 def elsewhere() -> list[tuple[float, Action]]:
@@ -112,23 +112,25 @@ USUAL: tuple[Story, ...] = (
         (8.0, request(TAJ, prompt="another")),
         (12.0, account(credits=10.0)),
         account={"credits": 0.01},
+        patience=65.0,
     ),
-    story("wrong key", *pair(), (13.0, Secret(OTHER_KEY)), account={"keys": (OTHER_KEY,)}),
+    story("wrong key", *pair(), (13.0, Secret(OTHER_KEY)), account={"keys": (OTHER_KEY,)}, patience=65.0),
     story("key replaced meanwhile", *pair(), (10.0, account(keys=(OTHER_KEY,))), (60.0, Secret(OTHER_KEY))),
-    story("outage", (0.0, vendor(status=503, body={"error": "down"}, times=3)), *pair()),
-    story("server errors", (0.0, vendor(status=500, body={"error": "oh"}, times=2)), *pair()),
+    story("outage", (0.0, vendor(status=503, body={"error": "down"}, times=3)), *pair(), patience=BETWEEN_TRIALS),
+    story("server errors", (0.0, vendor(status=500, body={"error": "oh"}, times=2)), *pair(), patience=65.0),
     story(
         "nothing but server errors",
         (0.0, vendor(status=500, body={"error": "oh"}, times=None)),
         *pair(),
         end="FAILED server_error",
-        patience=170.0,
+        patience=BETWEEN_TRIALS,
     ),
     story("in line", *many(3, every=0.3), parameters={"RequestsPerMinute": "2"}, patience=65.0),
     story(
         "spend limit until midnight",
         *many(2, at=MIDNIGHT - 20, every=1.0),
         parameters={"DailySpendLimit": "0.05"},
+        patience=65.0,
     ),
     story("a named image", (0.0, image("shared/a.png")), *named()),
     story("a named image comes last", *named(), (30.0, image("shared/a.png"))),

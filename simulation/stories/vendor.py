@@ -7,7 +7,7 @@ from typing import Any
 from simulation.actions import Secret, WellAgain, vendor
 from simulation.schedule import Action
 from simulation.scheduler import BEGINNING
-from simulation.stories.story import OTHER_KEY, TAJ, Story, many, pair, story
+from simulation.stories.story import BETWEEN_TRIALS, OTHER_KEY, TAJ, Story, many, pair, story
 from simulation.world import KEY
 
 FEW, MANY = tuple(many(3, every=1.0)), tuple(many(30, every=0.2))
@@ -206,7 +206,7 @@ POSTS: tuple[Story, ...] = (
         always(status=500, body={}),
         *FEW,
         well(600),
-        missing="500s to several renders in a row are not known as an outage",
+        patience=BETWEEN_TRIALS,
     ),
     story(
         "the answer to the request is slow",

@@ -8,7 +8,7 @@ from simulation.actions import Drop, account, image, request, vendor
 from simulation.decisions import Gate
 from simulation.fault_injection import Fault
 from simulation.schedule import Action
-from simulation.stories.story import Story, many, pair, story
+from simulation.stories.story import BETWEEN_TRIALS, Story, many, pair, story
 
 AN_HOUR = 3600.0
 EMPTY: dict[str, Any] = {"credits": 0.01}
@@ -17,10 +17,6 @@ DOWN = vendor(status=503, body={"error": "down"})
 WRONG = Drop("shared/a.png", b"text")
 _BY_PAIR = "who waits for a named image stands on a pair's item, and a pair that wants another part is struck off"
 _ONLY_ABSENT = "only a named image that is absent is waited for, not one that is wrong"
-_ONE_FIELD = "a pause and a refusal are one field, which both write"
-_IF_PAUSED = {"pause": _ONE_FIELD}
-_WAKES_NOBODY = "what ends a refusal wakes nobody: who waits comes back by himself, within five minutes"
-_CHAIN = "waiting is a chain of messages, which Lambda stops after sixteen"
 _NO_BOUND = "all who wait for an image are woken within the one message that told of it"
 
 
@@ -65,14 +61,12 @@ PROBES = (
     *(
         no_credits(name, refilled=10.0, faults=(fault,), fragile=fragile)
         for name, fault, fragile in (
-            ("a function dies right after it has probed for credits", Fault(2, "crash after", "POST"), _IF_PAUSED),
+            ("a function dies right after it has probed for credits", Fault(2, "crash after", "POST"), {}),
             ("a function dies right before it probes for credits", Fault(2, "crash before", "POST"), {}),
         )
     ),
 )
-LONG = no_credits(
-    "goes on soon after five hours without credits", refilled=18_000.0, patience=130.0, missing=_WAKES_NOBODY
-)
+LONG = no_credits("goes on soon after five hours without credits", refilled=18_000.0, patience=130.0)
 FORTY_MINUTES = story(
     "thirty pairs wait forty minutes for credits",
     *many(30, every=1.0),
@@ -122,7 +116,7 @@ PAUSES = (
         *pair(),
         *many(5, at=120.0, every=0.0),
         faults=(Fault(1, "pause", "POST"),),
-        missing=_ONE_FIELD,
+        patience=BETWEEN_TRIALS,
     ),
     story("paused while a request is on its way that is taken", *pair(), faults=(Fault(0, "pause", "POST"),)),
     story(
@@ -139,18 +133,25 @@ PAUSES = (
         *pair(at=1.0),
         (1000.0, Gate("resume")),
         patience=130.0,
-        missing=_WAKES_NOBODY,
+    ),
+    story(
+        "the operator pauses while five are in line",
+        *many(5, every=0.1),
+        (20.0, Gate("pause")),
+        (1000.0, Gate("resume")),
+        parameters={"RequestsPerMinute": "3"},
+        patience=130.0,
     ),
 )
 CHAINS = (
-    no_credits("two minutes without credits, and Lambda stops loops", refilled=120.0, stops_loops=True, missing=_CHAIN),
+    no_credits("two minutes without credits, and Lambda stops loops", refilled=120.0, stops_loops=True, patience=130.0),
     story(
         "paused for ten hours, and Lambda stops loops",
         (0.0, Gate("pause")),
         *pair(at=10.0),
         (36_000.0, Gate("resume")),
         stops_loops=True,
-        missing=_CHAIN,
+        patience=130.0,
     ),
 )
 CONFLICTS = tuple(
@@ -162,6 +163,22 @@ CONFLICTS = tuple(
     )
     for number, what in ((0, "the first photograph"), (1, "the second photograph"), (3, "the rate limiter"))
 )
+FOLDERS = (
+    story(
+        "a pair comes behind another folder's flood",
+        *many(60, "flood/", every=0.01),
+        *pair("other/one/", at=60.0),
+        parameters={"RequestsPerMinute": "10"},
+        account={"workers": 100},
+    ),
+    story(
+        "those who came first go first after an outage",
+        (0.0, vendor(status=503, body={"error": "down"}, times=4)),
+        *many(5, "one/", every=70.0),
+        parameters={"RequestsPerMinute": "1"},
+        patience=BETWEEN_TRIALS,
+    ),
+)
 CROWDS = (
     story(
         "a thousand requests wait for one photograph",
@@ -172,4 +189,4 @@ CROWDS = (
         patience=120.0,
     ),
 )
-WAITING: tuple[Story, ...] = (*PROBES, LONG, FORTY_MINUTES, *NAMED, *PAUSES, *CHAINS, *CONFLICTS, *CROWDS)
+WAITING: tuple[Story, ...] = (*PROBES, LONG, FORTY_MINUTES, *NAMED, *PAUSES, *CHAINS, *CONFLICTS, *FOLDERS, *CROWDS)

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from boto3.dynamodb.types import TypeSerializer
 
+from kontext.due import LINE, TIMER
 from kontext.errors import problem
+from kontext.throttle.admission import State
+from kontext.throttle.circuit_breaker import Breaker, Stop
 from kontext_cli.target import Target
 from kontext_cli.webconsole import views
 from kontext_cli.webconsole.gallery import LOOK_SECONDS, UNITS_PER_SECOND, Gallery, read_on
@@ -16,6 +19,8 @@ from kontext_cli.webconsole.gallery import LOOK_SECONDS, UNITS_PER_SECOND, Galle
 NOW = 1_795_384_556.0
 LATER = NOW + 300
 ISO = "2026-11-22T21:55:56.000Z"
+IN_LINE = {"due_lane": LINE, "due_at": NOW + 9, "waiting_since": NOW}
+TRIED_LATER = {"due_lane": TIMER, "due_at": LATER, "server_errors": 1}
 PAIRS = 10_000
 PAGE = 400
 
@@ -43,30 +48,44 @@ def both(**more: Any) -> dict[str, Any]:
         ({"status": "CLAIMED"}, "running"),
         ({"status": "PROCESSING"}, "running"),
         ({"status": "COMPLETED"}, "running"),
-        ({"status": "CLAIMED", "parked": {"reason": "pace", "until": LATER, "since": NOW}}, "parked"),
+        ({"status": "CLAIMED", **IN_LINE}, "parked"),
         ({"status": "DELIVERED"}, "delivered"),
         ({"status": "FAILED", "error": problem("refused", "no")}, "failed"),
         ({"status": "UNCERTAIN", "error": problem("uncertain", "lost")}, "uncertain"),
     ],
 )
 def test_every_status_has_its_group(said: dict[str, Any], group: str) -> None:
-    pair = views.view([both(), render(**said)])
+    pair = views.view([both(), render(**said)], State())
 
     assert pair is not None
     assert pair.group == group
 
 
-@pytest.mark.parametrize("reason", [*views.PARKED, "a reason of tomorrow"])
-def test_a_parked_pair_says_why_since_when_and_until_when(reason: str) -> None:
-    parked = {"reason": reason, "until": LATER, "since": NOW}
+@pytest.mark.parametrize("reason", [*views.PARKED.keys() - {"pace", "rate_limited", "paused"}, "a reason of tomorrow"])
+def test_a_pair_that_waits_for_the_account_says_why_since_when_and_until_when(reason: str) -> None:
+    stopped = State(breaker=Breaker(reason, since=NOW - 60, next_trial_at=LATER))
 
-    pair = views.view([both(), render(status="CLAIMED", parked=parked)])
+    assert notice(stopped, **IN_LINE) == (True, NOW, LATER)
 
+
+@pytest.mark.parametrize(
+    ("state", "item", "said"),
+    [
+        pytest.param(State(), IN_LINE, (True, NOW, None), id="for its slot"),
+        pytest.param(State(paused=Stop("paused", NOW - 60)), IN_LINE, (True, NOW, None), id="for a person"),
+        pytest.param(State(), TRIED_LATER, (True, None, LATER), id="for a time of its own"),
+    ],
+)
+def test_a_parked_pair_says_why_since_when_and_until_when(state: State, item: dict[str, Any], said: object) -> None:
+    assert notice(state, **item) == said
+
+
+def notice(state: State, **item: Any) -> tuple[bool, float | None, float | None]:
+    """Whether a claimed pair says why it waits; since when, and until when."""
+    pair = views.view([both(), render(status="CLAIMED", **item)], state)
     assert pair is not None
     assert pair.notice is not None
-    assert pair.notice["title"].startswith("Parked: waits for ")
-    assert pair.notice["since"] == NOW
-    assert pair.notice["until"] == (None if reason == "paused" else LATER)
+    return pair.notice["title"].startswith("Parked: waits for "), pair.notice.get("since"), pair.notice.get("until")
 
 
 def test_the_reasons_are_those_that_the_pipeline_parks_for() -> None:
@@ -78,13 +97,13 @@ def test_the_reasons_are_those_that_the_pipeline_parks_for() -> None:
 def views_sources() -> list[Any]:
     from kontext_local.project import ROOT
 
-    return [*(ROOT / "layers/kontext/python/kontext").glob("*.py"), ROOT / "functions/submit.py"]
+    return [*(ROOT / "layers/kontext/python/kontext").rglob("*.py"), ROOT / "functions/submit.py"]
 
 
 def test_a_failed_pair_says_what_was_charged_and_what_to_do() -> None:
     error = problem("render_failed", "Content blocked")
 
-    pair = views.view([both(), render(status="FAILED", error=error)])
+    pair = views.view([both(), render(status="FAILED", error=error)], State())
 
     assert pair is not None
     assert pair.notice == {
@@ -104,7 +123,7 @@ def test_a_failed_pair_says_what_was_charged_and_what_to_do() -> None:
     ],
 )  # fmt: skip
 def test_a_half_pair_says_which_part_is_missing(parts: dict[str, Any], title: str) -> None:
-    pair = views.view([dropped(**parts)])
+    pair = views.view([dropped(**parts)], State())
 
     assert pair is not None
     assert (pair.group, pair.notice and pair.notice["title"]) == ("waiting", title)
@@ -113,7 +132,7 @@ def test_a_half_pair_says_which_part_is_missing(parts: dict[str, Any], title: st
 def test_a_wrong_drop_is_shown_as_rejected() -> None:
     wrong = part("1", problem={"code": "invalid_image", "message": "cat/1.png: it is empty (0 bytes)"})
 
-    pair = views.view([dropped(part_1=wrong, part_2=part("2"))])
+    pair = views.view([dropped(part_1=wrong, part_2=part("2"))], State())
 
     assert pair is not None
     assert (pair.status, pair.group) == ("REJECTED", "failed")
@@ -125,14 +144,14 @@ def test_the_newest_drop_speaks_for_its_pair() -> None:
     old = render("old", status="DELIVERED", drop_id=1)
     new = render("new", status="FAILED", drop_id=2, error=problem("invalid_request", "no"))
 
-    pair = views.view([both(current="old"), new, old])
+    pair = views.view([both(current="old"), new, old], State())
 
     assert pair is not None
     assert pair.render_id == "new"
 
 
 def test_a_long_prompt_is_cut() -> None:
-    pair = views.view([both(), render(parameters={"prompt": "x" * 5000})])
+    pair = views.view([both(), render(parameters={"prompt": "x" * 5000})], State())
 
     assert pair is not None
     assert pair.prompt is not None

@@ -84,8 +84,9 @@ def test_hostile_keys_and_prompts_are_shown_as_text(page_of: Open, stack: Any) -
 
 def test_what_a_pair_waits_for_is_said_plainly(page_of: Open, stack: Any) -> None:
     now = time.time()
-    parked = {"reason": "no_credits", "since": now - 60, "until": now + 600}
-    stack.pair("parked/", status="CLAIMED", parked=parked)
+    breaker = {"reason": "no_credits", "since": now - 60, "next_trial_at": now + 600}
+    stack.note("stack", "throttle", state={"breaker": breaker})
+    stack.pair("parked/", status="CLAIMED", due_lane="line", due_at=now, waiting_since=now - 60)
     stack.pair("failed/", status="FAILED", error=problem("render_failed", "Content blocked."))
     stack.pair("half/", slots="1")
     stack.pair("unknown/", status="UNCERTAIN", error=problem("uncertain", "The answer never came."))
@@ -104,7 +105,7 @@ def test_what_a_pair_waits_for_is_said_plainly(page_of: Open, stack: Any) -> Non
 
 
 def test_a_closed_gate_is_said_above_everything(page_of: Open, stack: Any) -> None:
-    stack.note("stack", "pace", pace={"refused": "bad_key", "refused_since": 1.0, "probe_at": time.time() + 60})
+    stack.note("stack", "throttle", state={"breaker": {"reason": "bad_key", "since": 1.0}})
 
     page = page_of()
 

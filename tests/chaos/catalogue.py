@@ -49,24 +49,30 @@ CLAIMS = (
     ),
     Mutant(
         "an older drop that speaks again",
-        (_layer("renders", "(#current_count) OR {newest}", "(#current_count) OR attribute_exists(#pk)"),),
+        (_layer("renders", "#current_count < :drop{already}", "attribute_exists(#pk){already}"),),
         ("changed at once", "changed meanwhile"),
         kinds=("stall",),
     ),
     Mutant(
         "a render that has failed is not tried again",
-        (_layer("renders", 'if render["status"] == "FAILED" and new_drop:', 'if render["status"] == "NEVER":'),),
+        (
+            _layer(
+                "renders",
+                '        if render["status"] == "FAILED":\n            return self._once',
+                '        if render["status"] == "NEVER":\n            return self._once',
+            ),
+        ),
         ("dropped again after it failed",),
     ),
     Mutant(
         "a render that has failed is tried again by a message that comes again",
-        (_layer("renders", "new_drop = pair.drop_id > count_of(render)", "new_drop = True"),),
+        (_layer("renders", "if pair.drop_id <= count_of(render):", "if pair.drop_id < 0:"),),
         ("refused",),
         ("again",),
     ),
     Mutant(
         "a message that comes again decides anew",
-        (_layer("renders", '"#current_count < :drop" if anew else', '"#current_count <= :drop" if anew else'),),
+        (_layer("renders", 'already = "" if anew else', 'already = " OR #current_count = :drop" if anew else'),),
         ("DefaultPrompt changes before a message comes a second time",),
     ),
 )
@@ -145,50 +151,102 @@ ANSWERS = (
 THROTTLE = (
     Mutant(
         "a burst that is not paid back",
-        (_layer("pacing", "reserved = now + rate.at_once * rate.interval", "reserved = now + rate.interval"),),
+        (_layer("throttle/rate_limiter", "reserved = now + rate.at_once *", "reserved = now + 1 *"),),
         ("in line",),
     ),
     Mutant(
         "slots that are too near to one another",
-        (_layer("pacing", "WINDOW_SECONDS = 61.0", "WINDOW_SECONDS = 50.0"),),
+        (_layer("throttle/rate_limiter", "WINDOW_SECONDS = 61.0", "WINDOW_SECONDS = 50.0"),),
         ("in line",),
     ),
     Mutant(
         "a 429 after which the next one goes at once",
-        (_layer("pacing", "next_free=max(pace.next_free, reset)", "next_free=pace.next_free"),),
+        (
+            _layer(
+                "throttle/rate_limiter",
+                "next_free=max(slots.next_free, sane_reset(reset_at, now))",
+                "next_free=slots.next_free",
+            ),
+        ),
         ("429",),
     ),
     Mutant(
-        "a closed gate at which everybody tries",
-        (_layer("pacing", "        if now < pace.probe_at:\n", "        if now < 0:\n"),),
-        ("thirty pairs wait forty minutes for credits",),
+        "an open circuit breaker that lets fresh drops go",
+        (
+            _layer(
+                "throttle/admission", "    if state.stopped:\n        return join", "    if False:\n        return join"
+            ),
+        ),
+        ("thirty pairs wait forty minutes for credits", "five pairs come while there are no credits"),
     ),
     Mutant(
-        "a refusal that closes no gate",
-        ((_SUBMIT, "pace = self.via.pacing.refuse(reason, now)", "pace = self.via.pacing.look()"),),
+        "a refusal that opens no circuit breaker",
+        (
+            (
+                _SUBMIT,
+                "self.via.throttle.open_breaker(reason, self.via.clock.now(), trial=trial)",
+                "self.via.throttle.look()",
+            ),
+        ),
         ("five pairs come while there are no credits",),
     ),
     Mutant(
-        "a gate that stays closed after a good answer",
-        ((_SUBMIT, "        if probe:\n", "        if probe and False:\n"),),
-        ("no credits",),
+        "a circuit breaker that stays open after a good answer",
+        ((_SUBMIT, "        if trial:\n            self.close_breaker()", "        if trial:\n            pass"),),
+        ("thirty pairs wait forty minutes for credits",),
     ),
     Mutant(
-        "whoever comes takes the turn of those in line",
-        (_layer("pacing", "if not in_line and pace.line_end > now", "if False and pace.line_end > now"),),
+        "trials that are put off for ever",
+        (
+            _layer(
+                "throttle/circuit_breaker", "_TRIAL_SECONDS = (60.0, 120.0, 300.0)", "_TRIAL_SECONDS = (60.0, 9e5, 9e5)"
+            ),
+        ),
+        ("outage",),
+    ),
+    Mutant(
+        "whoever comes goes before those in line",
+        (_layer("throttle/admission", "if not state.joined_at and at - now", "if at - now"),),
         ("newcomers while others are in line",),
     ),
 )
 
 WAITING = (
     Mutant(
-        "a parked render whose message is not sent",
-        ((_SUBMIT, "        self.send_wake(parked)\n", "        self.send_wake(parked) if until < 0 else None\n"),),
-        ("no credits", "in line"),
+        "a claim whose lease nobody looks at again",
+        (
+            _layer(
+                "due",
+                'return Due(TIMER, float(render["lease_until"]) + LEASE_GRACE_SECONDS)',
+                "return None",
+            ),
+        ),
+        ("pair", "told twice"),
     ),
     Mutant(
-        "a pair that settles, and that nobody looks at again",
-        ((_SUBMIT, "self.via.parking.send([Wake(pair.prefix, until)], now)", "pass"),),
+        "nobody hands out permits",
+        (
+            _layer(
+                "throttle/line",
+                "hints.send_permits(throttle.see_line(now, waiting), now)",
+                "throttle.see_line(now, waiting)",
+            ),
+        ),
+        ("the queue is purged while pairs are in line", "in line"),
+    ),
+    Mutant(
+        "a refused render that loses its place",
+        ((_SUBMIT, 'line_at = render.get("line_at") or self.via.line.place', "line_at = self.via.line.place"),),
+        ("those who came first go first after an outage",),
+    ),
+    Mutant(
+        "a line in which a folder's flood goes first",
+        (_layer("throttle/line", "folder if slash else", "0 if slash else"),),
+        ("a pair comes behind another folder's flood",),
+    ),
+    Mutant(
+        "a pair that settles, and that only a sweep looks at again",
+        ((_SUBMIT, "self.via.hints.send_due(drops.pair_key(pair.prefix), until - now)", "pass"),),
         ("no prompt",),
     ),
     Mutant(
@@ -197,8 +255,14 @@ WAITING = (
         ("the queue is purged while a pair waits for a prompt",),
     ),
     Mutant(
-        "a parked render that is sent though it was replaced",
-        ((_SUBMIT, 'if claim.then == "submit" and replaced:', "if False:"),),
+        "a render in line that is sent though it was replaced",
+        (
+            (
+                _SUBMIT,
+                '        if not pair.asks_for(render["render_id"]):\n            self.fail(render, "superseded"',
+                '        if False:\n            self.fail(render, "superseded"',
+            ),
+        ),
         ("a pair is changed long before the credits come",),
     ),
 )
@@ -283,14 +347,9 @@ ANNOUNCING = (
         "an end that is told once or never",
         (
             _layer(
-                "renders",
-                'return Claim("nothing" if told else "announce", render)',
-                'return Claim("nothing", render)',
-            ),
-            _layer(
-                "renders",
-                'return Claim("nothing" if render.get("announced") else "announce", render)',
-                'return Claim("nothing", render)',
+                "due",
+                'return None if render.get("announced") else Due(TIMER, now + TELL_SECONDS)',
+                "return None",
             ),
         ),
         ("refused", "a wrong image", "the answer is lost"),
@@ -301,8 +360,8 @@ ANNOUNCING = (
         ("no credits",),
     ),
     Mutant(
-        "a gate that was closed and is opened untold",
-        (_layer("pacing", "    elif pace.ended:\n", "    elif pace.ended and False:\n"),),
+        "a breaker that opens and closes untold",
+        (_layer("throttle/circuit_breaker", "    elif stop.ended:", "    elif stop.ended and False:"),),
         ("no credits",),
     ),
     Mutant(
@@ -356,19 +415,25 @@ OPERATOR = (
         ("the request is lost, and the operator gives it up",),
     ),
     Mutant(
-        "what is to be sent again is not",
-        ((_OPERATE, 'self.parking.send([Wake(render["prefix"], now, ', '[].append([Wake(render["prefix"], now, '),),
+        "what an operator sends again stands in no line",
+        ((_OPERATE, 'render["drop_id"], now, line_at=line_at)', 'render["drop_id"], now)'),),
         ("the answer is lost, and the operator says: resubmit",),
     ),
     Mutant(
-        "a pause in which the next one tries",
-        (_layer("pacing", "probe_at=now + _FOR_EVER_SECONDS", "probe_at=now"),),
-        ("the answer is lost, and the operator says one thing and then another",),
+        "a pause past which permits let renders go",
+        (
+            _layer(
+                "throttle/admission",
+                "    if state.paused.reason or (state.breaker.reason and not trial):",
+                "    if state.breaker.reason and not trial:",
+            ),
+        ),
+        ("the operator pauses while five are in line",),
     ),
     Mutant(
         "a pause that nothing ends",
-        (_layer("pacing", "    if not pace.refused:\n", "    if pace.refused in (None, PAUSED):\n"),),
-        ("the answer is lost, and the operator says one thing and then another",),
+        (_layer("throttle/admission", "paused=end(state.paused, now), breaker=breaker", "breaker=breaker"),),
+        ("goes on soon after the operator resumes",),
     ),
 )
 

@@ -14,8 +14,9 @@ import jsonschema
 from cloudevents.core.bindings.http import HTTPMessage, from_structured_event
 
 from kontext import events as published
-from kontext.pacing import Pacing, Rate
 from kontext.table import Table
+from kontext.throttle.admission import Throttle
+from kontext.throttle.rate_limiter import Rate
 from kontext_cli.resources import physical_ids
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack
@@ -164,15 +165,18 @@ class Scene:
         kept = {name: known[name] for name in ("Name", "ScheduleExpression", "FlexibleTimeWindow", "Target")}
         scheduler.update_schedule(**kept, State=state)
 
+    def sweep(self) -> None:
+        """Call Sweep now: nobody waits for its minute."""
+        self.running.client("lambda").invoke(FunctionName=self.ids["SweepFunction"], InvocationType="Event")
+
     def mend(self) -> None:
         """Put everything right, so that what is still waiting goes on."""
         self.schedule("ENABLED")
         self.emulator.delete("script").raise_for_status()
         self.tell("settings", {"credits": 100.0, "spend_limit": None, "keys": [self.running.emulator_key]})
         self.tell("settings", {"models": {"multi-image-kontext-pro": "available"}})
-        pacing = Pacing(self.table, Rate(per_minute=1))
-        pacing.look()
-        pacing.accept(time.time())
+        Throttle(self.table, Rate(per_minute=1)).close_breaker(time.time())
+        self.sweep()
 
 
 def keeps_to_the_contract(event: Json) -> bool:

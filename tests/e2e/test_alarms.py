@@ -18,8 +18,7 @@ import pytest
 
 from kontext.drops import pair_key
 from kontext.due import SET_DUE, TIMER
-from kontext.pacing import RECHECK_SECONDS
-from kontext.parking import MAX_DELAY_SECONDS
+from kontext.hints import MAX_DELAY_SECONDS
 from kontext_cli.checks import Patient
 from kontext_cli.doctor import examine
 from kontext_cli.explain import Story, the_pair
@@ -92,12 +91,14 @@ def low_credits(scene: Scene, eventually: Eventually) -> list[Measured]:
 
 
 def segmind_down(scene: Scene, eventually: Eventually) -> list[Measured]:
-    scene.tell("script", {"on": "submit", "times": None, "status": 503, "body": {"error": "temporarily unavailable"}})
+    for call in ("submit", "credits"):
+        scene.tell("script", {"on": call, "times": None, "status": 503, "body": {"error": "temporarily unavailable"}})
 
     scene.drop("down")
 
-    # The next probe meets the outage too, and says so again; it may be any pair's that still waits.
+    # The next probe meets the outage too, and says so again.
     eventually(lambda: scene.measured("down", "ParkedOutage"), "the park")
+    scene.sweep()
     eventually(lambda: len(scene.measured(None, "ParkedOutage")) >= 2, "the second park")
     return scene.measured("down", "ParkedOutage")[:1]
 
@@ -285,6 +286,7 @@ def test_subscribers_are_told_once_that_all_renders_wait_and_once_that_they_go_o
         scene.drop("waiting/b")
         eventually(lambda: len(scene.measured(None, "ParkedNoCredits")) >= 2, "two parks")
         scene.tell("settings", {"credits": 100.0})
+        scene.sweep()
         for pair in ("waiting/a", "waiting/b"):
             eventually(lambda pair=pair: scene.measured(pair, "Delivered"), "the delivery")
         events = sorted(gate.receive(), key=lambda event: event["time"])
@@ -307,19 +309,19 @@ def test_who_is_named_by_the_parameter_is_asked_to_confirm(scene: Scene) -> None
 def test_an_alarm_about_a_closed_gate_does_not_end_between_two_probes(scene: Scene) -> None:
     refused, down = scene.alarm("AccountRefusedAlarm"), scene.alarm("SegmindDownAlarm")
 
-    longest = RECHECK_SECONDS[1]
+    longest = 120  # between two sweeps
 
     assert refused["Period"] * refused["EvaluationPeriods"] > longest
     assert down["Period"] >= longest
     assert down["EvaluationPeriods"] > down["DatapointsToAlarm"]
 
 
-def test_the_messages_of_parked_renders_are_never_old_enough_to_ring(scene: Scene) -> None:
+def test_the_hints_of_waiting_renders_are_never_old_enough_to_ring(scene: Scene) -> None:
     url = scene.running.outputs["UploadQueueUrl"]
     asked = scene.running.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])
     out_of_sight = int(asked["Attributes"]["VisibilityTimeout"])
 
-    oldest = MAX_DELAY_SECONDS + 2 * out_of_sight  # it fails once, and is sent on
+    oldest = MAX_DELAY_SECONDS + 2 * out_of_sight  # its function dies once
 
     assert oldest < scene.alarm("UploadQueueOldAlarm")["Threshold"]
 

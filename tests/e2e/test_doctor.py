@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 
 from kontext import letters
-from kontext.pacing import Pacing, Rate
+from kontext.due import LINE
 from kontext.renders import render_key
 from kontext.table import Table
+from kontext.throttle.admission import Throttle
+from kontext.throttle.rate_limiter import Rate
 from kontext_cli import checks
 from kontext_cli.checks import Finding, Patient
 from kontext_cli.doctor import examine
@@ -36,7 +38,7 @@ class Ward:
     def __post_init__(self) -> None:
         self.target = Target(LOCAL, self.running.outputs, self.running.client)
         self.table = Table(self.running.client("dynamodb"), self.running.outputs["RendersTable"])
-        self.pacing = Pacing(self.table, Rate(1))
+        self.throttle = Throttle(self.table, Rate(1))
 
     def patient(self) -> Patient:
         """The stack as a doctor meets it."""
@@ -50,6 +52,11 @@ class Ward:
         """Set something at the emulator."""
         with self.running.emulator() as emulator:
             emulator.post(what, json=body).raise_for_status()
+
+    def well(self) -> None:
+        """Let renders go on, whoever stopped them."""
+        self.throttle.resume(time.time())
+        self.throttle.close_breaker(time.time())
 
     def render(self, name: str, status: str, **more: Any) -> None:
         """Put a render on the record, as it would stand there."""
@@ -157,18 +164,20 @@ def test_segmind_down(ward: Ward, emulator: Callable[[str, Any], None]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("close", "reason", "remedy"),
+    ("stop", "reason", "remedy"),
     [
-        pytest.param(lambda gate: gate.refuse("no_credits", time.time()), "no_credits", "Top", id="by the account"),
-        pytest.param(lambda gate: gate.pause(time.time()), "paused", "kontext resume", id="by a person"),
+        pytest.param(
+            lambda throttle: throttle.open_breaker("no_credits", time.time()), "no_credits", "Top", id="by the account"
+        ),
+        pytest.param(lambda throttle: throttle.pause(time.time()), "paused", "kontext resume", id="by a person"),
     ],
 )
-def test_a_closed_gate(ward: Ward, close: Callable[[Pacing], object], reason: str, remedy: str) -> None:
-    close(ward.pacing)
+def test_a_closed_gate(ward: Ward, stop: Callable[[Throttle], object], reason: str, remedy: str) -> None:
+    stop(ward.throttle)
 
     found = the_one(ward.find(checks.gate))
 
-    ward.pacing.accept(time.time())
+    ward.well()
     assert f"({reason})" in found.says
     assert remedy in str(found.remedy)
     assert [finding.state for finding in ward.find(checks.gate)] == ["good"]
@@ -247,7 +256,6 @@ LONG_AGO = time.time() - 3 * 3600
             "kontext redeliver",
         ),
         ("SUBMITTING", {"lease_until": LONG_AGO}, "1 renders that stand still: submitting/", "kontext explain"),
-        ("CLAIMED", {"parked": {"until": LONG_AGO}}, "1 renders that stand still: claimed/", "kontext explain"),
         ("PROCESSING", {"submitted_at": LONG_AGO}, "1 renders that stand still: processing/", "kontext explain"),
     ],
     ids=lambda value: value if isinstance(value, str) and value.isupper() else "",
@@ -264,7 +272,7 @@ def test_a_render_that_needs_a_hand(ward: Ward, status: str, more: dict[str, Any
 
 
 def test_renders_on_their_way_need_no_hand(ward: Ward) -> None:
-    ward.render("parked", "CLAIMED", parked={"until": time.time() + 600})
+    ward.render("in-line", "CLAIMED", due_lane=LINE, due_at=LONG_AGO, waiting_since=LONG_AGO)
     ward.render("at-work", "PROCESSING", submitted_at=time.time() - 20)
     ward.render("blocked", "FAILED", error={"code": "render_failed"})
 
@@ -315,13 +323,13 @@ def test_a_resource_that_somebody_changed(ward: Ward) -> None:
 
 
 def test_the_command_says_it_all_in_one_document_and_by_its_exit_code(ward: Ward, tmp_path: Path) -> None:
-    ward.pacing.refuse("bad_key", time.time())
+    ward.throttle.open_breaker("bad_key", time.time())
     environment = {**os.environ, "KONTEXT_HOME": ward.running.home}
     command = [sys.executable, "-m", "kontext_cli.main", "doctor", "--json"]
 
     answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
-    ward.pacing.accept(time.time())
+    ward.well()
     findings = json.loads(answer.stdout)
     assert answer.returncode == 1, answer.stderr
     assert {"gate"} <= {finding["check"] for finding in findings if finding["state"] == "wrong"}

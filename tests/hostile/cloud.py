@@ -96,10 +96,7 @@ def _events(ground: Ground, prefix: str) -> list[object]:
 
 
 def refuse(ground: Ground) -> Iterator[str]:
-    """A role without a statement: what it may not do does not happen, and goes on once it may.
-
-    The message that comes back makes Submit look for what it may have left, too.
-    """
+    """A role without a statement: what it may not do does not happen, and goes on once it may."""
     (case,) = (one for one in cases("roles") if one.again)
     with ground.without("SubmitRole", "ReadDropsAndLinkToTheirVersions"):
         (prefix,) = ground.drop([case])
@@ -113,11 +110,16 @@ def refuse(ground: Ground) -> Iterator[str]:
 
 
 def bring_on(ground: Ground) -> Iterator[str]:
-    """What is due is found by the next sweep, and looked at."""
-    key = next({"pk": item["pk"], "sk": item["sk"]} for item in ground.table.scan() if item["sk"] == "pair")
-    ground.table.update(key, f"SET {SET_DUE}", due_lane=TIMER, due_at=0)
-    if not eventually(lambda: "due_at" not in (ground.table.get(key) or {}), 2 * SWEEP_SECONDS):
-        yield "nobody has looked at a pair that was due"
+    """What is due is found by the next sweep, and looked at: a pair, and an end that perhaps was not told."""
+    items = ground.table.scan()
+    pair = next(item for item in items if item["sk"] == "pair")
+    ended = next(item for item in items if item.get("status") == "DELIVERED")
+    keys = [{"pk": item["pk"], "sk": item["sk"]} for item in (pair, ended)]
+    for key in keys:
+        ground.table.update(key, f"SET {SET_DUE} REMOVE #announced", due_lane=TIMER, due_at=0)
+    for key in keys:
+        if not eventually(lambda key=key: "due_at" not in (ground.table.get(key) or {}), 2 * SWEEP_SECONDS):
+            yield f"nobody has looked at {key}, which was due"
 
 
 def proof(ground: Ground) -> tuple[set[Grant], set[Grant], set[Deed]]:

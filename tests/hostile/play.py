@@ -20,9 +20,11 @@ import httpx
 import yaml
 
 from kontext.network import DEADLINE
+from kontext.throttle.admission import state_in
+from kontext.throttle.line import why_parked
 from simulation.actions import Drop
 from simulation.aws import Topic
-from simulation.fault_injection import Fault
+from simulation.fault_injection import EVERYTHING_LOST, Fault
 from simulation.s3 import S3, error
 from simulation.schedule import Schedule
 from simulation.scheduler import BEGINNING, NeverRests, Scheduler
@@ -38,6 +40,7 @@ GOOD: dict[str, Description] = {"1": {"image": "PNG"}, "2": {"image": "JPEG"}}
 API, FILES = "https://api.segmind.com", "https://images.segmind.com"
 LATER = 600.0
 USUAL_HEAD = 200
+ANSWERED = ("submit", "status", "result", "credits", "file")
 MODULES = ("submit", "sweep", "poll", "finalize")
 
 
@@ -65,6 +68,8 @@ class Case:
     """Which messages come back though they were worked on."""
     lost_at: float | None = None
     """When, in memory, all executions and all messages of our own are lost: so many seconds after the first drop."""
+    lost_behind: str | None = None
+    """Behind which call, in memory, they are lost as well: `finalize publish`, say."""
 
     def __str__(self) -> str:
         return self.name
@@ -88,7 +93,7 @@ def _case(file: str, entry: dict[str, Any]) -> Case:
     return Case(
         name=f"{file}: {entry['name']}",
         drops=tuple(_drops(entry, prefix)),
-        answers={kind: entry[kind] for kind in ("submit", "status", "result", "file") if kind in entry},
+        answers={kind: entry[kind] for kind in ANSWERED if kind in entry},
         end=end,
         says=tuple(entry.get("says", ())),
         posts=entry.get("posts", 1 if end.split()[0] in ("DELIVERED", "UNCERTAIN") else 0),
@@ -99,6 +104,7 @@ def _case(file: str, entry: dict[str, Any]) -> Case:
         later=tuple((key.replace("$P", prefix), content, {}) for key, content in entry.get("later", ())),
         again=tuple(entry.get("again", ())),
         lost_at=entry.get("lost_at"),
+        lost_behind=entry.get("lost_behind"),
     )
 
 
@@ -150,7 +156,8 @@ class Street(World):
     def __init__(self, case: Case) -> None:
         faults = tuple(Fault(message, "again") for message in case.again)
         super().__init__(Schedule((), parameters=case.parameters, faults=faults))
-        self.injector: Witness = Witness(self.scheduler, (), self._delay, self._around)
+        lost = (Fault(0, EVERYTHING_LOST, case.lost_behind),) if case.lost_behind else ()
+        self.injector: Witness = Witness(self.scheduler, lost, self._delay, self._around)
         self.s3 = StrictS3()
         self.topic = StrictTopic(self.scheduler)
         self.hostile = Vendor(case.answers, KEY, (API, FILES, "https://evil.example"))
@@ -281,7 +288,8 @@ def _end(world: World, case: Case) -> tuple[str, str]:
         return "DEAD LETTER", world.queue.dead_letters[0].body
     if ours:
         newest = max(ours, key=lambda render: (render["drop_id"], render["updated_at"]))
-        return ended(newest)
+        parked = why_parked(newest, state_in(world.table))
+        return (f"PARKED {parked['reason']}", "") if parked else ended(newest)
     files = [key for key in world.s3.keys("OutputBucket") if key.endswith("error.json")]
     if files:
         told = json.loads(world.s3.newest("OutputBucket", files[0]).body)  # type: ignore[union-attr, arg-type]
@@ -292,6 +300,4 @@ def _end(world: World, case: Case) -> tuple[str, str]:
 def ended(render: dict[str, Any]) -> tuple[str, str]:
     if render["status"] == "FAILED":
         return f"FAILED {render['error']['code']}", render["error"]["message"]
-    if render.get("parked"):
-        return f"PARKED {render['parked']['reason']}", ""
     return render["status"], render.get("error", {}).get("message", "")

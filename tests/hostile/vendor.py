@@ -1,7 +1,7 @@
 """A vendor whose answers are data: Segmind as nobody would want it, in process or behind a socket.
 
-A case says for `submit`, `status`, `result` and `file` (the picture's host) the answers that come one after the other,
-the last one for ever; what it leaves out is answered as the contract has it. An answer is a mapping of
+A case says for `submit`, `status`, `result`, `credits` and `file` (the picture's host) the answers that come one after
+the other, the last one for ever; what it leaves out is answered as the contract has it. An answer is a mapping of
 
     http: STATUS (200), headers
     json, text, or content (see `material`); patch / without: the contract's own answer, changed
@@ -54,6 +54,7 @@ CONTRACT: dict[str, list[Any]] = {
             "metrics": METRICS,
         }
     ],
+    "credits": [{"credits": 10.0}],
 }
 
 
@@ -84,9 +85,11 @@ class Seen:
 
     @property
     def kind(self) -> str:
-        """`submit`, `status`, `result` or `file`."""
+        """`submit`, `status`, `result`, `credits` or `file`."""
         if self.method == "POST":
             return "submit"
+        if self.path.startswith("/v1/get-user-credits"):
+            return "credits"
         if self.path.startswith("/v2/requests/"):
             return "status" if self.path.endswith("/status") else "result"
         return "file"

@@ -17,6 +17,7 @@ import submit
 import sweep
 from connections import Connections
 from kontext.clock import Clock
+from kontext.due import LINE
 from kontext.table import Table
 from simulation.aws import Secrets
 from simulation.dynamodb import DynamoDB
@@ -162,19 +163,36 @@ SEAMS = {name for name, member in vars(Connections).items() if isinstance(member
 
 
 class Network(httpx.BaseTransport):
-    """Segmind, which ends each job with a `status` after so many `seconds`, and its file host with the `file`."""
+    """Segmind, which ends each job with a `status` after so many `seconds`, and its file host with the `file`.
 
-    def __init__(self, world: World, status: str, file: bytes, seconds: float = RENDER_SECONDS) -> None:
+    `refusals`: the HTTP statuses of the first answers to a POST; `credits`: what a GET says that the account holds.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        status: str,
+        file: bytes,
+        seconds: float = RENDER_SECONDS,
+        refusals: tuple[int, ...] = (),
+        credits: float = 100.0,
+    ) -> None:
         self.world, self.status, self.file, self.seconds = world, status, file, seconds
+        self.refusals, self.credits = list(refusals), credits
         self.posts: list[float] = []
+        """When a job was taken."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         return self.world.watch.call(f"network.{request.method} {request.url.host}", lambda: self._answer(request))  # type: ignore[no-any-return]
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "POST" and self.refusals:
+            return httpx.Response(self.refusals.pop(0), json={"error": "Not now."})
         if request.method == "POST":
             self.posts.append(self.world.clock.now())
             return httpx.Response(200, json={"request_id": REQUEST_ID, "status": "QUEUED"})
+        if request.url.path.endswith("/get-user-credits"):
+            return httpx.Response(200, json={"credits": self.credits})
         if request.url.host == "images.segmind.com":
             return httpx.Response(200, content=self.file)
         done = self.world.clock.now() - self.posts[0] >= self.seconds
@@ -189,11 +207,11 @@ class Queue:
         self.clock = clock
         self.messages: list[Message] = []
         self.dead: list[Message] = []
-        self._sent = 0
+        self.sent = 0
 
     def send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int = 0) -> None:  # noqa: N803
-        self._sent += 1
-        self.messages.append(Message(self.clock.now() + DelaySeconds, f"m{self._sent}", MessageBody))
+        self.sent += 1
+        self.messages.append(Message(self.clock.now() + DelaySeconds, f"m{self.sent}", MessageBody))
 
 
 class States:
@@ -260,12 +278,17 @@ class World:
         self.receives = int(template.queue["RedrivePolicy"]["maxReceiveCount"])
         self.out_of_sight = float(template.queue["VisibilityTimeout"])
         self.seams = {name: Seams(template.function(f"{name}Function").environment, self) for name in FUNCTIONS}
-        self._drop(picture)
+        self.picture = picture
+        self.drop(PREFIX)
 
     @property
     def render(self) -> Json:
         """The pair's one render, as it stands on the record."""
-        items = Table(self.dynamodb, "RendersTable").query(f"pair#{PREFIX}")  # type: ignore[arg-type]
+        return self.render_of(PREFIX)
+
+    def render_of(self, prefix: str) -> Json:
+        """The one render of a pair, as it stands on the record."""
+        items = Table(self.dynamodb, "RendersTable").query(f"pair#{prefix}")  # type: ignore[arg-type]
         (render,) = (item for item in items if item["sk"].startswith("render#"))
         return render
 
@@ -289,11 +312,19 @@ class World:
         return self
 
     def _next_sweep(self) -> float | None:
-        waiting = [item for item in self.dynamodb.items.values() if "due_at" in item]
-        times = (
-            [float(item[name]["N"]) for name in ("due_at", "dispatched_until") if name in item] for item in waiting
-        )
-        return min(map(max, times), default=None)
+        return min((self._wanted(item) for item in self.dynamodb.items.values() if "due_at" in item), default=None)
+
+    def _wanted(self, item: Json) -> float:
+        """When a sweep has something to do for an item; for what waits in line, the next one may."""
+        if item["due_lane"]["S"] == LINE:
+            return self.clock.now() + 60.0
+        return max(float(item[name]["N"]) for name in ("due_at", "dispatched_until") if name in item)
+
+    def receive(self) -> World:
+        """Let each message that is in the queue come once."""
+        for message in sorted(self.queue.messages, key=lambda message: message.due):
+            self._receive(message)
+        return self
 
     def _go_on(self) -> None:
         while self.queue.messages or any(one.status == "RUNNING" for one in self.states.executions.values()):
@@ -308,10 +339,11 @@ class World:
         answer = FUNCTIONS[function].handler(json.loads(json.dumps(event)), Context(function), self.seams[function])  # type: ignore[attr-defined]
         return json.loads(json.dumps(answer))
 
-    def _drop(self, picture: bytes) -> None:
-        for number, key in enumerate((f"{PREFIX}1.png", f"{PREFIX}2.png")):
-            self.s3.put_object(Bucket="InputBucket", Key=key, Body=picture, Metadata={"prompt": "Two people meet."})
-            said = {"key": key, "size": len(picture), "sequencer": f"{number:02}"}
+    def drop(self, prefix: str, prompt: str = "Two people meet.") -> None:
+        """Drop a pair; S3 tells the queue."""
+        for key in (f"{prefix}1.png", f"{prefix}2.png"):
+            self.s3.put_object(Bucket="InputBucket", Key=key, Body=self.picture, Metadata={"prompt": prompt})
+            said = {"key": key, "size": len(self.picture), "sequencer": f"{self.queue.sent:04}"}
             record = {
                 "eventTime": "2027-01-15T08:00:00.000Z",
                 "s3": {"bucket": {"name": "InputBucket"}, "object": said},

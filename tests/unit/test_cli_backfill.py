@@ -19,7 +19,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from kontext.errors import BadDrop
 from kontext.inputs import Limits
-from kontext.pacing import WINDOW_SECONDS
+from kontext.throttle.rate_limiter import WINDOW_SECONDS
 from kontext_cli import backfill
 from kontext_cli.errors import CommandError, Unfinished
 from kontext_cli.plan import Money, Plan

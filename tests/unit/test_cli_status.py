@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ from rich.console import Console
 from rich.text import Text
 
 from kontext.clock import iso
+from kontext.due import LINE, TIMER
+from kontext.throttle.admission import Throttle
 from kontext_cli.journey import told
 from kontext_cli.records import Records
 from kontext_cli.status import Wanted, age, follow, progress_of
@@ -35,10 +39,24 @@ class Table:
 
     def paginate(self, **asked: Any) -> list[dict[str, Any]]:
         self.scans += self.operation == "scan"
-        pk = asked.get("ExpressionAttributeValues", {}).get(":pk", {}).get("S")
-        found = [item for item in self.items if pk in (None, item["pk"])]
-        serialize = TypeSerializer().serialize
-        return [{"Items": [{name: serialize(value) for name, value in item.items()} for item in found]}]
+        wanted = {name: value["S"] for name, value in asked.get("ExpressionAttributeValues", {}).items()}
+        if asked.get("IndexName") == "due":
+            return [{"Items": [_written(item) for item in self._lane(wanted[":lane"])]}]
+        return [{"Items": [_written(item) for item in self.items if wanted.get(":pk") in (None, item["pk"])]}]
+
+    def get_item(self, *, Key: Item, **asked: Any) -> dict[str, Any]:  # noqa: N803
+        found = [_written(item) for item in self.items if (item["pk"], item["sk"]) == (Key["pk"]["S"], Key["sk"]["S"])]
+        return {"Item": found[0]} if found else {}
+
+    def _lane(self, lane: str) -> list[Item]:
+        there = [item for item in self.items if item.get("due_lane") == lane]
+        projected = ("pk", "sk", "due_lane", "due_at")
+        return [{name: item[name] for name in projected} for item in sorted(there, key=itemgetter("due_at"))]
+
+
+def _written(item: Item) -> dict[str, Any]:
+    serialize = TypeSerializer().serialize
+    return {name: serialize(value) for name, value in item.items()}
 
 
 def records(*items: Item) -> tuple[Records, Table]:
@@ -69,6 +87,13 @@ def dropped(prefix: str = "cat/", **parts: Any) -> Item:
 
 
 IMAGE = {"key": "cat/1.png", "etag": "e"}
+SINCE = int(NOW.timestamp())
+WAITS: Item = {"status": "CLAIMED", "due_lane": LINE, "due_at": SINCE + 60, "waiting_since": SINCE}
+
+
+def throttle(**state: Any) -> Item:
+    """What the table knows of the throttle."""
+    return {**Throttle.KEY, "state": state}
 
 
 @pytest.mark.parametrize("start", ["cat/", "cat"])
@@ -102,45 +127,74 @@ def test_the_render_that_speaks_for_the_pair_comes_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("item", "status", "said"),
+    ("items", "status", "said"),
     [
-        pytest.param(dropped(**{"1": IMAGE}), "WAITING", "image 2", id="half a pair"),
-        pytest.param(dropped(**{"1": IMAGE, "2": IMAGE}), "WAITING", "prompt", id="no prompt"),
+        pytest.param([dropped(**{"1": IMAGE})], "WAITING", "image 2", id="half a pair"),
+        pytest.param([dropped(**{"1": IMAGE, "2": IMAGE})], "WAITING", "prompt", id="no prompt"),
         pytest.param(
-            dropped(request={"problem": {"code": "invalid_request", "message": "seed is x"}}),
+            [dropped(request={"problem": {"code": "invalid_request", "message": "seed is x"}})],
             "REJECTED",
             "seed is x",
             id="a wrong part",
         ),
         pytest.param(
-            render(status="CLAIMED", parked={"reason": "no_credits", "since": int(NOW.timestamp())}),
+            [render(**WAITS), throttle(breaker={"reason": "no_credits", "since": SINCE - 60, "next_trial_at": SINCE})],
             "CLAIMED",
             "parked (no_credits) since 03:04:05 UTC, goes on by itself",
             id="parked",
         ),
         pytest.param(
-            render(status="CLAIMED", parked={"reason": "paused", "since": int(NOW.timestamp())}),
+            [render(**WAITS), throttle(paused={"reason": "paused", "since": SINCE - 60})],
             "CLAIMED",
             "parked (paused) since 03:04:05 UTC, until `kontext resume`",
             id="paused",
         ),
+        pytest.param([render(**WAITS)], "CLAIMED", "number 1 in line", id="in line"),
         pytest.param(
-            render(status="CLAIMED", parked={"reason": "pace", "until": int(NOW.timestamp())}),
+            [render(status="CLAIMED", due_lane=TIMER, due_at=SINCE + 60, server_errors=1)],
             "CLAIMED",
-            "number 1 in line, goes at about 03:04:05 UTC",
-            id="in line",
+            "parked (outage), goes on by itself",
+            id="tried later",
         ),
-        pytest.param(render(status="FAILED", error={"message": "blocked"}), "FAILED", "blocked", id="failed"),
-        pytest.param(render(status="DELIVERED", result={"key": "k"}), "DELIVERED", "k", id="delivered"),
+        pytest.param([render(status="CLAIMED", due_lane=TIMER, due_at=SINCE + 130)], "CLAIMED", "", id="worked on"),
+        pytest.param([render(status="FAILED", error={"message": "blocked"})], "FAILED", "blocked", id="failed"),
+        pytest.param([render(status="DELIVERED", result={"key": "k"})], "DELIVERED", "k", id="delivered"),
     ],
 )
-def test_a_pair_says_the_one_thing_worth_knowing(item: Item, status: str, said: str) -> None:
-    reader, _ = records(item)
+@pytest.mark.parametrize("asked", ["", "cat"], ids=["among all", "alone"])
+def test_a_pair_says_the_one_thing_worth_knowing(items: list[Item], status: str, said: str, asked: str) -> None:
+    reader, _ = records(*items)
 
-    (pair,) = reader.matching("")
+    (pair,) = reader.matching(asked)
 
     assert pair.status == status
     assert said in pair.detail
+    assert said or not pair.detail
+
+
+def test_who_waits_for_a_slot_says_its_place_in_line_and_about_when_it_goes() -> None:
+    places = {"third/": 90, "first/": -30, "second/": 60}
+    waiting = [render(name, name, **WAITS | {"due_at": SINCE + at}) for name, at in places.items()]
+    reader, table = records(*waiting, render("at-work/", "at-work"), throttle(interval=2))
+
+    alone = [reader.matching(name)[0] for name in ("first/", "second/", "third/")]
+    scans = table.scans
+    among_all = {pair.prefix: pair.renders[0] for pair in reader.matching("")}
+
+    assert scans == 0
+    assert [pair.renders[0].place for pair in alone] == [1, 2, 3]
+    assert [among_all[name].place for name in ("first/", "second/", "third/", "at-work/")] == [1, 2, 3, None]
+    until = [float((pair.renders[0].parked or {})["until"]) for pair in alone]
+    assert until == pytest.approx([datetime.now(UTC).timestamp() + 2 * place for place in (1, 2, 3)], abs=10)
+    assert re.fullmatch(r"number 2 in line, goes at about \d\d:\d\d:\d\d UTC", alone[1].detail)
+
+
+def test_nobody_has_a_place_in_line_while_nobody_goes() -> None:
+    reader, _ = records(render(**WAITS), throttle(interval=2, paused={"reason": "paused", "since": SINCE}))
+
+    (pair,) = reader.matching("cat/")
+
+    assert pair.renders[0].place is None
 
 
 def test_items_that_are_no_pairs_are_left_out() -> None:
@@ -179,7 +233,6 @@ def test_every_entry_of_a_history_can_be_told(entry: Item, fits: Callable[[str],
     assert fits(told(entry))
 
 
-PARKED: Item = {"status": "CLAIMED", "parked": {"reason": "no_credits", "since": 1, "until": 2}}
 YESTERDAY = (NOW - timedelta(days=1)).isoformat()
 
 
@@ -198,14 +251,14 @@ def test_pairs_are_chosen_by_status_and_day(wanted: Wanted, found: list[str]) ->
     reader, _ = records(
         render("done/", status="DELIVERED"),
         render("failed/", status="FAILED", created_at=YESTERDAY),
-        render("parked/", **PARKED),
+        render("parked/", **WAITS),
     )
 
     assert sorted(pair.prefix for pair in reader.matching("") if wanted.fits(pair)) == found
 
 
 def test_how_far_all_pairs_are_is_told_in_a_line() -> None:
-    reader, _ = records(*(render(f"{n}/", status="DELIVERED") for n in range(3)), render("a/"), render("b/", **PARKED))
+    reader, _ = records(*(render(f"{n}/", status="DELIVERED") for n in range(3)), render("a/"), render("b/", **WAITS))
 
     line = Text.from_markup(progress_of(reader.matching(""))).plain
 

@@ -11,12 +11,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 import sweep
-from kontext.drops import Drops, Pair, pair_key
+from kontext.drops import SETTLE_GRACE_SECONDS, Drops, Pair, pair_key
 from kontext.due import (
     DELIVERY_SECONDS,
     LEASE_GRACE_SECONDS,
     LINE,
-    PARKED_GRACE_SECONDS,
     POLL_SECONDS,
     SET_DUE,
     SLACK_SECONDS,
@@ -28,14 +27,17 @@ from kontext.due import (
     due,
     marks,
 )
-from kontext.pacing import Pacing, Rate, messages_are_lost
-from kontext.parking import Parking
+from kontext.hints import Hints
 from kontext.table import Table
+from kontext.throttle.admission import Throttle
+from kontext.throttle.line import Line
+from kontext.throttle.rate_limiter import Rate
 
 NOW = 1_767_322_800.0
 LEASED = {"lease_until": NOW + 130}
 FREE = {"lease_until": 0.0}
 KEY = {"pk": "pair#taj/", "sk": "pair"}
+RATE = Rate(60)
 
 
 @pytest.mark.parametrize(
@@ -43,14 +45,19 @@ KEY = {"pk": "pair#taj/", "sk": "pair"}
     [
         pytest.param({"status": "CLAIMED", **LEASED}, Due(TIMER, NOW + 130 + LEASE_GRACE_SECONDS), id="worked on"),
         pytest.param(
-            {"status": "CLAIMED", **FREE, "parked": {"until": NOW + 60}},
-            Due(LINE, NOW + 60 + PARKED_GRACE_SECONDS),
-            id="parked",
+            {"status": "CLAIMED", **FREE, "waiting_since": NOW - 9, "line_at": NOW + 60},
+            Due(LINE, NOW + 60),
+            id="waits in line",
         ),
         pytest.param(
-            {"status": "CLAIMED", **FREE, "parked": {"until": NOW - 60}},
-            Due(LINE, NOW + PARKED_GRACE_SECONDS),
-            id="parked, its turn is past",
+            {"status": "CLAIMED", **FREE, "waiting_since": NOW - 99, "line_at": NOW - 60},
+            Due(LINE, NOW - 60),
+            id="waits in line, its place is past",
+        ),
+        pytest.param(
+            {"status": "CLAIMED", "lease_until": NOW + 60 - LEASE_GRACE_SECONDS, "line_at": NOW - 60},
+            Due(TIMER, NOW + 60),
+            id="tried later, was in line before",
         ),
         pytest.param({"status": "SUBMITTING", **LEASED}, Due(TIMER, NOW + 130 + LEASE_GRACE_SECONDS), id="submitting"),
         pytest.param({"status": "QUEUED", **LEASED}, Due(TIMER, NOW + POLL_SECONDS + SLACK_SECONDS), id="queued"),
@@ -96,21 +103,21 @@ def test_the_index_holds_what_is_over_in_its_lane_the_oldest_first(table: Table,
     put(table, "waits", NOW - 9, LINE)
     new, old = put(table, "new", NOW - 1), put(table, "old", NOW - 2)
 
-    assert list(index.over(TIMER, NOW)) == [DueItem(old, 0), DueItem(new, 0)]
+    assert list(index.over(NOW)) == [DueItem(old, 0), DueItem(new, 0)]
 
 
 def test_two_sweeps_at_once_send_once(table: Table, index: DueIndex) -> None:
     item = DueItem(put(table, "pair", NOW), 0)
 
     assert [index.dispatch(item, NOW), index.dispatch(item, NOW)] == [True, False]
-    assert list(index.over(TIMER, NOW + 59)) == []
+    assert list(index.over(NOW + 59)) == []
 
 
 def test_what_does_not_move_is_sent_for_ever_more_seldom_but_each_hour(table: Table, index: DueIndex) -> None:
     put(table, "pair", NOW)
     now, waits = NOW, []
     for _ in range(9):
-        (item,) = index.over(TIMER, now)
+        (item,) = index.over(now)
         assert index.dispatch(item, now)
         until = table.get(KEY)["dispatched_until"]  # type: ignore[index]
         waits.append(until - now)
@@ -122,7 +129,7 @@ def test_what_does_not_move_is_sent_for_ever_more_seldom_but_each_hour(table: Ta
 @pytest.mark.parametrize("moved", ["SET #due_at = :later", "REMOVE #due_at, #due_lane"])
 def test_nobody_is_sent_to_what_has_moved_since_the_index_was_read(table: Table, index: DueIndex, moved: str) -> None:
     put(table, "pair", NOW)
-    (item,) = index.over(TIMER, NOW)
+    (item,) = index.over(NOW)
     table.update(KEY, moved, **({"later": NOW + 60} if ":later" in moved else {}))
 
     assert not index.dispatch(item, NOW)
@@ -135,15 +142,21 @@ class Via:
     def __init__(self, table: Table, time: float = NOW) -> None:
         self.time = time
         self.clock = self.client = self
-        self.due, self.pacing, self.parking = DueIndex(table), Pacing(table, Rate(60)), Parking(self, "url")  # type: ignore[arg-type]
+        self.due, self.line, self.throttle = DueIndex(table), Line(table, RATE.interval), Throttle(table, RATE)
+        self.hints = Hints(self, "url")  # type: ignore[arg-type]
         self.sent: list[str] = []
+        self.permits: list[float] = []
 
     def now(self) -> float:
         return self.time
 
     def send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int) -> None:  # noqa: N803
+        body = json.loads(MessageBody)
+        if "permit" in body:
+            self.permits.append(self.time + DelaySeconds)
+            return
         self.time += 1
-        self.sent.append(json.loads(MessageBody)["due"]["sk"])
+        self.sent.append(body["due"]["sk"])
 
     def context(self, seconds: float) -> Any:
         ends_at = self.time + seconds
@@ -159,7 +172,7 @@ class Via:
         """The items that a sweep sends somebody to."""
         before = len(self.sent)
         answer = sweep.handler({}, self.context(seconds), self)  # type: ignore[arg-type]
-        assert answer == {"sent": len(self.sent) - before}
+        assert answer == {"in_line": self.line.length(), "sent": len(self.sent) - before}
         return self.sent[before:]
 
 
@@ -197,59 +210,87 @@ def test_an_item_that_cannot_be_written_to_keeps_no_other_from_being_looked_at(t
     assert via.sweep() == ["good"]
 
 
-def test_nobody_is_sent_for_what_waits_at_a_closed_gate_but_one_that_may_probe(table: Table) -> None:
+def test_nobody_is_sent_by_name_for_what_waits_in_line_but_permits_are_an_interval_apart(table: Table) -> None:
     via = Via(table)
-    pace = via.pacing.refuse("no_credits", NOW)
-    via.pacing.told(via.pacing.untold())  # type: ignore[arg-type]
+    for sk in ("a", "b", "c"):
+        put(table, sk, NOW - 1, LINE)
+
+    sent, again = via.sweep(), via.sweep()
+
+    assert (sent, again) == ([], [])
+    assert via.permits == [NOW, NOW + 1, NOW + 2]
+
+
+def test_while_segmind_refuses_somebody_is_sent_to_probe_and_nobody_who_waits_is_let_go(table: Table) -> None:
+    via = Via(table)
+    via.throttle.open_breaker("no_credits", NOW)
+    for change in via.throttle.unannounced():
+        via.throttle.mark_announced(change)
     for sk in ("a", "b"):
         put(table, sk, NOW - 1, LINE)
 
-    soon = via.sweep()
-    via.time = pace.probe_at + 361  # by now one of them has come back, if its message is not lost
-    late = via.sweep()
+    sent = via.sweep()
 
-    assert (soon, late) == ([], ["a"])
+    assert (sent, via.permits) == (["throttle"], [])
 
 
 def test_nobody_is_sent_for_what_waits_while_the_stack_is_paused(table: Table) -> None:
     via = Via(table)
-    via.pacing.pause(NOW)
+    via.throttle.pause(NOW)
     put(table, "a", NOW - 1, LINE)
-    via.pacing.told(via.pacing.untold())  # type: ignore[arg-type]
+    for change in via.throttle.unannounced():
+        via.throttle.mark_announced(change)
 
     via.time += 30 * 86_400
 
-    assert via.sweep() == []
+    assert (via.sweep(), via.permits) == ([], [])
 
 
-def test_once_the_gate_is_open_all_that_did_not_come_back_are_sent_for(table: Table) -> None:
+def test_once_nothing_stops_the_line_the_next_sweep_lets_those_who_wait_go(table: Table) -> None:
     via = Via(table)
-    via.pacing.refuse("no_credits", NOW - 7200)
-    via.pacing.accept(NOW - 100)
-    via.pacing.told(via.pacing.untold())  # type: ignore[arg-type]
+    via.throttle.open_breaker("no_credits", NOW - 7200)
     for sk in ("a", "b"):
         put(table, sk, NOW - 1, LINE)
+    via.throttle.close_breaker(NOW - 100)
+    for change in via.throttle.unannounced():
+        via.throttle.mark_announced(change)
 
-    soon = via.sweep()
-    via.time = NOW - 100 + 361
-    late = via.sweep()
+    sent = via.sweep()
 
-    assert (soon, late) == ([], ["a", "b"])
-
-
-def test_a_gate_that_never_closed_keeps_nobody(table: Table) -> None:
-    assert messages_are_lost(Pacing(table, Rate(60)).look(), NOW)
+    assert (sent, via.permits) == ([], [NOW, NOW + 1])
 
 
-def test_a_change_of_the_gate_is_due_until_it_is_told(table: Table) -> None:
-    pacing, index = Pacing(table, Rate(60)), DueIndex(table)
-    pacing.refuse("no_credits", NOW)
-    untold = list(index.over(TIMER, NOW + TELL_SECONDS))
+@pytest.mark.parametrize(
+    "stop",
+    [
+        pytest.param(lambda throttle: throttle.open_breaker("no_credits", NOW), id="the breaker"),
+        pytest.param(lambda throttle: throttle.pause(NOW), id="a pause"),
+    ],
+)
+def test_a_change_of_the_breaker_or_a_pause_is_due_until_it_is_announced(
+    table: Table, stop: Callable[[Throttle], object]
+) -> None:
+    throttle, index = Throttle(table, RATE), DueIndex(table)
+    stop(throttle)
+    throttle.close_breaker(NOW + 1)
+    unannounced = list(index.over(NOW + 1 + TELL_SECONDS))
 
-    pacing.told(pacing.untold())  # type: ignore[arg-type]
+    for change in throttle.unannounced():
+        throttle.mark_announced(change)
 
-    assert untold == [DueItem(Pacing.KEY, 0)]
-    assert list(index.over(TIMER, NOW + TELL_SECONDS)) == []
+    assert unannounced == [DueItem(Throttle.KEY, 0)]
+    assert list(index.over(NOW + 1e6)) == []
+
+
+def test_a_pair_knows_when_it_is_due_and_at_rest_that_it_is_not(table: Table, drops: Drops) -> None:
+    table.update(KEY, "SET #prefix = :prefix", prefix="taj/")
+    seen = [drops.get("taj/")]
+    drops.settle("taj/", NOW + 20)
+    seen.append(drops.get("taj/"))
+    drops.rest("taj/", NOW + 20 + SETTLE_GRACE_SECONDS)
+    seen.append(drops.get("taj/"))
+
+    assert [pair and pair.due_at for pair in seen] == [None, NOW + 20 + SETTLE_GRACE_SECONDS, None]
 
 
 def test_a_pair_that_waits_for_a_prompt_is_due_until_it_rests(
@@ -257,11 +298,11 @@ def test_a_pair_that_waits_for_a_prompt_is_due_until_it_rests(
 ) -> None:
     index = DueIndex(table)
     drops.settle("taj/", NOW + 20)
-    (item,) = index.over(TIMER, NOW + 51)
+    (item,) = index.over(NOW + 51)
     drops.rest("taj/", NOW + 30)  # it is not over yet: a newer drop has made it wait
-    still = list(index.over(TIMER, NOW + 51))
+    still = list(index.over(NOW + 51))
 
     drops.rest("taj/", NOW + 51)
 
     assert [item.key] == [one.key for one in still] == [pair_key("taj/")]
-    assert list(index.over(TIMER, NOW + 51)) == []
+    assert list(index.over(NOW + 51)) == []

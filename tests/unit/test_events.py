@@ -16,11 +16,13 @@ from kontext import events, request
 from kontext.clock import iso
 from kontext.drops import Complete, Drops, Pair, pair_key
 from kontext.errors import CODES, REASONS, problem
-from kontext.events import Topic, announce, announce_change, cloud_event, error_file, gate_event
+from kontext.events import Topic, announce, announce_changes, cloud_event, error_file, gate_event
 from kontext.outputs import Outputs
-from kontext.pacing import Change, Pacing, Rate
 from kontext.renders import Render, Renders
 from kontext.table import Table
+from kontext.throttle.admission import Throttle
+from kontext.throttle.circuit_breaker import Change
+from kontext.throttle.rate_limiter import Rate
 
 Aws = Callable[[str], Any]
 MakePair = Callable[..., Pair]
@@ -46,6 +48,12 @@ RESULT = {
 METRICS = {"cost": 0.05, "inference_time": 12, "queue_time": 0.0, "total_time": 12.0, "remaining_credits": -0.05}
 
 
+def made(render: Render | None) -> Render:
+    """The render that a drop has made."""
+    assert render is not None
+    return render
+
+
 class Stage:
     """Brings one pair to every end that there is."""
 
@@ -53,7 +61,7 @@ class Stage:
         self.renders, self.pair, self.complete = renders, pair, complete
 
     def claimed(self) -> Render:
-        return self.renders.claim(self.pair, self.complete, "m", NOW).render
+        return made(self.renders.claim(self.pair, self.complete, NOW))
 
     def submitting(self) -> Render:
         return self.renders.submitting(self.claimed(), NOW)
@@ -92,7 +100,7 @@ class Stage:
         return self.renders.uncertain(self.submitting(), problem("uncertain", "lost"), "e", NOW)
 
     def rejected(self) -> Render:
-        return self.renders.reject(self.pair, problem("invalid_image", "empty"), "e", "m", NOW).render
+        return made(self.renders.reject(self.pair, problem("invalid_image", "empty"), "e", NOW))
 
 
 GATES = sorted(REASONS.keys() - {"pace", "rate_limited"})
@@ -272,7 +280,7 @@ def test_the_same_attempt_that_ends_otherwise_after_all_is_another_event(ended: 
 
 def test_an_input_named_by_a_url_is_told_without_its_query(renders: Renders, pair: MakePair) -> None:
     given = {"url": "https://example.com/a.png?X-Amz-Signature=secret#part"}
-    render = renders.claim(pair(), Complete((given, given), {"prompt": "p"}), "m", NOW).render
+    render = made(renders.claim(pair(), Complete((given, given), {"prompt": "p"}), NOW))
     failed = renders.failed(render, problem("superseded", "x"), "e", NOW)
 
     (told, _) = cloud_event(failed, SOURCE)["data"]["inputs"]
@@ -397,7 +405,7 @@ def test_the_folder_of_a_pair_is_the_first_one_of_its_key(
     folder: str,
 ) -> None:
     dropped = pair(prefix)
-    render = renders.claim(dropped, complete(dropped), "m", NOW).render
+    render = made(renders.claim(dropped, complete(dropped), NOW))
     failed = renders.failed(render, problem("superseded", "x"), "e", NOW)
 
     topic.publish(failed)
@@ -448,7 +456,7 @@ def test_a_failure_of_an_older_drop_does_not_speak_for_the_pair(
 ) -> None:
     old = ended("failed")
     newer = pair(drop=2)
-    stage.renders.claim(newer, complete(newer, prompt="new"), "m2", NOW)
+    stage.renders.claim(newer, complete(newer, prompt="new"), NOW)
 
     written = tell(old)
 
@@ -458,27 +466,46 @@ def test_a_failure_of_an_older_drop_does_not_speak_for_the_pair(
 def test_each_change_of_the_gate_is_told_to_subscribers_once(
     table: Table, topic: Topic, published: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    gate = Pacing(table, Rate(50))
+    throttle = Throttle(table, Rate(50))
 
     for _ in range(2):
-        gate.refuse("no_credits", NOW)
-        announce_change(gate, topic)
+        throttle.open_breaker("no_credits", NOW)
+        announce_changes(throttle, topic)
     for _ in range(2):
-        gate.accept(NOW + 60)
-        announce_change(gate, topic)
+        throttle.close_breaker(NOW + 60)
+        announce_changes(throttle, topic)
 
     told = [json.loads(message["Body"])["type"] for message in published()]
     assert told == ["kontext.parked", "kontext.resumed"]
 
 
+def test_a_pause_and_a_refusal_are_told_each_on_its_own(
+    table: Table, topic: Topic, published: Callable[[], list[dict[str, Any]]]
+) -> None:
+    throttle = Throttle(table, Rate(50))
+    throttle.pause(NOW)
+    throttle.open_breaker("no_credits", NOW + 1)
+    announce_changes(throttle, topic)
+
+    throttle.resume(NOW + 2)
+    announce_changes(throttle, topic)
+
+    told = [json.loads(message["Body"]) for message in published()]
+    assert [(event["type"], event["data"]["reason"]) for event in told] == [
+        ("kontext.parked", "paused"),
+        ("kontext.parked", "no_credits"),
+        ("kontext.resumed", "paused"),
+    ]
+
+
 def test_a_change_that_could_not_be_told_is_told_later(
     table: Table, topic: Topic, published: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    gate, nowhere = Pacing(table, Rate(50)), Topic(topic.client, f"{topic.arn}-gone", SOURCE)
-    gate.refuse("no_credits", NOW)
+    throttle, nowhere = Throttle(table, Rate(50)), Topic(topic.client, f"{topic.arn}-gone", SOURCE)
+    throttle.open_breaker("no_credits", NOW)
     with pytest.raises(ClientError):
-        announce_change(gate, nowhere)
+        announce_changes(throttle, nowhere)
 
-    announce_change(gate, topic)
+    announce_changes(throttle, topic)
 
     assert len(published()) == 1

@@ -11,19 +11,19 @@ import pytest
 
 from kontext.clock import day, iso
 from kontext.drops import Complete, Drops, Pair, pair_key, pair_of
-from kontext.due import SLACK_SECONDS, TIMER, DueIndex
-from kontext.errors import Busy, problem
+from kontext.due import LEASE_GRACE_SECONDS, LINE, SLACK_SECONDS, TELL_SECONDS, TIMER, DueIndex
+from kontext.errors import problem
 from kontext.renders import (
     HISTORY_KEPT,
     LEASE_SECONDS,
     OUTPUT_SECONDS,
     RECORD_SECONDS,
-    Claim,
     OverLimit,
     Render,
     Renders,
     is_stale,
     ledger_key,
+    overdue_action,
     rejected_id,
     render_key,
 )
@@ -39,6 +39,11 @@ REQUEST_ID = "3f2c8f5e-8f5e-4b7a-9d6e-0123456789ab"
 METRICS = {"cost": 0.04, "inference_time": 12.5}
 RESULT = {"key": "taj/result.png", "bytes": 7}
 FAILED = problem("render_failed", "blocked")
+SERVER_ERROR = {"status": 500, "message": "oops"}
+STAGES = (
+    *("claimed", "in_line", "tried_later", "submitting", "queued", "completed"),
+    *("delivered", "failed", "announced", "uncertain"),
+)
 
 
 class Life:
@@ -47,10 +52,11 @@ class Life:
     def __init__(self, renders: Renders, pair: Pair, complete: Complete) -> None:
         self.renders, self.pair, self.complete = renders, pair, complete
 
-    def claimed(self, message_id: str = "m1", now: float = NOW) -> Render:
-        claim = self.renders.claim(self.pair, self.complete, message_id, now)
-        assert claim.then == "submit"
-        return claim.render
+    def claimed(self) -> Render:
+        render = self.renders.claim(self.pair, self.complete, NOW)
+        assert render is not None
+        assert render["status"] == "CLAIMED"
+        return render
 
     def submitting(self) -> Render:
         return self.renders.submitting(self.claimed(), NOW)
@@ -71,8 +77,15 @@ class Life:
         error = problem("uncertain", "the answer was lost")
         return self.renders.uncertain(self.submitting(), error, "taj/error.json", NOW)
 
-    def parked(self) -> Render:
-        return self.renders.park(self.claimed(), "pace", NOW + 60, NOW)
+    def in_line(self) -> Render:
+        return self.renders.join_line(self.claimed(), NOW + 60, "pace", NOW)
+
+    def tried_later(self) -> Render:
+        return self.renders.retry_later(self.submitting(), NOW + 60, NOW, SERVER_ERROR)
+
+    def announced(self) -> Render:
+        self.renders.announced(failed := self.failed())
+        return failed
 
     def at(self, stage: str) -> Render:
         return getattr(self, stage)()  # type: ignore[no-any-return]
@@ -113,85 +126,50 @@ def test_a_complete_pair_is_claimed_and_speaks_for_its_prefix(life: Life, drops:
     assert drops.get("taj/").current == render["render_id"]  # type: ignore[union-attr]
 
 
-def test_a_second_delivery_of_the_drop_leaves_the_claim_alone(life: Life) -> None:
-    life.claimed("m1")
+@pytest.mark.parametrize("now", [NOW + 1, LATER], ids=["at once", "when the lease is over"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_message_that_comes_again_does_nothing_for_a_render_that_is_known(
+    life: Life, ledger: Callable[[], dict[str, Any]], stage: str, now: float
+) -> None:
+    name = life.at(stage)["render_id"]
+    before, paid = life.renders.get("taj/", name), ledger()
 
-    claim = life.renders.claim(life.pair, life.complete, "m2", NOW + 1)
+    claim = life.renders.claim(life.pair, life.complete, now)
 
-    assert claim.then == "nothing"
-
-
-def test_the_same_message_waits_while_it_is_being_worked_on(life: Life) -> None:
-    life.claimed("m1")
-
-    with pytest.raises(Busy):
-        life.renders.claim(life.pair, life.complete, "m1", NOW + 1)
+    assert claim is None
+    assert (life.renders.get("taj/", name), ledger()) == (before, paid)
 
 
 def test_a_write_that_the_sdk_repeats_finds_its_own(life: Life) -> None:
-    parked = life.parked()
+    claimed = life.claimed()
     life.renders.table = Repeating(life.renders.table.client, life.renders.table.name)
 
-    claim = life.renders.wake("taj/", parked["render_id"], parked["wake"], "m2", NOW + 60)
+    waits = life.renders.join_line(claimed, NOW, "pace", NOW)
 
-    assert claim.then == "submit"
-
-
-def test_a_claim_whose_owner_died_is_taken_up(life: Life) -> None:
-    life.claimed("m1")
-
-    claim = life.renders.claim(life.pair, life.complete, "m1", LATER)
-
-    assert claim.then == "submit"
-    assert claim.render["lease_until"] == LATER + LEASE_SECONDS
+    assert life.renders.get("taj/", claimed["render_id"]) == waits | render_key("taj/", claimed["render_id"])
 
 
-@pytest.mark.parametrize(
-    ("stage", "then"),
-    [
-        pytest.param("claimed", "submit", id="not sent"),
-        pytest.param("parked", "wake", id="parked"),
-        pytest.param("submitting", "lost", id="the answer is lost"),
-        pytest.param("queued", "start", id="at Segmind"),
-    ],
-)
-def test_a_message_that_comes_back_finds_what_it_had_begun(life: Life, stage: str, then: str) -> None:
-    life.at(stage)
+def test_a_claim_whose_owner_died_is_sent_when_its_lease_is_over(life: Life) -> None:
+    claimed = life.claimed()
 
-    left = life.renders.left_by("taj/", "m1", LATER)
+    due_at = claimed["due_at"]
 
-    assert [claim.then for claim in left] == [then]
-    assert life.renders.left_by("taj/", "m2", LATER) == []
-
-
-def test_a_message_that_comes_back_tells_of_what_it_had_rejected(life: Life) -> None:
-    life.renders.reject(life.pair, problem("invalid_image", "empty"), "taj/error.json", "m1", NOW)
-
-    left = life.renders.left_by("taj/", "m1", LATER)
-
-    assert [claim.then for claim in left] == ["announce"]
+    assert (claimed["due_lane"], due_at) == (TIMER, NOW + LEASE_SECONDS + LEASE_GRACE_SECONDS)
+    assert overdue_action(claimed, due_at) == "submit"
+    assert life.renders.submitting(claimed, due_at)["lease_until"] == due_at + LEASE_SECONDS
 
 
 def test_what_is_dropped_again_meanwhile_speaks_for_its_pair_again(
     life: Life, pair: MakePair, complete: MakeComplete, drops: Drops
 ) -> None:
     first = life.queued()
-    other = life.renders.claim(pair(drop=2), complete(life.pair, prompt="Another."), "m2", NOW + 1).render
+    other = life.renders.claim(pair(drop=2), complete(life.pair, prompt="Another."), NOW + 1)
+    assert other is not None
 
-    claim = life.renders.claim(pair(drop=3, current=other["render_id"]), life.complete, "m3", NOW + 2)
+    claim = life.renders.claim(pair(drop=3, current=other["render_id"]), life.complete, NOW + 2)
 
-    assert (claim.then, claim.render["render_id"]) == ("start", first["render_id"])
+    assert claim is None
     assert drops.get("taj/").current == first["render_id"]  # type: ignore[union-attr]
-
-
-def test_of_two_deliveries_of_one_message_the_slower_does_not_end_it(life: Life) -> None:
-    parked = life.parked()
-    stale = life.renders.get("taj/", parked["render_id"])
-    life.renders.wake("taj/", parked["render_id"], parked["wake"], "m2", NOW + 60)
-    life.renders.get = lambda *_: stale  # type: ignore[method-assign]
-
-    with pytest.raises(Busy):
-        life.renders.wake("taj/", parked["render_id"], parked["wake"], "m2", NOW + 60)
 
 
 @pytest.mark.parametrize(
@@ -204,77 +182,54 @@ def test_of_two_deliveries_of_one_message_the_slower_does_not_end_it(life: Life)
 def test_an_uncertain_render_that_is_dropped_again_after_something_else_is_told_again(
     life: Life, pair: MakePair, meanwhile: dict[str, str]
 ) -> None:
-    life.renders.announced(life.uncertain())
+    uncertain = life.uncertain()
+    life.renders.announced(uncertain)
 
-    claim = life.renders.claim(pair(drop=3, **meanwhile), life.complete, "m3", NOW + 2)
+    claim = life.renders.claim(pair(drop=3, **meanwhile), life.complete, NOW + 2)
 
-    assert claim.then == "announce"
+    render = life.renders.get("taj/", uncertain["render_id"]) or {}
+    assert claim is None
+    assert (render["due_lane"], render["due_at"]) == (TIMER, NOW + 2 + TELL_SECONDS)
+    assert overdue_action(render, render["due_at"]) == "announce"
+    assert life.renders.untold("taj/") == [render]
 
 
-def test_of_two_that_take_up_a_claim_one_wins(life: Life) -> None:
-    stale = life.claimed("m1")
-    life.renders.claim(life.pair, life.complete, "m1", LATER)
+@pytest.mark.parametrize("stage", ["claimed", "in_line", "tried_later"])
+def test_of_two_who_send_a_render_at_once_one_wins_and_it_is_paid_once(
+    life: Life, ledger: Callable[[], dict[str, Any]], stage: str
+) -> None:
+    seen = life.at(stage)
+    before = ledger().get("reserved", 0.0)
+    life.renders.submitting(seen, LATER)
 
     with pytest.raises(ConditionFailed):
-        life.renders.submitting(stale, LATER)
+        life.renders.submitting(seen, LATER)
 
-
-@pytest.mark.parametrize("message_id", ["m1", "m2"], ids=["the same message", "another one"])
-@pytest.mark.parametrize(
-    ("stage", "then"),
-    [
-        pytest.param("submitting", "lost", id="the answer is lost"),
-        pytest.param("queued", "start", id="at Segmind"),
-        pytest.param("completed", "start", id="paid"),
-        pytest.param("delivered", "nothing", id="delivered"),
-        pytest.param("failed", "announce", id="failed"),
-        pytest.param("uncertain", "announce", id="uncertain"),
-    ],
-)
-def test_a_delivery_after_a_crash_goes_on_where_the_record_stands(
-    life: Life, stage: str, then: str, message_id: str
-) -> None:
-    life.at(stage)
-
-    claim = life.renders.claim(life.pair, life.complete, message_id, LATER)
-
-    assert claim.then == then
-
-
-@pytest.mark.parametrize("stage", ["failed", "uncertain"])
-def test_an_end_that_was_told_is_not_told_again(life: Life, stage: str) -> None:
-    life.renders.announced(life.at(stage))
-
-    claim = life.renders.claim(life.pair, life.complete, "m1", LATER)
-
-    assert claim.then == "nothing"
-
-
-def test_while_the_request_is_on_its_way_nobody_else_touches_it(life: Life) -> None:
-    life.submitting()
-
-    claim = life.renders.claim(life.pair, life.complete, "m2", NOW + 1)
-
-    assert claim.then == "nothing"
+    assert ledger()["reserved"] - before == pytest.approx(0.05)
 
 
 def test_an_older_drop_that_comes_late_claims_nothing(renders: Renders, pair: MakePair, complete: MakeComplete) -> None:
     newer, older = pair(drop=2), pair(drop=1)
-    renders.claim(newer, complete(newer, prompt="new"), "m2", NOW)
+    renders.claim(newer, complete(newer, prompt="new"), NOW)
+    asked = complete(older, prompt="old")
 
-    claim = renders.claim(older, complete(older, prompt="old"), "m1", NOW)
+    claim = renders.claim(older, asked, NOW)
 
-    assert claim.then == "nothing"
-    assert renders.get("taj/", claim.render["render_id"]) is None
+    assert claim is None
+    assert renders.get("taj/", asked.render_id("taj/")) is None
 
 
-def test_the_same_content_dropped_again_is_not_paid_again(life: Life, pair: MakePair, complete: MakeComplete) -> None:
+def test_the_same_content_dropped_again_is_not_paid_again(
+    life: Life, pair: MakePair, complete: MakeComplete, ledger: Callable[[], dict[str, Any]]
+) -> None:
     done = life.delivered()
+    paid = ledger()
     again = pair(drop=2, current=done["render_id"])
 
-    claim = life.renders.claim(again, complete(again), "m2", LATER)
+    claim = life.renders.claim(again, complete(again), LATER)
 
-    assert claim.then == "nothing"
+    assert claim is None
+    assert ledger() == paid
 
 
 def test_a_render_from_before_drops_were_counted_ends_and_is_dropped_again(
@@ -285,10 +240,10 @@ def test_a_render_from_before_drops_were_counted_ends_and_is_dropped_again(
     table.update(pair_key(done["prefix"]), "SET #current_drop = :text REMOVE #current_count", text="0055AED6")
     again = pair(drop=1, current=done["render_id"])
 
-    claim = life.renders.claim(again, complete(again), "m2", LATER)
+    claim = life.renders.claim(again, complete(again), LATER)
     known = pair_of(table.get(pair_key(done["prefix"])) or {})
 
-    assert claim.then == "nothing"
+    assert claim is None
     assert known.rejected_drop <= known.current_drop
 
 
@@ -299,11 +254,11 @@ def test_content_that_was_overtaken_and_comes_back_is_delivered_again_without_pa
     paid = ledger()
     back = pair(drop=3, current="another render")
 
-    claim = life.renders.claim(back, complete(back), "m3", LATER)
+    render = life.renders.claim(back, complete(back), LATER)
 
-    assert claim.then == "start"
-    assert (claim.render["status"], claim.render["attempt"]) == ("COMPLETED", 2)
-    assert claim.render["output_url"] == "https://images/a.png"
+    assert render is not None
+    assert (render["status"], render["attempt"]) == ("COMPLETED", 2)
+    assert render["output_url"] == "https://images/a.png"
     assert ledger() == paid
 
 
@@ -314,11 +269,29 @@ def test_a_drop_is_one_render_though_a_default_or_a_named_image_has_changed_when
     dropped = pair(drop=1)
     other = complete(dropped, prompt="another default")
 
-    claim = life.renders.claim(dropped, other, "m1", LATER)
+    claim = life.renders.claim(dropped, other, LATER)
 
-    assert claim.then == "nothing"
+    assert claim is None
     assert life.renders.get("taj/", other.render_id("taj/")) is None
     assert life.renders.get("taj/", first["render_id"]) is not None
+
+
+@pytest.mark.parametrize("known", ["queued", "completed", "delivered", "failed", "uncertain"])
+def test_a_drop_is_one_render_though_its_message_comes_again_and_now_asks_for_one_that_an_earlier_drop_asked_for(
+    life: Life, pair: MakePair, complete: MakeComplete, ledger: Callable[[], dict[str, Any]], drops: Drops, known: str
+) -> None:
+    earlier = life.at(known)
+    dropped = pair(drop=2, current=earlier["render_id"], current_drop=1)
+    render = life.renders.claim(dropped, complete(dropped, prompt="the default at that time"), NOW + 60)
+    assert render is not None
+    before, paid = life.renders.get("taj/", earlier["render_id"]), ledger()
+
+    again = replace(dropped, current=render["render_id"], current_drop=2)
+    claims = [life.renders.claim(seen, life.complete, LATER) for seen in (again, dropped)]
+
+    assert claims == [None, None]
+    assert (life.renders.get("taj/", earlier["render_id"]), ledger()) == (before, paid)
+    assert drops.get("taj/").current == render["render_id"]  # type: ignore[union-attr]
 
 
 def test_a_drop_that_is_a_render_is_not_rejected_when_its_message_comes_again(
@@ -327,9 +300,9 @@ def test_a_drop_that_is_a_render_is_not_rejected_when_its_message_comes_again(
     claimed = life.claimed()
     dropped = replace(pair(drop=1), current=claimed["render_id"], current_drop=1)
 
-    claim = life.renders.reject(dropped, problem("invalid_image", "no picture"), "taj/error.json", "m1", LATER)
+    rejected = life.renders.reject(dropped, problem("invalid_image", "no picture"), "taj/error.json", LATER)
 
-    assert claim.then == "nothing"
+    assert rejected is None
     assert drops.get("taj/").rejected_drop == 0  # type: ignore[union-attr]
 
 
@@ -338,21 +311,22 @@ def test_a_failed_render_dropped_again_is_tried_again(life: Life, pair: MakePair
     life.renders.announced(failed)
     again = pair(drop=2)
 
-    claim = life.renders.claim(again, complete(again), "m2", LATER)
+    render = life.renders.claim(again, complete(again), LATER)
 
-    assert claim.then == "submit"
-    assert (claim.render["status"], claim.render["attempt"]) == ("CLAIMED", 2)
-    assert {"error", "request_id", "announced", "expires_at", "submitted_at"}.isdisjoint(claim.render)
+    assert render is not None
+    assert (render["status"], render["attempt"]) == ("CLAIMED", 2)
+    assert {"error", "request_id", "announced", "expires_at", "submitted_at", "line_at"}.isdisjoint(render)
 
 
 def test_a_failed_render_is_tried_again_once_for_a_drop(life: Life, pair: MakePair, complete: MakeComplete) -> None:
     life.failed()
     again = pair(drop=2)
-    life.renders.claim(again, complete(again), "m2", LATER)
+    once = life.renders.claim(again, complete(again), LATER)
 
-    twice = life.renders.claim(again, complete(again), "m3", LATER)
+    twice = life.renders.claim(again, complete(again), LATER)
 
-    assert twice.then == "nothing"
+    assert once is not None
+    assert twice is None
 
 
 def test_a_paid_picture_that_could_not_be_delivered_is_not_paid_again(
@@ -361,18 +335,22 @@ def test_a_paid_picture_that_could_not_be_delivered_is_not_paid_again(
     life.renders.failed(life.completed(), problem("delivery", "no access"), "taj/error.json", NOW)
     again = pair(drop=2)
 
-    claim = life.renders.claim(again, complete(again), "m2", LATER)
+    render = life.renders.claim(again, complete(again), LATER)
 
-    assert (claim.then, claim.render["status"], claim.render["attempt"]) == ("start", "COMPLETED", 2)
+    assert render is not None
+    assert (render["status"], render["attempt"]) == ("COMPLETED", 2)
 
 
 def test_an_uncertain_render_dropped_again_stays_uncertain(life: Life, pair: MakePair, complete: MakeComplete) -> None:
-    life.renders.announced(life.uncertain())
+    uncertain = life.uncertain()
+    life.renders.announced(uncertain)
     again = pair(drop=2)
 
-    claim = life.renders.claim(again, complete(again), "m2", LATER)
+    claim = life.renders.claim(again, complete(again), LATER)
 
-    assert claim.then == "nothing"
+    render = life.renders.get("taj/", uncertain["render_id"]) or {}
+    assert claim is None
+    assert (render["status"], render["announced"], "due_at" in render) == ("UNCERTAIN", True, False)
 
 
 def test_a_render_goes_from_claim_to_delivery(life: Life, drops: Drops, ledger: Callable[[], dict[str, Any]]) -> None:
@@ -431,7 +409,7 @@ def test_a_result_cannot_be_delivered_under_a_newer_drops_name(
 ) -> None:
     done = life.completed()
     newer = pair(drop=2)
-    life.renders.claim(newer, complete(newer, prompt="new"), "m2", NOW)
+    life.renders.claim(newer, complete(newer, prompt="new"), NOW)
 
     with pytest.raises(ConditionFailed) as refused:
         life.renders.delivered(done, RESULT, NOW)
@@ -447,14 +425,23 @@ def test_the_price_is_reserved_before_the_request_is_sent(life: Life, ledger: Ca
     assert ledger() == {"submitted": 1, "reserved": 0.05}
 
 
-@pytest.mark.parametrize("end", ["parked", "failed"])
+@pytest.mark.parametrize("end", ["in_line", "tried_later", "failed"])
 def test_what_was_not_charged_is_given_back(life: Life, ledger: Callable[[], dict[str, Any]], end: str) -> None:
-    if end == "parked":
-        life.renders.park(life.submitting(), "rate_limited", NOW + 60, NOW)
+    if end == "in_line":
+        life.renders.join_line(life.submitting(), NOW, "rate_limited", NOW)
     else:
-        life.failed()
+        life.at(end)
 
     assert ledger() == {"submitted": 1, "reserved": 0, "not_charged": 1}
+
+
+def test_who_joins_the_line_without_having_been_sent_is_given_nothing_back(
+    life: Life, ledger: Callable[[], dict[str, Any]]
+) -> None:
+    waits = life.in_line()
+    life.renders.join_line(waits, waits["line_at"], "paused", NOW + 1)
+
+    assert ledger() == {}
 
 
 @pytest.mark.parametrize("code", ["expired", "delivery"])
@@ -484,34 +471,41 @@ def test_nothing_is_given_back_that_was_not_reserved(life: Life, ledger: Callabl
 def test_the_days_limit_holds_to_the_cent(renders: Renders, pair: MakePair, complete: MakeComplete) -> None:
     def submitting(number: int) -> Render:
         dropped = pair(f"p{number}/")
-        return renders.submitting(renders.claim(dropped, complete(dropped), "m", NOW).render, NOW)
+        claimed = renders.claim(dropped, complete(dropped), NOW)
+        assert claimed is not None
+        return renders.submitting(claimed, NOW)
 
+    room = []
     for number in range(20):  # of 0.05 USD each: 1 USD
+        room.append(renders.has_room(NOW))
         submitting(number)
 
+    assert room == [True] * 20
+    assert not renders.has_room(NOW)
     with pytest.raises(OverLimit):
         submitting(20)
     assert renders.get("p20/", complete(pair("p20/")).render_id("p20/"))["status"] == "CLAIMED"  # type: ignore[index]
 
 
-def test_tomorrow_there_is_room_again(renders: Renders, pair: MakePair, complete: MakeComplete, table: Table) -> None:
+def test_tomorrow_there_is_room_again(life: Life, table: Table) -> None:
     table.update(ledger_key(day(NOW)), "SET #reserved = :all", all=1.0)
-    claimed = renders.claim(pair(), complete(pair()), "m", NOW).render
+    claimed = life.claimed()
+    room = [life.renders.has_room(at) for at in (NOW, NOW + 86_400)]
 
-    render = renders.submitting(claimed, NOW + 86_400)
+    render = life.renders.submitting(claimed, NOW + 86_400)
 
+    assert room == [False, True]
     assert render["day"] == day(NOW + 86_400)
 
 
 @pytest.mark.parametrize("limit", [0.0, 0.04])
-def test_a_limit_below_the_price_stops_everything(
-    table: Table, pair: MakePair, complete: MakeComplete, limit: float
-) -> None:
-    renders = Renders(table, price=0.05, daily_limit=limit, retention_days=400)
-    claimed = renders.claim(pair(), complete(pair()), "m", NOW).render
+def test_a_limit_below_the_price_stops_everything(life: Life, limit: float) -> None:
+    life.renders.daily_limit = limit
+    claimed = life.claimed()
 
     with pytest.raises(OverLimit):
-        renders.submitting(claimed, NOW)
+        life.renders.submitting(claimed, NOW)
+    assert not life.renders.has_room(NOW)
 
 
 def test_a_price_that_segmind_does_not_tell_is_the_configured_one(
@@ -523,111 +517,64 @@ def test_a_price_that_segmind_does_not_tell_is_the_configured_one(
     assert ledger() == {"submitted": 1, "completed": 1, "cost": 0.05, "reserved": 0.05}
 
 
-def test_a_parked_render_says_why_and_since_when_and_keeps_that_over_several_waits(life: Life) -> None:
-    first = life.renders.park(life.claimed(), "no_credits", NOW + 5, NOW, {"status": 406})
-    taken_up = life.renders.wake("taj/", first["render_id"], first["wake"], "m2", NOW + 5).render
+def test_a_render_that_joins_the_line_stands_at_its_place_and_says_why_and_since_when(life: Life) -> None:
+    render = life.renders.join_line(life.submitting(), NOW + 60, "rate_limited", NOW + 1, {"status": 429})
 
-    second = life.renders.park(taken_up, "no_credits", NOW + 15, NOW + 5, {"status": 406})
-
-    assert first["parked"] == {"reason": "no_credits", "until": NOW + 5, "since": NOW}
-    assert second["parked"] == {"reason": "no_credits", "until": NOW + 15, "since": NOW}
-    assert second["wake"] != first["wake"]
-
-
-def test_a_render_that_probes_in_vain_is_parked_since_it_first_was(life: Life) -> None:
-    render = life.renders.park(life.claimed(), "no_credits", NOW + 5, NOW)
-
-    for probed in (NOW + 5, NOW + 10):
-        taken_up = life.renders.wake("taj/", render["render_id"], render["wake"], "m2", probed).render
-        submitting = life.renders.submitting(taken_up, probed)
-        render = life.renders.park(submitting, "no_credits", probed + 5, probed, {"status": 406})
-
-    assert render["parked"] == {"reason": "no_credits", "until": NOW + 15, "since": NOW}
+    noted = {"at": iso(NOW + 1), "what": "parked", "reason": "rate_limited", "status": 429}
+    assert (render["status"], render["line_at"], render["waiting_since"]) == ("CLAIMED", NOW + 60, NOW + 1)
+    assert (render["due_lane"], render["due_at"]) == (LINE, NOW + 60)
+    assert render["history"][-1] == noted
+    assert life.renders.get("taj/", render["render_id"]) == render | render_key("taj/", render["render_id"])
 
 
-def test_a_later_attempt_does_not_inherit_how_long_an_earlier_one_was_parked(life: Life) -> None:
-    parked = life.parked()
-    taken_up = life.renders.wake("taj/", parked["render_id"], parked["wake"], "m2", NOW + 60).render
-    submitting = life.renders.submitting(taken_up, NOW + 60)
+def test_a_render_that_is_a_trial_in_vain_keeps_its_place_and_waits_since_it_first_did(life: Life) -> None:
+    render = life.in_line()
+
+    for tried in (NOW + 5, NOW + 10):
+        submitting = life.renders.submitting(render, tried)
+        render = life.renders.join_line(submitting, submitting["line_at"], "no_credits", tried, {"status": 406})
+
+    assert (render["line_at"], render["due_at"], render["waiting_since"]) == (NOW + 60, NOW + 60, NOW)
+
+
+@pytest.mark.parametrize("line_at", [None, NOW + 950], ids=["sent at once", "at a place of its own"])
+def test_a_later_attempt_does_not_inherit_the_place_of_an_earlier_one_and_how_long_it_waited(
+    life: Life, line_at: float | None
+) -> None:
+    submitting = life.renders.submitting(life.in_line(), NOW + 60)
     failed = life.renders.failed(submitting, FAILED, "taj/error.json", NOW + 61)
 
-    again = life.renders.again(failed, "CLAIMED", "m3", "02", NOW + 900)
+    again = life.renders.again(failed, "CLAIMED", 2, NOW + 900, line_at=line_at)
 
-    assert life.renders.park(again, "pace", NOW + 960, NOW + 900)["parked"]["since"] == NOW + 900
-
-
-def test_a_submitted_render_is_not_parked_any_more(life: Life) -> None:
-    parked = life.parked()
-    taken_up = life.renders.wake("taj/", parked["render_id"], parked["wake"], "m2", NOW + 60).render
-
-    render = life.renders.submitting(taken_up, NOW + 60)
-
-    assert {"parked", "wake"}.isdisjoint(render)
+    joined = life.renders.join_line(again, again.get("line_at", NOW + 960), "pace", NOW + 900)
+    lane, due_at = (LINE, line_at) if line_at else (TIMER, NOW + 900 + LEASE_SECONDS + LEASE_GRACE_SECONDS)
+    assert (again["due_lane"], again["due_at"], again.get("line_at")) == (lane, due_at, line_at)
+    assert joined["waiting_since"] == NOW + 900
 
 
-def test_only_the_last_message_of_a_parked_render_wakes_it(life: Life) -> None:
-    parked = life.parked()
+@pytest.mark.parametrize("stage", ["in_line", "tried_later"])
+def test_a_submitted_render_is_not_parked_any_more(life: Life, stage: str) -> None:
+    submitting = life.renders.submitting(life.at(stage), NOW + 60)
+    queued = life.renders.accepted(submitting, "r-1", NOW + 61)
 
-    old = life.renders.wake("taj/", parked["render_id"], "an older token", "m2", NOW + 60)
-    new = life.renders.wake("taj/", parked["render_id"], parked["wake"], "m3", NOW + 60)
-
-    assert [claim.then for claim in (old, new)] == ["nothing", "submit"]
-
-
-@pytest.mark.parametrize(
-    ("become", "then"),
-    [
-        pytest.param("claimed", "submit", id="before anything was sent"),
-        pytest.param("submitting", "lost", id="while the request was on its way"),
-        pytest.param("queued", "start", id="before the workflow was started"),
-    ],
-)
-def test_a_wake_message_that_was_sent_on_under_another_id_ends_what_it_had_begun(
-    life: Life, become: str, then: str
-) -> None:
-    parked = life.parked()
-    woken = life.renders.wake("taj/", parked["render_id"], parked["wake"], "m3", NOW + 60).render
-    if become != "claimed":
-        woken = life.renders.submitting(woken, NOW + 61)
-    if become == "queued":
-        life.renders.accepted(woken, "r-1", NOW + 62)
-
-    if become != "queued":
-        with pytest.raises(Busy):
-            life.renders.wake("taj/", parked["render_id"], parked["wake"], "m4", NOW + 70)
-    claim = life.renders.wake("taj/", parked["render_id"], parked["wake"], "m4", NOW + 61 + LEASE_SECONDS)
-
-    assert claim.then == then
+    assert (submitting["due_lane"], queued["due_lane"]) == (TIMER, TIMER)
+    assert "waiting_since" not in queued
 
 
-def test_a_wake_message_that_parked_its_render_and_died_sends_the_next_one(life: Life) -> None:
-    parked = life.parked()
-    woken = life.renders.wake("taj/", parked["render_id"], parked["wake"], "m2", NOW + 60).render
-    life.renders.park(woken, "no_credits", NOW + 65, NOW + 60)
+def test_a_render_that_is_tried_later_waits_for_a_time_of_its_own_out_of_the_line(life: Life) -> None:
+    waited = life.in_line()
 
-    claim = life.renders.wake("taj/", parked["render_id"], parked["wake"], "m2", NOW + 210)
+    renders = []
+    for at in (NOW + 100, NOW + 200):
+        submitting = life.renders.submitting(renders[-1] if renders else waited, at)
+        renders.append(life.renders.retry_later(submitting, at + 60, at, SERVER_ERROR))
 
-    assert claim.then == "wake"
-
-
-def test_a_message_for_a_render_that_is_gone_does_nothing(renders: Renders) -> None:
-    assert renders.wake("taj/", "0" * 24, "token", "m", NOW).then == "nothing"
-
-
-def test_a_drop_of_a_parked_render_leaves_its_place_in_the_line(life: Life) -> None:
-    life.parked()
-
-    claim = life.renders.claim(life.pair, life.complete, "m2", LATER)
-
-    assert claim.then == "nothing"
-
-
-def test_the_message_that_parked_a_render_sends_its_wake_again_after_a_crash(life: Life) -> None:
-    life.parked()
-
-    claim = life.renders.claim(life.pair, life.complete, "m1", LATER)
-
-    assert claim.then == "wake"
+    assert [(one["status"], one["due_lane"], one["due_at"]) for one in renders] == [
+        ("CLAIMED", TIMER, NOW + 160),
+        ("CLAIMED", TIMER, NOW + 260),
+    ]
+    assert [one["server_errors"] for one in renders] == [1, 2]
+    assert renders[0]["history"][-1] == {"at": iso(NOW + 100), "what": "parked", "reason": "outage", **SERVER_ERROR}
 
 
 def test_an_answer_that_comes_after_all_settles_an_uncertain_render(life: Life) -> None:
@@ -640,15 +587,17 @@ def test_an_answer_that_comes_after_all_settles_an_uncertain_render(life: Life) 
 def test_a_rejected_drop_is_on_the_record_once(life: Life, drops: Drops) -> None:
     error = problem("invalid_image", "taj/1.png: it is empty (0 bytes)")
 
-    claim = life.renders.reject(life.pair, error, "taj/error.json", "m1", NOW)
-    again = life.renders.reject(life.pair, error, "taj/error.json", "m1", NOW + 1)
-    life.renders.announced(claim.render)
-    told = life.renders.reject(life.pair, error, "taj/error.json", "m1", NOW + 2)
+    first = life.renders.reject(life.pair, error, "taj/error.json", NOW)
+    again = life.renders.reject(life.pair, error, "taj/error.json", NOW + 1)
+    assert first is not None
+    assert again is not None
+    life.renders.announced(first)
+    told = life.renders.reject(life.pair, error, "taj/error.json", NOW + 2)
 
-    assert [one.then for one in (claim, again, told)] == ["announce", "announce", "nothing"]
-    assert claim.render["render_id"] == rejected_id(life.pair)
-    assert (claim.render["status"], claim.render["error"]) == ("FAILED", error)
-    assert again.render["created_at"] == claim.render["created_at"]
+    assert told is None
+    assert first["render_id"] == rejected_id(life.pair)
+    assert (first["status"], first["error"]) == ("FAILED", error)
+    assert again["created_at"] == first["created_at"]
     pair = drops.get("taj/")
     assert pair is not None
     assert (pair.rejected_drop, pair.written) == (life.pair.drop_id, {"taj/error.json"})
@@ -659,7 +608,7 @@ def test_an_announcement_of_an_attempt_that_is_over_is_refused(
 ) -> None:
     failed = life.failed()
     again = pair(drop=2)
-    life.renders.claim(again, complete(again), "m2", LATER)
+    life.renders.claim(again, complete(again), LATER)
 
     with pytest.raises(ConditionFailed):
         life.renders.announced(failed)
@@ -669,8 +618,7 @@ def test_a_repetition_is_counted_not_listed(life: Life) -> None:
     render = life.claimed()
 
     for n in range(4):
-        render = life.renders.park(render, "no_credits", NOW + n, NOW + n)
-        render = life.renders.wake("taj/", render["render_id"], render["wake"], "m", NOW + n).render
+        render = life.renders.join_line(render, NOW, "no_credits", NOW + n)
 
     parked = {"at": iso(NOW), "what": "parked", "reason": "no_credits", "times": 4, "last_at": iso(NOW + 3)}
     assert render["history"][1:] == [parked]
@@ -679,7 +627,7 @@ def test_a_repetition_is_counted_not_listed(life: Life) -> None:
 def test_a_long_history_keeps_its_beginning_and_its_end(life: Life) -> None:
     long = [{"at": iso(NOW), "what": "parked", "reason": str(n)} for n in range(HISTORY_KEPT)]
 
-    render = life.renders.park(life.claimed() | {"history": long}, "pace", NOW + 60, NOW)
+    render = life.renders.join_line(life.claimed() | {"history": long}, NOW + 60, "pace", NOW)
 
     assert len(render["history"]) == HISTORY_KEPT
     assert render["history"][0] == long[0]
@@ -690,8 +638,9 @@ def test_an_image_named_by_a_url_is_kept_as_a_url(renders: Renders, pair: MakePa
     dropped = pair()
     asked = Complete(({"url": "https://example.com/a.png"}, dropped.parts["2"]), {"prompt": "p"})
 
-    render = renders.claim(dropped, asked, "m", NOW).render
+    render = renders.claim(dropped, asked, NOW)
 
+    assert render is not None
     assert render["inputs"][0] == {"url": "https://example.com/a.png"}
 
 
@@ -747,16 +696,17 @@ def test_a_paid_picture_dropped_again_is_delivered_while_segmind_keeps_it_and_el
     completed = life.completed()
     life.renders.failed(completed, problem("delivery", "no access"), "taj/error.json", NOW + 60)
 
-    claim = life.renders.claim(pair(drop=9), life.complete, "m9", NOW + days * 86_400)
+    render = life.renders.claim(pair(drop=9), life.complete, NOW + days * 86_400)
 
-    assert claim.render["status"] == status
+    assert render is not None
+    assert render["status"] == status
 
 
 def test_an_operator_who_delivers_an_old_render_again_does_not_make_it_speak_for_its_pair(life: Life) -> None:
     old = life.renders.failed(life.completed(), problem("delivery", "no access"), "taj/error.json", NOW + 60)
     life.renders.table.update(pair_key("taj/"), "SET #current = :newer", newer="a newer render")
 
-    life.renders.again(old, "COMPLETED", "operator", old["drop_id"], NOW + 70)
+    life.renders.again(old, "COMPLETED", old["drop_id"], NOW + 70)
 
     dropped = Drops(life.renders.table).get("taj/")
     assert dropped is not None
@@ -767,22 +717,16 @@ def test_what_was_reserved_is_given_back_though_the_price_has_changed(life: Life
     submitting = life.submitting()
     life.renders.price = 1.0
 
-    life.renders.park(submitting, "no_credits", NOW + 60, NOW)
+    life.renders.join_line(submitting, NOW, "no_credits", NOW)
 
     assert (life.renders.table.get(ledger_key(day(NOW))) or {})["reserved"] == 0
 
 
-def overdue(life: Life, render: Render, later: float = 0.0) -> Claim:
-    """What a hint makes of a render, at the moment it is due and `later` by so many seconds."""
-    at = float(render["due_at"]) + later
-    return life.renders.look_again("taj/", render["render_id"], "hint", at)
-
-
 @pytest.mark.parametrize(
-    ("stage", "later", "then"),
+    ("stage", "later", "action"),
     [
         pytest.param("claimed", 0, "submit", id="whoever worked on it is dead"),
-        pytest.param("parked", 0, "submit", id="its message is lost"),
+        pytest.param("tried_later", 0, "submit", id="its time has come"),
         pytest.param("submitting", 0, "lost", id="the answer is lost"),
         pytest.param("queued", 0, "restart", id="its execution is dead"),
         pytest.param("queued", RECORD_SECONDS, "expire", id="for longer than Segmind knows the job"),
@@ -793,33 +737,17 @@ def overdue(life: Life, render: Render, later: float = 0.0) -> Claim:
         pytest.param("uncertain", 0, "announce", id="uncertain, not told"),
     ],
 )
-def test_what_is_due_is_looked_at_by_its_state(life: Life, stage: str, later: float, then: str) -> None:
+def test_what_is_due_is_looked_at_by_its_state(life: Life, stage: str, later: float, action: str) -> None:
     render = life.at(stage)
 
-    claim = overdue(life, render, later)
-
-    assert claim.then == then
-    assert then != "submit" or claim.render["lease_until"] == render["due_at"] + LEASE_SECONDS
+    assert render["due_lane"] == TIMER
+    assert overdue_action(render, render["due_at"] + later) == action
 
 
-@pytest.mark.parametrize(
-    "stage", ["claimed", "parked", "submitting", "queued", "completed", "delivered", "failed", "uncertain"]
-)
-def test_a_hint_that_comes_before_its_time_changes_nothing(life: Life, stage: str) -> None:
-    render = life.at(stage)
+def test_a_job_that_is_running_is_taken_over_like_one_that_is_queued(life: Life) -> None:
+    render = life.renders.processing(life.queued(), NOW + 5)
 
-    claim = overdue(life, render, -0.5)
-
-    assert claim.then == "nothing"
-    assert life.renders.get("taj/", render["render_id"]) == claim.render
-
-
-@pytest.mark.parametrize("stage", ["delivered", "failed", "uncertain"])
-def test_a_hint_about_what_was_told_changes_nothing(life: Life, stage: str) -> None:
-    render = life.at(stage)
-    life.renders.announced(render)
-
-    assert overdue(life, render, 1e6).then == "nothing"
+    assert overdue_action(render, render["due_at"]) == "restart"
 
 
 def test_what_was_not_told_of_a_pair_is_told_in_the_order_in_which_it_ended(
@@ -834,31 +762,6 @@ def test_what_was_not_told_of_a_pair_is_told_in_the_order_in_which_it_ended(
     renders.announced(ended[2])
 
     assert [one["render_id"] for one in renders.untold("taj/")] == [ended[1]["render_id"], ended[0]["render_id"]]
-
-
-def test_a_hint_about_a_render_that_is_gone_changes_nothing(life: Life) -> None:
-    assert life.renders.look_again("taj/", "0" * 24, "hint", NOW).then == "nothing"
-
-
-@pytest.mark.parametrize("stage", ["claimed", "parked"])
-def test_two_hints_at_once_take_a_render_up_once(life: Life, stage: str) -> None:
-    render = life.at(stage)
-    raced = life.renders.look_again
-    stale = life.renders.get
-    life.renders.get = lambda *_: render  # type: ignore[method-assign]
-
-    claims = [raced("taj/", render["render_id"], hint, render["due_at"]).then for hint in ("hint 1", "hint 2")]
-
-    life.renders.get = stale  # type: ignore[method-assign]
-    assert claims == ["submit", "nothing"]
-
-
-def test_a_message_that_comes_after_a_hint_took_its_render_up_sends_nothing(life: Life) -> None:
-    parked = life.parked()
-    overdue(life, parked)
-
-    with pytest.raises(Busy):  # it comes back, and finds the render where the hint has brought it
-        life.renders.wake("taj/", parked["render_id"], parked["wake"], "m2", parked["due_at"] + 1)
 
 
 def test_a_restart_is_another_generation_of_the_same_attempt(life: Life) -> None:
@@ -885,7 +788,7 @@ def test_what_was_sent_for_a_render_is_kept_when_it_is_restarted_and_forgotten_w
 ) -> None:
     render = life.queued()
     index = DueIndex(table)
-    (item,) = index.over(TIMER, render["due_at"])
+    (item,) = index.over(render["due_at"])
     index.dispatch(item, render["due_at"])
 
     again = life.renders.restarted(life.renders.get("taj/", render["render_id"]), render["due_at"])  # type: ignore[arg-type]

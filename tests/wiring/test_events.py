@@ -23,6 +23,7 @@ import sweep
 from connections import Connections
 from kontext.errors import CODES
 from kontext.renders import render_key
+from kontext.throttle.line import why_parked
 from kontext.workflow import execution_name
 from kontext_local.segmind import Parameters, Picture, Rule, Segmind, Settings, segmind_transport
 
@@ -194,20 +195,50 @@ def test_submit_runs_on_the_captured_drop(stage: Stage, request_of_the_pair: Jso
     assert json.loads(told).keys() == state.keys()
 
 
-def test_submit_runs_on_the_captured_wake(stage: Stage, request_of_the_pair: Json) -> None:
-    state, event = sample("poll.json"), sample("submit-wake.json")
-    (wake,) = json.loads(event["Records"][0]["body"])["wake"]
-    stage.segmind.script.add(Rule(status=503))
+def test_submit_runs_on_the_captured_permit(stage: Stage, request_of_the_pair: Json) -> None:
+    state = sample("poll.json")
+    stage.segmind.script.add(Rule(status=429))
     stage.put(state["prefix"], request_of_the_pair)
-    stage.clock.time = wake["due"] - 5
     stage.submit(sample("submit-drop.json"))
-    parked = stage.record(state)["parked"]["reason"]
-    stage.via.table.update(render_key(state["prefix"], state["render_id"]), "SET #wake = :token", token=wake["token"])
+    waiting = stage.record(state)
+    parked = why_parked(waiting, stage.via.throttle.look())
 
-    stage.clock.time = wake["due"]
+    stage.clock.sleep(60)
+    answer = stage.submit(sample("submit-permit.json"))
+
+    assert parked == {"reason": "pace", "since": waiting["waiting_since"]}
+    assert answer == {"batchItemFailures": []}
+    assert stage.record(state)["status"] == "QUEUED"
+
+
+def test_a_sweep_sends_the_captured_permit_for_who_waits(stage: Stage, request_of_the_pair: Json) -> None:
+    stage.segmind.script.add(Rule(status=429))
+    stage.put(sample("poll.json")["prefix"], request_of_the_pair)
+    stage.submit(sample("submit-drop.json"))
+    stage.clock.sleep(60)
+
+    answer = sweep.handler(sample("sweep.json"), CONTEXT, stage.via)
+
+    (message,) = stage.aws("sqs").receive_message(QueueUrl=stage.names["UploadQueue"])["Messages"]
+    assert answer == {"in_line": 1, "sent": 0}
+    assert message["Body"] == sample("submit-permit.json")["Records"][0]["body"]
+
+
+def test_a_message_in_which_the_first_edition_let_a_render_wait_is_understood(
+    stage: Stage, request_of_the_pair: Json
+) -> None:
+    state, event = sample("poll.json"), sample("submit-permit.json")
+    stage.segmind.script.add(Rule(status=500))
+    stage.put(state["prefix"], request_of_the_pair)
+    stage.submit(sample("submit-drop.json"))
+    kept = "SET #wake = :token, #parked = :parked REMOVE #due_lane, #due_at"
+    key = render_key(state["prefix"], state["render_id"])
+    stage.via.table.update(key, kept, token="t", parked={"reason": "outage", "until": stage.clock.now()})
+    wake = {"prefix": state["prefix"], "due": stage.clock.now(), "render_id": state["render_id"], "token": "t"}
+    event["Records"][0]["body"] = json.dumps({"wake": [wake]})
+
     answer = stage.submit(event)
 
-    assert parked == "outage"
     assert answer == {"batchItemFailures": []}
     assert stage.record(state)["status"] == "QUEUED"
 
@@ -231,7 +262,7 @@ def test_sweep_runs_on_the_captured_call_and_tells_submit_what_is_due(stage: Sta
     answer = sweep.handler(sample("sweep.json"), CONTEXT, stage.via)
 
     (message,) = stage.aws("sqs").receive_message(QueueUrl=stage.names["UploadQueue"])["Messages"]
-    assert answer == {"sent": 1}
+    assert answer == {"in_line": 0, "sent": 1}
     assert message["Body"] == sample("submit-due.json")["Records"][0]["body"]
 
 
@@ -290,8 +321,8 @@ JUNK = [
     pytest.param('"Records"', id="a string"),
     pytest.param("5", id="a number"),
     pytest.param("null", id="nothing"),
-    pytest.param('{"wake": 5}', id="a wait that is none"),
-    pytest.param('{"wake": [{"until": 5}]}', id="a wait with other fields"),
+    pytest.param('{"wake": 5}', id="a wait of the first edition that is none"),
+    pytest.param('{"wake": [{"until": 5}]}', id="a wait of the first edition, with other fields"),
     pytest.param('{"due": 5}', id="a hint that is none"),
     pytest.param('{"due": {"pk": "pair#x/"}}', id="half a hint"),
     pytest.param('{"Records": 5}', id="records that are none"),

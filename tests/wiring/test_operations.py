@@ -15,7 +15,7 @@ import pytest
 
 from kontext.errors import REASONS
 from kontext.measures import MEASURES, NAMESPACE, parked
-from kontext.pacing import PAUSED
+from kontext.throttle.circuit_breaker import PAUSED
 
 Json = dict[str, Any]
 
@@ -198,7 +198,8 @@ def test_no_measure_names_a_pair(root: Path) -> None:
 
 def test_every_reason_to_park_has_a_measure_and_a_meaning(root: Path) -> None:
     text = "".join(path.read_text() for path in _sources(root))
-    used = set(re.findall(r'(?:park|close_gate)\(render, "(\w+)"', text)) | set(_refusals(root)) | {PAUSED}
+    given = re.findall(r'(?:join_line\(render, |open_breaker\(|Wait\()"(\w+)"', text)
+    used = {*given, *_refusals(root), PAUSED}
 
     assert used == REASONS.keys()
     assert {parked(reason) for reason in REASONS} <= MEASURES.keys()
@@ -254,7 +255,7 @@ def _overlap(one: Json, other: Json) -> bool:
 
 
 def _sources(root: Path) -> list[Path]:
-    return [*(root / "functions").glob("*.py"), *(root / "layers/kontext/python/kontext").glob("*.py")]
+    return [*(root / "functions").glob("*.py"), *(root / "layers/kontext/python/kontext").rglob("*.py")]
 
 
 def _keywords_of_tell(path: Path) -> list[str]:

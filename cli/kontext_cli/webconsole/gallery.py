@@ -26,6 +26,7 @@ from kontext.clock import day
 from kontext.drops import pair_key
 from kontext.renders import ledger_key
 from kontext.table import Item, Table
+from kontext.throttle.admission import State, Throttle, state_of
 from kontext_cli.errors import explain
 from kontext_cli.target import Target
 from kontext_cli.webconsole import views
@@ -44,8 +45,8 @@ PAGE_MOST = 2_000
 READ = (
     *("pk", "sk", "prefix", "part_1", "part_2", "part_request", "part_prompt", "current"),
     *("render_id", "status", "attempt", "drop_id", "parameters", "inputs", "created_at", "updated_at"),
-    *("submitted_at", "completed_at", "parked", "error", "result", "cost", "metrics"),
-    *("submitted", "not_charged", "completed", "reserved", "pace"),
+    *("submitted_at", "completed_at", "waiting_since", "due_lane", "due_at", "error", "result", "cost", "metrics"),
+    *("submitted", "not_charged", "completed", "reserved", "state", "server_errors"),
 )
 
 
@@ -127,7 +128,7 @@ class Gallery:
 
     def _put(self, items: Iterable[Item]) -> View | None:
         found = list(items)
-        pair = views.view(found)
+        pair = views.view(found, self._state())
         if pair is None:
             return None
         self._note_credits(found)
@@ -157,12 +158,12 @@ class Gallery:
         return cost | {"credits": self._credits[1]}
 
     def _gate(self) -> dict[str, Any] | None:
-        """Why nothing is submitted just now, None while the gate is open."""
-        pace = self._stack.get("pace", {}).get("pace", {})
-        if not pace.get("refused"):
-            return None
-        parked = {"reason": pace["refused"], "since": pace.get("refused_since"), "until": pace.get("probe_at")}
-        return views.notice_of({"parked": parked})
+        """Why nothing is submitted just now, None while all go."""
+        stop = self._state().stopped
+        return views.notice_of({"parked": {"reason": stop.reason, "since": stop.since}}) if stop else None
+
+    def _state(self) -> State:
+        return state_of(self._stack.get(Throttle.KEY["sk"], {}))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from kontext import drops
 from kontext.drops import pair_key
 from kontext.table import Item, Table
+from kontext.throttle.admission import state_in
 from kontext_cli.journey import Journey, told
 from kontext_cli.target import Target
 from kontext_cli.webconsole import views
@@ -22,7 +23,7 @@ def story(target: Target, prefix: str) -> dict[str, Any] | None:
     """The story of the pair under exactly this prefix, the render that speaks for it first; None if there is none."""
     table = Table(target.client("dynamodb"), target.output("RendersTable"))
     items = table.query(pair_key(prefix)["pk"])
-    pair = views.view(items)
+    pair = views.view(items, state_in(table))
     if pair is None:
         return None
     dropped = drops.pair_of(next((item for item in items if item["sk"] == "pair"), {}))

@@ -11,6 +11,8 @@ from kontext import drops
 from kontext.errors import BadDrop
 from kontext.renders import count_of
 from kontext.table import Item
+from kontext.throttle.admission import State
+from kontext.throttle.line import why_parked
 from kontext_cli.records import NO_DEFAULTS, moment
 
 PROMPT_SHOWN = 600
@@ -69,13 +71,13 @@ class View:
     render_id: str | None = None
 
 
-def view(items: Iterable[Item]) -> View | None:
+def view(items: Iterable[Item], state: State) -> View | None:
     """The pair that these items of one partition are; None if they are none."""
     found = list(items)
     dropped = drops.pair_of(next((item for item in found if item["sk"] == "pair"), {}))
     renders = [item for item in found if item["sk"].startswith("render#")]
     if renders:
-        return _rendered(speaking(dropped, renders), dropped)
+        return _rendered(speaking(dropped, renders), dropped, state)
     return _waiting(dropped) if dropped.parts else None
 
 
@@ -89,7 +91,8 @@ def expected(prefix: str, keys: Sequence[str], prompt: str | None, now: float) -
     return View(prefix, "DROPPED", "running", now, now, prompt, [{"key": key} for key in keys])
 
 
-def _rendered(render: Item, dropped: drops.Pair) -> View:
+def _rendered(render: Item, dropped: drops.Pair, state: State) -> View:
+    render = render | {"parked": why_parked(render, state)}
     status, result = render["status"], render.get("result")
     return View(
         prefix=render["prefix"],

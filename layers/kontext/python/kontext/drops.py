@@ -38,8 +38,14 @@ class Pair:
     """The `drop_id` of the newest drop that could not be rendered."""
     written: frozenset[str] = frozenset()
     """The keys in the output bucket that speak, or once spoke, for this pair."""
+    due_at: float | None = None
+    """When somebody must look at the pair again (unix seconds); None if a drop comes next."""
     wanted_by: frozenset[str] = frozenset()
     """Prefixes of other pairs that wait for an object of this one."""
+
+    def asks_for(self, render_id: str) -> bool:
+        """Whether the newest drop asks for this render."""
+        return self.current == render_id and self.rejected_drop <= self.current_drop
 
 
 @dataclass(frozen=True)
@@ -293,5 +299,6 @@ def pair_of(item: Item) -> Pair:
         current_drop=item.get("current_count", 0),
         rejected_drop=item.get("rejected_count", 0),
         written=frozenset(item.get("written", ())),
+        due_at=item.get("due_at"),
         wanted_by=frozenset(item.get("wanted_by", ())),
     )

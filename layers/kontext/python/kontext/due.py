@@ -7,13 +7,14 @@ each that is over; whoever gets it looks at the item, and does what its state as
 | state | due |
 |---|---|
 | CLAIMED, worked on | when its lease is over |
-| CLAIMED, parked (lane `line`) | when its message should long have come |
+| CLAIMED, waits for a slot or for the account | in lane `line`, by its place: permits let the head go |
 | SUBMITTING | when its lease is over: then the answer is lost, and never sent again |
 | QUEUED, PROCESSING | when the next Poll should long have ended; each hand-back of the workflow moves it |
 | COMPLETED | when the delivery should long have ended; each try moves it |
 | ended, not told | a minute later |
 | a pair that waits for a prompt | when the waiting is over |
-| a gate whose change is not told | a minute later |
+| the circuit breaker, open | when it is probed next |
+| a change of the breaker or a pause, not announced | a minute later |
 """
 
 from collections.abc import Iterator
@@ -24,10 +25,9 @@ from kontext.table import ConditionFailed, Item, Key, Table
 
 TIMER = "timer"
 LINE = "line"
-"""The lane of what waits for its turn or for the account: while all have to wait, nobody looks for any of them."""
+"""The lane of what waits for a slot or for the account: nobody looks for any of them by name."""
 
 LEASE_GRACE_SECONDS = 5.0
-PARKED_GRACE_SECONDS = 300.0
 POLL_SECONDS = 210.0
 """The time-out of the workflow's Poll (150 s), and a minute for what lies around it."""
 DELIVERY_SECONDS = 720.0
@@ -55,9 +55,8 @@ class Due:
 def due(render: Item, now: float) -> Due | None:
     """When a render is due that is written just now; None if it is at rest."""
     match render["status"]:
-        case "CLAIMED" if render["lease_until"] <= now:
-            until = float((render.get("parked") or {}).get("until", now))
-            return Due(LINE, max(now, until) + PARKED_GRACE_SECONDS)
+        case "CLAIMED" if render.get("waiting_since"):
+            return Due(LINE, float(render["line_at"]))
         case "CLAIMED" | "SUBMITTING":
             return Due(TIMER, float(render["lease_until"]) + LEASE_GRACE_SECONDS)
         case "QUEUED" | "PROCESSING":
@@ -88,9 +87,9 @@ class DueIndex:
     def __init__(self, table: Table) -> None:
         self.table = table
 
-    def over(self, lane: str, now: float) -> Iterator[DueItem]:
+    def over(self, now: float) -> Iterator[DueItem]:
         """What is over and was not sent for a while, the oldest first. The index may be a little behind the table."""
-        for item in self.table.query_due(lane, now):
+        for item in self.table.query_due(TIMER, now):
             if float(item.get("dispatched_until", 0.0)) <= now:
                 yield DueItem({"pk": item["pk"], "sk": item["sk"]}, int(item.get("dispatches", 0)))
 

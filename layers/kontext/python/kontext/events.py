@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from kontext.drops import Drops
     from kontext.outputs import Outputs
-    from kontext.pacing import Change, Pacing
     from kontext.renders import Render, Renders
+    from kontext.throttle.admission import Throttle
+    from kontext.throttle.circuit_breaker import Change
 
 SCHEMA = "urn:kontext-drop:schema:event:v1"
 GATE = "stack"
@@ -64,12 +65,11 @@ def write_error_file(render: "Render", drops: "Drops", outputs: "Outputs") -> No
         outputs.put_json(pairs.error_key(render["prefix"]), error_file(render))
 
 
-def announce_change(pacing: "Pacing", topic: Topic) -> None:
-    """Tell once that the gate was closed or opened, whoever did it. Can be repeated."""
-    change = pacing.untold()
-    if change:
+def announce_changes(throttle: "Throttle", topic: Topic) -> None:
+    """Tell once of each change of the circuit breaker and of a person's pause, whoever made it. Can be repeated."""
+    for change in throttle.unannounced():
         topic.publish_change(change)
-        pacing.told(change)
+        throttle.mark_announced(change)
 
 
 def _speaks_for_its_pair(render: "Render", drops: "Drops") -> bool:

@@ -36,6 +36,8 @@ def parked(reason: str) -> str:
 MEASURES: dict[str, Measure] = {
     "Dropped": Measure("Count", "objects that came into the input bucket"),
     "Dispatched": Measure("Count", "looks at what stood still, called for by Sweep"),
+    "InLine": Measure("Count", "renders that wait in line, counted by each sweep while there are any"),
+    "LineAge": Measure("Seconds", "since the place in line fell due of the first who waits"),
     "UnknownDrops": Measure("Count", "objects whose name fits no rule of the drop convention"),
     "Rejected": Measure("Count", "drops that cannot become a render, as their `error.json` says"),
     "Submitted": Measure("Count", "requests that Segmind accepted: jobs that will be paid if they complete"),

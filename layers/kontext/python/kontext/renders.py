@@ -12,14 +12,13 @@ The day's ledger moves in the same transaction as the render, so the two always 
 import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import uuid4
 
 from kontext.clock import day, iso
 from kontext.drops import Complete, Pair, pair_key
-from kontext.due import REMOVE_DUE, SENT, SET_DUE, SLACK_SECONDS, TIMER, due, marks
-from kontext.errors import Busy, KontextError
+from kontext.due import LEASE_GRACE_SECONDS, REMOVE_DUE, SENT, SET_DUE, SLACK_SECONDS, TIMER, due, marks
+from kontext.errors import KontextError
 from kontext.table import ConditionFailed, Item, Key, Table
 
 LEASE_SECONDS = 130.0
@@ -38,28 +37,14 @@ HISTORY_KEPT = 60
 
 Render = Item
 """`prefix`, `render_id`, `status`, `attempt`, `drop_id`, `parameters`, `inputs`, `history` [{`at`, `what`, …}],
-`created_at`, `updated_at` (ISO), and as far as it has come: `parked` {`reason`, `until`, `since`}, `parked_since`
-(what `since` was before the submit), `request_id`, `submitted_at` (unix seconds), `generation` (counts the executions
+`created_at`, `updated_at` (ISO), and as far as it has come: `waiting_since` (until it is accepted) and `line_at`
+(its place in line; unix seconds), `request_id`, `submitted_at` (unix seconds), `generation` (counts the executions
 that were started for it), `output_url`, `metrics`, `cost` (USD), `result`, `error`, `announced`. `due_lane`, `due_at`,
 `dispatched_until` and `dispatches` are the index's."""
 
 
 class OverLimit(KontextError):
     """The day's spend limit leaves no room for another render."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What a delivery of a complete pair may do with its render.
-
-    `submit`: it is ours, go on. `wake`: it is ours and parked, make sure that its message is out. `start`: it
-    is at Segmind or paid, make sure that its workflow runs. `restart`: that one is dead, start another.
-    `expire`: it is too late for that. `lost`: the answer to its request is. `announce`: it has ended, make sure
-    that this was told. `nothing`: somebody else's, or done.
-    """
-
-    then: Literal["submit", "wake", "start", "restart", "expire", "lost", "announce", "nothing"]
-    render: Render
 
 
 class Renders:
@@ -79,14 +64,11 @@ class Renders:
         """The render's record."""
         return self.table.get(render_key(prefix, render_id))
 
-    def claim(self, pair: Pair, complete: Complete, message_id: str, now: float) -> Claim:
-        """Claim the render that a complete pair asks for, or say what its record allows.
-
-        Raises:
-            Busy: this very message is being worked on; it must stay in the queue.
-        """
+    def claim(self, pair: Pair, complete: Complete, now: float) -> Render | None:
+        """Claim the render that a complete pair asks for: `CLAIMED` it may be sent, `COMPLETED` it is paid and may be
+        delivered again. None if it is on its way or has ended: the table's own times see to it."""
         asked = {"parameters": complete.parameters, "inputs": [_kept(given) for given in complete.inputs]}
-        render = _due(self._new(pair, complete.render_id(pair.prefix), message_id, now) | asked, now)
+        render = _due(self._new(pair, complete.render_id(pair.prefix), now) | asked, now)
         try:
             self._transact(
                 self._write(render, "attribute_not_exists(#pk)", **render),
@@ -94,15 +76,16 @@ class Renders:
             )
         except ConditionFailed as refused:
             if refused.position == 1 or refused.found is None:
-                return Claim("nothing", render)  # this drop of the pair, or a newer one, has been claimed already
-            return self._known(refused.found, pair, message_id, now)
-        return Claim("submit", render)
+                return None  # this drop of the pair, or a newer one, has been claimed already
+            return self._known(refused.found, pair, now)
+        return render
 
-    def reject(self, pair: Pair, error: dict[str, Any], key: str, message_id: str, now: float) -> Claim:
-        """Record a drop that cannot become a render, once; `key`: where its error.json goes."""
-        render = self._new(pair, rejected_id(pair), message_id, now)
+    def reject(self, pair: Pair, error: dict[str, Any], key: str, now: float) -> Render | None:
+        """Record a drop that cannot become a render, once; `key`: where its error.json goes. None if it was announced,
+        or the drop, or a newer one, is a render: a named image has changed since, and the message came again."""
         if pair.current_drop == pair.drop_id:
-            return Claim("nothing", render)  # it is a render: a named image has changed since, and the message came again
+            return None
+        render = self._new(pair, rejected_id(pair), now)
         render |= {"status": "FAILED", "error": error, "expires_at": int(now + self.retention_days * 86_400)}
         said = {"what": "rejected", "code": error["code"], "message": error["message"]}
         render["history"] = [{"at": iso(now), **said}]
@@ -119,48 +102,32 @@ class Renders:
             self._transact(self._write(render, "attribute_not_exists(#pk)", **render), told)
         except ConditionFailed as known:
             if known.position == 1:
-                return Claim("nothing", render)  # a newer drop of this pair has been rejected already
+                return None  # a newer drop of this pair has been rejected already
             render = known.found or render
-        return Claim("nothing" if render.get("announced") else "announce", render)
+        return None if render.get("announced") else render
 
-    def wake(self, prefix: str, render_id: str, token: str, message_id: str, now: float) -> Claim:
-        """Take up a parked render whose message came back; `token` tells the last such message from older copies.
+    def join_line(
+        self, render: Render, line_at: float, reason: str, now: float, noted: dict[str, Any] | None = None
+    ) -> Render:
+        """Let a render wait in line, at its place.
 
-        Raises:
-            Busy: this very message is being worked on; it must stay in the queue.
+        A render that was `SUBMITTING` was surely not accepted, and its price is given back. `reason` is why it has to
+        wait at this moment, and `noted` what was answered: both are for the history alone.
         """
-        render = self.get(prefix, render_id)
-        if render is None:
-            return Claim("nothing", {})
-        if render["status"] == "CLAIMED" and render.get("wake") == token:
-            return self._take_up(render, message_id, now)
-        if render.get("wake") and render.get("message_id") != message_id:
-            return Claim("nothing", render)  # a later message brings it back
-        return self._same_message(render, message_id, now)  # or the same one: sent on, it has another id
+        since = render.get("waiting_since", now)  # it may only have been a trial
+        waits = {"line_at": line_at, "waiting_since": since, "lease_until": 0.0}
+        return self._back(render, now, {"what": "parked", "reason": reason, **(noted or {})}, **waits)
 
-    def left_by(self, prefix: str, message_id: str, now: float) -> list[Claim]:
-        """What a message that comes back had begun for a pair, and may go on with, whatever the pair has become since.
+    def retry_later(self, render: Render, at: float, now: float, noted: dict[str, Any]) -> Render:
+        """Let a render be sent again at a time of its own: the cause is its own, and holds nobody else up."""
+        tries = render.get("server_errors", 0) + 1
+        noted = {"what": "parked", "reason": "outage", **noted}
+        own = {"lease_until": at - LEASE_GRACE_SECONDS, "server_errors": tries, "waiting_since": None}
+        return self._back(render, now, noted, **own)
 
-        Raises:
-            Busy: this very message is being worked on; it must stay in the queue.
-        """
-        items = self.table.query(f"pair#{prefix}")
-        left = [item for item in items if item["sk"].startswith("render#") and item.get("message_id") == message_id]
-        return [self._same_message(render, message_id, now) for render in left if render["status"] != "DELIVERED"]
-
-    def park(self, render: Render, reason: str, until: float, now: float, said: dict[str, Any] | None = None) -> Render:
-        """Put a render aside until `until`; its `wake` token goes into the message that brings it back.
-
-        A render that was `SUBMITTING` was surely not accepted, and its price is given back; `said` tells what
-        was answered.
-        """
-        since = render.get("parked", {}).get("since", render.get("parked_since", now))
-        parked = {"reason": reason, "until": until, "since": since}
-        noted = {"what": "parked", "reason": reason, **(said or {})}
+    def _back(self, render: Render, now: float, noted: dict[str, Any], **values: Any) -> Render:
         refund = [self._give_back(render)] if render["status"] == "SUBMITTING" else []
-        tries = render.get("server_errors", 0) + (noted.get("status") == 500)
-        moved = {"wake": uuid4().hex, "parked": parked, "lease_until": 0.0, "server_errors": tries}
-        return self._move(render, ("CLAIMED", "SUBMITTING"), "CLAIMED", now, noted, *refund, **moved)
+        return self._move(render, ("CLAIMED", "SUBMITTING"), "CLAIMED", now, noted, *refund, **values)
 
     def submitting(self, render: Render, now: float) -> Render:
         """The request is about to be sent, and its price is reserved.
@@ -179,14 +146,19 @@ class Renders:
         if self.price > self.daily_limit:
             raise OverLimit
         said = {"what": "submitting", "attempt": render["attempt"]}
-        since = render.get("parked", {}).get("since")  # it may only be a probe, and parked again
-        reserved = {"day": today, "reserved": self.price, "parked": None, "parked_since": since, "wake": None}
+        lease = now + LEASE_SECONDS
+        reserved = {"day": today, "reserved": self.price, "lease_until": lease}
         try:
             return self._move(render, ("CLAIMED",), "SUBMITTING", now, said, reserve, **reserved)
         except ConditionFailed as refused:
             if refused.position == 1:
                 raise OverLimit from refused
             raise
+
+    def has_room(self, now: float) -> bool:
+        """Whether the day's spend limit leaves room for another render."""
+        ledger = self.table.get(ledger_key(day(now))) or {}
+        return float(ledger.get("reserved", 0.0)) + self.price <= self.daily_limit
 
     def accepted(self, render: Render, request_id: str, now: float) -> Render:
         """Segmind took the request. An answer that comes after all settles an `UNCERTAIN` render of the same
@@ -202,6 +174,7 @@ class Renders:
             request_id=request_id,
             submitted_at=now,
             generation=generation,
+            waiting_since=None,
             error=None,
             announced=None,
         )
@@ -234,22 +207,6 @@ class Renders:
                 due_at=until + SLACK_SECONDS,
                 seen=render["revision"],
             )
-
-    def look_again(self, prefix: str, render_id: str, message_id: str, now: float) -> Claim:
-        """Take up a render that is due: what its messages or its workflow should have done, and have not."""
-        render = self.get(prefix, render_id)
-        if render is None or render.get("due_at", now + 1) > now:  # it has moved: this was said to an older state
-            return Claim("nothing", render or {})
-        match render["status"]:
-            case "CLAIMED":
-                return self._take_up(render, message_id, now)
-            case "SUBMITTING":
-                return Claim("lost", render)
-            case "QUEUED" | "PROCESSING":
-                return Claim("restart" if now - render["submitted_at"] < RECORD_SECONDS else "expire", render)
-            case "COMPLETED":
-                return Claim("restart" if now - render["completed_at"] < OUTPUT_SECONDS else "expire", render)
-        return Claim("announce", render)
 
     def untold(self, prefix: str) -> list[Render]:
         """The renders of a pair that have ended and were not told, in the order in which they ended."""
@@ -306,18 +263,23 @@ class Renders:
             status=render["status"],
         )
 
-    def again(self, render: Render, status: str, message_id: str, drop_id: int, now: float, *extra: Any) -> Render:
-        """Begin a new attempt of an ended render: `CLAIMED` pays again, `COMPLETED` only delivers again."""
-        forgotten = ("error", "announced", "result", "expires_at", "parked", "parked_since", "server_errors")
+    def again(
+        self, render: Render, status: str, drop_id: int, now: float, *extra: Any, line_at: float | None = None
+    ) -> Render:
+        """Begin a new attempt of an ended render: `CLAIMED` pays again, at its place in line if it has one,
+        `COMPLETED` only delivers again."""
+        forgotten = ("error", "announced", "result", "expires_at", "waiting_since", "server_errors")
         fresh: dict[str, Any] = dict.fromkeys(forgotten) | {"attempt": render["attempt"] + 1, "drop_id": drop_id}
         said = {"what": "again", "attempt": render["attempt"] + 1}
         if status == "CLAIMED":
-            fresh |= dict.fromkeys(("request_id", "output_url", "submitted_at", "day")) | _lease(message_id, now)
+            fresh |= dict.fromkeys(("request_id", "output_url", "submitted_at", "day"))
+            fresh |= {"line_at": line_at, "lease_until": now + LEASE_SECONDS}
+            fresh |= {"waiting_since": now} if line_at else {}
         else:
             fresh["generation"] = said["generation"] = render.get("generation", 0) + 1
         return self._move(render, (render["status"],), status, now, said, *extra, **fresh)
 
-    def _known(self, render: Render, pair: Pair, message_id: str, now: float) -> Claim:
+    def _known(self, render: Render, pair: Pair, now: float) -> Render | None:
         # Dropped before, perhaps then something else, and now again: it speaks for its pair, and nothing older may.
         # What begins a new attempt says so with it.
         status, speaks = render["status"], self._speaks_now(pair, render)
@@ -329,61 +291,27 @@ class Renders:
             elif pair.current_drop < pair.drop_id and not (overtaken and status in ("FAILED", "DELIVERED")):
                 self._transact(speaks)
         except ConditionFailed:
-            return Claim("nothing", render)
-        return self._found(render, pair, message_id, now)
+            return None
+        return self._ended(render, pair, now)
 
-    def _found(self, render: Render, pair: Pair, message_id: str, now: float) -> Claim:
-        status = render["status"]
-        if status in ("CLAIMED", "SUBMITTING") and render.get("message_id") == message_id:
-            return self._same_message(render, message_id, now)
-        if status == "CLAIMED" and (render.get("wake") or render["lease_until"] > now):
-            return Claim("nothing", render)  # its own message is in the queue
-        if status == "CLAIMED":
-            return self._take_up(render, message_id, now)
-        if status == "SUBMITTING":
-            return Claim("nothing" if render["lease_until"] > now else "lost", render)
-        if status in IN_FLIGHT or status == "COMPLETED":
-            return Claim("start", render)
-        return self._ended(render, pair, message_id, now)
+    def _ended(self, render: Render, pair: Pair, now: float) -> Render | None:
+        if pair.drop_id <= count_of(render):
+            return None
+        if render["status"] == "FAILED":
+            return self._once_more(render, render["error"]["code"] == "delivery", pair, now)
+        if render["status"] == "DELIVERED" and pair.current != render["render_id"]:
+            return self._once_more(render, True, pair, now)
+        return None
 
-    def _same_message(self, render: Render, message_id: str, now: float) -> Claim:
-        if render["status"] in (*IN_FLIGHT, "COMPLETED"):
-            return Claim("start", render)
-        if render["status"] in ("CLAIMED", "SUBMITTING") and render["lease_until"] > now:
-            raise Busy(render["render_id"])
-        if render["status"] == "SUBMITTING":
-            return Claim("lost", render)
-        if render["status"] == "CLAIMED":
-            return Claim("wake", render) if render.get("wake") else self._take_up(render, message_id, now)
-        return Claim("nothing" if render.get("announced") else "announce", render)
-
-    def _ended(self, render: Render, pair: Pair, message_id: str, now: float) -> Claim:
-        new_drop = pair.drop_id > count_of(render)
-        if render["status"] == "FAILED" and new_drop:
-            paid = render["error"]["code"] == "delivery"
-            return self._once_more(render, paid, pair, message_id, now)
-        if render["status"] == "DELIVERED" and new_drop and pair.current != render["render_id"]:
-            return self._once_more(render, True, pair, message_id, now)
-        told = render.get("announced") or render["status"] not in ("FAILED", "UNCERTAIN")
-        return Claim("nothing" if told else "announce", render)
-
-    def _once_more(self, render: Render, paid: bool, pair: Pair, message_id: str, now: float) -> Claim:
+    def _once_more(self, render: Render, paid: bool, pair: Pair, now: float) -> Render | None:
         there = paid and now - render["completed_at"] < OUTPUT_SECONDS
-        status = "COMPLETED" if there else "CLAIMED"
         try:
-            render = self.again(render, status, message_id, pair.drop_id, now, self._speaks_now(pair, render))
-        except ConditionFailed as refused:
-            return _other_was_faster(refused, render, message_id)
-        return Claim("submit" if status == "CLAIMED" else "start", render)
+            current = self._speaks_now(pair, render)
+            return self.again(render, "COMPLETED" if there else "CLAIMED", pair.drop_id, now, current)
+        except ConditionFailed:  # another delivery of the drop was faster
+            return None
 
-    def _take_up(self, render: Render, message_id: str, now: float) -> Claim:
-        try:
-            ours = self._move(render, ("CLAIMED",), "CLAIMED", now, None, wake=None, **_lease(message_id, now))
-        except ConditionFailed as refused:
-            return _other_was_faster(refused, render, message_id)
-        return Claim("submit", ours)
-
-    def _new(self, pair: Pair, render_id: str, message_id: str, now: float) -> Render:
+    def _new(self, pair: Pair, render_id: str, now: float) -> Render:
         return {
             "prefix": pair.prefix,
             "render_id": render_id,
@@ -394,7 +322,7 @@ class Renders:
             "updated_at": iso(now),
             "history": [{"at": iso(now), "what": "claimed"}],
             "revision": 1,
-            **_lease(message_id, now),
+            "lease_until": now + LEASE_SECONDS,
         }
 
     def _move(
@@ -437,7 +365,7 @@ class Renders:
     ) -> Render:
         expires_at = int(now + self.retention_days * 86_400)
         # What was told of it before, that it was uncertain, is another end.
-        fresh = {"expires_at": expires_at, "parked": None, "wake": None, "announced": None}
+        fresh = {"expires_at": expires_at, "waiting_since": None, "announced": None}
         return self._move(render, allowed, status, now, said, *extra, **fresh, **values)
 
     def _write(self, render: Render, condition: str, **values: Any) -> tuple[Key, str, str, dict[str, Any]]:
@@ -450,11 +378,11 @@ class Renders:
 
     def _speaks_now(self, pair: Pair, render: Render, *, anew: bool = False) -> Any:
         # One drop asks for one render, whatever a default or a named image has become when its message comes again.
-        newest = "#current_count < :drop" if anew else "#current_count <= :drop"
+        already = "" if anew else " OR #current_count = :drop AND #current = :id"
         return (
             pair_key(pair.prefix),
             f"SET #current = :id, #current_count = :drop REMOVE {REMOVE_DUE}",
-            f"attribute_not_exists(#current_count) OR {newest}",
+            f"attribute_not_exists(#current_count) OR #current_count < :drop{already}",
             {"id": render["render_id"], "drop": pair.drop_id},
         )
 
@@ -487,6 +415,20 @@ def render_key(prefix: str, render_id: str) -> Key:
     return {"pk": f"pair#{prefix}", "sk": f"render#{render_id}"}
 
 
+def overdue_action(render: Render, now: float) -> Literal["submit", "lost", "restart", "expire", "announce"]:
+    """What a render asks for that nobody has come back to in time."""
+    match render["status"]:
+        case "CLAIMED":
+            return "submit"
+        case "SUBMITTING":
+            return "lost"
+        case "QUEUED" | "PROCESSING":
+            return "restart" if now - render["submitted_at"] < RECORD_SECONDS else "expire"
+        case "COMPLETED":
+            return "restart" if now - render["completed_at"] < OUTPUT_SECONDS else "expire"
+    return "announce"
+
+
 def is_stale(render: Render, event: Mapping[str, Any]) -> bool:
     """Whether an execution, by its state, is of an attempt or a generation that another one has taken over from."""
     overtaken = event.get("generation", 0) < render.get("generation", 0)
@@ -499,13 +441,6 @@ def ledger_key(utc_day: str) -> Key:
     return {"pk": "stack", "sk": f"ledger#{utc_day}"}
 
 
-def _other_was_faster(refused: ConditionFailed, render: Render, message_id: str) -> Claim:
-    # Ended by one of its deliveries, a message has ended for all; and the faster one may still need it.
-    if (refused.found or {}).get("message_id") == message_id:
-        raise Busy(render["render_id"]) from refused
-    return Claim("nothing", render)
-
-
 def rejected_id(pair: Pair) -> str:
     """The name of a drop that never became a render: another one for every drop."""
     return hashlib.sha256(f"{pair.prefix}\0{pair.drop_id}".encode()).hexdigest()[:24]
@@ -515,10 +450,6 @@ def count_of(render: Render) -> int:
     """The `drop_id` of a render; 0 if it was made when S3's sequencer stood there, which is text."""
     drop_id: int | str = render.get("drop_id", 0)
     return 0 if isinstance(drop_id, str) else drop_id
-
-
-def _lease(message_id: str, now: float) -> dict[str, Any]:
-    return {"message_id": message_id, "lease_until": now + LEASE_SECONDS}
 
 
 def _due(render: Render, now: float) -> Render:

@@ -57,16 +57,31 @@ class Table:
         )
         return [_from(item) for page in pages for item in page["Items"]]
 
-    def query_due(self, lane: str, until: float) -> Iterator[Item]:
-        """What the index `due` holds of a lane up to a time, the oldest first; only the attributes that it projects."""
-        pages = self.client.get_paginator("query").paginate(
-            TableName=self.name,
-            IndexName="due",
-            KeyConditionExpression="due_lane = :lane AND due_at <= :until",
-            ExpressionAttributeValues=_to({":lane": lane, ":until": until}),
-        )
-        for page in pages:
+    def query_due(self, lane: str, until: float | None = None, page_size: int = 1000) -> Iterator[Item]:
+        """What the index `due` holds of a lane, the oldest first, up to a time if one is given; only the attributes
+        that it projects."""
+        read = self.client.get_paginator("query").paginate
+        for page in read(**self._of_lane(lane, until), PaginationConfig={"PageSize": page_size}):
             yield from map(_from, page["Items"])
+
+    def count_due(self, lane: str, most: int) -> int:
+        """How many items the index `due` holds of a lane, counted up to about `most`."""
+        read = self.client.get_paginator("query").paginate
+        count = 0
+        for page in read(**self._of_lane(lane), Select="COUNT", PaginationConfig={"PageSize": most}):
+            count += page["Count"]
+            if count >= most:
+                break
+        return count
+
+    def _of_lane(self, lane: str, until: float | None = None) -> dict[str, Any]:
+        up_to = {} if until is None else {":until": until}
+        return {
+            "TableName": self.name,
+            "IndexName": "due",
+            "KeyConditionExpression": "due_lane = :lane" + (" AND due_at <= :until" if up_to else ""),
+            "ExpressionAttributeValues": _to({":lane": lane, **up_to}),
+        }
 
     def scan(self) -> list[Item]:
         """Every item. For operators only: it costs as much as the table is large."""

@@ -1,0 +1,303 @@
+"""The shared state of a stack, one small item of the table: who goes now, and the permits for those who wait.
+
+The functions on `State` are pure, `Throttle` writes their answer by compare-and-swap. A fresh drop takes a slot while
+nobody waits; everybody else stands in line. A *permit* is a message, delayed to a slot, that lets the head of the line
+go, whoever that is then. Permits are handed out for the next minutes only, by those who join the line and by Sweep:
+one that is lost costs its slot and nothing else.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, ClassVar, TypeVar
+
+from kontext.due import REMOVE_DUE, SENT, SET_DUE, TELL_SECONDS, TIMER
+from kontext.table import ConditionFailed, Key, Table
+from kontext.throttle.circuit_breaker import (
+    PAUSED,
+    PROBE_SECONDS,
+    Breaker,
+    Change,
+    Stop,
+    end,
+    open_breaker,
+    pause,
+    unannounced_change,
+)
+from kontext.throttle.rate_limiter import PATIENCE_SECONDS, Rate, Slots, back_off, take_slot
+
+Answer = TypeVar("Answer")
+
+HORIZON_SECONDS = 150.0
+"""Permits are handed out for so long: two sweeps may lie two minutes apart."""
+MOST_PERMITS = 1000
+"""So many are sent at once: half of the time that Sweep has."""
+_INDEX_LAG_SECONDS = 5.0
+"""So long after somebody joined, the line is not believed to be empty: the index may be behind."""
+
+
+@dataclass(frozen=True)
+class State:
+    """All times in unix seconds. `joined_at`: when somebody joined the line, 0 if nobody stands in it. Permits are out
+    until `permits_until`, one for every `interval` seconds."""
+
+    slots: Slots = field(default_factory=Slots)
+    breaker: Breaker = field(default_factory=Breaker)
+    paused: Stop = field(default_factory=Stop)
+    joined_at: float = 0.0
+    permits_until: float = 0.0
+    interval: float = 0.0
+
+    @property
+    def stopped(self) -> Stop | None:
+        """Why nobody goes; a person's pause before all else."""
+        return next((stop for stop in (self.paused, self.breaker) if stop.reason), None)
+
+    @property
+    def unannounced(self) -> list[Change]:
+        """The changes that subscribers have not been told of."""
+        return [change for stop in (self.paused, self.breaker) if (change := unannounced_change(stop))]
+
+
+@dataclass(frozen=True)
+class Admit:
+    """Send the request at `at`."""
+
+    at: float
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Stand in line for `reason`: `pace`, or why nobody goes. `permits`: when to let the head of the line go; `slot`:
+    one that is free at this moment, for the head as well."""
+
+    reason: str
+    permits: tuple[float, ...] = ()
+    slot: float | None = None
+
+
+def admit(state: State, rate: Rate, now: float) -> tuple[State, Admit | Wait]:
+    """A fresh drop: it goes ahead only while nobody waits. While others do, it lets the head of the line go if a slot
+    is free: in a burst of drops, the permits come late."""
+    if state.stopped:
+        return join(state, rate, now)
+    slots, at = take_slot(state.slots, rate, now)
+    if not state.joined_at and at - now <= PATIENCE_SECONDS:
+        return replace(state, slots=slots), Admit(at)
+    if at <= now:
+        return replace(_joined(state, now), slots=slots), Wait("pace", slot=at)
+    return join(state, rate, now)
+
+
+def join(state: State, rate: Rate, now: float) -> tuple[State, Wait]:
+    """Somebody joins the line."""
+    state = _joined(state, now)
+    if stop := state.stopped:
+        return state, Wait(str(stop.reason))
+    state, permits = grant(state, rate, now, 1)
+    return state, Wait("pace", permits)
+
+
+def _joined(state: State, now: float) -> State:
+    return replace(state, joined_at=now) if now - state.joined_at > 1.0 else state
+
+
+def admit_head(state: State, rate: Rate, now: float, *, trial: bool = False) -> tuple[State, float | None]:
+    """A permit has come: take a slot for the head of the line; None if nobody goes, or no slot is near. A `trial` goes
+    though the circuit breaker is open."""
+    if state.paused.reason or (state.breaker.reason and not trial):
+        return state, None
+    slots, at = take_slot(state.slots, rate, now)
+    return (replace(state, slots=slots), at) if at - now <= PATIENCE_SECONDS else (state, None)
+
+
+def grant(state: State, rate: Rate, now: float, count: int) -> tuple[State, tuple[float, ...]]:
+    """Hand out permits for `count` who wait, as far as the slots of the next minutes go; those for another rate count
+    no more."""
+    handed_out = state.permits_until if state.interval == rate.interval else 0.0
+    first = max(now, state.slots.next_free, handed_out + rate.interval)
+    room = math.floor((now + HORIZON_SECONDS - first) / rate.interval) + 1
+    permits = tuple(first + number * rate.interval for number in range(min(count, room, MOST_PERMITS)))
+    if not permits:
+        return state, ()
+    return replace(state, permits_until=permits[-1], interval=rate.interval), permits
+
+
+def see_line(state: State, rate: Rate, now: float, waiting: int) -> tuple[State, tuple[float, ...]]:
+    """So many wait, as the index has it: hand out the permits that they lack."""
+    if not waiting:
+        empty = now - state.joined_at > _INDEX_LAG_SECONDS
+        return (replace(state, joined_at=0.0) if empty else state), ()
+    state = state if state.joined_at else replace(state, joined_at=now)
+    if state.stopped:
+        return state, ()
+    on_their_way = max(0, math.floor((state.permits_until - now) / rate.interval + 1.001))
+    return grant(state, rate, now, waiting - (on_their_way if state.interval == rate.interval else 0))
+
+
+class Throttle:
+    """The shared `State` of a stack. Remembers what it saw last, so that it mostly needs no read."""
+
+    KEY: ClassVar[Key] = {"pk": "stack", "sk": "throttle"}
+
+    def __init__(self, table: Table, rate: Rate) -> None:
+        self.table = table
+        self.rate = rate
+        self._seen: dict[str, Any] = {}
+
+    def look(self) -> State:
+        """The state now, unchanged."""
+        self._seen = _read(self.table)
+        return state_of(self._seen)
+
+    def admit(self, now: float) -> Admit | Wait:
+        """`admit`, for all submitters."""
+        return self._change(lambda state: admit(state, self.rate, now))
+
+    def join(self, now: float) -> Wait:
+        """`join`, for all submitters."""
+        return self._change(lambda state: join(state, self.rate, now))
+
+    def admit_head(self, now: float, *, trial: bool = False) -> float | None:
+        """`admit_head`, for all submitters."""
+        return self._change(lambda state: admit_head(state, self.rate, now, trial=trial))
+
+    def see_line(self, now: float, waiting: int) -> tuple[float, ...]:
+        """`see_line`, for all: the permits to send, handed out to nobody else."""
+        return self._change(lambda state: see_line(state, self.rate, now, waiting))
+
+    def back_off(self, reset_at: float | None, now: float) -> None:
+        """A 429: nobody goes before the reset, and who met it stands in line from now on. The permits until then are
+        void: Sweep hands out others."""
+
+        def later(state: State) -> State:
+            slots = back_off(state.slots, reset_at, now)
+            return replace(_joined(state, now), slots=slots, permits_until=0.0)
+
+        self._put(later)
+
+    def open_breaker(self, reason: str, now: float, *, trial: bool = False) -> State:
+        """`open_breaker`, for all submitters. The permits that are out let nobody go."""
+        return self._put(
+            lambda state: replace(
+                state, breaker=open_breaker(state.breaker, reason, now, trial=trial), permits_until=0.0
+            )
+        )
+
+    def close_breaker(self, now: float) -> State:
+        """Segmind takes requests again."""
+        return self._put(lambda state: replace(state, breaker=end(state.breaker, now)))
+
+    def begin_probe(self, now: float) -> bool:
+        """Whether the open breaker is to be probed now, by nobody else."""
+
+        def begin(state: State) -> tuple[State, bool]:
+            if not state.breaker.reason or state.breaker.probe_at > now:
+                return state, False
+            return replace(state, breaker=replace(state.breaker, probe_at=now + PROBE_SECONDS)), True
+
+        return self._change(begin)
+
+    def pause(self, now: float) -> State:
+        """`pause`, for all submitters."""
+        return self._put(lambda state: replace(state, paused=pause(state.paused, now), permits_until=0.0))
+
+    def resume(self, now: float) -> State:
+        """End the pause; and what the account or the vendor refuses is tried at once."""
+
+        def ended(state: State) -> State:
+            breaker = replace(state.breaker, probe_at=now, next_trial_at=now) if state.breaker.reason else state.breaker
+            return replace(state, paused=end(state.paused, now), breaker=breaker)
+
+        return self._put(ended)
+
+    def unannounced(self) -> list[Change]:
+        """The changes that subscribers have not been told of, of the state as it was last seen."""
+        return state_of(self._seen).unannounced
+
+    def mark_announced(self, change: Change) -> None:
+        """Subscribers have been told of a change."""
+
+        def mark(state: State) -> State:
+            if change.reason == PAUSED:
+                return replace(state, paused=replace(state.paused, announced=change.id))
+            return replace(state, breaker=replace(state.breaker, announced=change.id))
+
+        self._put(mark)
+
+    def _put(self, to: Callable[[State], State]) -> State:
+        def change(state: State) -> tuple[State, State]:
+            changed = to(state)
+            return changed, changed
+
+        return self._change(change)
+
+    def _change(self, to: Callable[[State], tuple[State, Answer]]) -> Answer:
+        if not self._seen:
+            self.look()
+        while True:
+            state, answer = to(state_of(self._seen))
+            if self._swap(state):
+                return answer
+
+    def _swap(self, state: State) -> bool:
+        if state == state_of(self._seen) and self._seen:
+            return self._unchanged()
+        version = self._seen.get("version", 0)
+        at = _due_at(state)
+        try:
+            self._seen = self.table.update(
+                self.KEY,
+                "SET #version = :next, #state = :state"
+                + (f" REMOVE {REMOVE_DUE}" if at is None else f", {SET_DUE} REMOVE {SENT}"),
+                "#version = :version" if version else "attribute_not_exists(#version)",
+                next=version + 1,
+                state=asdict(state),
+                version=version,
+                **({} if at is None else {"due_lane": TIMER, "due_at": at}),
+            )
+        except ConditionFailed as other:
+            self._seen = other.found or {}
+            return False
+        return True
+
+    def _unchanged(self) -> bool:
+        # Nothing to write, but the answer must come from the state as it is, not as it was remembered.
+        seen = self._seen.get("version")
+        self.look()
+        return seen == self._seen.get("version")
+
+
+def _due_at(state: State) -> float | None:
+    """When somebody must look at the state: to probe, or to announce."""
+    times: Iterable[float] = [change.at + TELL_SECONDS for change in state.unannounced]
+    return min([*times, *([state.breaker.probe_at] if state.breaker.reason else [])], default=None)
+
+
+def state_in(table: Table) -> State:
+    """The state of the stack with this table, to read alone."""
+    return state_of(_read(table))
+
+
+def _read(table: Table) -> dict[str, Any]:
+    return table.get(Throttle.KEY) or _of_first_edition(table.get({"pk": "stack", "sk": "pace"}) or {})
+
+
+def state_of(item: dict[str, Any]) -> State:
+    """The state in a table item, without what a later version has added."""
+    kept = _known(State, item.get("state", {}))
+    parts = {"slots": Slots, "breaker": Breaker, "paused": Stop}
+    return State(**kept | {name: part(**_known(part, kept[name])) for name, part in parts.items() if name in kept})
+
+
+def _known(kind: Any, values: dict[str, Any]) -> dict[str, Any]:
+    return {one.name: values[one.name] for one in fields(kind) if one.name in values}
+
+
+def _of_first_edition(item: dict[str, Any]) -> dict[str, Any]:
+    """The state as the first edition kept it: what a person paused stays paused, and the rate is kept to."""
+    pace = item.get("pace", {})
+    state: dict[str, Any] = {"slots": {"next_free": pace.get("next_free", 0.0)}}
+    if pace.get("refused") == PAUSED:
+        state["paused"] = {"reason": PAUSED, "since": pace["refused_since"], "announced": pace.get("told")}
+    return {"state": state} if pace else {}

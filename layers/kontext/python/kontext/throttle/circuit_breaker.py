@@ -1,0 +1,90 @@
+"""A cause for which nobody goes: the account or the vendor refuses (the circuit breaker is open), or a person paused.
+
+The open breaker is probed at every sweep by a GET that costs nothing and tells of key, balance and outage. Only when
+that is good, the head of the line goes as a trial: at once where the GET tells what was wrong, else after 1, 2, and
+then every 5 minutes. A trial that Segmind takes closes the breaker.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
+
+PAUSED = "paused"
+FREE_PROBE_TELLS = frozenset({"no_credits", "bad_key"})
+"""The causes of which the GET says whether they have ended."""
+PROBE_SECONDS = 45.0
+"""Shorter than two sweeps are apart: each of them finds the probe due."""
+_TRIAL_SECONDS = (60.0, 120.0, 300.0)
+
+
+@dataclass(frozen=True)
+class Stop:
+    """In force while `reason` is set, `since` then (unix seconds). `announced`: the id of the change told last."""
+
+    reason: str | None = None
+    since: float = 0.0
+    ended: str | None = None
+    """The reason for which it was in force before, from `ended_since` to `ended_at`."""
+    ended_since: float = 0.0
+    ended_at: float = 0.0
+    announced: str | None = None
+
+
+@dataclass(frozen=True)
+class Breaker(Stop):
+    """`trials`: how many failed since it opened. The next free probe goes at `probe_at`, the next trial at
+    `next_trial_at`."""
+
+    trials: int = 0
+    next_trial_at: float = 0.0
+    probe_at: float = 0.0
+
+
+AnyStop = TypeVar("AnyStop", bound=Stop)
+
+
+@dataclass(frozen=True)
+class Change:
+    """Renders wait (`parked`) or go on (`resumed`) since `at`, because of `reason`."""
+
+    what: Literal["parked", "resumed"]
+    reason: str
+    since: float
+    at: float
+
+    @property
+    def id(self) -> str:
+        """The same whenever this change is announced."""
+        return f"gate.{round(self.since * 1000)}.{self.reason}.{self.what}"
+
+
+def open_breaker(breaker: Breaker, reason: str, now: float, *, trial: bool = False) -> Breaker:
+    """A request was refused for a reason that holds for all. `trial`: it was sent to find out."""
+    since = breaker.since if breaker.reason else now
+    trials = breaker.trials + trial if breaker.reason else 0
+    at_once = not trials and reason in FREE_PROBE_TELLS
+    wait = 0.0 if at_once else _TRIAL_SECONDS[min(trials, len(_TRIAL_SECONDS) - 1)]
+    next_trial_at = now + wait if trial or not breaker.reason else breaker.next_trial_at
+    probe_at = breaker.probe_at if breaker.reason else now
+    return replace(breaker, reason=reason, since=since, trials=trials, next_trial_at=next_trial_at, probe_at=probe_at)
+
+
+def pause(stop: Stop, now: float) -> Stop:
+    """A person lets nobody go."""
+    return stop if stop.reason else replace(stop, reason=PAUSED, since=now)
+
+
+def end(stop: AnyStop, now: float) -> AnyStop:
+    """The cause is gone."""
+    if not stop.reason:
+        return stop
+    return replace(stop, reason=None, since=0.0, ended=stop.reason, ended_since=stop.since, ended_at=now)
+
+
+def unannounced_change(stop: Stop) -> Change | None:
+    """The last change, if subscribers have not been told of it."""
+    change = None
+    if stop.reason:
+        change = Change("parked", stop.reason, stop.since, stop.since)
+    elif stop.ended:
+        change = Change("resumed", stop.ended, stop.ended_since, stop.ended_at)
+    return change if change and change.id != stop.announced else None

@@ -1,0 +1,103 @@
+"""Who waits for a slot, for the account or for a person: the lane `line` of the index `due`, in the order of `line_at`.
+
+`line_at` is fixed when a render joins: first come, first served within a first folder, and fair between folders: what
+a folder drops at once stands an interval apart, so that another folder's next drop stands between.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kontext.due import LINE
+from kontext.hints import Hints
+from kontext.table import ConditionFailed, Item, Key, Table
+from kontext.throttle.admission import State, Throttle
+
+_HEADS = 10
+_MOST_COUNTED = 10_000
+_FORGOTTEN_SECONDS = 7 * 86_400
+
+
+class Line:
+    """The line of a stack. `interval`: seconds between two requests."""
+
+    def __init__(self, table: Table, interval: float) -> None:
+        self.table = table
+        self.interval = interval
+
+    def place(self, prefix: str, now: float) -> float:
+        """The `line_at` of a render that joins now: behind all of its first folder."""
+        key = folder_key(prefix)
+        until = int(now + _FORGOTTEN_SECONDS)
+        while True:
+            try:
+                behind = self.table.update(
+                    key,
+                    "SET #expires_at = :until ADD #line_at :interval",
+                    "#line_at > :since",
+                    interval=self.interval,
+                    since=now - self.interval,
+                    until=until,
+                )
+                return float(behind["line_at"])
+            except ConditionFailed:
+                pass
+            try:
+                self.table.update(
+                    key,
+                    "SET #line_at = :now, #expires_at = :until",
+                    "attribute_not_exists(#line_at) OR #line_at <= :since",
+                    now=now,
+                    since=now - self.interval,
+                    until=until,
+                )
+                return now
+            except ConditionFailed:
+                pass
+
+    def heads(self) -> Iterator[Key]:
+        """The renders that wait, the first in line first. The index may be a little behind the table."""
+        for item in self.table.query_due(LINE, page_size=_HEADS):
+            yield {"pk": item["pk"], "sk": item["sk"]}
+
+    def length(self) -> int:
+        """How many wait, counted up to about ten thousand."""
+        return self.table.count_due(LINE, _MOST_COUNTED)
+
+    def age(self, now: float) -> float:
+        """Seconds since the place of the first in line; 0 if nobody waits, or a folder dropped ahead of the rate."""
+        first = next(iter(self.table.query_due(LINE, now, page_size=1)), None)
+        return now - float(first["due_at"]) if first else 0.0
+
+
+def hand_out_permits(line: Line, throttle: Throttle, hints: Hints, now: float) -> int:
+    """Send the permits that the line lacks; returns how many wait."""
+    state, waiting = throttle.look(), line.length()
+    if waiting or state.joined_at:
+        hints.send_permits(throttle.see_line(now, waiting), now)
+    return waiting
+
+
+def is_in_line(render: Mapping[str, Any]) -> bool:
+    """Whether a render waits in line."""
+    return bool(render.get("due_lane") == LINE)
+
+
+def why_parked(render: Item, state: State) -> dict[str, Any] | None:
+    """Why a render waits (`reason`, `since`, perhaps `until`; unix seconds), None if it does not: it is derived from
+    what stops the line now, and never kept."""
+    if render["status"] != "CLAIMED":
+        return None
+    if not is_in_line(render):
+        return {"reason": "outage", "until": render["due_at"]} if render.get("server_errors") else None
+    since = {"since": render["waiting_since"]} if "waiting_since" in render else {}
+    stop = state.stopped
+    if stop is None:
+        return {"reason": "pace", **since}
+    until = {"until": state.breaker.next_trial_at} if stop is state.breaker else {}
+    return {"reason": stop.reason, **since, **until}
+
+
+def folder_key(prefix: str) -> Key:
+    """Where the last place of a first folder stands in the table."""
+    folder, slash, _ = prefix.partition("/")
+    return {"pk": f"folder#{folder if slash else ''}", "sk": "line"}
