@@ -14,7 +14,6 @@ PURGE, REDRIVE = Queue("purge"), Queue("redrive")
 TOLD_AGAIN = (1500.0, TellAgain())
 """What S3 told, and nobody had read before the queue was purged, is known to the bucket alone."""
 _TEN_RECEIVES = "a drop's message is given up after ten receives, three quarters of an hour"
-_AN_HOUR = "a picture can be had by its job's id for an hour, and by no link for the seven days that it is kept"
 _WHOLE_BATCH = "a message that kills its function takes the others of its batch with it, over and over"
 
 
@@ -39,12 +38,11 @@ PURGES = (
             (10.0, PURGE),
             TOLD_AGAIN,
             faults=(fault,),
-            fragile=fragile,
         )
-        for what, fault, fragile in (
-            ("it has claimed a pair", Fault(0, "crash after", "submit transact_write_items"), {}),
-            ("it has sent a request", Fault(0, "crash after", "POST"), {"pause": _AN_HOUR}),
-            ("the job was recorded", Fault(0, "crash before", "start_execution"), {}),
+        for what, fault in (
+            ("it has claimed a pair", Fault(0, "crash after", "submit transact_write_items")),
+            ("it has sent a request", Fault(0, "crash after", "POST")),
+            ("the job was recorded", Fault(0, "crash before", "start_execution")),
         )
     ),
     story("the queue is purged while a pair waits for a prompt", *pair()[:2], (10.0, PURGE), TOLD_AGAIN),

@@ -69,7 +69,7 @@ USUAL: tuple[Story, ...] = (
         *many(6, every=0.3),
         *pair("new/", at=88.0, prompt="new"),
         fragile=dict.fromkeys(
-            ("stall of submit update_item", "stall of submit transact_write_items"),
+            ("stall of submit transact_write_items", "stall of submit get_secret_value"),
             "a turn that has passed while its function stood still is used all the same",
         ),
         parameters={"RequestsPerMinute": "2"},

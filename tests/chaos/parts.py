@@ -164,7 +164,7 @@ def still_missing(pool: Processes) -> list[str]:
 
 
 def still_fragile(pool: Processes, stories: Iterable[Surveyed]) -> list[str]:
-    """Play what is known to break its story, of each kind until one fault does; returns the kinds of which none does."""
+    """Play what is known to break a story, of each kind until one fault does; returns the kinds of which none does."""
     known = [(one.name, what, faults) for one in stories for what, faults in one.fragile.items()]
     outcomes = pool.imap(work, [partial(play_until_broken, name, faults) for name, _, faults in known])
     kept = []
