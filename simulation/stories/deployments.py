@@ -26,7 +26,7 @@ RATES: tuple[Story, ...] = (
         (60.0, deploy(RequestsPerMinute="50")),
         parameters={"RequestsPerMinute": "1"},
         account={"rate_limit": 50},
-        patience=130.0,
+        patience=65.0,
     ),
     story(
         "the rate is raised from 5 to 50 while a hundred pairs are in line",
@@ -34,7 +34,7 @@ RATES: tuple[Story, ...] = (
         (60.0, deploy(RequestsPerMinute="50")),
         parameters={"RequestsPerMinute": "5"},
         account={"rate_limit": 50},
-        patience=130.0,
+        patience=65.0,
     ),
     story(
         "the rate is lowered while pairs are in line",

@@ -183,7 +183,7 @@ OTHERS: tuple[Story, ...] = (
         (20.0, Gate("resume")),
         (40.0, account(credits=10.0)),
         account={"credits": 0.01},
-        patience=130.0,
+        patience=85.0,
     ),
     story(
         "dead letters are moved back twice",

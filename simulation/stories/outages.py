@@ -48,7 +48,7 @@ def away(services: tuple[str, ...], minutes: float, *, hangs: bool = False, cold
         f"{' and '.join(services)} away for {minutes:g} minutes{' (hanging)' * hangs}{', and new functions' * cold}",
         *steps,
         ends=dict.fromkeys(("flying/", "dropped/"), _NOBODY_COULD_LOOK) if "lambda" in services or cold else None,
-        patience=130.0 if known else 3600.0 if minutes > _AN_HOUR else None,
+        patience=130.0 if known else 3600.0 if minutes > _AN_HOUR and "sns" in services else None,
         fragile=_fragile(services, minutes),
         missing=_missing(services, minutes) or _KEY_FORGOTTEN * known or _KEY_UNKNOWN * (cold and minutes > _AN_HOUR),
     )

@@ -173,7 +173,6 @@ USUAL: tuple[Story, ...] = (
         (100.0, Decide(TAJ, "resubmit")),
         (200.0, Decide(TAJ, "adopt")),
         (2000.0, Gate("resume")),
-        patience=250.0,
     ),
     story(
         "delivered by the operator",

@@ -51,12 +51,11 @@ PROBES = (
     no_credits(
         "the prompt of the pair that probes is changed while all wait for credits",
         (30.0, request("p0/", prompt="another")),
-        patience=400.0,
     ),
     no_credits(
         "the answer to the request that probes for credits is lost",
         (60.0, vendor(drop=True, accept=True)),
-        patience=450.0,
+        patience=65.0,
     ),
     *(
         no_credits(name, refilled=10.0, faults=(fault,), fragile=fragile)
@@ -66,14 +65,13 @@ PROBES = (
         )
     ),
 )
-LONG = no_credits("goes on soon after five hours without credits", refilled=18_000.0, patience=130.0)
+LONG = no_credits("goes on soon after five hours without credits", refilled=18_000.0)
 FORTY_MINUTES = story(
     "thirty pairs wait forty minutes for credits",
     *many(30, every=1.0),
     (2400.0, REFILLED),
     account=EMPTY,
     window=0.3,
-    patience=70.0,
     large=True,
 )
 """A probe a minute: whoever goes on at that rate afterwards is late."""
@@ -116,7 +114,6 @@ PAUSES = (
         *pair(),
         *many(5, at=120.0, every=0.0),
         faults=(Fault(1, "pause", "POST"),),
-        patience=BETWEEN_TRIALS,
     ),
     story("paused while a request is on its way that is taken", *pair(), faults=(Fault(0, "pause", "POST"),)),
     story(
@@ -125,14 +122,12 @@ PAUSES = (
         (0.0, Gate("pause")),
         (10.0, Gate("pause")),
         (400.0, Gate("resume")),
-        patience=250.0,
     ),
     story(
         "goes on soon after the operator resumes",
         (0.0, Gate("pause")),
         *pair(at=1.0),
         (1000.0, Gate("resume")),
-        patience=130.0,
     ),
     story(
         "the operator pauses while five are in line",
@@ -140,18 +135,16 @@ PAUSES = (
         (20.0, Gate("pause")),
         (1000.0, Gate("resume")),
         parameters={"RequestsPerMinute": "3"},
-        patience=130.0,
     ),
 )
 CHAINS = (
-    no_credits("two minutes without credits, and Lambda stops loops", refilled=120.0, stops_loops=True, patience=130.0),
+    no_credits("two minutes without credits, and Lambda stops loops", refilled=120.0, stops_loops=True),
     story(
         "paused for ten hours, and Lambda stops loops",
         (0.0, Gate("pause")),
         *pair(at=10.0),
         (36_000.0, Gate("resume")),
         stops_loops=True,
-        patience=130.0,
     ),
 )
 CONFLICTS = tuple(
