@@ -9,8 +9,6 @@ from simulation.stories.story import Story, pair, story
 
 DAY = 86_400.0
 LATE_PICTURE = vendor(on="output", status=503, times=4)
-_NO_ANSWER = ("crash after", "time-out with effect", "gateway time-out")
-_NO_LINK = "a picture can be had by its job's id for an hour, and by no link for the seven days that it is kept"
 _NAME = "an execution's name says nothing of the job, and one that is taken is thought to be ours"
 _ONE_LIFE = "a Finalize that dies twelve times ends the execution, and nothing tells or looks again"
 _EVENT = "a render that begins again after its record has expired tells its end under the id of the first one"
@@ -40,15 +38,8 @@ ABORTED = (
     aborted("while the copy waits to be tried again", 30.0, (0.0, LATE_PICTURE)),
     aborted("after the pair was delivered", 100.0),
     *(
-        story(f"aborted by hand, and dropped again {when}", *pair(), (5.0, Abort()), *pair(at=at), fragile=fragile)
-        for when, at, fragile in (
-            ("while the job is known", 3000.0, {}),
-            (
-                "when the job is forgotten",
-                7200.0,
-                dict.fromkeys((f"{kind} of submit POST" for kind in _NO_ANSWER), _NO_LINK),
-            ),
-        )
+        story(f"aborted by hand, and dropped again {when}", *pair(), (5.0, Abort()), *pair(at=at))
+        for when, at in (("while the job is known", 3000.0), ("when the job is forgotten", 7200.0))
     ),
 )
 TASKS = (
