@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from kontext.inputs import Inputs
     from kontext.learning import Learning
     from kontext.outputs import Outputs
+    from kontext.redelivery import Redelivery
     from kontext.renders import Renders
     from kontext.segmind import Segmind
     from kontext.throttle.admission import Throttle
     from kontext.throttle.line import Line
     from kontext.throttle.rate_limiter import Rate
+    from kontext.waiters import Waiters
     from kontext.workflow import Workflow
 
 
@@ -85,6 +87,12 @@ class Connections:
         return Drops(self.table)
 
     @cached_property
+    def waiters(self) -> "Waiters":
+        from kontext.waiters import Waiters
+
+        return Waiters(self.table)
+
+    @cached_property
     def renders(self) -> "Renders":
         from kontext.renders import Renders
 
@@ -129,6 +137,13 @@ class Connections:
         from kontext.hints import Hints
 
         return Hints(self.client("sqs"), self.environment["UPLOAD_QUEUE_URL"])
+
+    @cached_property
+    def redelivery(self) -> "Redelivery":
+        from kontext.redelivery import Redelivery
+
+        queue, dead_letters = self.environment["UPLOAD_QUEUE_URL"], self.environment["DEAD_LETTER_QUEUE_URL"]
+        return Redelivery(self.client("sqs"), queue, dead_letters, self.table, self.clock)
 
     @cached_property
     def inputs(self) -> "Inputs":

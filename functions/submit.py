@@ -1,18 +1,20 @@
 """Submit: an object was dropped, an item of the table is due, or the head of the line may go.
 
 drop → pair → request → claim → POST to Segmind → workflow. Each message of the upload queue is worked on alone. A
-drop's message that raises stays in the queue and comes back; a hint of our own does not, for the table is the truth.
+drop's message stays in the queue until the drop is recorded; a hint of our own never comes back. What is to be done
+after that, the table knows.
 """
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
-from urllib.parse import unquote_plus
 
 from aws_lambda_powertools import Logger
 
 from connections import Connections, connect, prepare
-from kontext import drops, events, hints, letters, measures, pairs, words
+from kontext import drops, events, hints, measures, messages, pairs, words
 from kontext.clock import iso
 from kontext.due import SLACK_SECONDS, TIMER
 from kontext.errors import (
@@ -26,10 +28,12 @@ from kontext.errors import (
     Unavailable,
     problem,
 )
+from kontext.redelivery import TIME_FOR_A_MESSAGE
 from kontext.renders import OverLimit, Render, overdue_action
 from kontext.table import ConditionFailed, Key
 from kontext.throttle.admission import Wait
 from kontext.throttle.line import hand_out_permits, is_in_line
+from kontext.waiters import PAGE, TooMany, Waiter, object_key, object_of
 
 logger = Logger(json_serializer=words.dumps)
 prepare(
@@ -47,7 +51,7 @@ def handler(event: dict[str, Any], context: Any, via: Connections | None = None)
     """The entry point: a batch of the upload queue in, the messages that must come back out."""
     batch = Batch(via or connect(), context)
     batch.count_drops(event["Records"])
-    failed = [record for record in event["Records"] if not batch.work_on(record)]
+    failed = batch.via.redelivery.work_through(event["Records"], batch.work_on, batch.seconds_left)
     return {"batchItemFailures": [{"itemIdentifier": record["messageId"]} for record in failed]}
 
 
@@ -65,59 +69,80 @@ class Batch:
         if dropped:
             measures.tell(Dropped=sum(len(records) for records in dropped))
 
-    def work_on(self, record: dict[str, Any]) -> bool:
-        """Work on one message; False if it must come back, and why is then kept for the dead-letter queue."""
-        message_id = record["messageId"]
-        logger.append_keys(message_id=message_id, pair=None, render_id=None, request_id=None)
+    def seconds_left(self) -> float:
+        """How long this invocation may still take."""
+        return float(self.context.get_remaining_time_in_millis()) / 1000
+
+    def work_on(self, record: dict[str, Any]) -> None:
+        """Work on one message. Raises Unreadable if no try can, and anything else if it must come back."""
+        logger.append_keys(message_id=record["messageId"], pair=None, render_id=None, request_id=None)
         try:
             self.read(record)
-        except Exception as failure:  # the other messages of the batch are none of its business
+        except messages.Unreadable:
+            raise
+        except Exception:
             logger.exception("the message failed; it comes back")
-            letters.note(self.via.table, message_id, failure, self.via.clock.now())
-        else:
-            return True
-        return False
+            measures.tell(Retried=1)
+            raise
 
     def read(self, record: dict[str, Any]) -> None:
-        """A message tells of drops, or it is a hint: an item of the table is due, or the head of the line may go."""
-        body = json.loads(record["body"])
+        """A message tells of drops, or it is a hint: an item of the table is due, those who wait for an object are to
+        be woken, or the head of the line may go."""
+        body = messages.parse(record["body"])
         if "due" in body:
-            self.on_hint({name: body["due"][name] for name in ("pk", "sk")})
+            self.on_hint(messages.due_key(body))
+        if "waiters" in body:
+            self.on_page(*messages.page(body))
         if "permit" in body:
             self.on_permit()
         for prefix, render_id in hints.waits_of_first_edition(body):
             self.on_wait_of_first_edition(prefix, render_id)
-        for told in body.get("Records", ()):
-            self.on_drop(told)
+        for event in messages.object_events(body):
+            self.on_drop(event)
 
-    def on_drop(self, told: dict[str, Any]) -> None:
-        """An object has been dropped: a record of S3's notification."""
-        bucket, dropped = told["s3"]["bucket"]["name"], told["s3"]["object"]
-        key = unquote_plus(dropped["key"])
-        if bucket != self.via.inputs.bucket or pairs.is_error_file(key):
-            logger.info("nobody's drop", bucket=bucket, key=key)
-            return
-        if pairs.is_folder_placeholder(key, dropped.get("size", 0)):
+    def on_drop(self, event: messages.ObjectEvent) -> None:
+        """An object has been dropped. Its message is needed until it is recorded: then the table knows of it."""
+        key = event.key
+        if event.bucket != self.via.inputs.bucket:
+            raise messages.Unreadable(f"the message tells of another bucket, {words.shown(event.bucket)}")
+        if pairs.is_error_file(key) or pairs.is_folder_placeholder(key, event.size):
+            logger.info("nobody's drop", key=key)
             return
         part = pairs.parse(key)
         if part is None:
             self.on_loose_object(key)
             return
         logger.append_keys(pair=part.prefix)
+        now = self.via.clock.now()
+        sequencer = event.sequencer or self.via.drops.next_sequencer(part.prefix, part.slot)
         read = self.via.inputs.read(key, part.slot)
         if read is None:  # deleted in the meantime
             return
-        pair = self.via.drops.record(part.prefix, part.slot, read, dropped["sequencer"], _unix(told["eventTime"]))
-        self.advance(pair)
-        self.advance_those_who_waited(key, pair.wanted_by)
+        at = now if event.at is None else min(event.at, now)
+        pair = self.via.drops.record(part.prefix, part.slot, read, sequencer, at)
+        self.try_to_advance(pair)
+        if pair.wanted_by:
+            self.via.drops.wake_wanted(drops.pair_key(part.prefix), pair.wanted_by, now)
+        if pair.awaited:
+            self.on_arrival(key)
+
+    def try_to_advance(self, pair: drops.Pair) -> None:
+        """Do what a pair that is recorded asks for. If that fails the pair is due, which needs no message any more."""
+        try:
+            self.advance(pair)
+        except Exception:
+            logger.exception("the pair is due, and is looked at again")
+            self.via.drops.look_again(pair.prefix, self.via.clock.now())
 
     def on_loose_object(self, key: str) -> None:
         """An object whose name fits no rule: some request names it, or it is a mistake."""
-        waiting = self.via.drops.wanted(key)
-        if waiting is not None:
+        wanted = self.via.drops.wanted(key)
+        if wanted:
+            self.via.drops.wake_wanted(object_key(key), wanted, self.via.clock.now())
+        if wanted is not None:
             # Another delivery of the drop may have said so before a request named the object.
             self.via.outputs.remove(pairs.unknown_drop_key(key))
-            self.advance_those_who_waited(key, waiting)
+            self.on_arrival(key)
             return
         error_key = pairs.unknown_drop_key(key)
         said = {**problem("unknown_drop", f"{words.shown(key)} fits no rule. {pairs.RULE}"), "object": key}
@@ -128,12 +153,31 @@ class Batch:
         else:
             self.via.outputs.remove(error_key)
 
-    def advance_those_who_waited(self, key: str, prefixes: frozenset[str]) -> None:
-        """Go on with the pairs whose requests name an object that has now come."""
-        for prefix in sorted(prefixes):
-            if pair := self.via.drops.get(prefix):
-                self.advance(pair)
-            self.via.drops.unwant(key, prefix)
+    def on_arrival(self, key: str) -> None:
+        """An object has come that others may wait for. Once it is due, no message is needed to wake them."""
+        if not self.via.waiters.arrive(key, self.via.clock.now()):
+            return
+        try:
+            self.wake_all(key)
+        except Exception:
+            logger.exception("the object is due, and those who wait for it are woken then")
+
+    def wake_all(self, key: str) -> None:
+        """Wake those who wait for an object: a page of them here, and each other page by a hint of its own."""
+        waiting = list(self.via.waiters.to_wake(key))
+        places = [waiting[n - 1].place for n in range(PAGE, len(waiting), PAGE)]
+        self.via.hints.send_pages(key, places)
+        self.wake(key, waiting[:PAGE])
+
+    def wake(self, key: str, waiting: Sequence[Waiter]) -> None:
+        """Go on with pairs whose requests name an object that has now come, as many as there is time for."""
+        for waiter in waiting:
+            if self.seconds_left() < TIME_FOR_A_MESSAGE:
+                return
+            if pair := self.via.drops.get(waiter.prefix):
+                self.try_to_advance(pair)
+            self.via.waiters.remove(key, waiter)
+        self.via.waiters.rest(key)
 
     def advance(self, pair: drops.Pair) -> None:
         """Do what a pair, as dropped so far, asks for."""
@@ -155,14 +199,18 @@ class Batch:
                 error = problem(code, message)
                 if render := self.via.renders.reject(pair, error, pairs.error_key(pair.prefix), now):
                     self.announce(render)
+                if decision.wanted or pair.waits_for:
+                    self.wait_for(pair, decision.wanted)
             case drops.Complete() as complete:
                 for key in drops.named_keys(pair):
-                    if self.via.drops.named(key):
+                    if not pairs.parse(key) and self.via.drops.named(key):
                         self.via.outputs.remove(pairs.unknown_drop_key(key))
                 if pair.rejected_drop > pair.current_drop:  # what was wrong is not so any more
                     self.via.outputs.remove(pairs.error_key(pair.prefix))
                 if render := self.via.renders.claim(pair, complete, now):
                     self.go_on(render)
+                if pair.waits_for:
+                    self.wait_for(pair, {})
 
     def with_prompt(self, pair: drops.Pair) -> drops.Pair:
         """The pair with a prompt that was dropped, and whose message still waits: in a burst that takes longer than
@@ -181,12 +229,24 @@ class Batch:
         except BadDrop as bad:
             return drops.Rejected(bad.code, str(bad))
 
-    def wait_for(self, pair: drops.Pair, wanted: tuple[str, ...]) -> None:
-        """Let the objects that a request names wake the pair when they come, or go on if one just came."""
-        for key in wanted:
-            self.via.drops.want(key, pair.prefix)
-        if wanted and all(self.via.inputs.read(key, "image") for key in wanted):
-            self.advance(pair)
+    def wait_for(self, pair: drops.Pair, wanted: drops.Wanted) -> None:
+        """Let the objects that a request names wake the pair when they come, or go on if they just came."""
+        keys, now = tuple(wanted), self.via.clock.now()
+        for key in set(pair.waits_for) - set(keys):
+            self.via.waiters.forget(key, pair.prefix)
+        try:
+            for key in keys:
+                self.via.waiters.add(key, pair.prefix, now)
+        except TooMany as many:
+            error = problem("invalid_request", f"request.json: {many}")
+            if render := self.via.renders.reject(pair, error, pairs.error_key(pair.prefix), now):
+                self.announce(render)
+            return
+        there = {key: (self.via.inputs.read(key, "image") or {}).get("etag", "") for key in keys}
+        if there != wanted and all(there.values()):
+            self.advance(replace(pair, waits_for=keys))
+        elif keys != pair.waits_for:
+            self.via.drops.wait_for(pair, keys)
 
     def go_on(self, render: Render) -> None:
         """A claimed render is sent; one that is paid is delivered again."""
@@ -211,10 +271,20 @@ class Batch:
         except Exception:
             logger.exception("the item stays due, and is looked at again")
 
+    def on_page(self, key: str, after: str) -> None:
+        """A page of those who wait for an object is to be woken. The message never comes back: the object is due."""
+        try:
+            self.wake(key, self.via.waiters.page(key, after))
+        except Exception:
+            logger.exception("the object is due, and those who wait for it are woken then")
+
     def on_due(self, key: Key) -> None:
         """What should have gone on with an item of the table has not: look what it asks for."""
         if key == self.via.throttle.KEY:
             self.probe()
+            return
+        if name := object_of(key):
+            self.wake_all(name)
             return
         pair = self.via.drops.get(key["pk"].removeprefix("pair#"))
         if pair is None:
@@ -512,9 +582,3 @@ def _body(record: dict[str, Any]) -> Any:
         return json.loads(record["body"])
     except (ValueError, RecursionError):
         return None
-
-
-def _unix(event_time: str) -> float:
-    from datetime import datetime
-
-    return datetime.fromisoformat(event_time).timestamp()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from itertools import islice, takewhile
+from operator import itemgetter
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -106,10 +107,12 @@ class DynamoDB:
     ) -> dict[str, Any]:
         if IndexName:
             return self._query_due(IndexName, KeyConditionExpression, ExpressionAttributeValues, **paged)
-        if KeyConditionExpression != "pk = :pk":
+        if KeyConditionExpression not in ("pk = :pk", "pk = :pk AND sk > :sk"):
             raise NotImplementedError(KeyConditionExpression)
         wanted = ExpressionAttributeValues[":pk"]["S"]
-        return {"Items": [dict(item) for (pk, _), item in sorted(self.items.items()) if pk == wanted]}
+        after = ExpressionAttributeValues.get(":sk", {"S": ""})["S"]
+        found = [(sk, item) for (pk, sk), item in self.items.items() if pk == wanted and sk > after]
+        return {"Items": [dict(item) for _, item in sorted(found, key=itemgetter(0))]}
 
     def _query_due(
         self,
@@ -152,6 +155,16 @@ class DynamoDB:
             ) from refused
         self._put(_place(write["Key"]), item)
         return {"Attributes": dict(item)} if ReturnValues == "ALL_NEW" else {}
+
+    def delete_item(self, **delete: Any) -> dict[str, Any]:
+        words, place = Words(delete), _place(delete["Key"])
+        check_words(delete["ConditionExpression"], words)
+        found = self.items.get(place)
+        if not test_of(delete["ConditionExpression"])(found or {}, words):
+            refused = service_error("ConditionalCheckFailedException", "The conditional request failed")
+            raise ConditionalCheckFailedException(refused | ({"Item": found} if found else {}), "DeleteItem")
+        self._index.put(place, self.items.pop(place), {}, self._now())
+        return {}
 
     def transact_write_items(self, *, TransactItems: list[Any]) -> dict[str, Any]:
         writes = [entry["Update"] for entry in TransactItems]

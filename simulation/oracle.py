@@ -22,6 +22,8 @@ class Dropped:
     asked: Mapping[str, Any]
     images: tuple[Version | None, Version | None]
     wrong: str | None
+    keys: tuple[str, ...]
+    """Of both images."""
 
     @property
     def content(self) -> tuple[str, str] | None:
@@ -64,14 +66,15 @@ def dropped(world: World, prefix: str, at: float = math.inf) -> Dropped:
     request = json.loads(text) if text else {}
     wrong_request = not isinstance(request.get("prompt", ""), str)
     own = {f"input_image_{slot}": f"/{prefix}{slot}.png" for slot in "12"}
-    one, two = (stood(world, key, at) for key in _keys_named(prefix, own if wrong_request else own | request))
+    keys = _keys_named(prefix, own if wrong_request else own | request)
+    one, two = (stood(world, key, at) for key in keys)
     prompts = [request.get("prompt"), _text(_part(world, prefix, "prompt.txt", at))]
     prompts += [image.metadata.get("prompt") for image in (one, two) if image]
     prompt = next(({"prompt": prompt} for prompt in prompts if prompt), {})
     asked = {name: value for name, value in request.items() if not name.startswith("input_image_")} | prompt
     wrong_image = any(image and not (image.body or b"").startswith(b"\x89PNG") for image in (one, two))
     wrong = "invalid_request" if wrong_request else "invalid_image" if wrong_image else None
-    return Dropped(asked, (one, two), wrong)
+    return Dropped(asked, (one, two), wrong, tuple(keys))
 
 
 def _keys_named(prefix: str, request: Mapping[str, Any]) -> list[str]:

@@ -45,6 +45,8 @@ class Message:
     twice: bool = False
     keeps: bool = False
     throttled: bool = False
+    sent_at: float = 0.0
+    attributes: Any = None
     receives: int = 0
     appears: Due | None = None
 
@@ -94,11 +96,16 @@ class Queue:
         told = self._told_to_stop_loops
         self._stops_loops = template.stops_loops if told is None else told
 
-    def send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int = 0) -> dict[str, Any]:
+    def send_message(
+        self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int = 0, MessageAttributes: Any = None
+    ) -> dict[str, Any]:
         if not isinstance(DelaySeconds, int) or not 0 <= DelaySeconds <= _MAX_DELAY:
             raise ValueError(f"SQS takes no delay of {DelaySeconds} s")
         if len(MessageBody.encode()) > _MAX_BYTES:
             raise ValueError("SQS takes no message of this size")
+        if QueueUrl == "DeadLetterQueue":
+            self.dead_letters.append(Message(f"d{len(self.dead_letters)}", MessageBody, attributes=MessageAttributes))
+            return {"MessageId": self.dead_letters[-1].message_id}
         process = self.scheduler.running
         if not self._loses():
             self.send(MessageBody, DelaySeconds, ours=True, chain=process.chain if process else 0)
@@ -116,6 +123,14 @@ class Queue:
         self._hide(message, VisibilityTimeout)
         return {}
 
+    def delete_message(self, *, QueueUrl: str, ReceiptHandle: str) -> dict[str, Any]:
+        message = self._there.get(ReceiptHandle.partition(".")[0])
+        if message and message.keeps:
+            message.keeps = False
+        elif message:
+            self._delete(message)
+        return {}
+
     def send(self, body: str, delay: float = 0.0, *, ours: bool = False, chain: int = 0) -> None:
         """Take a message in."""
         fault = self._faults.get(self.sent)
@@ -127,6 +142,7 @@ class Queue:
             twice=fault == "twice",
             keeps=fault == "again",
             throttled=fault == "throttled",
+            sent_at=self.scheduler.now,
         )
         self.sent += 1
         self._there[message.message_id] = message
@@ -232,7 +248,10 @@ def _record(message: Message) -> dict[str, Any]:
         "messageId": message.message_id,
         "receiptHandle": f"{message.message_id}.{message.receives}",
         "body": message.body,
-        "attributes": {"ApproximateReceiveCount": str(message.receives)},
+        "attributes": {
+            "ApproximateReceiveCount": str(message.receives),
+            "SentTimestamp": str(int(message.sent_at * 1000)),
+        },
         "messageAttributes": {},
         "eventSource": "aws:sqs",
         "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:UploadQueue",

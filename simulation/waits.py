@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from kontext.clock import day
 from simulation.evidence import Evidence, Render, unix
+from simulation.oracle import dropped
 from simulation.outside import Period
 
 _DAY = 86_400.0
@@ -41,9 +42,10 @@ def _life(seen: Evidence, render: Render) -> Iterator[tuple[float, str]]:
 
 def _asked_before(seen: Evidence, render: Render, before: float) -> float:
     """When the last thing that a render is made of was dropped, or a person asked for it."""
-    keys = {given.get("key") for given in render.get("inputs", ())}
-    dropped = [one.at for one in seen.world.bucket.drops if one.key in keys or one.key.startswith(render["prefix"])]
-    return max((at for at in [*dropped, *(at for at, _ in seen.outside.decisions)] if at <= before), default=before)
+    rejected = () if "inputs" in render else dropped(seen.world, render["prefix"], before).keys
+    keys = {*rejected, *(given.get("key") for given in render.get("inputs", ()))}
+    drops = [one.at for one in seen.world.bucket.drops if one.key in keys or one.key.startswith(render["prefix"])]
+    return max((at for at in [*drops, *(at for at, _ in seen.outside.decisions)] if at <= before), default=before)
 
 
 def _reasons(seen: Evidence, render: Render, was: str) -> Iterator[Period]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from kontext import letters
 from kontext.errors import REASONS, AccountRefused, SegmindError
+from kontext.redelivery import REASON, reason_of
 from kontext.renders import LEASE_SECONDS
 from kontext.table import Item, Table
 from kontext.throttle.admission import state_in
@@ -222,12 +222,13 @@ def dead_letters(patient: Patient) -> Iterator[Finding]:
         yield Finding("dead letters", "good", "none")
         return
     url = patient.target.output("DeadLetterQueueUrl")
-    answer = patient.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=1, VisibilityTimeout=0)
-    died = [
-        f"; one is about {about(one['Body'])} and died of {letters.of(patient.table, one['MessageId']).get('reason')}"
+    asked = {"MaxNumberOfMessages": 1, "VisibilityTimeout": 0, "MessageAttributeNames": [REASON]}
+    answer = patient.client("sqs").receive_message(QueueUrl=url, **asked)
+    some = [
+        f"; one is about {about(one['Body'])}: {reason_of(patient.table, one) or 'why is not known'}"
         for one in answer.get("Messages", ())
     ]
-    yield Finding("dead letters", "wrong", f"{count}{''.join(died)}", REMEDY_DEAD)
+    yield Finding("dead letters", "wrong", f"{count}{''.join(some)}", REMEDY_DEAD)
 
 
 def stuck_renders(patient: Patient) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from rich.markup import escape
 from kontext import drops, pairs
 from kontext.errors import REASONS
 from kontext.table import Item, Table
+from kontext.waiters import object_key
 from kontext.words import shown
 from kontext_cli import links, target
 from kontext_cli.console import print_json, terminal
@@ -126,7 +127,7 @@ def the_pair(chosen: Target, prefix: str) -> Pair:
 
 def _unknown(chosen: Target, prefix: str) -> str:
     table = Table(chosen.client("dynamodb"), chosen.output("RendersTable"))
-    item = table.get(drops.object_key(prefix)) or {}
+    item = table.get(object_key(prefix)) or {}
     if item.get("reported") and "prefix" not in item:
         return f"{shown(prefix)} fits no rule of the drop convention. {pairs.RULE}"
     if "prefix" in item:

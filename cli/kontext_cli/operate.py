@@ -9,13 +9,14 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from kontext import drops, letters, pairs
+from kontext import drops, pairs
 from kontext.clock import Clock
 from kontext.drops import Drops
 from kontext.errors import problem
 from kontext.events import Topic, announce, announce_changes
 from kontext.hints import Hints
 from kontext.outputs import Outputs
+from kontext.redelivery import REASON, reason_of
 from kontext.renders import Render, Renders
 from kontext.table import ConditionFailed, Table
 from kontext.throttle.admission import Throttle
@@ -214,11 +215,11 @@ def redrive(*, stack: str | None, as_json: bool) -> int:
     moved = []
     with progress() as shown:
         for letter in _letters(sqs, chosen.output("DeadLetterQueueUrl")):
-            reason = letters.of(operator.table, letter["MessageId"]).get("reason", "unknown")
+            reason = reason_of(operator.table, letter) or "why is not known"
             sqs.send_message(QueueUrl=chosen.output("UploadQueueUrl"), MessageBody=letter["Body"])
             sqs.delete_message(QueueUrl=chosen.output("DeadLetterQueueUrl"), ReceiptHandle=letter["ReceiptHandle"])
             moved.append({"message_id": letter["MessageId"], "about": about(letter["Body"]), "reason": reason})
-            shown.line(f"moved back: {moved[-1]['about']} (it died of: {reason})", style=None)
+            shown.line(f"moved back: {moved[-1]['about']} ({reason})", style=None)
         shown.line(f"{len(moved)} dead letters moved back")
     if as_json:
         print_json(moved)
@@ -256,9 +257,8 @@ def _undelivered(render: Render) -> bool:
 
 
 def _letters(sqs: Any, queue_url: str) -> Iterator[dict[str, Any]]:
-    while found := sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10, VisibilityTimeout=60).get(
-        "Messages"
-    ):
+    asked = {"MaxNumberOfMessages": 10, "VisibilityTimeout": 60, "MessageAttributeNames": [REASON]}
+    while found := sqs.receive_message(QueueUrl=queue_url, **asked).get("Messages"):
         yield from found
 
 
@@ -268,6 +268,8 @@ def about(body: str) -> str:
         told = json.loads(body)
         if "permit" in told:
             return "a permit for the line"
+        if "waiters" in told:
+            return str(told["waiters"])
         if "due" in told:
             return str(told["due"]["pk"]).removeprefix("pair#")
         return ", ".join(record["s3"]["object"]["key"] for record in told["Records"])

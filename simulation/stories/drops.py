@@ -179,8 +179,12 @@ TAKEN_BACK: tuple[Story, ...] = (
             fragile=fragile,
         )
         for what, fault, fragile in (
-            ("claimed it", Fault(7, "crash after"), {"stall of submit update_item": _REMOVALS}),
-            ("paid for it", Fault(12, "crash before"), {"pause": _REMOVALS}),
+            (
+                "claimed it",
+                Fault(0, "crash after", "submit transact_write_items"),
+                {"stall of submit update_item": _REMOVALS},
+            ),
+            ("paid for it", Fault(0, "crash after", "POST"), {"pause": _REMOVALS}),
         )
     ),
     story(

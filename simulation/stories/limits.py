@@ -33,7 +33,6 @@ LIMITS: tuple[Story, ...] = (
         "four hundred small requests name a pair's image before it comes",
         *many_name("taj/1.png", 408),
         *pair(at=1000.0),
-        missing="what others may add to a pair's item has no bound",
     ),
     story(
         "the longest name and the longest prompt",

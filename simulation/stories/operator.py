@@ -122,7 +122,7 @@ DECISIONS: tuple[Story, ...] = (
         _LOST,
         *pair(),
         (1.0, _RESUBMIT),
-        faults=(Fault(0, "stall", "put_object"),),
+        faults=(Fault(0, "stall", "submit put_object"),),
         missing="an error file that is written late stands beside the result",
     ),
 )

@@ -13,8 +13,6 @@ Steps = list[tuple[float, Action]]
 PURGE, REDRIVE = Queue("purge"), Queue("redrive")
 TOLD_AGAIN = (1500.0, TellAgain())
 """What S3 told, and nobody had read before the queue was purged, is known to the bucket alone."""
-_TEN_RECEIVES = "a drop's message is given up after ten receives, three quarters of an hour"
-_WHOLE_BATCH = "a message that kills its function takes the others of its batch with it, over and over"
 
 
 def told(steps: list[tuple[float, Drop]], times: int) -> Steps:
@@ -104,13 +102,11 @@ LETTERS = (
         "an hour without S3, and nobody moves the dead letters back",
         (0.0, Away(("s3",), 60.0)),
         *pair(at=1.0),
-        missing=_TEN_RECEIVES,
     ),
     story(
         "fifty minutes in which Lambda has no room",
         (0.0, Away(("lambda",), 50.0)),
         *pair(at=1.0),
-        missing=_TEN_RECEIVES,
     ),
     story("half an hour in which Lambda has no room", (0.0, Away(("lambda",), 30.0)), *pair(at=1.0)),
 )
@@ -129,7 +125,6 @@ BATCHES = (
         (10.0, image("poison/1.png")),
         *batch(),
         window=0.3,
-        missing=_WHOLE_BATCH,
     ),
     story(
         "old news of a pair comes after new ones",

@@ -15,9 +15,6 @@ EMPTY: dict[str, Any] = {"credits": 0.01}
 REFILLED = account(credits=10.0)
 DOWN = vendor(status=503, body={"error": "down"})
 WRONG = Drop("shared/a.png", b"text")
-_BY_PAIR = "who waits for a named image stands on a pair's item, and a pair that wants another part is struck off"
-_ONLY_ABSENT = "only a named image that is absent is waited for, not one that is wrong"
-_NO_BOUND = "all who wait for an image are woken within the one message that told of it"
 
 
 def no_credits(name: str, *more: tuple[float, Action], refilled: float = 60.0, missing: str = "", **said: Any) -> Story:
@@ -76,7 +73,7 @@ FORTY_MINUTES = story(
 )
 """A probe a minute: whoever goes on at that rate afterwards is late."""
 NAMED = (
-    story("a part of the pair whose image is named comes first", *names_a_part("1", "2"), missing=_BY_PAIR),
+    story("a part of the pair whose image is named comes first", *names_a_part("1", "2")),
     story(
         "a function dies as it sends a pair that names an image of another, which comes then",
         *names_a_part("2", "1"),
@@ -85,12 +82,10 @@ NAMED = (
     story(
         "a named image is no picture, comes before the request, and is replaced",
         *names_a_wrong_one(0.0),
-        missing=_ONLY_ABSENT,
     ),
     story(
         "a named image is no picture, comes after the request, and is replaced",
         *names_a_wrong_one(50.0),
-        missing=_ONLY_ABSENT,
     ),
 )
 PAUSES = (
@@ -178,7 +173,6 @@ CROWDS = (
         *crowd(1000),
         remembers=False,
         window=0.3,
-        missing=_NO_BOUND,
         patience=120.0,
     ),
 )

@@ -270,18 +270,21 @@ WAITING = (
 REFERENCES = (
     Mutant(
         "nobody notes who waits for an object",
-        ((_SUBMIT, "self.via.drops.want(key, pair.prefix)", "pass"),),
+        ((_SUBMIT, "self.via.waiters.add(key, pair.prefix, now)", "pass"),),
         ("a named image comes last",),
     ),
     Mutant(
         "an object that comes while its pair is noted is not seen",
-        ((_SUBMIT, "if wanted and all(", "if False and all("),),
+        ((_SUBMIT, "if there != wanted and all(", "if False and all("),),
         ("a named image comes last",),
         ("stall",),
     ),
     Mutant(
         "one of all those who wait is woken",
-        ((_SUBMIT, "for prefix in sorted(prefixes):", "for prefix in sorted(prefixes)[:1]:"),),
+        (
+            (_SUBMIT, "for waiter in waiting:", "for waiter in waiting[:1]:"),
+            _layer("waiters", "if next(self.to_wake(key), None) is None:", "if True:"),
+        ),
         ("two pairs wait for one image",),
     ),
     Mutant(
@@ -289,12 +292,23 @@ REFERENCES = (
         (
             (
                 _SUBMIT,
-                "            if pair := self.via.drops.get(prefix):\n",
-                "            self.via.drops.unwant(key, prefix)\n            if pair := self.via.drops.get(prefix):\n",
+                "            if pair := self.via.drops.get(waiter.prefix):\n",
+                "            self.via.waiters.remove(key, waiter)\n"
+                "            if pair := self.via.drops.get(waiter.prefix):\n",
             ),
         ),
         ("a named image comes last",),
         ("crash before", "crash after"),
+    ),
+    Mutant(
+        "a crowd is woken within one message",
+        (_layer("waiters", "PAGE = 100", "PAGE = 100_000"), _layer("redelivery", "MESSAGE = 70.0", "MESSAGE = -1.0")),
+        ("a thousand requests wait for one photograph",),
+    ),
+    Mutant(
+        "who begins to wait anew is struck off",
+        (_layer("waiters", '"#seen = :seen", seen=waiter.seen)', '"attribute_exists(#pk)")'),),
+        ("a named image comes, is no picture, and is replaced",),
     ),
     Mutant(
         "a name without a slash that begins at the root",
@@ -303,7 +317,13 @@ REFERENCES = (
     ),
     Mutant(
         "an object that is called unknown though a request names it",
-        ((_SUBMIT, "if self.via.drops.named(key):", "if self.via.drops.named(key) and False:"),),
+        (
+            (
+                _SUBMIT,
+                "pairs.parse(key) and self.via.drops.named(key):",
+                "pairs.parse(key) and self.via.drops.named(key) and False:",
+            ),
+        ),
         ("a name of no part is explained later",),
     ),
 )
@@ -467,14 +487,19 @@ WORKFLOW = (
     ),
     Mutant(
         "a failed message taken for done",
-        (
-            (
-                _SUBMIT,
-                "message_id, failure, self.via.clock.now())\n        else:\n            return True",
-                "message_id, failure, self.via.clock.now())\n        return True",
-            ),
-        ),
+        (_layer("redelivery", "return self._retry(record, problem)", "return True"),),
         kinds=("error",),
+    ),
+    Mutant(
+        "what a recorded drop asks for is not looked at again after it has failed",
+        ((_SUBMIT, "self.via.drops.look_again(pair.prefix, self.via.clock.now())", "pass"),),
+        ("nine pairs in one batch",),
+        kinds=("error",),
+    ),
+    Mutant(
+        "a message that kills its function is worked on before others",
+        (_layer("redelivery", 'if deaths[record["messageId"]]]', "if False]"),),
+        ("nine pairs in one batch with an image that is larger than the memory",),
     ),
     Mutant(
         "a look that crashes and is not repeated",

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from kontext import letters
 from kontext.due import LINE
+from kontext.redelivery import REASON
 from kontext.renders import render_key
 from kontext.table import Table
 from kontext.throttle.admission import Throttle
@@ -232,13 +232,13 @@ def test_a_function_that_may_not_run(ward: Ward) -> None:
 
 def test_a_dead_letter_says_what_it_died_of(ward: Ward) -> None:
     sqs, url = ward.running.client("sqs"), ward.running.outputs["DeadLetterQueueUrl"]
-    sent = sqs.send_message(QueueUrl=url, MessageBody="poison")["MessageId"]
-    letters.note(ward.table, sent, ValueError("no JSON"), time.time())
+    reason = {"DataType": "String", "StringValue": "the message is no JSON"}
+    sqs.send_message(QueueUrl=url, MessageBody="poison", MessageAttributes={REASON: reason})
 
     found = the_one(ward.find(checks.dead_letters))
 
     sqs.purge_queue(QueueUrl=url)
-    assert found.says == "1; one is about poison and died of ValueError: no JSON"
+    assert found.says == "1; one is about poison: the message is no JSON"
     assert "kontext redrive" in str(found.remedy)
 
 

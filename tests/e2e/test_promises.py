@@ -20,7 +20,6 @@ import httpx
 import pytest
 from PIL import Image
 
-from kontext import letters
 from kontext.drops import pair_key
 from kontext.renders import render_key
 from kontext.table import ConditionFailed
@@ -301,12 +300,13 @@ def test_a_message_that_cannot_be_read_ends_as_a_dead_letter_with_its_reason(
     customer: Customer, eventually: Eventually
 ) -> None:
     sqs, dead = customer.local.client("sqs"), customer.dead_letters()
-    url = customer.local.outputs["UploadQueueUrl"]
-    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "1"})
+    sqs.send_message(QueueUrl=customer.local.outputs["UploadQueueUrl"], MessageBody="this is no event")
 
-    sent = sqs.send_message(QueueUrl=url, MessageBody="this is no event")["MessageId"]
     eventually(lambda: customer.dead_letters() == dead + 1, "the message dead")
-    assert "JSONDecodeError" in letters.of(customer.operator.table, sent)["reason"]
+    asked = {"MessageAttributeNames": ["All"], "VisibilityTimeout": 0, "MaxNumberOfMessages": 10}
+    letters = sqs.receive_message(QueueUrl=customer.local.outputs["DeadLetterQueueUrl"], **asked)["Messages"]
+    (reason,) = [letter["MessageAttributes"]["reason"] for letter in letters if letter["Body"] == "this is no event"]
+    assert "no JSON" in reason["StringValue"]
 
 
 def _parked(customer: Customer, name: str) -> str | None:

@@ -70,6 +70,10 @@ class Case:
     """When, in memory, all executions and all messages of our own are lost: so many seconds after the first drop."""
     lost_behind: str | None = None
     """Behind which call, in memory, they are lost as well: `finalize publish`, say."""
+    sent: tuple[str, ...] = ()
+    """What, in memory, somebody sends to the upload queue by hand."""
+    away: float = 0.0
+    """For how many seconds, in memory, S3 does not answer at the beginning."""
 
     def __str__(self) -> str:
         return self.name
@@ -105,6 +109,8 @@ def _case(file: str, entry: dict[str, Any]) -> Case:
         again=tuple(entry.get("again", ())),
         lost_at=entry.get("lost_at"),
         lost_behind=entry.get("lost_behind"),
+        sent=tuple(entry.get("sent", ())),
+        away=entry.get("away", 0.0),
     )
 
 
@@ -252,6 +258,10 @@ def play(case: Case) -> Outcome:
         for number, (key, content, metadata) in enumerate(drops):
             drop = Drop(key, made(content), tuple(metadata.items()))
             world.scheduler.at(begins + number, partial(drop.do, world))
+    for body in case.sent:
+        world.queue.send(body)
+    if case.away:
+        world.away("s3", case.away)
     if case.lost_at is not None:
         world.scheduler.at(BEGINNING + case.lost_at, world.lose_everything)
     with _listening() as logs:

@@ -141,6 +141,7 @@ class Message:
     due: float
     message_id: str
     body: str
+    sent_at: float
     receives: int = 0
 
 
@@ -201,7 +202,7 @@ class Network(httpx.BaseTransport):
 
 
 class Queue:
-    """The upload queue, as a client of SQS."""
+    """The upload queue and its dead-letter queue, as a client of SQS."""
 
     def __init__(self, clock: StandingClock) -> None:
         self.clock = clock
@@ -209,9 +210,17 @@ class Queue:
         self.dead: list[Message] = []
         self.sent = 0
 
-    def send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int = 0) -> None:  # noqa: N803
+    def send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int = 0, **_: Any) -> None:  # noqa: N803
         self.sent += 1
-        self.messages.append(Message(self.clock.now() + DelaySeconds, f"m{self.sent}", MessageBody))
+        now = self.clock.now()
+        queue = self.dead if QueueUrl == "DeadLetterQueue" else self.messages
+        queue.append(Message(now + DelaySeconds, f"m{self.sent}", MessageBody, now))
+
+    def change_message_visibility(self, *, QueueUrl: str, ReceiptHandle: str, VisibilityTimeout: int) -> None:  # noqa: N803
+        """It changes nothing here: every message comes back when the queue's own time is over."""
+
+    def delete_message(self, *, QueueUrl: str, ReceiptHandle: str) -> None:  # noqa: N803
+        """It is deleted with the end of its batch, as it has one of its own."""
 
 
 class States:
@@ -354,8 +363,10 @@ class World:
         self.clock.time = max(self.clock.time, message.due)
         self.queue.messages.remove(message)
         message.receives += 1
-        attributes = {"ApproximateReceiveCount": str(message.receives)}
-        record = {"messageId": message.message_id, "body": message.body, "attributes": attributes}
+        sent = str(int(message.sent_at * 1000))
+        attributes = {"ApproximateReceiveCount": str(message.receives), "SentTimestamp": sent}
+        told = {"messageId": message.message_id, "receiptHandle": "handle", "body": message.body}
+        record = {**told, "attributes": attributes}
         if not self._comes_back(record):
             return
         message.due = self.clock.now() + self.out_of_sight

@@ -17,8 +17,10 @@ from kontext.drops import (
     Settling,
     decide,
     named_keys,
+    pair_key,
 )
 from kontext.errors import BadDrop
+from kontext.waiters import object_key
 
 NOW = 1000.0
 SETTLE = 20.0
@@ -329,19 +331,6 @@ def test_pairs_do_not_touch_each_other(drops: Drops) -> None:
     assert drops.get("other/") is None
 
 
-@pytest.mark.parametrize("key", ["shared/product.png", "shared/1.png"], ids=["any name", "a part of another pair"])
-def test_an_object_that_is_waited_for_wakes_those_who_wait(drops: Drops, key: str) -> None:
-    drops.want(key, "a/")
-    drops.want(key, "b/")
-    drops.unwant(key, "a/")
-
-    waiting = (
-        drops.wanted(key) if key == "shared/product.png" else drops.record("shared/", "1", {}, "01", NOW).wanted_by
-    )
-
-    assert waiting == {"b/"}
-
-
 def test_an_object_that_no_request_has_named_is_unknown(drops: Drops) -> None:
     assert drops.wanted("notes.txt") is None
     assert drops.reported("notes.txt")
@@ -364,11 +353,37 @@ def test_an_object_that_is_named_is_not_reported_any_more(drops: Drops) -> None:
     assert not drops.reported("product.png")
 
 
-def test_a_pair_that_is_only_waited_for_has_no_parts(drops: Drops) -> None:
-    drops.want("shared/1.png", "a/")
+def test_an_object_that_is_found_takes_its_place_behind_what_fills_the_slot_and_before_what_comes_later(
+    drops: Drops,
+) -> None:
+    drops.record("taj/", "1", image("1") | {"version_id": "v1"}, "0A", NOW)
 
-    pair = drops.get("shared/")
+    found = drops.next_sequencer("taj/", "1")
+    drops.record("taj/", "1", image("1") | {"version_id": "v2"}, found, NOW)
+    late = drops.record("taj/", "1", image("1") | {"version_id": "v0"}, "09", NOW)
+    newer = drops.record("taj/", "1", image("1") | {"version_id": "v3"}, "0B", NOW)
 
-    assert pair is not None
-    assert pair.parts == {}
-    assert pair.drop_id == 0
+    assert late.parts["1"]["version_id"] == "v2"
+    assert newer.parts["1"]["version_id"] == "v3"
+
+
+def test_an_object_that_was_found_while_a_newer_one_came_does_not_replace_it(drops: Drops) -> None:
+    drops.record("taj/", "1", image("1") | {"version_id": "v1"}, "0A", NOW)
+    found = drops.next_sequencer("taj/", "1")
+    drops.record("taj/", "1", image("1") | {"version_id": "v3"}, "0B", NOW)
+
+    pair = drops.record("taj/", "1", image("1") | {"version_id": "v2"}, found, NOW)
+
+    assert pair.parts["1"]["version_id"] == "v3"
+
+
+def test_those_who_waited_as_it_was_kept_once_are_looked_at_again(drops: Drops) -> None:
+    place, names = object_key("product.png"), {"a/", "gone/"}
+    drops.table.update(place, "SET #prefix = :name ADD #wanted_by :by", name="product.png", by=names)
+    drops.record("a/", "1", image("1"), "0A", NOW)
+
+    drops.wake_wanted(place, drops.wanted("product.png") or frozenset(), NOW)
+
+    assert drops.wanted("product.png") == frozenset()
+    assert drops.table.get(pair_key("a/"))["due_lane"] == "timer"  # type: ignore[index]
+    assert drops.get("gone/") is None

@@ -133,6 +133,7 @@ def _created(aws: Aws, api_key: str) -> dict[str, str]:
         "RenderTopic": topic,
         "Subscriber": subscriber,
         "UploadQueue": aws("sqs").create_queue(QueueName="uploads")["QueueUrl"],
+        "DeadLetterQueue": aws("sqs").create_queue(QueueName="dead-letters")["QueueUrl"],
         "SegmindSecret": aws("secretsmanager").create_secret(Name="segmind", SecretString=api_key)["ARN"],
         "RenderWorkflow": aws("stepfunctions").create_state_machine(
             name="renders", definition='{"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}', roleArn=_ROLE
@@ -321,10 +322,7 @@ JUNK = [
     pytest.param('"Records"', id="a string"),
     pytest.param("5", id="a number"),
     pytest.param("null", id="nothing"),
-    pytest.param('{"wake": 5}', id="a wait of the first edition that is none"),
-    pytest.param('{"wake": [{"until": 5}]}', id="a wait of the first edition, with other fields"),
-    pytest.param('{"due": 5}', id="a hint that is none"),
-    pytest.param('{"due": {"pk": "pair#x/"}}', id="half a hint"),
+    pytest.param("{}", id="nothing in it"),
     pytest.param('{"Records": 5}', id="records that are none"),
     pytest.param('{"Records": [{}]}', id="an empty record"),
     pytest.param("[" * 100_000, id="nested"),
@@ -332,14 +330,54 @@ JUNK = [
 
 
 @pytest.mark.parametrize("body", JUNK)
-def test_a_message_that_is_not_ours_fails_alone(stage: Stage, request_of_the_pair: Json, body: str) -> None:
+def test_a_message_that_nobody_can_read_is_a_dead_letter_at_once(
+    stage: Stage, request_of_the_pair: Json, body: str
+) -> None:
     state, event = sample("poll.json"), sample("submit-drop.json")
     stage.put(state["prefix"], request_of_the_pair)
     junk = copy.deepcopy(event["Records"][0]) | {"messageId": "junk", "body": body}
 
     answer = stage.submit({"Records": [junk, *event["Records"]]})
 
-    assert answer == {"batchItemFailures": [{"itemIdentifier": "junk"}]}
+    asked = {"QueueUrl": stage.names["DeadLetterQueue"], "MessageAttributeNames": ["All"]}
+    (letter,) = stage.aws("sqs").receive_message(**asked)["Messages"]
+    assert answer == {"batchItemFailures": []}
+    assert letter["Body"] == body
+    assert letter["MessageAttributes"]["reason"]["StringValue"]
+    assert stage.record(state)["status"] == "QUEUED"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"due": 5}',
+        '{"due": {"pk": "pair#x/"}}',
+        '{"waiters": 5}',
+        '{"wake": 5}',
+        '{"wake": [{"until": 5}]}',
+    ],
+)
+def test_a_hint_that_nobody_can_read_is_dropped(stage: Stage, body: str) -> None:
+    event = sample("submit-due.json")
+    event["Records"][0]["body"] = body
+
+    answer = stage.submit(event)
+
+    assert answer == {"batchItemFailures": []}
+    assert "Messages" not in stage.aws("sqs").receive_message(QueueUrl=stage.names["DeadLetterQueue"])
+
+
+def test_an_event_that_is_written_by_hand_tells_of_a_drop(stage: Stage, request_of_the_pair: Json) -> None:
+    state, event = sample("poll.json"), sample("submit-drop.json")
+    stage.put(state["prefix"], request_of_the_pair)
+    for record in event["Records"]:
+        told = json.loads(record["body"])["Records"][0]["s3"]
+        least = {"bucket": {"name": told["bucket"]["name"]}, "object": {"key": told["object"]["key"]}}
+        record["body"] = json.dumps({"Records": [{"s3": least}]})
+
+    answer = stage.submit(event)
+
+    assert answer == {"batchItemFailures": []}
     assert stage.record(state)["status"] == "QUEUED"
 
 

@@ -15,9 +15,11 @@ from kontext.due import REMOVE_DUE, SENT, SET_DUE, TIMER
 from kontext.errors import BadDrop
 from kontext.inputs import Read
 from kontext.table import ConditionFailed, Item, Key, Table
+from kontext.waiters import object_key
 
 _SEQUENCER_DIGITS = 32
 SETTLE_GRACE_SECONDS = 30.0
+AGAIN_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,12 @@ class Pair:
     """The keys in the output bucket that speak, or once spoke, for this pair."""
     due_at: float | None = None
     """When somebody must look at the pair again (unix seconds); None if a drop comes next."""
+    waits_for: tuple[str, ...] = ()
+    """The keys of the objects whose coming, or replacing, wakes this pair."""
+    awaited: bool = False
+    """Whether others wait, or once waited, for an object of this pair."""
     wanted_by: frozenset[str] = frozenset()
-    """Prefixes of other pairs that wait for an object of this one."""
+    """Prefixes of other pairs that wait for an object of this one, as they were kept once."""
 
     def asks_for(self, render_id: str) -> bool:
         """Whether the newest drop asks for this render."""
@@ -57,12 +63,17 @@ class Defaults:
     settle_seconds: float
 
 
+Wanted = dict[str, str]
+"""Objects that a request names and that cannot be used yet: their keys, and the ETags that they have; "" for one that
+is not there."""
+
+
 @dataclass(frozen=True)
 class Incomplete:
     """Something is missing; each entry of `missing` is a part or a key in plain words."""
 
     missing: tuple[str, ...]
-    wanted_keys: tuple[str, ...] = ()
+    wanted: Wanted = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,10 +85,11 @@ class Settling:
 
 @dataclass(frozen=True)
 class Rejected:
-    """Cannot be rendered as dropped."""
+    """Cannot be rendered as dropped; with `wanted`, once those objects are replaced it may be."""
 
     code: str
     message: str
+    wanted: Wanted = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -132,7 +144,7 @@ def decide(pair: Pair, named: dict[str, Read | None], defaults: Defaults, now: f
     images = [_image(pair, slot, asked.get(f"input_image_{slot}"), named) for slot in "12"]
     for part in [parts.get("request"), parts.get("prompt"), *images]:
         if part and "problem" in part:
-            return Rejected(**part["problem"])
+            return Rejected(**part["problem"], wanted=_wrong(named))
     if any(image is None for image in images):
         return _incomplete(pair, asked, images)
     one, two = images
@@ -156,15 +168,20 @@ def _image(pair: Pair, slot: str, name: str | None, named: dict[str, Read | None
 
 
 def _incomplete(pair: Pair, asked: request.Parameters, images: list[Any]) -> Incomplete:
-    missing, wanted = [], []
+    missing, wanted = [], {}
     for slot, image in zip("12", images, strict=True):
         name = asked.get(f"input_image_{slot}")
         if image is None and name:
-            wanted.append(_key_named(pair, f"input_image_{slot}", name))
-            missing.append(f"{words.shown(wanted[-1])} (named by request.json)")
+            key = _key_named(pair, f"input_image_{slot}", name)
+            wanted[key] = ""
+            missing.append(f"{words.shown(key)} (named by request.json)")
         elif image is None:
             missing.append(f"image {slot}: {words.shown(pair.prefix)}{slot}.<png|jpg|jpeg|webp>")
-    return Incomplete(tuple(missing), tuple(wanted))
+    return Incomplete(tuple(missing), wanted)
+
+
+def _wrong(named: dict[str, Read | None]) -> Wanted:
+    return {key: read["etag"] for key, read in named.items() if read and "problem" in read}
 
 
 def _is_url(name: str) -> bool:
@@ -187,6 +204,13 @@ class Drops:
 
     def __init__(self, table: Table) -> None:
         self.table = table
+
+    def next_sequencer(self, prefix: str, slot: str) -> str:
+        """The place in the order of an object that was found, and not told of by S3: after what fills the slot now, and
+        before all that is dropped later. To be asked for before the object is read."""
+        pair = self.get(prefix)
+        known = pair.parts.get(slot) if pair else None
+        return f"{known['sequencer']}1" if known else ""
 
     def record(self, prefix: str, slot: str, read: Read, sequencer: str, at: float) -> Pair:
         """Note that an object fills a slot, unless it or a newer one does; returns the whole pair as it is now.
@@ -235,6 +259,17 @@ class Drops:
         at = until + SETTLE_GRACE_SECONDS
         self.table.update(pair_key(prefix), f"SET {SET_DUE} REMOVE {SENT}", due_lane=TIMER, due_at=at)
 
+    def look_again(self, prefix: str, now: float) -> None:
+        """Note that somebody must look at a pair again: what it asks for could not be done."""
+        at = now + AGAIN_SECONDS
+        there = "attribute_exists(#drops)"
+        self.table.update(pair_key(prefix), f"SET {SET_DUE} REMOVE {SENT}", there, due_lane=TIMER, due_at=at)
+
+    def wait_for(self, pair: Pair, keys: tuple[str, ...]) -> None:
+        """Note which objects' coming or replacing wakes a pair."""
+        kept = "SET #waits_for = :keys" if keys else "REMOVE #waits_for"
+        self.table.update(pair_key(pair.prefix), kept, keys=keys)
+
     def rest(self, prefix: str, now: float) -> None:
         """Nobody has to come back to a pair: a drop comes next."""
         with suppress(ConditionFailed):  # it waits for something new
@@ -245,25 +280,22 @@ class Drops:
         item = self.table.get(pair_key(prefix))
         return pair_of(item) if item else None
 
-    def want(self, key: str, prefix: str) -> None:
-        """Note that the pair under `prefix` waits for the object `key`, so that its drop wakes the pair."""
-        at, owner = _owner(key)
-        self.table.update(at, "SET #prefix = :prefix ADD #wanted_by :by", prefix=owner, by={prefix})
-
-    def unwant(self, key: str, prefix: str) -> None:
-        """The pair under `prefix` has been woken."""
-        self.table.update(_owner(key)[0], "DELETE #wanted_by :by", by={prefix})
+    def named(self, key: str) -> bool:
+        """Note that a request names such an object; True if it was reported as unknown before."""
+        return bool(self.table.update(object_key(key), "SET #prefix = :name", name=key).get("reported"))
 
     def wanted(self, key: str) -> frozenset[str] | None:
-        """The pairs that wait for an object whose name fits no rule; None if no request has ever named it."""
+        """Who waits for an object that is no part of a pair, as that was kept once; None if no request has ever named
+        it."""
         item = self.table.get(object_key(key)) or {}
         return frozenset(item.get("wanted_by", ())) if "prefix" in item else None
 
-    def named(self, key: str) -> bool:
-        """Note that a request names an object; True if it was reported as unknown before."""
-        at, owner = _owner(key)
-        item = self.table.update(at, "SET #prefix = :prefix", prefix=owner)
-        return bool(item.get("reported"))
+    def wake_wanted(self, place: Key, prefixes: frozenset[str], now: float) -> None:
+        """Let somebody look at those who wait, as that was kept once; what still waits is kept anew."""
+        for prefix in sorted(prefixes):
+            with suppress(ConditionFailed):
+                self.look_again(prefix, now)
+            self.table.update(place, "DELETE #wanted_by :by", by={prefix})
 
     def reported(self, key: str) -> bool:
         """Note that an object was reported as unknown; False if a request has named it in the meantime."""
@@ -274,19 +306,9 @@ class Drops:
         return True
 
 
-def _owner(key: str) -> tuple[Key, str]:
-    part = pairs.parse(key)
-    return (pair_key(part.prefix), part.prefix) if part else (object_key(key), key)
-
-
 def pair_key(prefix: str) -> Key:
     """Where a pair stands in the table; its renders share the `pk`."""
     return {"pk": f"pair#{prefix}", "sk": "pair"}
-
-
-def object_key(key: str) -> Key:
-    """Where an object stands in the table that is no part of a pair, but named by requests."""
-    return {"pk": f"object#{key}", "sk": "object"}
 
 
 def pair_of(item: Item) -> Pair:
@@ -300,5 +322,7 @@ def pair_of(item: Item) -> Pair:
         rejected_drop=item.get("rejected_count", 0),
         written=frozenset(item.get("written", ())),
         due_at=item.get("due_at"),
+        waits_for=tuple(item.get("waits_for", ())),
+        awaited=bool(item.get("awaited")),
         wanted_by=frozenset(item.get("wanted_by", ())),
     )

@@ -13,6 +13,8 @@ each that is over; whoever gets it looks at the item, and does what its state as
 | COMPLETED | when the delivery should long have ended; each try moves it |
 | ended, not told | a minute later |
 | a pair that waits for a prompt | when the waiting is over |
+| a pair that is recorded, and what it asks for has failed | a minute later |
+| an object that has come, and that others wait for | a minute later, until all of them are woken |
 | the circuit breaker, open | when it is probed next |
 | a change of the breaker or a pause, not announced | a minute later |
 """

@@ -1,7 +1,7 @@
 """Messages of our own in the upload queue. Each is a hint: it may be lost, doubled or late, for the table is the truth.
 
-A *due* hint names an item of the table that somebody has to look at. A *permit* names none: it lets the head of the
-line go, whoever that is when it comes.
+A *due* hint names an item of the table that somebody has to look at; a *waiters* hint an object, and a place behind
+which those who wait for it are to be woken. A *permit* names nothing: it lets the head of the line go, whoever that is.
 """
 
 import json
@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from kontext.messages import Unreadable
 from kontext.table import Key
 
 if TYPE_CHECKING:
@@ -34,12 +35,23 @@ class Hints:
         for at in times:
             self._send({"permit": 1}, math.floor(at - now))
 
+    def send_pages(self, key: str, places: Iterable[str]) -> None:
+        """Let those be woken who wait for an object: a page behind each of these places."""
+        for place in places:
+            self._send({"waiters": key, "after": place}, 0)
+
     def _send(self, body: dict[str, Any], delay: int) -> None:
         seconds = max(0, min(MAX_DELAY_SECONDS, delay))
         self.client.send_message(QueueUrl=self.queue_url, MessageBody=json.dumps(body), DelaySeconds=seconds)
 
 
 def waits_of_first_edition(body: Any) -> list[tuple[str, str]]:
-    """The waits (prefix, render_id; "" for the pair itself) that the first edition kept in its messages."""
+    """The waits (prefix, render_id; "" for the pair itself) that the first edition kept in its messages.
+
+    Raises Unreadable where there are none in place of them.
+    """
     found = body.get("wake", ()) if isinstance(body, dict) else ()
-    return [(str(wake["prefix"]), str(wake.get("render_id", ""))) for wake in found]
+    try:
+        return [(str(wake["prefix"]), str(wake.get("render_id", ""))) for wake in found]
+    except (AttributeError, KeyError, TypeError) as problem:
+        raise Unreadable("the message holds no waits of the first edition") from problem

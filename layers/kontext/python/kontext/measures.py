@@ -35,6 +35,7 @@ def parked(reason: str) -> str:
 
 MEASURES: dict[str, Measure] = {
     "Dropped": Measure("Count", "objects that came into the input bucket"),
+    "Retried": Measure("Count", "tries to record a drop that failed: its message comes back"),
     "Dispatched": Measure("Count", "looks at what stood still, called for by Sweep"),
     "InLine": Measure("Count", "renders that wait in line, counted by each sweep while there are any"),
     "LineAge": Measure("Seconds", "since the place in line fell due of the first who waits"),

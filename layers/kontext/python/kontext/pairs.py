@@ -54,8 +54,8 @@ def parse(key: str) -> Part | None:
     return Part(match["prefix"], slot)
 
 
-def is_folder_placeholder(key: str, size: int) -> bool:
-    """Consoles and sync tools mark folders by empty objects; they are nobody's drop."""
+def is_folder_placeholder(key: str, size: int | None) -> bool:
+    """Consoles and sync tools mark folders by empty objects; they are nobody's drop. A size of None is not known."""
     return size == 0 and key.endswith(("/", "_$folder$", "/.keep"))
 
 

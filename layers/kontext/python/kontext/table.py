@@ -57,6 +57,18 @@ class Table:
         )
         return [_from(item) for page in pages for item in page["Items"]]
 
+    def query_after(self, pk: str, sk: str, page_size: int = 1000) -> Iterator[Item]:
+        """The items of one partition behind a sort key, in their order."""
+        pages = self.client.get_paginator("query").paginate(
+            TableName=self.name,
+            KeyConditionExpression="pk = :pk AND sk > :sk",
+            ExpressionAttributeValues=_to({":pk": pk, ":sk": sk}),
+            ConsistentRead=True,
+            PaginationConfig={"PageSize": page_size},
+        )
+        for page in pages:
+            yield from map(_from, page["Items"])
+
     def query_due(self, lane: str, until: float | None = None, page_size: int = 1000) -> Iterator[Item]:
         """What the index `due` holds of a lane, the oldest first, up to a time if one is given; only the attributes
         that it projects."""
@@ -97,12 +109,17 @@ class Table:
             ConditionFailed: with the item as it was found.
             Conflict: transactions touched the item again and again: nothing was written.
         """
-        write = _update(self.name, key, expression, condition, values)
-        return _from(_repeated(lambda: self._update_item(write))["Attributes"])
+        write = _update(self.name, key, expression, condition, values) | {"ReturnValues": "ALL_NEW"}
+        return _from(_repeated(lambda: self._single(self.client.update_item, write))["Attributes"])
 
-    def _update_item(self, write: Any) -> Any:
+    def delete(self, key: Key, condition: str, **values: Any) -> None:
+        """Delete one item. Raises what `update` does."""
+        write = _write(self.name, key, condition, condition, values)
+        _repeated(lambda: self._single(self.client.delete_item, write))
+
+    def _single(self, call: Callable[..., Any], write: Any) -> Any:
         try:
-            return self.client.update_item(**write, ReturnValues="ALL_NEW")
+            return call(**write)
         except self.client.exceptions.ConditionalCheckFailedException as refused:
             raise ConditionFailed(_found(refused.response)) from refused
         except ClientError as error:
@@ -158,9 +175,14 @@ def _found(response: Any) -> Item | None:
 
 def _update(table: str, key: Key, expression: str, condition: str | None, values: dict[str, Any]) -> Any:
     text = f"{expression} {condition or ''}"
+    return _write(table, key, text, condition, values) | {"UpdateExpression": expression}
+
+
+def _write(table: str, key: Key, text: str, condition: str | None, values: dict[str, Any]) -> Any:
+    """A write with the names and values that stand in the `text` of its expressions."""
     names = {f"#{word}": word for word in _words(text, "#")}
     used = {f":{word}": values[word] for word in _words(text, ":")}
-    write = {"TableName": table, "Key": _to(key), "UpdateExpression": expression}
+    write = {"TableName": table, "Key": _to(key)}
     if condition:
         write |= {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
     if names:

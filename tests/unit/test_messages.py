@@ -1,0 +1,84 @@
+"""What a message of the upload queue says, and what is none."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from kontext.messages import ObjectEvent, Unreadable, due_key, object_events, parse
+
+LEAST: dict[str, Any] = {"s3": {"bucket": {"name": "b"}, "object": {"key": "taj/1.png"}}}
+
+
+def record(**more: Any) -> dict[str, Any]:
+    """A record of S3's; `more` is about its object."""
+    return {
+        "eventTime": "2027-01-15T08:00:00.000Z",
+        "s3": {"bucket": {"name": "b"}, "object": {"key": "a+b/1.png", "size": 5, "sequencer": "0A", **more}},
+    }
+
+
+def test_a_notification_of_s3_tells_of_an_object() -> None:
+    (event,) = object_events(parse(json.dumps({"Records": [record()]})))
+
+    assert event == ObjectEvent("b", "a b/1.png", 5, "0A", 1_800_000_000.0)
+
+
+def test_a_notification_by_hand_needs_nothing_but_bucket_and_key() -> None:
+    (event,) = object_events({"Records": [LEAST]})
+
+    assert event == ObjectEvent("b", "taj/1.png", None, "", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param("poison", "no JSON", id="no JSON"),
+        pytest.param("[" * 100_000, "no JSON", id="nested"),
+        pytest.param("[]", "no JSON object", id="a list"),
+        pytest.param("{}", "neither a notification of S3", id="nothing in it"),
+        pytest.param('{"Records": []}', "neither a notification of S3", id="no records"),
+        pytest.param('{"Type": "Notification", "TopicArn": "arn", "Message": "{}"}', "raw message delivery", id="SNS"),
+        pytest.param('{"detail-type": "Object Created", "detail": {}}', "EventBridge", id="EventBridge"),
+    ],
+)
+def test_what_no_try_can_read_says_why(text: str, says: str) -> None:
+    with pytest.raises(Unreadable, match=says):
+        list(object_events(parse(text)))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        5,
+        {},
+        {"s3": None},
+        record(key=None),
+        record(key=5),
+        record(key=""),
+        record(key="x" * 1025),
+        record(key="\ud800"),
+        record(sequencer=5),
+        {**LEAST, "eventTime": "yesterday"},
+        {**LEAST, "eventTime": 5},
+        {"s3": {"bucket": {"name": 5}, "object": {"key": "a"}}},
+    ],
+    ids=str,
+)
+def test_a_record_that_cannot_be_read_is_told_after_all_that_can(wrong: Any) -> None:
+    events = object_events({"Records": [wrong, LEAST]})
+
+    assert next(events).key == "taj/1.png"
+    with pytest.raises(Unreadable, match="none of S3's"):
+        next(events)
+
+
+@pytest.mark.parametrize("body", [{"Event": "s3:TestEvent"}, {"due": {}}, {"wake": []}, {"waiters": "a"}])
+def test_tests_of_s3_and_hints_of_our_own_tell_of_no_object(body: dict[str, Any]) -> None:
+    assert list(object_events(body)) == []
+
+
+def test_a_hint_names_an_item() -> None:
+    assert due_key({"due": {"pk": "a", "sk": "b", "more": 1}}) == {"pk": "a", "sk": "b"}
