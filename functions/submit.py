@@ -235,8 +235,8 @@ class Batch:
         for key in set(pair.waits_for) - set(keys):
             self.via.waiters.forget(key, pair.prefix)
         try:
-            for key in keys:
-                self.via.waiters.add(key, pair.prefix, now)
+            for key, etag in wanted.items():
+                self.via.waiters.add(key, pair.prefix, etag, now)
         except TooMany as many:
             error = problem("invalid_request", f"request.json: {many}")
             if render := self.via.renders.reject(pair, error, pairs.error_key(pair.prefix), now):

@@ -207,20 +207,6 @@ class Queue:
 
 
 @dataclass(frozen=True)
-class TellAgain:
-    """Somebody lets the queue be told again of whatever stands in the input bucket."""
-
-    lasts: ClassVar[bool] = True
-
-    def do(self, world: World) -> None:
-        for key in world.s3.keys("InputBucket"):
-            world.notify(world.bucket.told[key])
-
-    def __str__(self) -> str:
-        return "the queue is told again of all that stands in the input bucket"
-
-
-@dataclass(frozen=True)
 class Send:
     """Somebody sends the queue a message of his own."""
 

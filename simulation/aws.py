@@ -18,7 +18,16 @@ from simulation import dynamodb, s3
 from simulation.fault_injection import EVERYWHERE, FailureModes, FaultInjector
 from simulation.scheduler import Scheduler
 
-READS = ("get_item", "query", "get_object", "head_object", "get_secret_value", "describe_stacks")
+READS = (
+    "get_item",
+    "batch_get_item",
+    "query",
+    "list_object_versions",
+    "get_object",
+    "head_object",
+    "get_secret_value",
+    "describe_stacks",
+)
 _MAX_MESSAGE_BYTES = 262_144
 _TROUBLE = {
     "dynamodb": ("InternalServerError", 500),

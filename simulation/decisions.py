@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from kontext_cli import replay
 from kontext_cli.errors import CommandError
 from kontext_cli.operate import Operator
 
@@ -57,6 +58,20 @@ class Decide:
 
     def __str__(self) -> str:
         return f"the operator about {self.prefix}: {self.what} {self.slip}".strip()
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The operator lets the stack be told again of what it does not know, and says yes to the price."""
+
+    prefix: str = ""
+    lasts: ClassVar[bool] = True
+
+    def do(self, world: World) -> None:
+        world.operate(lambda operator: list(replay.Replay(operator.chosen, self.prefix, operator.clock).tell()))
+
+    def __str__(self) -> str:
+        return f"the operator: replay {self.prefix or '--all'}"
 
 
 def _was_asked_for(render: dict[str, Any], job: Job) -> bool:

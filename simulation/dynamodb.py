@@ -20,6 +20,7 @@ from simulation.index import PROJECTED, Entry, Index
 
 Path = tuple[str, ...]
 MAX_ITEM_BYTES = 400 * 1024
+_MOST_KEYS = 100
 
 
 class ConditionalCheckFailedException(ClientError):
@@ -89,6 +90,13 @@ class DynamoDB:
     def get_item(self, *, TableName: str, Key: Item, ConsistentRead: bool) -> dict[str, Any]:
         item = self.items.get(_place(Key))
         return {"Item": dict(item)} if item is not None else {}
+
+    def batch_get_item(self, *, RequestItems: dict[str, Any]) -> dict[str, Any]:
+        ((table, asked),) = RequestItems.items()
+        places = [_place(key) for key in asked["Keys"]]
+        if not 0 < len(places) <= _MOST_KEYS or len(set(places)) < len(places):
+            raise invalid("one to a hundred keys, each of them once", "BatchGetItem")
+        return {"Responses": {table: [dict(self.items[place]) for place in places if place in self.items]}}
 
     def get_paginator(self, operation: str) -> Pages:
         if operation != "query":

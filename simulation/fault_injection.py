@@ -134,7 +134,7 @@ class FaultInjector:
         if self._remembers:
             self.calls.append(call)
         self.scheduler.pause(self._delay(service))
-        if asked and service == "s3" and self.deadly[asked["Key"]] > 0:
+        if asked and service == "s3" and self.deadly[asked.get("Key", "")] > 0:
             self.deadly[asked["Key"]] -= 1
             raise self._crash()
         until, how = self._away.get(service, (0.0, ""))

@@ -16,14 +16,13 @@ from simulation.scheduler import Scheduler
 class InputBucket:
     """What people do to the bucket. `notify`: lets S3 tell the queue.
 
-    `stood`: what stood under each key from when on; `spellings`: the keys that differ in capitals alone; `told`: what
-    S3 told last of each key; `drops`: all of them, in order.
+    `stood`: what stood under each key from when on; `spellings`: the keys that differ in capitals alone; `drops`: all
+    of them, in order.
     """
 
     def __init__(self, s3: S3, scheduler: Scheduler, notify: Callable[[dict[str, Any]], None]) -> None:
         self.stood: dict[str, list[Stood]] = defaultdict(list)
         self.spellings: dict[str, set[str]] = defaultdict(set)
-        self.told: dict[str, dict[str, Any]] = {}
         self.drops: list[DroppedObject] = []
         self._s3, self._scheduler, self._notify = s3, scheduler, notify
         self._told = 0
@@ -42,8 +41,7 @@ class InputBucket:
         self.drops.append(DroppedObject(self._scheduler.now, key, has_prompt))
         self._changed(key)
         event_name = "ObjectCreated:CompleteMultipartUpload" if part_bytes else "ObjectCreated:Put"
-        self.told[key] = self._record(event_name, key, written, len(content))
-        return self.told[key]
+        return self._record(event_name, key, written, len(content))
 
     def _put_in_parts(
         self, place: dict[str, str], described: dict[str, Any], content: bytes, part_bytes: int

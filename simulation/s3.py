@@ -12,7 +12,9 @@ import hashlib
 import io
 import itertools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -29,6 +31,7 @@ class Version:
     etag: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
     content_type: str = "binary/octet-stream"
+    at: float = 0.0
 
     @cached_property
     def digest(self) -> str:
@@ -46,9 +49,10 @@ class Upload:
 
 
 class S3:
-    """Buckets appear when first written to."""
+    """Buckets appear when first written to; `now`: the time."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = lambda: 0.0) -> None:
+        self._now = now
         self.buckets: dict[str, dict[str, list[Version]]] = {}
         self.uploads: dict[str, Upload] = {}
         self.written: dict[tuple[str, str, str], Version] = {}
@@ -63,6 +67,12 @@ class S3:
     def keys(self, bucket: str) -> list[str]:
         """What a listing shows."""
         return sorted(key for key in self.buckets.get(bucket, {}) if self.newest(bucket, key))
+
+    def list_object_versions(self, *, Bucket: str, Prefix: str = "", **_: int) -> dict[str, Any]:
+        """All versions in one listing."""
+        there = sorted(self.buckets.get(Bucket, {}).items())
+        listed = [(key, one, one is all_of[-1]) for key, all_of in there if key.startswith(Prefix) for one in all_of]
+        return {"Versions": [_listed(key, one, latest) for key, one, latest in listed if one.body is not None]}
 
     def version(self, url: str) -> tuple[str, Version | None]:
         """The key that a link leads to, and the version that it pins."""
@@ -165,7 +175,7 @@ class S3:
 
     def _write(self, bucket: str, key: str, body: bytes, etag: str, said: dict[str, Any]) -> dict[str, Any]:
         kind = said.get("ContentType", "binary/octet-stream")
-        version = Version(self._version_id(), body, etag, dict(said.get("Metadata", {})), kind)
+        version = Version(self._version_id(), body, etag, dict(said.get("Metadata", {})), kind, self._now())
         self.buckets.setdefault(bucket, {}).setdefault(key, []).append(version)
         self.written[bucket, key, version.version_id] = version
         return {"ETag": f'"{etag}"', "VersionId": version.version_id}
@@ -194,6 +204,17 @@ def error(code: str, status: int, operation: str) -> ClientError:
     """An answer that the SDK raises."""
     said: Any = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
     return ClientError(said, operation)
+
+
+def _listed(key: str, version: Version, latest: bool) -> dict[str, Any]:
+    return {
+        "Key": key,
+        "VersionId": version.version_id,
+        "IsLatest": latest,
+        "ETag": f'"{version.etag}"',
+        "Size": len(version.body or b""),
+        "LastModified": datetime.fromtimestamp(int(version.at), UTC),
+    }
 
 
 def _told(found: Version) -> dict[str, Any]:

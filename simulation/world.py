@@ -58,7 +58,7 @@ class World:
         self.injector = FaultInjector(
             self.scheduler, schedule.faults, self._delay, self._around, remembers=schedule.remembers
         )
-        self.s3, self.topic = S3(), Topic(self.scheduler)
+        self.s3, self.topic = S3(self.clock.now), Topic(self.scheduler)
         self.bucket = InputBucket(self.s3, self.scheduler, self.notify)
         self.dynamodb = DynamoDB(self.clock.now, self._lag, self._becomes_due)
         self.secrets = Secrets(KEY)

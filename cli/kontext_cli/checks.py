@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -15,10 +15,12 @@ from kontext.renders import LEASE_SECONDS
 from kontext.table import Item, Table
 from kontext.throttle.admission import state_in
 from kontext.throttle.circuit_breaker import PAUSED
+from kontext.words import shown
 from kontext_cli.operate import about
 from kontext_cli.records import moment
 from kontext_cli.resources import description, parameters, physical_ids, stack_name
 from kontext_cli.target import LOCAL, Target
+from kontext_cli.untold import Comparison
 
 FUNCTIONS = ("SubmitFunction", "SweepFunction", "PollFunction", "FinalizeFunction")
 LAMBDA_SECONDS = 10.0
@@ -27,6 +29,10 @@ SUBMITTERS = 5
 """At most so many Submit functions read the queue at once (MaximumConcurrency)."""
 RECORD_SECONDS = 3600.0
 DRIFT_SECONDS = 120.0
+LISTINGS = 2
+"""So many listings of the bucket, of a thousand versions each, are compared with the table: a second or two of work."""
+FRESH_SECONDS = 600.0
+"""What came since may still be on its way."""
 
 
 State = Literal["good", "note", "wrong"]
@@ -146,6 +152,28 @@ def event_wiring(patient: Patient) -> Iterator[Finding]:
     else:
         yield Finding("drops", "good", f"{bucket} tells the upload queue of drops")
     yield _mapping(patient)
+
+
+def unknown_drops(
+    patient: Patient, now: Callable[[], float] = time.time, listings: int = LISTINGS, page_size: int = 1000
+) -> Iterator[Finding]:
+    """Whether the table knows what lies in the bucket. Looks at the first objects only."""
+    comparison = Comparison(patient.target)
+    found = comparison.untold(listings=listings, page_size=page_size)
+    unknown = [one for one in found if one.at < now() - FRESH_SECONDS]
+    count = f"{comparison.compared:,} objects"
+    looked = f"all {count}" if comparison.is_whole else f"the first {count} by name"
+    if unknown:
+        some = ", ".join(shown(one.key) for one in unknown[:5]) + (", …" if len(unknown) > 5 else "")
+        says = f"of {looked} of the input bucket {len(unknown)} are not known to the table: {some}"
+        yield Finding("bucket", "wrong", says, REMEDY_UNKNOWN)
+    else:
+        says = f"the table knows {looked} of the input bucket"
+        rest = "`kontext replay --all` compares the others, too, and says what it finds."
+        yield Finding("bucket", "good", says) if comparison.is_whole else Finding("bucket", "note", says, rest)
+
+
+REMEDY_UNKNOWN = "`kontext replay --all` tells of them again, and says first what that may cost; or name a prefix."
 
 
 def _mapping(patient: Patient) -> Finding:

@@ -20,6 +20,7 @@ CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
     checks.api_key,
     checks.gate,
     checks.event_wiring,
+    checks.unknown_drops,
     checks.functions,
     checks.schedule,
     checks.dead_letters,

@@ -318,6 +318,25 @@ def redrive(stack: Stack = None, json: Json = False) -> None:
 
 
 @app.command()
+def replay(
+    prefix: Annotated[str | None, typer.Argument(help="Only objects whose key begins so.", show_default=False)] = None,
+    everything: Annotated[bool, typer.Option("--all", help="The whole input bucket.")] = False,
+    send: Annotated[
+        bool, typer.Option("--send/--dry-run", help="Tell of them, or only say what that means and may cost.")
+    ] = False,
+    stack: Stack = None,
+    json: Json = False,
+) -> None:
+    """Tell the stack again of objects in its input bucket that it does not know, as S3 would.
+
+    What cannot cost anything is told at once; where pairs may be rendered, their price is said, and --send does it.
+    """
+    from kontext_cli import replay as command
+
+    raise typer.Exit(command.run(prefix, everything=everything, send=send, stack=stack, as_json=json))
+
+
+@app.command()
 def pause(stack: Stack = None) -> None:
     """Submit nothing more until `resume`; drops wait."""
     from kontext_cli import operate as command

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from simulation.actions import Away, Deadly, Drop, Queue, Send, TellAgain, account, image, request
+from simulation.actions import Away, Deadly, Drop, Queue, Send, account, image, request
+from simulation.decisions import Replay
 from simulation.fault_injection import Fault
 from simulation.schedule import Action
-from simulation.stories.story import TAJ, Story, many, pair, story
+from simulation.stories.story import TAJ, Story, many, named, pair, story
 
 Steps = list[tuple[float, Action]]
 PURGE, REDRIVE = Queue("purge"), Queue("redrive")
-TOLD_AGAIN = (1500.0, TellAgain())
+TOLD_AGAIN = (1500.0, Replay())
 """What S3 told, and nobody had read before the queue was purged, is known to the bucket alone."""
 
 
@@ -24,6 +25,18 @@ def batch(count: int = 9) -> Steps:
     """Pairs whose last parts come in one batch."""
     first: Steps = [(0.0, image(f"p{n}/1.png")) for n in range(count)]
     return [*first, *((10.0, image(f"p{n}/2.png", prompt=f"both of {n}")) for n in range(count))]
+
+
+def unheard(name: str, *steps: tuple[float, Action]) -> Story:
+    """For a while Lambda has no room; then the queue is purged, and the bucket replayed twice."""
+    later = [(at + 100.0, action) for at, action in steps]
+    asked = [(150.0, PURGE), (600.0, Replay()), (700.0, Replay())]
+    return story(name, *later, (101.0, Away(("lambda",), 5.0)), *asked)
+
+
+def mended(key: str) -> Steps:
+    """A request names what is no picture; then a picture takes its place."""
+    return [(-100.0, Drop(key, b"text")), *named(f"/{key}", at=-99.0), (5.0, image(key))]
 
 
 PURGES = (
@@ -63,9 +76,27 @@ PURGES = (
         "the queue is purged before midnight, at the spend limit",
         *many(2, at=57_500.0, every=1.0),
         (57_590.0, PURGE),
-        (59_100.0, TellAgain()),
+        (59_100.0, Replay()),
         parameters={"DailySpendLimit": "0.05"},
     ),
+)
+REPLAYS = (
+    unheard("the queue is purged with drops in it, and they are replayed", *pair(at=2.0)),
+    unheard("a changed drop is purged, and replayed", *pair(at=-100.0), (5.0, request(TAJ, prompt="another"))),
+    unheard("a named image is purged, and replayed", *named(at=-100.0), (5.0, image("shared/a.png"))),
+    unheard("a named image that replaces a wrong one is purged, and replayed", *mended("shared/a.png")),
+    unheard("another pair's image that is named is purged, and replayed", *mended("fort/2.png")),
+    unheard("nothing is purged but what is known, and it is replayed", *pair(at=-100.0)),
+    story(
+        "a function dies that has recorded the last part, the queue is purged, and all is replayed",
+        (0.0, image("taj/1.png", prompt="both at the Taj")),
+        (0.1, image("taj/2.png")),
+        (10.0, PURGE),
+        (600.0, Replay()),
+        (700.0, Replay()),
+        faults=(Fault(1, "crash after", "submit update_item"),),
+    ),
+    story("all is replayed while it is worked on", *pair(), (0.35, Replay()), (15.0, Replay())),
 )
 LETTERS = (
     story(
@@ -134,4 +165,4 @@ BATCHES = (
         faults=(Fault(1, "late"), Fault(3, "late"), Fault(5, "late")),
     ),
 )
-QUEUE: tuple[Story, ...] = (*PURGES, *LETTERS, *BATCHES)
+QUEUE: tuple[Story, ...] = (*PURGES, *REPLAYS, *LETTERS, *BATCHES)

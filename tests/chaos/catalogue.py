@@ -270,7 +270,7 @@ WAITING = (
 REFERENCES = (
     Mutant(
         "nobody notes who waits for an object",
-        ((_SUBMIT, "self.via.waiters.add(key, pair.prefix, now)", "pass"),),
+        ((_SUBMIT, "self.via.waiters.add(key, pair.prefix, etag, now)", "pass"),),
         ("a named image comes last",),
     ),
     Mutant(

@@ -102,6 +102,7 @@ ALL_CHECKS = (
     checks.gate,
     checks.event_wiring,
     checks.functions,
+    checks.unknown_drops,
     checks.dead_letters,
     checks.alarms,
     checks.drift,

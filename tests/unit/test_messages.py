@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kontext.messages import ObjectEvent, Unreadable, due_key, object_events, parse
+from kontext.messages import ObjectEvent, Unreadable, due_key, notification, object_events, parse
 
 LEAST: dict[str, Any] = {"s3": {"bucket": {"name": "b"}, "object": {"key": "taj/1.png"}}}
 
@@ -82,3 +82,12 @@ def test_tests_of_s3_and_hints_of_our_own_tell_of_no_object(body: dict[str, Any]
 
 def test_a_hint_names_an_item() -> None:
     assert due_key({"due": {"pk": "a", "sk": "b", "more": 1}}) == {"pk": "a", "sk": "b"}
+
+
+@pytest.mark.parametrize("key", ["taj/1.png", "a+b%20c é/\u202e1.png", "a\nb/1.png"])
+def test_an_object_that_was_found_is_told_of_as_s3_does_it(key: str) -> None:
+    told = notification("b", key, 5, '"e"', "v1", 1_800_000_000.0)
+
+    (event,) = object_events(parse(json.dumps(told)))
+
+    assert event == ObjectEvent("b", key, 5, "", 1_800_000_000.0)

@@ -26,7 +26,7 @@ def names(found: object) -> list[str]:
 @pytest.mark.parametrize("key", [KEY, PART], ids=["any name", "a part of another pair"])
 def test_an_object_that_comes_is_due_until_all_who_wait_for_it_are_woken(waiting: Waiters, key: str) -> None:
     for prefix in ("b/", "", "a/"):
-        waiting.add(key, prefix, NOW)
+        waiting.add(key, prefix, "", NOW)
     before = names(waiting.to_wake(key))
 
     waiting.arrive(key, NOW)
@@ -55,8 +55,8 @@ def test_an_object_that_nobody_waits_for_costs_nothing_and_is_not_due(waiting: W
 
 
 def test_the_pair_whose_part_is_waited_for_is_told_so_once(waiting: Waiters, drops: Drops) -> None:
-    waiting.add(PART, "a/", NOW)
-    waiting.add(PART, "b/", NOW)
+    waiting.add(PART, "a/", "", NOW)
+    waiting.add(PART, "b/", "", NOW)
 
     pair = drops.get("taj/")
 
@@ -67,11 +67,11 @@ def test_the_pair_whose_part_is_waited_for_is_told_so_once(waiting: Waiters, dro
 
 
 def test_who_begins_to_wait_anew_while_he_is_woken_is_not_struck_off(waiting: Waiters) -> None:
-    waiting.add(KEY, "a/", NOW)
+    waiting.add(KEY, "a/", "", NOW)
     waiting.arrive(KEY, NOW)
     (waiter,) = waiting.to_wake(KEY)
 
-    waiting.add(KEY, "a/", NOW)  # it was no picture
+    waiting.add(KEY, "a/", "", NOW)  # it was no picture
     waiting.remove(KEY, waiter)
     waiting.rest(KEY)
     rested = "due_at" not in item(waiting, KEY)
@@ -83,10 +83,10 @@ def test_who_begins_to_wait_anew_while_he_is_woken_is_not_struck_off(waiting: Wa
 
 
 def test_an_object_that_comes_again_while_it_is_worked_on_stays_due(waiting: Waiters) -> None:
-    waiting.add(KEY, "a/", NOW)
+    waiting.add(KEY, "a/", "", NOW)
     waiting.arrive(KEY, NOW)
     waiting.remove(KEY, Waiter("a/", 0))
-    waiting.add(KEY, "b/", NOW)
+    waiting.add(KEY, "b/", "", NOW)
 
     waiting.arrive(KEY, NOW + 1)
     waiting.rest(KEY)
@@ -95,8 +95,8 @@ def test_an_object_that_comes_again_while_it_is_worked_on_stays_due(waiting: Wai
 
 
 def test_who_does_not_wait_any_more_is_struck_off_and_counted_out_once(waiting: Waiters) -> None:
-    waiting.add(KEY, "a/", NOW)
-    waiting.add(KEY, "b/", NOW)
+    waiting.add(KEY, "a/", "", NOW)
+    waiting.add(KEY, "b/", "", NOW)
 
     waiting.forget(KEY, "a/")
     waiting.forget(KEY, "a/")
@@ -109,17 +109,17 @@ def test_who_does_not_wait_any_more_is_struck_off_and_counted_out_once(waiting: 
 def test_no_more_than_so_many_wait_for_one_object(table: Table) -> None:
     waiting = Waiters(table, most=3)
     for prefix in "abc":
-        waiting.add(KEY, f"{prefix}/", NOW)
+        waiting.add(KEY, f"{prefix}/", "", NOW)
 
     with pytest.raises(TooMany, match=r"3 pairs wait for shared/product\.png already"):
-        waiting.add(KEY, "d/", NOW)
-    waiting.add(KEY, "a/", NOW)  # who waits already may go on
+        waiting.add(KEY, "d/", "", NOW)
+    waiting.add(KEY, "a/", "", NOW)  # who waits already may go on
     waiting.forget(KEY, "b/")
-    waiting.add(KEY, "d/", NOW)
+    waiting.add(KEY, "d/", "", NOW)
 
 
 def test_what_waits_is_forgotten_some_day(waiting: Waiters) -> None:
-    waiting.add(KEY, "a/", NOW)
+    waiting.add(KEY, "a/", "", NOW)
 
     over = waiting.table.get({"pk": f"object#{KEY}", "sk": "waiter#a/"})["expires_at"]  # type: ignore[index]
 
@@ -129,7 +129,7 @@ def test_what_waits_is_forgotten_some_day(waiting: Waiters) -> None:
 
 def test_a_crowd_is_woken_page_by_page(waiting: Waiters) -> None:
     for n in range(PAGE + 20):
-        waiting.add(KEY, f"m/{n:03}/", NOW)
+        waiting.add(KEY, f"m/{n:03}/", "", NOW)
     waiting.arrive(KEY, NOW)
 
     first = waiting.page(KEY, waiters.FIRST)
@@ -141,7 +141,7 @@ def test_a_crowd_is_woken_page_by_page(waiting: Waiters) -> None:
 
 def test_a_crowd_leaves_nobodys_item_larger(waiting: Waiters) -> None:
     for n in range(30):
-        waiting.add(PART, f"{n}{'x' * 1000}/", NOW)
+        waiting.add(PART, f"{n}{'x' * 1000}/", "", NOW)
 
     sizes = [len(str(waiting.table.get(place))) for place in (object_key(PART), pair_key("taj/"))]
 
@@ -151,7 +151,18 @@ def test_a_crowd_leaves_nobodys_item_larger(waiting: Waiters) -> None:
 def test_the_longest_names_fit_into_the_keys_of_the_table(waiting: Waiters) -> None:
     longest = "x" * 1011 + "/"  # with "request.json" it is S3's longest key
 
-    waiting.add("y" * 1024, longest, NOW)
+    waiting.add("y" * 1024, longest, "", NOW)
     waiting.arrive("y" * 1024, NOW)
 
     assert names(waiting.to_wake("y" * 1024)) == [longest]
+
+
+def test_who_waits_for_an_object_that_is_there_has_seen_it_or_was_not_told_of_it(waiting: Waiters) -> None:
+    waiting.add(KEY, "a/", "wrong", NOW)
+    seen = waiting.miss(KEY, "wrong")
+    replaced = waiting.miss(KEY, "right")
+
+    waiting.add(KEY, "b/", "", NOW)
+
+    assert (seen, replaced) == (False, True)
+    assert waiting.miss(KEY, "wrong")

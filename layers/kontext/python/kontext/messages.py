@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import quote_plus, unquote_plus
 
+from kontext.clock import iso
 from kontext.errors import KontextError
 from kontext.table import Key
 
@@ -87,6 +88,19 @@ def object_events(body: dict[str, Any]) -> Iterator[ObjectEvent]:
             yield event
     if problem:
         raise problem
+
+
+def notification(bucket: str, key: str, size: int, etag: str, version_id: str, at: float) -> dict[str, Any]:
+    """What tells again of an object that was found, as S3 tells of a new one; only S3 itself knows the sequencer."""
+    found = {"key": quote_plus(key), "size": size, "eTag": etag.strip('"'), "versionId": version_id}
+    record = {
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "eventTime": iso(at),
+        "eventName": "ObjectCreated:Put",
+        "s3": {"s3SchemaVersion": "1.0", "bucket": {"name": bucket}, "object": found},
+    }
+    return {"Records": [record]}
 
 
 def _event(record: Any) -> ObjectEvent:

@@ -57,14 +57,16 @@ class Waiters:
         self.table = table
         self.most = most
 
-    def add(self, key: str, prefix: str, now: float) -> None:
+    def add(self, key: str, prefix: str, etag: str, now: float) -> None:
         """Note that the pair under `prefix` waits for the object `key`, or that it begins to wait for it anew.
+
+        `etag`: of what is there and cannot be used; "" if nothing is.
 
         Raises:
             TooMany: `most` others do so already.
         """
         waiter, over = Waiter(prefix, self._arrivals(key)), int(now + WAITING_SECONDS)
-        said = "SET #prefix = :prefix, #seen = :seen, #expires_at = :over"
+        said = "SET #prefix = :prefix, #seen = :seen, #etag = :etag, #expires_at = :over"
         counted = "SET #prefix = :key, #expires_at = :over ADD #waiters :one"
         room = "attribute_not_exists(#waiters) OR #waiters < :most"
         try:
@@ -73,7 +75,7 @@ class Waiters:
                     _waiter_key(key, waiter),
                     said,
                     "attribute_not_exists(#pk)",
-                    {"prefix": prefix, "seen": waiter.seen, "over": over},
+                    {"prefix": prefix, "seen": waiter.seen, "etag": etag, "over": over},
                 ),
                 (object_key(key), counted, room, {"key": key, "over": over, "one": 1, "most": self.most}),
                 *_flag(key),
@@ -81,15 +83,15 @@ class Waiters:
         except ConditionFailed as refused:
             if refused.position == 1:
                 raise TooMany(key, self.most) from refused
-            self._again(key, waiter, now)
+            self._again(key, waiter, etag, now)
 
-    def _again(self, key: str, waiter: Waiter, now: float) -> None:
-        said = "SET #seen = :seen, #expires_at = :over"
-        over = int(now + WAITING_SECONDS)
+    def _again(self, key: str, waiter: Waiter, etag: str, now: float) -> None:
+        said = "SET #seen = :seen, #etag = :etag, #expires_at = :over"
+        values = {"seen": waiter.seen, "etag": etag, "over": int(now + WAITING_SECONDS)}
         try:
-            self.table.update(_waiter_key(key, waiter), said, "attribute_exists(#pk)", seen=waiter.seen, over=over)
+            self.table.update(_waiter_key(key, waiter), said, "attribute_exists(#pk)", **values)
         except ConditionFailed:  # it has just been woken
-            self.add(key, waiter.prefix, now)
+            self.add(key, waiter.prefix, etag, now)
 
     def remove(self, key: str, waiter: Waiter) -> None:
         """A pair is woken; nothing if it has begun to wait anew."""
@@ -125,6 +127,10 @@ class Waiters:
         for item in self.table.query_after(object_key(key)["pk"], after, page_size):
             if int(item["seen"]) < arrivals:
                 yield Waiter(item["prefix"], int(item["seen"]))
+
+    def miss(self, key: str, etag: str) -> bool:
+        """Whether somebody waits for an object who has not seen what is there now."""
+        return any(item.get("etag", "") != etag for item in self.table.query_after(object_key(key)["pk"], FIRST))
 
     def page(self, key: str, after: str) -> list[Waiter]:
         """The next to wake, behind a place."""
