@@ -61,7 +61,9 @@ def test_every_status_has_its_group(said: dict[str, Any], group: str) -> None:
     assert pair.group == group
 
 
-@pytest.mark.parametrize("reason", [*views.PARKED.keys() - {"pace", "rate_limited", "paused"}, "a reason of tomorrow"])
+@pytest.mark.parametrize(
+    "reason", [*sorted(views.PARKED.keys() - {"pace", "rate_limited", "paused"}), "a reason of tomorrow"]
+)
 def test_a_pair_that_waits_for_the_account_says_why_since_when_and_until_when(reason: str) -> None:
     stopped = State(breaker=Breaker(reason, since=NOW - 60, next_trial_at=LATER))
 
