@@ -14,7 +14,7 @@ from simulation.world import KEY
 
 _SYNC_SECONDS = 2.0
 """Two ends of one pair that come no further apart may be told in any order."""
-_ON_ITS_WAY_SECONDS = 60.0
+_ON_ITS_WAY_SECONDS = 30.0
 _ACCOUNT = (401, 402, 403, 406)
 
 
@@ -52,7 +52,8 @@ def a_stop_is_told(seen: Evidence) -> Broken:
     turns = [kind for _, kind in told]
     posts = seen.world.vendor.ledger.posts
     refused = [post.at for post in posts if post.outcome == "refused" and post.status in _ACCOUNT]
-    if len(refused) > 1 + len(seen.world.injector.injected) and "kontext.parked" not in turns:
+    may_be_lost = 0 if seen.outside.aws_is_well else 1 + len(seen.world.injector.injected)
+    if len(refused) > may_be_lost and "kontext.parked" not in turns:
         yield f"{len(refused)} requests were refused for the account's sake, and nobody was told"
     accepted = max((post.at for post in posts if post.outcome == "accepted"), default=0.0)
     heard = not seen.world.injector.injected

@@ -478,7 +478,7 @@ WORKFLOW = (
             _layer("workflow", "name=execution_name(render)", "name=execution_name(render) + uuid.uuid4().hex[:6]"),
             _layer("workflow", "from typing import", "import uuid\nfrom typing import"),
         ),
-        ("told twice", "pair"),
+        ("the right id twice at once", "told twice", "pair"),
     ),
     Mutant(
         "a request_id that only the record knows",
