@@ -196,11 +196,8 @@ class Batch:
                 self.via.drops.settle(pair.prefix, until)
                 self.via.hints.send_due(drops.pair_key(pair.prefix), until - now)
             case drops.Rejected(code, message):
-                error = problem(code, message)
-                if render := self.via.renders.reject(pair, error, pairs.error_key(pair.prefix), now):
-                    self.announce(render)
-                if decision.wanted or pair.waits_for:
-                    self.wait_for(pair, decision.wanted)
+                if not self.wait_for(pair, decision.wanted):
+                    self.reject(pair, code, message)
             case drops.Complete() as complete:
                 for key in drops.named_keys(pair):
                     if not pairs.parse(key) and self.via.drops.named(key):
@@ -209,8 +206,7 @@ class Batch:
                     self.via.outputs.remove(pairs.error_key(pair.prefix))
                 if render := self.via.renders.claim(pair, complete, now):
                     self.go_on(render)
-                if pair.waits_for:
-                    self.wait_for(pair, {})
+                self.wait_for(pair, {})
 
     def with_prompt(self, pair: drops.Pair) -> drops.Pair:
         """The pair with a prompt that was dropped, and whose message still waits: in a burst that takes longer than
@@ -229,8 +225,9 @@ class Batch:
         except BadDrop as bad:
             return drops.Rejected(bad.code, str(bad))
 
-    def wait_for(self, pair: drops.Pair, wanted: drops.Wanted) -> None:
-        """Let the objects that a request names wake the pair when they come, or go on if they just came."""
+    def wait_for(self, pair: drops.Pair, wanted: drops.Wanted) -> bool:
+        """Let the objects that a request names, and no others, wake the pair when they come. True if they
+        just came, and the pair has gone on."""
         keys, now = tuple(wanted), self.via.clock.now()
         for key in set(pair.waits_for) - set(keys):
             self.via.waiters.forget(key, pair.prefix)
@@ -238,15 +235,21 @@ class Batch:
             for key, etag in wanted.items():
                 self.via.waiters.add(key, pair.prefix, etag, now)
         except TooMany as many:
-            error = problem("invalid_request", f"request.json: {many}")
-            if render := self.via.renders.reject(pair, error, pairs.error_key(pair.prefix), now):
-                self.announce(render)
-            return
+            self.reject(pair, "invalid_request", f"request.json: {many}")
+            return True
         there = {key: (self.via.inputs.read(key, "image") or {}).get("etag", "") for key in keys}
         if there != wanted and all(there.values()):
             self.advance(replace(pair, waits_for=keys))
-        elif keys != pair.waits_for:
+            return True
+        if keys != pair.waits_for:
             self.via.drops.wait_for(pair, keys)
+        return False
+
+    def reject(self, pair: drops.Pair, code: str, message: str) -> None:
+        """End a drop that cannot become a render, and say why."""
+        error, key = problem(code, message), pairs.error_key(pair.prefix)
+        if render := self.via.renders.reject(pair, error, key, self.via.clock.now()):
+            self.announce(render)
 
     def go_on(self, render: Render) -> None:
         """A claimed render is sent; one that is paid is delivered again."""

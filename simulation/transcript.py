@@ -34,9 +34,13 @@ def described(call: Call) -> str:
             writes = [entry["Update"] for entry in asked["TransactItems"]] if "TransactItems" in asked else [asked]
             return f"{call.name}: " + ", and ".join(_item(write) for write in writes)
         case "s3":
-            return f"{call.name} {asked['Bucket']}/{asked['Key']}"
+            return f"{call.name} {asked['Bucket']}/{asked.get('Key', '')}"
+        case "sqs" if call.name != "send_message":
+            return f"{call.name} {asked['ReceiptHandle']} {asked.get('VisibilityTimeout', '')}".strip()
+        case "sqs" if "MessageAttributes" in asked:
+            return f"give up {asked['MessageBody'][:120]}"
         case "sqs":
-            return f"send in {asked['DelaySeconds']} s: {asked['MessageBody'][:120]}"
+            return f"send in {asked.get('DelaySeconds', 0)} s: {asked['MessageBody'][:120]}"
         case "sns":
             return f"publish {json.loads(asked['Message'])['id']}"
         case "stepfunctions":

@@ -22,6 +22,8 @@ from kontext_cli.resources import description, parameters
 from kontext_cli.target import Target
 
 AT_ONCE = 100
+PRESENT: dict[str, Any] = {"etag": "", "parameters": {}}
+"""A named image of which no more is known than that it may be there: who waits for it is woken by it."""
 _SAME_SECOND = 1.0
 """A listing tells the time of an object in whole seconds."""
 
@@ -117,9 +119,11 @@ class Comparison:
         if "due_lane" in item or pair.drop_id <= max(pair.current_drop, pair.rejected_drop):
             return False
         try:
-            return not isinstance(drops.decide(pair, {}, self.defaults, math.inf), drops.Incomplete)
+            named = dict.fromkeys(drops.named_keys(pair), PRESENT)
+            decision = drops.decide(pair, dict(named), self.defaults, math.inf)
         except BadDrop:
             return True
+        return not isinstance(decision, drops.Incomplete) and not pair.waits_for
 
 
 def _is_awaited(owners: dict[str, Item], prefix: str) -> bool:

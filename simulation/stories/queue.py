@@ -61,6 +61,7 @@ PURGES = (
         "the queue is purged while pairs are in line",
         *many(4, every=0.1),
         (5.0, PURGE),
+        TOLD_AGAIN,
         parameters={"RequestsPerMinute": "2"},
     ),
     story(
@@ -68,6 +69,7 @@ PURGES = (
         *many(2, every=0.0),
         (20.0, PURGE),
         (60.0, account(credits=10.0)),
+        TOLD_AGAIN,
         *many(1, at=86_400.0, every=0.0),
         account={"credits": 0.01},
         window=0.3,

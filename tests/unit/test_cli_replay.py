@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from kontext import messages
-from kontext.drops import Drops
+from kontext.drops import Drops, Pair
 from kontext.table import Table
 from kontext.waiters import Waiters
 from kontext_cli import checks
@@ -63,12 +63,17 @@ class Shop:
         for key in keys:
             self.s3.put_object(Bucket=self.bucket, Key=key, Body=body)
 
-    def record(self, key: str, sequencer: str = "0A", at: float | None = None) -> None:
-        """Let the table know what stands under a key."""
+    def record(self, key: str, sequencer: str = "0A", at: float | None = None, **parameters: str) -> None:
+        """Let the table know what stands under a key, and what it asks for."""
         prefix, _, name = key.rpartition("/")
         slot = {"1": "1", "2": "2", "r": "request"}[name[0]]
         there = self.s3.head_object(Bucket=self.bucket, Key=key)
-        read = {"key": key, "version_id": there["VersionId"], "etag": there["ETag"].strip('"'), "parameters": {}}
+        read = {
+            "key": key,
+            "version_id": there["VersionId"],
+            "etag": there["ETag"].strip('"'),
+            "parameters": parameters,
+        }
         Drops(self.table).record(f"{prefix}/", slot, read, sequencer, time.time() if at is None else at)
 
     def untold(self, prefix: str = "") -> list[str]:
@@ -153,6 +158,20 @@ def test_a_whole_pair_that_was_recorded_and_left_is_told(shop: Shop) -> None:
     assert half == []
     assert left == ["taj/1.png", "taj/2.png"]
     assert shop.untold() == []
+
+
+def test_a_request_whose_image_is_not_waited_for_though_it_could_go_on_is_told(shop: Shop) -> None:
+    shop.put("taj/2.png", "taj/request.json", "shared/a.png")
+    Drops(shop.table).named("shared/a.png")
+    shop.record("taj/request.json", prompt="both", input_image_1="/shared/a.png")
+    half = shop.untold("taj/r")
+    shop.record("taj/2.png")
+    left = shop.untold("taj/r")
+    Drops(shop.table).wait_for(Pair("taj/"), ("shared/a.png",))
+
+    assert half == []
+    assert left == ["taj/request.json"]
+    assert shop.untold("taj/r") == []
 
 
 def test_only_what_is_under_the_prefix_is_compared(shop: Shop) -> None:
