@@ -70,7 +70,7 @@ USUAL: tuple[Story, ...] = (
         *pair("new/", at=88.0, prompt="new"),
         fragile=dict.fromkeys(
             ("stall of submit transact_write_items", "stall of submit get_secret_value"),
-            "a turn that has passed while its function stood still is used all the same",
+            "a slot that has passed while its function stood still is used all the same",
         ),
         parameters={"RequestsPerMinute": "2"},
         patience=65.0,

@@ -80,13 +80,13 @@ def test_an_index_that_is_behind_shows_items_as_they_were() -> None:
     key = {"pk": "pair#taj/", "sk": "pair"}
     behind.table.update(key, f"SET {SET_DUE}", due_lane=TIMER, due_at=10)
 
-    too_early = list(behind.over(TIMER, 20))
+    too_early = list(behind.over(20))
     now[0] = 3.0
-    there = list(behind.over(TIMER, 20))
+    there = list(behind.over(20))
     behind.table.update(key, f"REMOVE {REMOVE_DUE}")
-    still_there = list(behind.over(TIMER, 20))
+    still_there = list(behind.over(20))
     lag[0] = 0.0
-    gone = list(behind.over(TIMER, 20))
+    gone = list(behind.over(20))
 
     assert (too_early, there, still_there, gone) == ([], [DueItem(key, 0)], [DueItem(key, 0)], [])
     assert not behind.dispatch(DueItem(key, 0), 20)

@@ -130,6 +130,20 @@ def undelivered(scene: Scene, eventually: Eventually) -> list[Measured]:
     return eventually(lambda: scene.measured("elsewhere", "Undelivered"), "the end")  # type: ignore[no-any-return]
 
 
+def drops_fail(scene: Scene, eventually: Eventually) -> list[Measured]:
+    iam, role, sid = scene.running.client("iam"), scene.ids["SubmitRole"], "ReadDropsAndLinkToTheirVersions"
+    policy = iam.get_role_policy(RoleName=role, PolicyName="submit")["PolicyDocument"]
+    blind = {**policy, "Statement": [one for one in policy["Statement"] if one["Sid"] != sid]}
+    iam.put_role_policy(RoleName=role, PolicyName="submit", PolicyDocument=json.dumps(blind))
+
+    scene.drop("unreadable")
+
+    try:
+        return eventually(lambda: scene.measured(None, "Retried"), "the retry")  # type: ignore[no-any-return]
+    finally:
+        iam.put_role_policy(RoleName=role, PolicyName="submit", PolicyDocument=json.dumps(policy))
+
+
 def dead_letter(scene: Scene, eventually: Eventually) -> list[Measured]:
     sqs, outputs = scene.running.client("sqs"), scene.running.outputs
     name, upload = "VisibilityTimeout", outputs["UploadQueueUrl"]
@@ -203,6 +217,7 @@ PROOFS: dict[str, tuple[Callable[[Scene, Eventually], list[Measured]], ...]] = {
     "RendersFailingAlarm": (renders_fail,),
     "UndeliveredAlarm": (undelivered,),
     "DeadLettersAlarm": (dead_letter,),
+    "DropsFailingAlarm": (drops_fail,),
     "UploadQueueOldAlarm": (stopped_submitter,),
     "PollFailingAlarm": (poll_crashes,),
     "FinalizeFailingAlarm": (finalize_crashes,),

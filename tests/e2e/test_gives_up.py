@@ -23,7 +23,7 @@ def test_when_finalize_crashes_again_and_again_the_workflow_gives_up_and_tells(
         with without_its_policy(scene, "Finalize"):
             scene.drop(PAIR)
             render = eventually(lambda: paid(scene), "the paid picture")
-            stop_its_own(scene)
+            stop_its_own(scene, eventually)
             execution = states.start_execution(stateMachineArn=impatient(scene), input=given(render))["executionArn"]
             eventually(lambda: "GiveUp" in entered(states, execution), "the workflow gives up")
         ended = eventually(lambda: end_of(states, execution), "the workflow's end")
@@ -48,11 +48,18 @@ def impatient(scene: Scene) -> str:
     return str(made["stateMachineArn"])
 
 
-def stop_its_own(scene: Scene) -> None:
+def happened(states: Any, execution: str) -> list[str]:
+    return [event["type"] for event in states.get_execution_history(executionArn=execution)["events"]]
+
+
+def stop_its_own(scene: Scene, eventually: Eventually) -> None:
     """Its own execution would go on with the function's policy back, and deliver what the test's has given up."""
     states, arn = scene.running.client("stepfunctions"), scene.running.outputs["RenderWorkflowArn"]
     running = states.list_executions(stateMachineArn=arn, statusFilter="RUNNING")["executions"]
     (own,) = (one["executionArn"] for one in running if PAIR in one["name"])
+    eventually(
+        lambda: "LambdaFunctionFailed" in happened(states, own) or "TaskFailed" in happened(states, own), "a crash"
+    )
     states.stop_execution(executionArn=own)
 
 

@@ -65,7 +65,7 @@ def _paid_render(local: LocalStack, samples: Path, size: int, eventually: Callab
         pair = Drops(table).record(prefix, slot, seen, slot, now)
     renders = Renders(table, price=0.05, daily_limit=1000, retention_days=8)
     complete = Complete((pair.parts["1"], pair.parts["2"]), {**ASKED, "prompt": prefix})
-    render = renders.submitting(renders.claim(pair, complete, "test", now).render, now)
+    render = renders.submitting(renders.claim(pair, complete, now) or {}, now)
     render = renders.completed(renders.accepted(render, request_id, now), url, {}, now)
     told = {
         name: render[name] for name in ("prefix", "render_id", "attempt", "generation", "request_id", "submitted_at")

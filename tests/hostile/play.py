@@ -25,6 +25,7 @@ from kontext.throttle.line import why_parked
 from simulation.actions import Drop
 from simulation.aws import Topic
 from simulation.fault_injection import EVERYTHING_LOST, Fault
+from simulation.input_bucket import InputBucket
 from simulation.s3 import S3, error
 from simulation.schedule import Schedule
 from simulation.scheduler import BEGINNING, NeverRests, Scheduler
@@ -109,8 +110,6 @@ def _case(file: str, entry: dict[str, Any]) -> Case:
         again=tuple(entry.get("again", ())),
         lost_at=entry.get("lost_at"),
         lost_behind=entry.get("lost_behind"),
-        sent=tuple(entry.get("sent", ())),
-        away=entry.get("away", 0.0),
     )
 
 
@@ -164,7 +163,8 @@ class Street(World):
         super().__init__(Schedule((), parameters=case.parameters, faults=faults))
         lost = (Fault(0, EVERYTHING_LOST, case.lost_behind),) if case.lost_behind else ()
         self.injector: Witness = Witness(self.scheduler, lost, self._delay, self._around)
-        self.s3 = StrictS3()
+        self.s3 = StrictS3(self.clock.now)
+        self.bucket = InputBucket(self.s3, self.scheduler, self.notify)
         self.topic = StrictTopic(self.scheduler)
         self.hostile = Vendor(case.answers, KEY, (API, FILES, "https://evil.example"))
         self.transport = Wire(self.scheduler, self.hostile)  # type: ignore[assignment]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -19,7 +20,9 @@ STATEMENTS = [(role, one["Sid"]) for role in ROLES for one in Template().stateme
 @cache
 def deeds_of_functions() -> frozenset[Deed]:
     """What the functions do when everything is dropped that makes them do anything special."""
-    return frozenset(deed for case in cases("roles") for deed in play(case).deeds)
+    usual = cases("roles")
+    poison, late = replace(usual[0], sent=("poison",)), replace(usual[0], away=20.0)
+    return frozenset(deed for case in (*usual, poison, late) for deed in play(case).deeds)
 
 
 @pytest.fixture(scope="module")
