@@ -23,7 +23,7 @@ def story(target: Target, prefix: str) -> dict[str, Any] | None:
     """The story of the pair under exactly this prefix, the render that speaks for it first; None if there is none."""
     table = Table(target.client("dynamodb"), target.output("RendersTable"))
     items = table.query(pair_key(prefix)["pk"])
-    pair = views.view(items, state_in(table))
+    pair = views.view(items, state_in(table)) if items else None
     if pair is None:
         return None
     dropped = drops.pair_of(next((item for item in items if item["sk"] == "pair"), {}))
