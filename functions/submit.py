@@ -43,6 +43,8 @@ prepare(
 TIME_FOR_A_SUBMIT = 80.0
 """Seconds that must be left before another request is sent: its answer may take half a minute, and neither of the two
 AWS calls after it, which keep its request_id, may outlive the function. With less left, another invocation sends it."""
+LATEST_SECONDS = 5.0
+"""So late after its slot a request may still go: later than that it could meet a 429."""
 MAX_SERVER_ERRORS = 6
 
 
@@ -367,6 +369,9 @@ class Batch:
             except Exception:
                 logger.exception("the next in line goes", item=key)
                 continue
+            if taken and self.has_passed(at):
+                self.join_line(taken[0], "pace")
+                break
             if taken:
                 self.post(*taken, trial=trial)
                 break
@@ -402,6 +407,9 @@ class Batch:
 
     def account_is_well(self, reason: str) -> bool:
         """Whether a request could be taken, as far as a GET can tell: it costs nothing."""
+        if reason == "spend_limit" and not self.via.renders.has_room(self.via.clock.now()):
+            self.measure_stop(reason)
+            return False  # of the stack's own limit Segmind knows nothing
         try:
             well = self.via.segmind.credits() >= self.via.renders.price
         except AccountRefused as refused:
@@ -409,8 +417,6 @@ class Batch:
             self.via.throttle.open_breaker(reason, self.via.clock.now())
         except SegmindError:
             well = False
-        if reason == "spend_limit":
-            well = well and self.via.renders.has_room(self.via.clock.now())
         if not well:
             self.measure_stop(reason)
         return well
@@ -432,7 +438,14 @@ class Batch:
             self.open_breaker("spend_limit", render)
             self.join_line(render, "spend_limit", message="the stack's daily spend limit is reached")
             return
+        if self.has_passed(at):
+            self.join_line(render, "pace")
+            return
         self.post(render, body, trial=False)
+
+    def has_passed(self, at: float) -> bool:
+        """Whether a slot is over, because something stood still meanwhile: a request now would meet the next ones."""
+        return self.via.clock.now() - at > LATEST_SECONDS
 
     def body_of(self, render: Render) -> dict[str, Any]:
         """What is sent to Segmind for a render."""

@@ -68,10 +68,7 @@ USUAL: tuple[Story, ...] = (
         "newcomers while others are in line",
         *many(6, every=0.3),
         *pair("new/", at=88.0, prompt="new"),
-        fragile=dict.fromkeys(
-            ("stall of submit transact_write_items", "stall of submit get_secret_value"),
-            "a slot that has passed while its function stood still is used all the same",
-        ),
+        fragile={"stall of submit get_secret_value": "the key is asked for only after a slot has been taken"},
         parameters={"RequestsPerMinute": "2"},
         patience=65.0,
     ),
