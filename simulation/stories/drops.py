@@ -176,15 +176,10 @@ TAKEN_BACK: tuple[Story, ...] = (
             *pair(),
             *taken_back("taj/1.png", "taj/2.png", "taj/request.json", at=10.0),
             faults=(fault,),
-            fragile=fragile,
         )
-        for what, fault, fragile in (
-            (
-                "claimed it",
-                Fault(0, "crash after", "submit transact_write_items"),
-                {"stall of submit update_item": _REMOVALS},
-            ),
-            ("paid for it", Fault(0, "crash after", "POST"), {"pause": _REMOVALS}),
+        for what, fault in (
+            ("claimed it", Fault(0, "crash after", "submit transact_write_items")),
+            ("paid for it", Fault(0, "crash after", "POST")),
         )
     ),
     story(
