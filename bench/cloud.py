@@ -27,7 +27,7 @@ from bench import pollers
 from bench.part import Part
 from bench.workers import Workers
 from bench.workloads import Renders
-from kontext.table import Table
+from kontext.dynamodb import Table
 from kontext_cli.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack

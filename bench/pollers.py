@@ -12,8 +12,8 @@ import numpy as np
 
 from bench.costs import END_TRANSITIONS, LOOP_TRANSITIONS
 from bench.workloads import Floats, Renders
-from kontext.schedule import DEFAULT_LOOK_COST, Progress, looks, split, stays
-from kontext.sketch import Sketch
+from kontext.polling.schedule import DEFAULT_LOOK_COST, Progress, looks, split, stays
+from kontext.polling.sketch import Sketch
 
 _INVOCATION_SECONDS = 0.25  # mostly computing, with a fourteenth of a processor: see `memory.py`
 _LOOK_SECONDS = 0.1

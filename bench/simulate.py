@@ -13,7 +13,7 @@ from bench.optimum import Frontier, best_looks, evaluate, frontier
 from bench.part import Part
 from bench.pollers import Played
 from bench.workloads import AFTER_DRIFT, BEFORE_DRIFT, DESCRIPTIONS, STATIONARY, Empirical, Renders, sample
-from kontext.schedule import DEFAULT_LOOK_COST
+from kontext.polling.schedule import DEFAULT_LOOK_COST
 
 RENDERS = 100_000
 LEARNING = 200

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kontext.errors import CODES, REASONS, Code
-from kontext.measures import MEASURES
+from kontext.metrics import METRICS
 
 DOCS = Path(__file__).parent
 PART = re.compile(r"(?<=<!-- generated: )(?P<name>[^>]+)(?P<open> -->\n)(?P<text>.*?)(?=<!-- end -->)", re.DOTALL)
@@ -41,9 +41,9 @@ def of_codes(codes: Mapping[str, Code], title: str) -> str:
     return table((title, "what it means", "charged", "what to do"), rows)
 
 
-def of_measures() -> str:
+def of_metrics() -> str:
     """What the functions measure."""
-    rows = [(f"`{name}`", told.unit, told.meaning) for name, told in MEASURES.items()]
+    rows = [(f"`{name}`", told.unit, told.meaning) for name, told in METRICS.items()]
     return table(("metric", "unit", "one value is"), rows)
 
 
@@ -52,7 +52,7 @@ def generated(name: str) -> str:
     made: dict[str, Callable[[], str]] = {
         "error codes": lambda: of_codes(CODES, "code"),
         "reasons": lambda: of_codes(REASONS, "reason"),
-        "measures": of_measures,
+        "metrics": of_metrics,
     }
     return made[name]() if name in made else f"> {alarms()[name]}\n"
 

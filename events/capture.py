@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kontext.due import TIMER
-from kontext.table import Table
+from kontext.dynamodb import Table
 from kontext.throttle.admission import state_in
 from kontext_cli.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target

@@ -1,4 +1,4 @@
-"""DynamoDB in memory: the calls and the expressions that `kontext.table` uses, refusing all others.
+"""DynamoDB in memory: the calls and the expressions that `kontext.dynamodb` uses, refusing all others.
 
 `test_fakes.py` holds it against moto.
 """

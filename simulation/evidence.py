@@ -10,8 +10,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from kontext.drops import Pair, pair_of
-from kontext.table import Table
+from kontext.drops.pairs import Pair, pair_of
+from kontext.dynamodb import Table
 from kontext_local.segmind.jobs import Job
 from kontext_local.segmind.padding import padded
 from simulation.dynamodb import DynamoDB

@@ -1,4 +1,4 @@
-"""The expressions of DynamoDB that `kontext.table` uses, conditions and the steps of an update, refusing all others."""
+"""The expressions of DynamoDB that `kontext.dynamodb` uses, conditions and steps of an update, refusing all others."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 
-from kontext.renders import RECORD_SECONDS
-from kontext.table import ConditionFailed
+from kontext.dynamodb import ConditionFailed
+from kontext.renders.overdue import RECORD_SECONDS
 from kontext_cli.errors import CommandError
 from kontext_cli.operate import Operator
 from kontext_local.segmind.jobs import Job

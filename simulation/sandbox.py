@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from connections import Connections
-from kontext.learning import Learning
-from kontext.outputs import Outputs, Upload
-from kontext.schedule import Progress
+from kontext.connections import Connections
+from kontext.polling.history import Learning
+from kontext.polling.schedule import Progress
+from kontext.results.output_bucket import OutputBucket, Upload
 from simulation.aws import SecretsProvider
 from simulation.scheduler import Scheduler
 from simulation.template import Spec
@@ -42,7 +42,7 @@ class Sandbox(Connections):
         return LearningByHeart(usual.table, usual.clock, look_cost=usual.look_cost, deadline=usual.deadline)
 
     @cached_property
-    def outputs(self) -> Outputs:
+    def outputs(self) -> OutputBucket:
         return OutputsInTurn(self.s3, self.environment["OUTPUT_BUCKET"])
 
 
@@ -66,7 +66,7 @@ class LearningByHeart(Learning):
         return self._known[key]
 
 
-class OutputsInTurn(Outputs):
+class OutputsInTurn(OutputBucket):
     """The output bucket, written to by one thread: the order of two parts must not be a matter of luck."""
 
     def upload(self, *given: Any) -> Upload:

@@ -15,9 +15,9 @@ from math import inf
 from random import Random
 from typing import Any
 
-from connections import config
+from kontext.connections import config
 from kontext.due import TIMER
-from kontext.table import Table
+from kontext.dynamodb import Table
 from kontext_cli.operate import Operator
 from kontext_cli.target import Target
 from kontext_local.segmind import Lognormal, Segmind, Settings
@@ -199,7 +199,7 @@ class World:
             ended(answer, problem)
 
         handler = importlib.import_module(function.module).handler
-        work = lambda: handler(event, context, via=sandbox)  # noqa: E731
+        work = lambda: handler(event, context, deps=sandbox)  # noqa: E731
         self.scheduler.process(f"{function.module} {self.invocations}", work, function.timeout, over, chain)
 
     def sandbox(self, function: Spec) -> Sandbox:

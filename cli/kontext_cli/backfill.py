@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from kontext.inputs import Limits
+from kontext.drops.input_bucket import Limits
 from kontext_cli import sources, target
 from kontext_cli.console import print_json, terminal
 from kontext_cli.errors import CANNOT, INTERRUPTED, UNFINISHED, UNREAD, Unfinished, Unread, explain

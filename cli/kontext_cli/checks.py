@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from kontext.drops.redelivery import REASON, reason_of
+from kontext.dynamodb import Item, Table
 from kontext.errors import REASONS, AccountRefused, SegmindError
-from kontext.redelivery import REASON, reason_of
-from kontext.renders import LEASE_SECONDS
-from kontext.table import Item, Table
+from kontext.model import Status
+from kontext.renders.store import LEASE_SECONDS
+from kontext.text import escape_line
 from kontext.throttle.admission import state_in
 from kontext.throttle.circuit_breaker import PAUSED
-from kontext.words import shown
 from kontext_cli.operate import about
 from kontext_cli.records import moment
 from kontext_cli.resources import description, parameters, physical_ids, stack_name
@@ -80,7 +81,9 @@ class Patient:
     def renders(self) -> list[Item]:
         """Every render that has not ended well. Reads the whole table."""
         return [
-            item for item in self.table.scan() if item["sk"].startswith("render#") and item["status"] != "DELIVERED"
+            item
+            for item in self.table.scan()
+            if item["sk"].startswith("render#") and item["status"] != Status.DELIVERED
         ]
 
     def attribute(self, queue: str, name: str) -> Any:
@@ -105,7 +108,7 @@ def api_key(patient: Patient) -> Iterator[Finding]:
     """Whether Segmind accepts the key, and what the account holds."""
     import httpx
 
-    from kontext.segmind import Segmind
+    from kontext.segmind.client import Segmind
 
     secret = patient.client("secretsmanager").get_secret_value(SecretId=patient.target.output("SegmindSecretArn"))
     key = str(secret.get("SecretString", "")).strip()
@@ -164,7 +167,7 @@ def unknown_drops(
     count = f"{comparison.compared:,} objects"
     looked = f"all {count}" if comparison.is_whole else f"the first {count} by name"
     if unknown:
-        some = ", ".join(shown(one.key) for one in unknown[:5]) + (", …" if len(unknown) > 5 else "")
+        some = ", ".join(escape_line(one.key) for one in unknown[:5]) + (", …" if len(unknown) > 5 else "")
         says = f"of {looked} of the input bucket {len(unknown)} are not known to the table: {some}"
         yield Finding("bucket", "wrong", says, REMEDY_UNKNOWN)
     else:
@@ -262,7 +265,7 @@ def dead_letters(patient: Patient) -> Iterator[Finding]:
 def stuck_renders(patient: Patient) -> Iterator[Finding]:
     """Renders that need a person, and renders that should have moved on."""
     findings = [
-        _renders("uncertain renders", _in_status(patient, "UNCERTAIN"), REMEDY_UNCERTAIN),
+        _renders("uncertain renders", _in_status(patient, Status.UNCERTAIN), REMEDY_UNCERTAIN),
         _renders("undelivered pictures", [r for r in patient.renders if _undelivered(r)], REMEDY_UNDELIVERED),
         _renders("renders that stand still", [r for r in patient.renders if _stands_still(r)], REMEDY_STILL),
     ]
@@ -295,14 +298,17 @@ def _in_status(patient: Patient, *statuses: str) -> list[Item]:
 
 
 def _undelivered(item: Item) -> bool:
-    return bool(item.get("output_url")) and item["status"] == "FAILED" and item["error"]["code"] == "delivery"
+    return bool(item.get("output_url")) and item["status"] == Status.FAILED and item["error"]["code"] == "delivery"
 
 
 def _stands_still(item: Item) -> bool:
     now = time.time()
-    if item["status"] == "SUBMITTING":
+    if item["status"] == Status.SUBMITTING:
         return bool(item.get("lease_until", 0) < now - LEASE_SECONDS)
-    return item["status"] in ("QUEUED", "PROCESSING", "COMPLETED") and item["submitted_at"] < now - 2 * RECORD_SECONDS
+    return (
+        item["status"] in (Status.QUEUED, Status.PROCESSING, Status.COMPLETED)
+        and item["submitted_at"] < now - 2 * RECORD_SECONDS
+    )
 
 
 def subscriptions(patient: Patient) -> Iterator[Finding]:

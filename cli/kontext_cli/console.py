@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.status import Status
 from rich.text import Text
 
-from kontext.words import visible
+from kontext.text import escape_text
 from kontext_cli.errors import Unread
 
 
@@ -81,7 +81,7 @@ class Visible(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Take a text with markup."""
-        return super().render_str(visible(text), **options)
+        return super().render_str(escape_text(text), **options)
 
 
 def terminal(*, stderr: bool = False) -> Console:

@@ -16,6 +16,7 @@ from typing import Any
 from PIL import Image
 from rich.markup import escape
 
+from kontext.model import Status
 from kontext_cli import sheet
 from kontext_cli.console import Progress, progress
 from kontext_cli.dropping import Desk, Drop, prepare
@@ -56,7 +57,7 @@ class Travelling:
     @property
     def has_arrived(self) -> bool:
         """Whether its end is on the record and a subscriber has heard of it."""
-        ended = self.render is not None and self.render.status in ("DELIVERED", "FAILED", "UNCERTAIN")
+        ended = self.render is not None and self.render.status in (Status.DELIVERED, Status.FAILED, Status.UNCERTAIN)
         return ended and self.event is not None
 
 
@@ -96,7 +97,7 @@ def _show(shown: Progress, target: Target, destination: Destination, inference: 
         pairs = [_drop(shown, target, desk, *pair) for pair in zip(PAIRS, COLOURS, strict=True)]
         _watch(shown, pairs, subscriber, inference + PATIENCE_SECONDS)
     _show_event(shown, pairs[0])
-    if all(pair.render and pair.render.status == "DELIVERED" for pair in pairs):
+    if all(pair.render and pair.render.status == Status.DELIVERED for pair in pairs):
         picture = _draw(desk, pairs, destination)
         shown.line(f"\n[bold]{escape(str(picture))}[/] shows each pair beside its result.")
         return 0

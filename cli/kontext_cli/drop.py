@@ -9,6 +9,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from kontext.model import Status
 from kontext_cli import target
 from kontext_cli.console import Progress, command, print_json, progress
 from kontext_cli.dropping import Desk, Drop, Errand, Outcome, prepare
@@ -176,8 +177,12 @@ class Trip:
         if self.outcome is None:
             return "DROPPED" if self._has_begun else "NOT_DROPPED"
         if self.outcome.key:
-            return "DELIVERED"
-        return "UNCERTAIN" if self.outcome.render and self.outcome.render.status == "UNCERTAIN" else "FAILED"
+            return Status.DELIVERED
+        return (
+            Status.UNCERTAIN
+            if self.outcome.render and self.outcome.render.status == Status.UNCERTAIN
+            else Status.FAILED
+        )
 
 
 def words(render: Render | None) -> str:

@@ -13,8 +13,9 @@ from typing import Any, BinaryIO
 
 from botocore.exceptions import ClientError
 
-from kontext import request
+from kontext.drops import request
 from kontext.errors import BadDrop
+from kontext.model import Parameters, Status
 from kontext_cli.errors import CommandError
 from kontext_cli.input_bucket import GIVE_ANOTHER_NAME, Bucket, Piece, Planned, Refused
 from kontext_cli.records import Records, Render
@@ -38,7 +39,7 @@ class Drop:
     name: str
     first: Path
     second: Path
-    parameters: dict[str, Any] = field(default_factory=dict)
+    parameters: Parameters = field(default_factory=Parameters)
 
     @property
     def prefix(self) -> str:
@@ -90,7 +91,7 @@ def prepare(
     return Drop(chosen, first, second, request.parse_request(json.dumps(given).encode()) if given else {})
 
 
-def request_body(parameters: dict[str, Any]) -> bytes:
+def request_body(parameters: Parameters) -> bytes:
     """The request.json that asks for these parameters; the same for the same."""
     return json.dumps(parameters, ensure_ascii=False, indent=2, sort_keys=True).encode()
 
@@ -165,8 +166,8 @@ class Desk:
         """Whether a drop that is in the bucket has its picture, or will have it without another upload."""
         render = self._render(errand.drop)
         if render and errand.is_of(render):
-            return render.status != "FAILED"
-        if render and render.status == "FAILED" and errand.bucket.is_told_of(errand.drop.pair):
+            return render.status != Status.FAILED
+        if render and render.status == Status.FAILED and errand.bucket.is_told_of(errand.drop.pair):
             return False  # it was rejected before it became a render of its content
         return self.clock() - errand.bucket.changed_at(errand.drop.prefix) < TOLD_SECONDS
 
@@ -203,9 +204,9 @@ class Desk:
     def _outcome(self, errand: Errand, render: Render | None, *, is_told: bool) -> Outcome | None:
         """How the drop has ended, if it has; `is_told`: by an error.json that was not there before."""
         if render and errand.is_of(render):
-            if render.status == "DELIVERED" and render.result:
+            if render.status == Status.DELIVERED and render.result:
                 return Outcome(render, str(render.result["key"]))
-            if render.status == "UNCERTAIN":
+            if render.status == Status.UNCERTAIN:
                 return Outcome(render, error=render.error or {"message": "the answer to the request never came"})
         if not is_told:
             return None

@@ -9,11 +9,12 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from kontext import drops, pairs
+from kontext.drops import keys, pairs
+from kontext.drops.waiters import object_key
+from kontext.dynamodb import Item, Table
 from kontext.errors import REASONS
-from kontext.table import Item, Table
-from kontext.waiters import object_key
-from kontext.words import shown
+from kontext.model import Part, Status
+from kontext.text import escape_line
 from kontext_cli import links, target
 from kontext_cli.console import print_json, terminal
 from kontext_cli.errors import CommandError
@@ -22,7 +23,7 @@ from kontext_cli.records import Pair, Records, moment
 from kontext_cli.status import STYLES
 from kontext_cli.target import Target
 
-UNDECIDED = "CLAIMED"
+UNDECIDED = Status.CLAIMED
 
 
 def run(prefix: str, *, stack: str | None, as_json: bool) -> int:
@@ -44,7 +45,7 @@ class Story:
         self.pair = pair
         self.journey = Journey(chosen, pair.prefix)
         self.table = Table(chosen.client("dynamodb"), chosen.output("RendersTable"))
-        self.items = self.table.query(drops.pair_key(pair.prefix)["pk"])
+        self.items = self.table.query(pairs.pair_key(pair.prefix)["pk"])
 
     def told(self) -> dict[str, Any]:
         """The story as a document; `steps` in order, each with the seconds since the first."""
@@ -61,7 +62,7 @@ class Story:
 
     def drops(self) -> list[Step]:
         """When each part came; of a part dropped twice only the last time is known."""
-        dropped = drops.pair_of(next((item for item in self.items if item["sk"] == "pair"), {}))
+        dropped = pairs.pair_of(next((item for item in self.items if item["sk"] == "pair"), {}))
         return [Step(moment(part["at"]), _drop(part)) for part in dropped.parts.values()]
 
     def renders(self) -> list[Step]:
@@ -80,7 +81,7 @@ class Story:
         marks: dict[str, datetime] = {
             name: moment(item[name]) for name in ("created_at", "submitted_at", "completed_at") if name in item
         }
-        marks |= {"ended_at": moment(item["updated_at"])} if item.get("status") == "DELIVERED" else {}
+        marks |= {"ended_at": moment(item["updated_at"])} if item.get("status") == Status.DELIVERED else {}
         spans = {
             "from the first drop to the claim": _between(first, marks.get("created_at")),
             "from the claim to Segmind": _between(marks.get("created_at"), marks.get("submitted_at")),
@@ -105,7 +106,7 @@ class Story:
             until = render.parked.get("until")
             at = f" Next try at about {moment(until):%H:%M:%S UTC}." if until else ""
             return {"means": f"{known.meaning}{at}", "charged": "no", "remedy": known.remedy}
-        if render.status == "DELIVERED":
+        if render.status == Status.DELIVERED:
             key = (render.result or {}).get("key")
             return {"means": f"The picture is in the output bucket as {key}.", "charged": "yes", "remedy": None}
         return {"means": f"The render is {render.status}.", "charged": "unknown", "remedy": "Nothing to do yet."}
@@ -120,8 +121,10 @@ def the_pair(chosen: Target, prefix: str) -> Pair:
     if len(found) == 1:
         return found[0]
     if found:
-        some = ", ".join(shown(pair.prefix) for pair in found[:5])
-        raise CommandError(f"{len(found)} pairs begin with {shown(prefix)!r}: name one of them, for example {some}.")
+        some = ", ".join(escape_line(pair.prefix) for pair in found[:5])
+        raise CommandError(
+            f"{len(found)} pairs begin with {escape_line(prefix)!r}: name one of them, for example {some}."
+        )
     raise CommandError(_unknown(chosen, prefix))
 
 
@@ -129,18 +132,20 @@ def _unknown(chosen: Target, prefix: str) -> str:
     table = Table(chosen.client("dynamodb"), chosen.output("RendersTable"))
     item = table.get(object_key(prefix)) or {}
     if item.get("reported") and "prefix" not in item:
-        return f"{shown(prefix)} fits no rule of the drop convention. {pairs.RULE}"
+        return f"{escape_line(prefix)} fits no rule of the drop convention. {keys.RULE}"
     if "prefix" in item:
-        return f"{shown(prefix)} is an object that a request.json names, not a pair: explain the pair that names it."
+        return (
+            f"{escape_line(prefix)} is an object that a request.json names, not a pair: explain the pair that names it."
+        )
     return (
-        f"Nothing is known of {shown(prefix)!r} in {chosen.name}. If it has been dropped into "
+        f"Nothing is known of {escape_line(prefix)!r} in {chosen.name}. If it has been dropped into "
         f"{chosen.output('InputBucket')}, it was not worked on: `kontext doctor` says why."
     )
 
 
-def _drop(part: dict[str, Any]) -> str:
+def _drop(part: Part) -> str:
     kind = f" ({part['kind'].upper()} {part['width']}×{part['height']})" if "width" in part else ""
-    problem = part.get("problem", {}).get("message", "").removeprefix(f"{shown(part['key'])}: ")
+    problem = part.get("problem", {}).get("message", "").removeprefix(f"{escape_line(part['key'])}: ")
     return f"dropped {part['key']}{kind}{f', which cannot be used: {problem}' if problem else ''}"
 
 
@@ -179,15 +184,17 @@ def _show(console: Console, story: dict[str, Any]) -> None:
 
     status = story["status"]
     cost = f"  USD {story['cost']:.2f}" if story["cost"] else ""
-    line(f"[{STYLES.get(status, 'cyan')}]{escape(status)}[/]  {escape(shown(story['pair']))}{cost}")
+    line(f"[{STYLES.get(status, 'cyan')}]{escape(status)}[/]  {escape(escape_line(story['pair']))}{cost}")
     for step in story["steps"]:
         after = f"{step['after_seconds']:9.1f} s"
         times = f" ({step['times']} times until {step['last_at']:%H:%M:%S})" if step["times"] > 1 else ""
-        line(f"  [dim]{step['at'].strftime('%Y-%m-%d %H:%M:%S')} {after}[/]  {escape(shown(step['what']))}{times}")
+        line(
+            f"  [dim]{step['at'].strftime('%Y-%m-%d %H:%M:%S')} {after}[/]  {escape(escape_line(step['what']))}{times}"
+        )
     for name, seconds in story["times"].items():
         line(f"  [dim]{seconds:7.1f} s {name}[/]")
     now = story["now"]
-    line(f"\n  {escape(shown(now['means']))}")
+    line(f"\n  {escape(escape_line(now['means']))}")
     line(f"  [dim]charged[/]     {now['charged']}")
     if now["remedy"]:
         line(f"  [dim]what to do[/]  [bold]{escape(now['remedy'])}[/]")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kontext.model import Status
 from kontext_cli import target
 from kontext_cli.console import print_json, progress
 from kontext_cli.dropping import Desk
@@ -21,7 +22,7 @@ def run(prefix: str, save_as: str | None, *, stack: str | None, as_json: bool) -
 def carry_out(chosen: Target, prefix: str, save_as: str | None, *, as_json: bool) -> int:
     """The same, for a stack that is found."""
     desk, pair = Desk(chosen), the_pair(chosen, prefix)
-    result = pair.renders[0].result if pair.status == "DELIVERED" else None
+    result = pair.renders[0].result if pair.status == Status.DELIVERED else None
     if result is None:
         why = f" ({pair.detail})" if pair.detail else ""
         raise CommandError(f"There is no picture to fetch: {pair.prefix} is {pair.status}{why}.")

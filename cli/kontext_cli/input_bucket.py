@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from botocore.exceptions import ClientError
 
-from kontext import drops, pairs, request
+from kontext.drops import keys, pairs, request
+from kontext.dynamodb import Table
 from kontext.errors import BadDrop
-from kontext.table import Table
+from kontext.model import Parameters
 from kontext_cli.errors import CommandError
 from kontext_cli.target import Target
 
@@ -30,7 +31,7 @@ class Piece:
     """One object to drop, from a file or `made` here. Without a `slot` it is an image that a request names."""
 
     key: str
-    slot: pairs.Slot | None
+    slot: keys.Slot | None
     file: Path | None = None
     made: bytes = b""
 
@@ -56,7 +57,7 @@ class Planned:
     where: str
     prefix: str
     pieces: tuple[Piece, ...]
-    parameters: dict[str, Any]
+    parameters: Parameters
     filled: tuple[str, ...] = ()
     there: tuple[str, ...] = ()
     is_whole: bool = False
@@ -86,7 +87,7 @@ class Bucket:
     def __init__(self, target: Target) -> None:
         self.client = target.client("s3")
         self.name = target.output("InputBucket")
-        self.drops = drops.Drops(Table(target.client("dynamodb"), target.output("RendersTable")))
+        self.drops = pairs.Drops(Table(target.client("dynamodb"), target.output("RendersTable")))
         self.objects: dict[str, dict[str, Any]] = {}
         self.newest: dict[tuple[str, str], list[str]] = {}
         """Prefix and slot → the key of the newest object; several that came in the same second."""
@@ -96,8 +97,8 @@ class Bucket:
     def look(self, planned: Iterable[Planned]) -> None:
         """See what is there of some pairs. Costs a listing a folder and a read a pair."""
         chosen = list(planned)
-        keys = [key for pair in chosen for key in (pair.prefix, *(piece.key for piece in pair.pieces), *pair.there)]
-        folders = sorted({key[: key.rfind("/") + 1] for key in keys})
+        named = [key for pair in chosen for key in (pair.prefix, *(piece.key for piece in pair.pieces), *pair.there)]
+        folders = sorted({key[: key.rfind("/") + 1] for key in named})
         prefixes = [pair.prefix for pair in chosen]
         with ThreadPoolExecutor(READERS) as readers:
             for found in readers.map(self._listed, folders):
@@ -113,7 +114,7 @@ class Bucket:
 
     def _sort_out(self) -> None:
         for one in self.objects.values():
-            if part := pairs.parse(one["Key"]):
+            if part := keys.parse(one["Key"]):
                 rivals = self.newest.setdefault((part.prefix, part.slot), [])
                 dates = [self.objects[key]["LastModified"] for key in rivals]
                 if not dates or one["LastModified"] > dates[0]:
@@ -131,7 +132,7 @@ class Bucket:
 
     def lacks(self, piece: Piece) -> bool:
         """Whether nothing fills the slot of a piece just now, whatever the stack has seen of it."""
-        part = pairs.parse(piece.key) if piece.slot else None
+        part = keys.parse(piece.key) if piece.slot else None
         return part is not None and not self.has(part.prefix, part.slot)
 
     def etag(self, prefix: str, slot: str) -> str:
@@ -142,8 +143,8 @@ class Bucket:
 
     def changed_at(self, prefix: str) -> float:
         """When the newest of a pair's objects came, in unix seconds; 0 if there is none."""
-        keys = [key for (owner, _), found in self.newest.items() if owner == prefix for key in found]
-        return max((self.objects[key]["LastModified"].timestamp() for key in keys), default=0.0)
+        known = [key for (owner, _), found in self.newest.items() if owner == prefix for key in found]
+        return max((self.objects[key]["LastModified"].timestamp() for key in known), default=0.0)
 
     def is_told_of(self, pair: Planned) -> bool:
         """Whether the stack has seen what fills the slots of a pair's pieces just now."""
@@ -152,7 +153,7 @@ class Bucket:
 
     def holds(self, piece: Piece) -> bool:
         """Whether what fills the slot of a piece has this very content; it may have another extension."""
-        part = pairs.parse(piece.key) if piece.slot else None
+        part = keys.parse(piece.key) if piece.slot else None
         if part is None:
             return piece.key in self.objects and self._is(self.objects[piece.key], piece)
         seen = self.seen.get(part.prefix, {}).get(part.slot)
@@ -173,12 +174,12 @@ class Bucket:
     def _read(self, key: str) -> bytes:
         return bytes(self.client.get_object(Bucket=self.name, Key=key)["Body"].read())
 
-    def said_by(self, prefix: str, slot: str) -> dict[str, Any]:
+    def said_by(self, prefix: str, slot: str) -> Parameters:
         """The parameters in the metadata of an image that is there. Raises Refused if the stack would reject them."""
         key = self.newest[prefix, slot][-1]
         seen = self.seen.get(prefix, {}).get(slot, {})
         if seen.get("key") == key and seen.get("etag") == _etag(self.objects[key]):
-            return dict(seen.get("parameters", {}))
+            return cast("Parameters", seen.get("parameters", {}))
         try:
             return request.parse_metadata(self.client.head_object(Bucket=self.name, Key=key)["Metadata"])
         except BadDrop as problem:
@@ -198,7 +199,7 @@ class Bucket:
 
     def _look_for_others(self, prefix: str, last: Piece) -> None:
         for one in self._listed(prefix):
-            part, known = pairs.parse(one["Key"]), self.objects.get(one["Key"], {})
+            part, known = keys.parse(one["Key"]), self.objects.get(one["Key"], {})
             # The last piece itself is protected by its condition; it may be there, if the same is dropped twice.
             if part and part.prefix == prefix and one["Key"] != last.key and one["ETag"] != known.get("ETag"):
                 raise _overtaken(one["Key"])
@@ -214,7 +215,7 @@ class Bucket:
                 raise
             answer = self._taken(piece, body)
         self.objects[piece.key] = {"Key": piece.key, "ETag": answer["ETag"], "Size": len(body)}
-        if part := pairs.parse(piece.key):
+        if part := keys.parse(piece.key):
             self.newest[part.prefix, part.slot] = [piece.key]
 
     def _taken(self, piece: Piece, body: bytes) -> dict[str, Any]:

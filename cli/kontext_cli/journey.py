@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from kontext.errors import REASONS
-from kontext.workflow import execution_name
+from kontext.model import Render as RenderRecord
+from kontext.renders.workflow import execution_name
 from kontext_cli.records import Records, Render, moment
 from kontext_cli.target import Target
 
@@ -44,11 +45,13 @@ class Journey:
     def execution_arns(self, render: Render) -> list[str]:
         """The executions that have followed a render, one for each generation, the newest last."""
         executions = f"{self._workflow.replace(':stateMachine:', ':execution:')}:"
-        job: dict[str, Any] = {"prefix": render.prefix}
+        job: RenderRecord = {"prefix": render.prefix}
         arns = []
         for entry in render.history:
-            job |= {name: entry[name] for name in ("request_id", "generation") if name in entry}
+            if "request_id" in entry:
+                job["request_id"] = entry["request_id"]
             if "generation" in entry and "request_id" in job:
+                job["generation"] = entry["generation"]
                 arns.append(executions + execution_name(job))
         return arns
 

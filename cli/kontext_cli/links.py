@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote
 
-from kontext.drops import pair_key
+from kontext.drops.pairs import pair_key
 from kontext_cli.journey import Journey
 from kontext_cli.records import Render
 from kontext_cli.resources import physical_ids

@@ -9,20 +9,21 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from kontext import drops, pairs
 from kontext.clock import Clock
-from kontext.drops import Drops
+from kontext.drops import keys, pairs
+from kontext.drops.pairs import Drops
+from kontext.drops.redelivery import REASON, reason_of
+from kontext.dynamodb import ConditionFailed, Table
 from kontext.errors import problem
-from kontext.events import Topic, announce, announce_changes
 from kontext.hints import Hints
-from kontext.outputs import Outputs
-from kontext.redelivery import REASON, reason_of
-from kontext.renders import Render, Renders
-from kontext.table import ConditionFailed, Table
+from kontext.model import Render, Status
+from kontext.renders.store import Renders, render_of
+from kontext.renders.workflow import Workflow
+from kontext.results.cloudevents import Topic, announce, announce_changes
+from kontext.results.output_bucket import OutputBucket
 from kontext.throttle.admission import Throttle
 from kontext.throttle.line import Line, hand_out_permits
 from kontext.throttle.rate_limiter import Rate
-from kontext.workflow import Workflow
 from kontext_cli import target
 from kontext_cli.console import print_json, progress
 from kontext_cli.errors import INTERRUPTED, UNFINISHED, CommandError, Unfinished, explain
@@ -49,7 +50,7 @@ class Operator:
         self.topic = Topic(chosen.client("sns"), chosen.output("RenderTopicArn"), chosen.output("EventSource"))
         self.workflow = Workflow(chosen.client("stepfunctions"), chosen.output("RenderWorkflowArn"))
 
-    def pair(self, prefix: str) -> drops.Pair:
+    def pair(self, prefix: str) -> pairs.Pair:
         """The pair under a prefix, its last separator left out or not. Raises CommandError if there is none."""
         found = (self.drops.get(prefix + separator) for separator in SEPARATORS)
         pair = next((pair for pair in found if pair and pair.parts), None)
@@ -59,9 +60,9 @@ class Operator:
 
     def renders_of(self, prefix: str) -> list[Render]:
         """All renders of a pair, the newest first."""
-        items = self.table.query(drops.pair_key(prefix)["pk"])
-        found = [item for item in items if item["sk"].startswith("render#")]
-        return sorted(found, key=lambda render: str(render["created_at"]), reverse=True)
+        items = self.table.query(pairs.pair_key(prefix)["pk"])
+        found = [render_of(item) for item in items if item["sk"].startswith("render#")]
+        return sorted(found, key=lambda render: render["created_at"], reverse=True)
 
     def undecided(self, prefix: str) -> Render:
         """The render of a pair that waits for a decision. Raises CommandError if there is none."""
@@ -84,7 +85,7 @@ class Operator:
         """Pay for a new attempt, which waits in line: only a person may say so."""
         now = self.clock.now()
         line_at = self.line.place(render["prefix"], now)
-        render = self.renders.again(render, "CLAIMED", render["drop_id"], now, line_at=line_at)
+        render = self.renders.new_attempt(render, Status.CLAIMED, render["drop_id"], now, line_at=line_at)
         with suppress(ClientError, BotoCoreError):  # the decision is taken, and Sweep hands out permits as well
             self.hints.send_permits(self.throttle.join(now).permits, now)
         return render
@@ -109,32 +110,33 @@ class Operator:
 
         The workflow is told first: should this command die on the way, the first look records it.
         """
-        if render["status"] != "UNCERTAIN":
+        if render["status"] != Status.UNCERTAIN:
             raise CommandError("The render has ended: only an uncertain one can be given a job.")
         now = self.clock.now()
-        job = {"request_id": request_id, "submitted_at": now, "generation": render.get("generation", 0) + 1}
-        self.workflow.start({**render, **job}, wait=0)
+        generation = render.get("generation", 0) + 1
+        job: Render = {**render, "request_id": request_id, "submitted_at": now, "generation": generation}
+        self.workflow.start(job, wait=0)
         try:
             return self.renders.accepted(render, request_id, now)
         except ConditionFailed as faster:
-            return faster.found or render
+            return render_of(faster.found) if faster.found else render
 
     def give_up(self, render: Render) -> Render:
         """End an uncertain render without a picture."""
         error = problem("given_up", "an operator gave this render up")
-        if render["status"] == "UNCERTAIN":
-            render = self.renders.failed(render, error, pairs.error_key(render["prefix"]), self.clock.now())
-        outputs = Outputs(self.chosen.client("s3"), self.chosen.output("OutputBucket"))
+        if render["status"] == Status.UNCERTAIN:
+            render = self.renders.failed(render, error, keys.error_key(render["prefix"]), self.clock.now())
+        outputs = OutputBucket(self.chosen.client("s3"), self.chosen.output("OutputBucket"))
         announce(render, self.drops, outputs, self.topic, self.renders)
         return render
 
     def deliver_again(self, render: Render) -> Render:
         """Copy and tell once more, without paying."""
         now = self.clock.now()
-        if render["status"] == "COMPLETED":
+        if render["status"] == Status.COMPLETED:
             render = self.renders.restarted(render, now)
         else:
-            render = self.renders.again(render, "COMPLETED", render["drop_id"], now)
+            render = self.renders.new_attempt(render, Status.COMPLETED, render["drop_id"], now)
         self.workflow.start(render, wait=0)
         return render
 
@@ -170,7 +172,7 @@ def decide(operator: Operator, prefix: str, *, resubmit: bool, request_id: str |
 def _price_of(operator: Operator, render: Render) -> str:
     """What it costs to send a render again, and what may be paid twice."""
     price = f"USD {float(parameters(description(operator.chosen))['PricePerRender']):g}"
-    lost = render["status"] == "UNCERTAIN"
+    lost = render["status"] == Status.UNCERTAIN
     twice = f"; the request whose answer was lost may be paid as well ({price})" if lost else ""
     return f"{render['prefix']} is sent again for {price}{twice}"
 
@@ -195,7 +197,8 @@ def deliver(operator: Operator, prefix: str | None, *, as_json: bool) -> int:
     if prefix:
         paid = [operator.paid(prefix)]
     else:
-        paid = [item for item in operator.table.scan() if item["sk"].startswith("render#") and _undelivered(item)]
+        found = (render_of(item) for item in operator.table.scan() if item["sk"].startswith("render#"))
+        paid = [render for render in found if _undelivered(render)]
     with progress() as shown:
         for render in paid:
             try:
@@ -248,12 +251,12 @@ def resume(*, stack: str | None) -> int:
 
 def _undecided(render: Render) -> bool:
     told = render.get("announced") or render.get("error", {}).get("code") != "given_up"
-    return render["status"] == "UNCERTAIN" or not told
+    return render["status"] == Status.UNCERTAIN or not told
 
 
 def _undelivered(render: Render) -> bool:
-    failed = render["status"] == "FAILED" and render["error"]["code"] == "delivery"
-    return bool(render.get("output_url")) and (failed or render["status"] == "COMPLETED")
+    failed = render["status"] == Status.FAILED and render["error"]["code"] == "delivery"
+    return bool(render.get("output_url")) and (failed or render["status"] == Status.COMPLETED)
 
 
 def _letters(sqs: Any, queue_url: str) -> Iterator[dict[str, Any]]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from kontext.clock import day
-from kontext.renders import ledger_key
-from kontext.table import Table
+from kontext.dynamodb import Table
+from kontext.renders.ledger import ledger_key
 from kontext.throttle.rate_limiter import Rate
 from kontext_cli.errors import explain
 from kontext_cli.input_bucket import BESIDE_OTHERS, Bucket, Piece, Planned, Refused

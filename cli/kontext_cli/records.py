@@ -9,11 +9,12 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from kontext import drops
+from kontext.drops import pairs
 from kontext.due import LINE
+from kontext.dynamodb import Table
 from kontext.errors import BadDrop
-from kontext.renders import render_key
-from kontext.table import Table
+from kontext.model import Parameters, Status
+from kontext.renders.store import render_key, render_of
 from kontext.throttle.admission import State, state_in
 from kontext.throttle.circuit_breaker import PAUSED
 from kontext.throttle.line import why_parked
@@ -21,7 +22,7 @@ from kontext_cli.target import Target
 
 SEPARATORS = ("", "/", "_", "-")
 # The stack's own defaults cannot be seen from here: what a pair lacks is judged as if there were none.
-NO_DEFAULTS = drops.Defaults(parameters={}, prompt="", settle_seconds=0.0)
+NO_DEFAULTS = pairs.Defaults(parameters={}, prompt="", settle_seconds=0.0)
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Render:
     render_id: str
     status: str
     attempt: int = 1
-    parameters: dict[str, Any] = field(default_factory=dict)
+    parameters: Parameters = field(default_factory=Parameters)
     request_id: str | None = None
     parked: dict[str, Any] | None = None
     place: int | None = None
@@ -68,7 +69,7 @@ class Records:
     def pair(self, prefix: str) -> Pair | None:
         """The pair under exactly this prefix, None where nothing has been seen of it."""
         pair = self._pair(self._table.query(f"pair#{prefix}"), State())
-        if pair and any(render.status == "CLAIMED" for render in pair.renders):
+        if pair and any(render.status == Status.CLAIMED for render in pair.renders):
             (pair,) = self._placed([self._pair(self._table.query(f"pair#{prefix}"), state_in(self._table)) or pair])
         return pair
 
@@ -95,14 +96,14 @@ class Records:
     def _all(self) -> list[Pair]:
         state = state_in(self._table)
         items = sorted(self._table.scan(), key=itemgetter("pk", "sk"))
-        pairs = [self._pair(group, state) for _, group in groupby(items, itemgetter("pk"))]
-        known = self._placed([pair for pair in pairs if pair])
+        found = [self._pair(group, state) for _, group in groupby(items, itemgetter("pk"))]
+        known = self._placed([pair for pair in found if pair])
         return sorted(known, key=lambda pair: pair.since or datetime.now(UTC), reverse=True)
 
-    def _placed(self, pairs: list[Pair]) -> list[Pair]:
+    def _placed(self, shown: list[Pair]) -> list[Pair]:
         """The pairs, each render that waits for a slot with its place in line."""
-        if not any(_waits_for_a_slot(render) for pair in pairs for render in pair.renders):
-            return pairs
+        if not any(_waits_for_a_slot(render) for pair in shown for render in pair.renders):
+            return shown
         interval = state_in(self._table).interval
         places = {item["sk"]: place for place, item in enumerate(self._table.query_due(LINE), 1)}
 
@@ -113,11 +114,11 @@ class Records:
             until = {"until": datetime.now(UTC).timestamp() + place * interval} if interval else {}
             return replace(render, place=place, parked={**(render.parked or {}), **until})
 
-        return [_of([placed(render) for render in pair.renders]) if pair.renders else pair for pair in pairs]
+        return [_of([placed(render) for render in pair.renders]) if pair.renders else pair for pair in shown]
 
     def _pair(self, group: Iterable[dict[str, Any]], state: State) -> Pair | None:
         items = [item for item in group if item["pk"].startswith("pair#")]
-        dropped = drops.pair_of(next((item for item in items if item["sk"] == "pair"), {}))
+        dropped = pairs.pair_of(next((item for item in items if item["sk"] == "pair"), {}))
         renders = [_render(item, state) for item in items if item["sk"].startswith("render#")]
         if not renders:
             return _waiting(dropped) if dropped.parts else None
@@ -134,23 +135,23 @@ def _waits_for_a_slot(render: Render) -> bool:
     return (render.parked or {}).get("reason") == "pace"
 
 
-def _waiting(pair: drops.Pair) -> Pair:
+def _waiting(pair: pairs.Pair) -> Pair:
     """A pair that has no render: what it waits for, or what is wrong with it."""
     since = moment(max(part["at"] for part in pair.parts.values()))
     try:
-        decision = drops.decide(pair, {}, NO_DEFAULTS, since.timestamp())
+        decision = pairs.decide(pair, {}, NO_DEFAULTS, since.timestamp())
     except BadDrop as problem:
-        decision = drops.Rejected(problem.code, str(problem))
+        decision = pairs.Rejected(problem.code, str(problem))
     match decision:
-        case drops.Incomplete(missing):
+        case pairs.Incomplete(missing):
             return Pair(pair.prefix, "WAITING", f"for {', '.join(missing)}", since, [])
-        case drops.Rejected(_, message):
+        case pairs.Rejected(_, message):
             return Pair(pair.prefix, "REJECTED", message, since, [])
     return Pair(pair.prefix, "WAITING", "to be claimed", since, [])
 
 
 def _render(item: dict[str, Any], state: State) -> Render:
-    item = item | {"parked": why_parked(item, state)}
+    item = {**item, "parked": why_parked(render_of(item), state)}
     values = {name: item[name] for name in Render.__dataclass_fields__ if item.get(name) is not None}
     values |= {name: moment(values[name]) for name in ("created_at", "updated_at") if name in values}
     return Render(**values)

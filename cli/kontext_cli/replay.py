@@ -12,9 +12,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from kontext import messages, pairs
 from kontext.clock import Clock
-from kontext.words import shown
+from kontext.drops import keys, messages
+from kontext.text import escape_line
 from kontext_cli import target
 from kontext_cli.console import print_json, progress, terminal
 from kontext_cli.errors import CANNOT, INTERRUPTED, UNFINISHED, UNREAD, CommandError, Unfinished, Unread, explain
@@ -43,7 +43,7 @@ class Replay:
         """How many pairs may be rendered: those that may now be whole, and those that wait for one of the objects."""
         slots: dict[str, set[str]] = {}
         for one in self.untold:
-            if part := pairs.parse(one.key):
+            if part := keys.parse(one.key):
                 known = self.comparison.known.get(part.prefix, set())
                 slots.setdefault(part.prefix, set(known)).add(part.slot)
         whole = sum({"1", "2"} <= filled or "request" in filled for filled in slots.values())
@@ -126,7 +126,7 @@ def _show(console: Console, replay: Replay) -> None:
         return
     say(f"  {_count(len(replay.untold), 'object')} that it does not know:")
     for one in replay.untold[:SHOWN]:
-        say(f"    {escape(shown(one.key))}")
+        say(f"    {escape(escape_line(one.key))}")
     if len(replay.untold) > SHOWN:
         say(f"    … and {len(replay.untold) - SHOWN} more (--json shows all)")
     if replay.pairs:
@@ -152,5 +152,5 @@ def _count(number: int, what: str) -> str:
 
 
 def _order(one: Found) -> Any:
-    part = pairs.parse(one.key)
+    part = keys.parse(one.key)
     return _LAST.get(part.slot if part else "", 0), one.key

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kontext import images, pairs, request
+from kontext.drops import keys, request
+from kontext.drops.input_bucket import Limits
 from kontext.errors import BadDrop
-from kontext.inputs import Limits
+from kontext.images import identify
+from kontext.model import Parameters
 from kontext_cli.dropping import checked_name, request_body
 from kontext_cli.errors import CommandError, explain
 from kontext_cli.input_bucket import Piece, Planned
@@ -129,24 +131,24 @@ def _photograph(file: Path, prefix: str, slot: Any, limits: Limits) -> Piece:
 
 def _check_keys(*pieces: Piece) -> None:
     for piece in pieces:
-        if len(piece.key.encode()) > pairs.MAX_KEY_BYTES:
-            raise ValueError(f"{piece.key[:80]}… is longer than a key of S3 ({pairs.MAX_KEY_BYTES} bytes)")
+        if len(piece.key.encode()) > keys.MAX_KEY_BYTES:
+            raise ValueError(f"{piece.key[:80]}… is longer than a key of S3 ({keys.MAX_KEY_BYTES} bytes)")
 
 
-def _seen(file: Path, limits: Limits) -> images.Image:
+def _seen(file: Path, limits: Limits) -> identify.Image:
     """What an image file is. Raises ValueError for one that the stack would reject."""
     try:
         size = file.stat().st_size
         with file.open("rb") as opened:
-            head = opened.read(images.MAX_HEAD_BYTES)
-            opened.seek(max(0, size - images.TAIL_BYTES))
+            head = opened.read(identify.MAX_HEAD_BYTES)
+            opened.seek(max(0, size - identify.TAIL_BYTES))
             tail = opened.read()
     except OSError as problem:
         raise ValueError(f"{file.name}: {problem.strerror}") from problem
     try:
-        image = images.identify(head)
+        image = identify.identify(head)
         limits.check(image, size)
-        images.check_end(image, head, tail, size)
+        identify.check_end(image, head, tail, size)
     except ValueError as problem:
         raise ValueError(f"{file.name}: {problem}") from problem
     return image
@@ -167,7 +169,7 @@ class Folder:
         source = Source()
         found: dict[str, list[Piece]] = {}
         for key, file in self.files.items():
-            if part := pairs.parse(key):
+            if part := keys.parse(key):
                 found.setdefault(part.prefix, []).append(Piece(key, part.slot, file))
                 self.used.add(key)
         for prefix, pieces in found.items():
@@ -184,9 +186,10 @@ class Folder:
             double = next(piece.slot for piece in pieces if slots[piece.slot] is not piece)
             raise ValueError(f"two files claim to be {'image ' if double in ('1', '2') else ''}{double}")
         parameters = self._parameters(slots)
-        named = {slot: parameters[f"input_image_{slot}"] for slot in "12" if f"input_image_{slot}" in parameters}
-        keys = [pairs.resolve_name(prefix, name) for name in named.values() if "://" not in name]
-        loose = [Piece(key, None, self.files[key]) for key in keys if key in self.files and not pairs.parse(key)]
+        asked = (("1", parameters.get("input_image_1")), ("2", parameters.get("input_image_2")))
+        named = {slot: name for slot, name in asked if name is not None}
+        referenced = [keys.resolve_name(prefix, name) for name in named.values() if "://" not in name]
+        loose = [Piece(key, None, self.files[key]) for key in referenced if key in self.files and not keys.parse(key)]
         _check_keys(*pieces, *loose)
         for piece in (*pieces, *loose):
             if piece.file and piece.slot in ("1", "2", None):
@@ -198,9 +201,9 @@ class Folder:
             tuple(sorted((*pieces, *loose), key=lambda piece: ORDER.index(piece.slot))),
             parameters,
             filled=tuple(slot for slot in "12" if slot not in slots and slot not in named),
-            there=tuple(key for key in keys if key not in self.files),
+            there=tuple(key for key in referenced if key not in self.files),
         )
 
-    def _parameters(self, slots: dict[Any, Piece]) -> dict[str, Any]:
+    def _parameters(self, slots: dict[Any, Piece]) -> Parameters:
         asked = request.parse_request(slots["request"].body) if "request" in slots else {}
         return request.merge(asked, request.parse_prompt(slots["prompt"].body) if "prompt" in slots else {})

@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from kontext.model import Status
 from kontext_cli import target
 from kontext_cli.console import print_json, terminal
 from kontext_cli.errors import CommandError
@@ -23,8 +24,14 @@ from kontext_cli.records import Pair, Records, Render, parked
 
 LOOK_SECONDS = 2.0
 LOOK_SHARE = 10
-ENDED = ("DELIVERED", "FAILED", "UNCERTAIN")
-STYLES = {"DELIVERED": "green", "FAILED": "red", "REJECTED": "red", "UNCERTAIN": "bold red", "WAITING": "dim"}
+ENDED = (Status.DELIVERED, Status.FAILED, Status.UNCERTAIN)
+STYLES = {
+    Status.DELIVERED: "green",
+    Status.FAILED: "red",
+    "REJECTED": "red",
+    Status.UNCERTAIN: "bold red",
+    "WAITING": "dim",
+}
 
 
 def run(prefix: str, wanted: Wanted, *, watch: bool = False, stack: str | None, limit: int, as_json: bool) -> int:
@@ -87,7 +94,7 @@ def _moves(pair: Pair) -> bool:
 
 
 def _is_parked(pair: Pair) -> bool:
-    return pair.status == "CLAIMED" and bool(pair.renders and pair.renders[0].parked)
+    return pair.status == Status.CLAIMED and bool(pair.renders and pair.renders[0].parked)
 
 
 def ledger(*, stack: str | None, as_json: bool) -> int:
@@ -120,7 +127,7 @@ def _many(pairs: list[Pair], limit: int) -> Group:
 def progress_of(pairs: list[Pair]) -> str:
     """How many of the pairs are where: `12 of 20 delivered, 5 parked, 3 FAILED`, in rich's markup."""
     counts = Counter("parked" if _is_parked(pair) else pair.status for pair in pairs)
-    delivered = counts.pop("DELIVERED", 0)
+    delivered = counts.pop(Status.DELIVERED, 0)
     others = (f"{count} {_styled(status)}" for status, count in counts.most_common())
     return ", ".join((f"{delivered} of {len(pairs)} [green]delivered[/]", *others))
 

@@ -13,16 +13,17 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from kontext import drops, pairs
-from kontext.drops import pair_key
+from kontext.drops import keys, pairs
+from kontext.drops.pairs import pair_key
+from kontext.drops.waiters import Waiters, object_key
+from kontext.dynamodb import Item, Table
 from kontext.errors import BadDrop
-from kontext.table import Item, Table
-from kontext.waiters import Waiters, object_key
+from kontext.model import ObjectRead
 from kontext_cli.resources import description, parameters
 from kontext_cli.target import Target
 
 AT_ONCE = 100
-PRESENT: dict[str, Any] = {"etag": "", "parameters": {}}
+PRESENT: ObjectRead = {"etag": "", "parameters": {}}
 """A named image of which no more is known than that it may be there: who waits for it is woken by it."""
 _SAME_SECOND = 1.0
 """A listing tells the time of an object in whole seconds."""
@@ -53,7 +54,7 @@ class Comparison:
         self.table = Table(target.client("dynamodb"), target.output("RendersTable"))
         self.waiters = Waiters(self.table)
         prompt = parameters(description(target))["DefaultPrompt"]
-        self.defaults = drops.Defaults(parameters={}, prompt=prompt, settle_seconds=0.0)
+        self.defaults = pairs.Defaults(parameters={}, prompt=prompt, settle_seconds=0.0)
         self.compared = 0
         self.is_whole = True
         self.known: dict[str, set[str]] = {}
@@ -66,7 +67,7 @@ class Comparison:
         listed = self._listed(prefix, listings, page_size)
         while some := list(islice(listed, AT_ONCE)):
             for one in self._unknown(some):
-                part = pairs.parse(one.key)
+                part = keys.parse(one.key)
                 place = (part.prefix, part.slot) if part else one.key
                 unknown[place] = max(unknown.get(place, one), one, key=lambda found: found.at)
             self.compared += len(some)
@@ -78,12 +79,12 @@ class Comparison:
             self.is_whole = not page.get("IsTruncated", False)
             for one in page.get("Versions", ()):
                 key, size = one["Key"], one["Size"]
-                if one["IsLatest"] and not pairs.is_error_file(key) and not pairs.is_folder_placeholder(key, size):
+                if one["IsLatest"] and not keys.is_error_file(key) and not keys.is_folder_placeholder(key, size):
                     version_id, etag = str(one.get("VersionId", "null")), one["ETag"].strip('"')
                     yield Found(key, version_id, etag, size, one["LastModified"].timestamp())
 
     def _unknown(self, some: Sequence[Found]) -> Iterator[Found]:
-        parts = {one.key: pairs.parse(one.key) for one in some}
+        parts = {one.key: keys.parse(one.key) for one in some}
         owners = self._items(pair_key(part.prefix)["pk"] for part in parts.values() if part)
         asked = [key for key, part in parts.items() if part is None or _is_awaited(owners, part.prefix)]
         objects = self._items(object_key(key)["pk"] for key in asked)
@@ -100,11 +101,11 @@ class Comparison:
                 yield found
 
     def _items(self, pks: Iterable[str]) -> dict[str, Item]:
-        keys = [{"pk": pk, "sk": pk.partition("#")[0]} for pk in sorted(set(pks))]
-        return {item["pk"]: item for item in self.table.get_many(keys)}
+        places = [{"pk": pk, "sk": pk.partition("#")[0]} for pk in sorted(set(pks))]
+        return {item["pk"]: item for item in self.table.get_many(places)}
 
-    def _knows(self, item: Item, part: pairs.Part, one: Found) -> bool:
-        pair = drops.pair_of(item)
+    def _knows(self, item: Item, part: keys.Part, one: Found) -> bool:
+        pair = pairs.pair_of(item)
         self.known[part.prefix] = set(pair.parts)
         there = pair.parts.get(part.slot)
         if there is None:
@@ -114,16 +115,16 @@ class Comparison:
         same = there.get("version_id") == one.version_id if one.version_id != "null" else there["etag"] == one.etag
         return same and not self._is_left(item, pair)
 
-    def _is_left(self, item: Item, pair: drops.Pair) -> bool:
+    def _is_left(self, item: Item, pair: pairs.Pair) -> bool:
         """Whether a pair could go on, and nobody has gone on with it, or will."""
         if "due_lane" in item or pair.drop_id <= max(pair.current_drop, pair.rejected_drop):
             return False
         try:
-            named = dict.fromkeys(drops.named_keys(pair), PRESENT)
-            decision = drops.decide(pair, dict(named), self.defaults, math.inf)
+            named: dict[str, ObjectRead | None] = dict.fromkeys(pairs.named_keys(pair), PRESENT)
+            decision = pairs.decide(pair, named, self.defaults, math.inf)
         except BadDrop:
             return True
-        return not isinstance(decision, drops.Incomplete) and not pair.waits_for
+        return not isinstance(decision, pairs.Incomplete) and not pair.waits_for
 
 
 def _is_awaited(owners: dict[str, Item], prefix: str) -> bool:

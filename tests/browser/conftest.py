@@ -17,7 +17,7 @@ import pytest
 from moto import mock_aws
 from PIL import Image
 
-from kontext.table import Table
+from kontext.dynamodb import Table
 from kontext_cli.target import Target
 from kontext_cli.webconsole.command import Served, serving
 

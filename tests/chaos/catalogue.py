@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from tests.chaos.mutants import Change, Mutant
 
-_SUBMIT, _POLL, _FINALIZE = "functions/submit.py", "functions/poll.py", "functions/finalize.py"
-_CONNECTIONS, _OPERATE = "functions/connections.py", "cli/kontext_cli/operate.py"
+_KONTEXT = "layers/kontext/python/kontext"
+_CONNECTIONS, _OPERATE = f"{_KONTEXT}/connections.py", "cli/kontext_cli/operate.py"
+_SUBMIT, _PAIRS, _INTAKE = (f"{_KONTEXT}/pipeline/{module}.py" for module in ("submit", "pairs", "intake"))
+_BREAKER, _POLL, _DELIVER = (f"{_KONTEXT}/pipeline/{module}.py" for module in ("breaker", "poll", "deliver"))
 _WORKFLOW = "workflow.asl.json"
 
 
 def _layer(module: str, old: str, new: str) -> Change:
-    return f"layers/kontext/python/kontext/{module}.py", old, new
+    return f"{_KONTEXT}/{module}.py", old, new
 
 
 CLAIMS = (
@@ -18,9 +20,9 @@ CLAIMS = (
         "a claim without a condition",
         (
             _layer(
-                "renders",
-                '"attribute_not_exists(#pk)", **render),\n                self._speaks',
-                '"attribute_not_exists(#none)", **render),\n                self._speaks',
+                "renders/claims",
+                '"attribute_not_exists(#pk)", dict(render)),\n                _make_current',
+                '"attribute_not_exists(#none)", dict(render)),\n                _make_current',
             ),
         ),
         ("told twice", "dropped again", "pair"),
@@ -30,26 +32,26 @@ CLAIMS = (
         (
             (
                 _SUBMIT,
-                "            render = self.via.renders.submitting(render, self.via.clock.now())\n"
+                "            render = self.deps.renders.submitting(render, self.deps.clock.now())\n"
                 "        except OverLimit",
                 "            pass\n        except OverLimit",
             ),
             (
                 _SUBMIT,
-                "            request_id = self.via.segmind.submit(body)\n",
-                "            request_id = self.via.segmind.submit(body)\n"
-                "            render = self.via.renders.submitting(render, self.via.clock.now())\n",
+                "            request_id = self.deps.segmind.submit(body)\n",
+                "            request_id = self.deps.segmind.submit(body)\n"
+                "            render = self.deps.renders.submitting(render, self.deps.clock.now())\n",
             ),
         ),
     ),
     Mutant(
         "a render that does not depend on its images",
-        (_layer("drops", "request.render_id(prefix, one, two,", 'request.render_id(prefix, "", "",'),),
+        (_layer("drops/pairs", "request.render_id(prefix, one, two,", 'request.render_id(prefix, "", "",'),),
         ("changed meanwhile",),
     ),
     Mutant(
         "an older drop that speaks again",
-        (_layer("renders", "#current_count < :drop{already}", "attribute_exists(#pk){already}"),),
+        (_layer("renders/claims", "#current_count < :drop{already}", "attribute_exists(#pk){already}"),),
         ("changed at once", "changed meanwhile"),
         kinds=("stall",),
     ),
@@ -57,8 +59,8 @@ CLAIMS = (
         "a render that has failed is not tried again",
         (
             _layer(
-                "renders",
-                '        if render["status"] == "FAILED":\n            return self._once',
+                "renders/claims",
+                '        if render["status"] == Status.FAILED:\n            return self._begin',
                 '        if render["status"] == "NEVER":\n            return self._once',
             ),
         ),
@@ -66,13 +68,13 @@ CLAIMS = (
     ),
     Mutant(
         "a render that has failed is tried again by a message that comes again",
-        (_layer("renders", "if pair.drop_id <= count_of(render):", "if pair.drop_id < 0:"),),
+        (_layer("renders/claims", "if pair.drop_id <= drop_number(render):", "if pair.drop_id < 0:"),),
         ("refused",),
         ("again",),
     ),
     Mutant(
         "a message that comes again decides anew",
-        (_layer("renders", 'already = "" if anew else', 'already = " OR #current_count = :drop" if anew else'),),
+        (_layer("renders/claims", 'already = "" if anew else', 'already = " OR #current_count = :drop" if anew else'),),
         ("DefaultPrompt changes before a message comes a second time",),
     ),
 )
@@ -82,8 +84,8 @@ LEDGER = (
         "a price that is not given back",
         (
             _layer(
-                "renders",
-                'refund = [self._give_back(render)] if render["status"] == "SUBMITTING" else []',
+                "renders/store",
+                'refund = [ledger.give_back(render)] if render["status"] == Status.SUBMITTING else []',
                 "refund: list[Any] = []",
             ),
         ),
@@ -91,26 +93,26 @@ LEDGER = (
     ),
     Mutant(
         "a submit that the ledger does not know",
-        (_layer("renders", "said, reserve, **reserved)", "said, **reserved)"),),
+        (_layer("renders/store", "noted, reserve, **reserved)", "said, **reserved)"),),
     ),
     Mutant(
         "a limit that lets one more go",
-        (_layer("renders", "self.daily_limit - self.price, 6)", "self.daily_limit, 6)"),),
+        (_layer("renders/ledger", "daily_limit - price, 6)", "self.daily_limit, 6)"),),
         ("spend limit until midnight",),
     ),
     Mutant(
         "a price that is given back though the picture was paid",
-        (_layer("renders", 'if error["charged"] == "no" and', "if"),),
+        (_layer("renders/store", 'if error["charged"] == "no" and', "if"),),
         ("the picture cannot be fetched",),
     ),
     Mutant(
         "a cost that is more than was reserved, and is not counted",
-        (_layer("renders", 'round(max(0.0, cost - render.get("reserved", self.price)), 6)', "0.0"),),
+        (_layer("renders/ledger", 'round(max(0.0, cost - render.get("reserved", price)), 6)', "0.0"),),
         ("the price is doubled",),
     ),
     Mutant(
         "a cost that is less than was reserved, and is believed",
-        (_layer("renders", "round(max(0.0, cost - ", "round((cost - "),),
+        (_layer("renders/ledger", "round(max(0.0, cost - ", "round((cost - "),),
         ("a cost of nothing is stated",),
     ),
 )
@@ -118,12 +120,12 @@ LEDGER = (
 ANSWERS = (
     Mutant(
         "a request sent again when its answer is lost",
-        (_layer("segmind", "@_door(Ambiguous)", "@_door(Unavailable)"),),
+        (_layer("segmind/client", "@_door(Ambiguous)", "@_door(Unavailable)"),),
         kinds=("time-out with effect",),
     ),
     Mutant(
         "a gateway's time-out taken for a refusal",
-        (_layer("segmind", "(408, 425, 500, 502, 503)", "(408, 425, 500, 502, 503, 504)"),),
+        (_layer("segmind/client", "(408, 425, 500, 502, 503)", "(408, 425, 500, 502, 503, 504)"),),
         kinds=("gateway time-out",),
     ),
     Mutant(
@@ -144,7 +146,7 @@ ANSWERS = (
     ),
     Mutant(
         "a link to whatever is newest",
-        (_layer("inputs", 'if read.get("version_id") else {}', "if False else {}"),),
+        (_layer("drops/input_bucket", 'if read.get("version_id") else {}', "if False else {}"),),
     ),
 )
 
@@ -183,16 +185,16 @@ THROTTLE = (
         "a refusal that opens no circuit breaker",
         (
             (
-                _SUBMIT,
-                "self.via.throttle.open_breaker(reason, self.via.clock.now(), trial=trial)",
-                "self.via.throttle.look()",
+                _BREAKER,
+                "self.deps.throttle.open_breaker(reason, self.deps.clock.now(), trial=trial)",
+                "self.deps.throttle.look()",
             ),
         ),
         ("five pairs come while there are no credits",),
     ),
     Mutant(
         "a circuit breaker that stays open after a good answer",
-        ((_SUBMIT, "        if trial:\n            self.close_breaker()", "        if trial:\n            pass"),),
+        ((_SUBMIT, "        if trial:\n            self.breaker.close()", "        if trial:\n            pass"),),
         ("thirty pairs wait forty minutes for credits",),
     ),
     Mutant(
@@ -236,7 +238,7 @@ WAITING = (
     ),
     Mutant(
         "a refused render that loses its place",
-        ((_SUBMIT, 'line_at = render.get("line_at") or self.via.line.place', "line_at = self.via.line.place"),),
+        ((_SUBMIT, 'line_at = render.get("line_at") or self.deps.line.place', "line_at = self.deps.line.place"),),
         ("those who came first go first after an outage",),
     ),
     Mutant(
@@ -246,12 +248,12 @@ WAITING = (
     ),
     Mutant(
         "a pair that settles, and that only a sweep looks at again",
-        ((_SUBMIT, "self.via.hints.send_due(drops.pair_key(pair.prefix), until - now)", "pass"),),
+        ((_PAIRS, "self.deps.hints.send_due(pairs.pair_key(pair.prefix), until - now)", "pass"),),
         ("no prompt",),
     ),
     Mutant(
         "a pair that settles, and that no sweep finds",
-        ((_SUBMIT, "self.via.drops.settle(pair.prefix, until)", "pass"),),
+        ((_PAIRS, "self.deps.drops.settle(pair.prefix, until)", "pass"),),
         ("the queue is purged while a pair waits for a prompt",),
     ),
     Mutant(
@@ -259,8 +261,8 @@ WAITING = (
         (
             (
                 _SUBMIT,
-                '        if not pair.asks_for(render["render_id"]):\n            self.fail(render, "superseded"',
-                '        if False:\n            self.fail(render, "superseded"',
+                '        if not pair.asks_for(render["render_id"]):\n            self.ends.fail(render, "superseded"',
+                '        if False:\n            self.ends.fail(render, "superseded"',
             ),
         ),
         ("a pair is changed long before the credits come",),
@@ -270,20 +272,20 @@ WAITING = (
 REFERENCES = (
     Mutant(
         "nobody notes who waits for an object",
-        ((_SUBMIT, "self.via.waiters.add(key, pair.prefix, etag, now)", "pass"),),
+        ((_PAIRS, "self.deps.waiters.add(key, pair.prefix, etag, now)", "pass"),),
         ("a named image comes last",),
     ),
     Mutant(
         "an object that comes while its pair is noted is not seen",
-        ((_SUBMIT, "if there != wanted and all(", "if False and all("),),
+        ((_PAIRS, "if there != wanted and all(", "if False and all("),),
         ("a named image comes last",),
         ("stall",),
     ),
     Mutant(
         "one of all those who wait is woken",
         (
-            (_SUBMIT, "for waiter in waiting:", "for waiter in waiting[:1]:"),
-            _layer("waiters", "if next(self.to_wake(key), None) is None:", "if True:"),
+            (_INTAKE, "for waiter in waiting:", "for waiter in waiting[:1]:"),
+            _layer("drops/waiters", "if next(self.to_wake(key), None) is None:", "if True:"),
         ),
         ("two pairs wait for one image",),
     ),
@@ -291,10 +293,10 @@ REFERENCES = (
         "whoever waits is forgotten before he goes on",
         (
             (
-                _SUBMIT,
-                "            if pair := self.via.drops.get(waiter.prefix):\n",
-                "            self.via.waiters.remove(key, waiter)\n"
-                "            if pair := self.via.drops.get(waiter.prefix):\n",
+                _INTAKE,
+                "            if pair := self.deps.drops.get(waiter.prefix):\n",
+                "            self.deps.waiters.remove(key, waiter)\n"
+                "            if pair := self.deps.drops.get(waiter.prefix):\n",
             ),
         ),
         ("a named image comes last",),
@@ -302,26 +304,29 @@ REFERENCES = (
     ),
     Mutant(
         "a crowd is woken within one message",
-        (_layer("waiters", "PAGE = 100", "PAGE = 100_000"), _layer("redelivery", "MESSAGE = 70.0", "MESSAGE = -1.0")),
+        (
+            _layer("drops/waiters", "PAGE = 100", "PAGE = 100_000"),
+            _layer("drops/redelivery", "MESSAGE = 70.0", "MESSAGE = -1.0"),
+        ),
         ("a thousand requests wait for one photograph",),
     ),
     Mutant(
         "who begins to wait anew is struck off",
-        (_layer("waiters", '"#seen = :seen", seen=waiter.seen)', '"attribute_exists(#pk)")'),),
+        (_layer("drops/waiters", '"#seen = :seen", seen=waiter.seen)', '"attribute_exists(#pk)")'),),
         ("a named image comes, is no picture, and is replaced",),
     ),
     Mutant(
         "a name without a slash that begins at the root",
-        (_layer("pairs", 'prefix[: prefix.rfind("/") + 1] + name', "name"),),
+        (_layer("drops/keys", 'prefix[: prefix.rfind("/") + 1] + name', "name"),),
         ("a named image under a name of no part",),
     ),
     Mutant(
         "an object that is called unknown though a request names it",
         (
             (
-                _SUBMIT,
-                "pairs.parse(key) and self.via.drops.named(key):",
-                "pairs.parse(key) and self.via.drops.named(key) and False:",
+                _PAIRS,
+                "keys.parse(key) and self.deps.drops.named(key):",
+                "keys.parse(key) and self.deps.drops.named(key) and False:",
             ),
         ),
         ("a name of no part is explained later",),
@@ -331,33 +336,37 @@ REFERENCES = (
 DELIVERY = (
     Mutant(
         "a result that replaces a newer one",
-        ((_FINALIZE, 'overtaken = pair is not None and pair.current != render["render_id"]', "overtaken = False"),),
+        ((_DELIVER, 'overtaken = pair is not None and pair.current != render["render_id"]', "overtaken = False"),),
         ("changed meanwhile", "changed at once"),
     ),
     Mutant(
         "a picture that is put over whatever stands there",
-        (_layer("outputs", "**self.described, **self.condition, Body=body", "**self.described, Body=body"),),
+        (
+            _layer(
+                "results/output_bucket", "**self.described, **self.condition, Body=body", "**self.described, Body=body"
+            ),
+        ),
         ("changed as the picture comes",),
         ("stall",),
     ),
     Mutant(
         "an overtaken picture that takes another one away",
-        (_layer("outputs", 'head["Metadata"].get("render-id") == render_id', "True"),),
+        (_layer("results/output_bucket", 'head["Metadata"].get("render-id") == render_id', "True"),),
         ("changed meanwhile", "changed at once"),
     ),
     Mutant(
         "an overtaken picture that stays where it was put",
-        ((_FINALIZE, 'self.via.outputs.withdraw(key, render["render_id"])', "pass"),),
+        ((_DELIVER, 'self.deps.outputs.remove_if_ours(key, render["render_id"])', "pass"),),
         ("changed in form as the picture comes",),
     ),
     Mutant(
         "a result in an older format that stays",
-        ((_FINALIZE, "for stale in pair.written - {key, error_key}:", "for stale in ():"),),
+        ((_DELIVER, "for stale in pair.written - {key, error_key}:", "for stale in ():"),),
         ("changed in form",),
     ),
     Mutant(
         "an error file that stays beside the picture",
-        ((_FINALIZE, "if error_key in pair.written:", "if False:"),),
+        ((_DELIVER, "if error_key in pair.written:", "if False:"),),
         ("dropped again after it failed", "a wrong request, corrected"),
     ),
 )
@@ -376,7 +385,7 @@ ANNOUNCING = (
     ),
     Mutant(
         "a gate that is closed and opened, and nobody is told",
-        (_layer("events", "topic.publish_change(change)", "pass"),),
+        (_layer("results/cloudevents", "topic.publish_change(change)", "pass"),),
         ("no credits",),
     ),
     Mutant(
@@ -386,13 +395,13 @@ ANNOUNCING = (
     ),
     Mutant(
         "an event that has another id each time",
-        (_layer("events", "{kind.partition('.')[2]}", "{kind.partition('.')[2]}.{render['revision']}"),),
+        (_layer("results/cloudevents", "{kind.partition('.')[2]}", "{kind.partition('.')[2]}.{render['revision']}"),),
     ),
     Mutant(
         "an end that is noted as told before it is",
         (
             _layer(
-                "events",
+                "results/cloudevents",
                 "    topic.publish(render)\n    renders.announced(render)\n",
                 "    renders.announced(render)\n    topic.publish(render)\n",
             ),
@@ -404,7 +413,7 @@ ANNOUNCING = (
         "a failure without an error file",
         (
             _layer(
-                "events",
+                "results/cloudevents",
                 'if "error" in render and _speaks_for_its_pair',
                 'if "none" in render and _speaks_for_its_pair',
             ),
@@ -413,7 +422,13 @@ ANNOUNCING = (
     ),
     Mutant(
         "an error file for what a newer drop has replaced",
-        (_layer("events", 'if "error" in render and _speaks_for_its_pair(render, drops):', 'if "error" in render:'),),
+        (
+            _layer(
+                "results/cloudevents",
+                'if "error" in render and _speaks_for_its_pair(render, drops):',
+                'if "error" in render:',
+            ),
+        ),
         ("changed while parked", "a wrong request that is told last"),
     ),
 )
@@ -421,7 +436,7 @@ ANNOUNCING = (
 OPERATOR = (
     Mutant(
         "an adopted job that nobody looks at",
-        ((_OPERATE, "self.workflow.start({**render, **job}, wait=0)", "pass"),),
+        ((_OPERATE, "self.workflow.start(job, wait=0)", "pass"),),
         ("the answer is lost, and the operator says: adopt",),
     ),
     Mutant(
@@ -475,30 +490,32 @@ WORKFLOW = (
     Mutant(
         "executions without a name of their own",
         (
-            _layer("workflow", "name=execution_name(render)", "name=execution_name(render) + uuid.uuid4().hex[:6]"),
-            _layer("workflow", "from typing import", "import uuid\nfrom typing import"),
+            _layer(
+                "renders/workflow", "name=execution_name(render)", "name=execution_name(render) + uuid.uuid4().hex[:6]"
+            ),
+            _layer("renders/workflow", "from typing import", "import uuid\nfrom typing import"),
         ),
         ("the right id twice at once", "told twice", "pair"),
     ),
     Mutant(
         "a request_id that only the record knows",
-        ((_POLL, 'if render["status"] not in ("SUBMITTING", "UNCERTAIN"):', "if True:"),),
+        ((_POLL, 'if render["status"] not in (Status.SUBMITTING, Status.UNCERTAIN):', "if True:"),),
         kinds=("error",),
     ),
     Mutant(
         "a failed message taken for done",
-        (_layer("redelivery", "return self._retry(record, problem)", "return True"),),
+        (_layer("drops/redelivery", "return self._retry(record, problem)", "return True"),),
         kinds=("error",),
     ),
     Mutant(
         "what a recorded drop asks for is not looked at again after it has failed",
-        ((_SUBMIT, "self.via.drops.look_again(pair.prefix, self.via.clock.now())", "pass"),),
+        ((_PAIRS, "self.deps.drops.look_again(pair.prefix, self.deps.clock.now())", "pass"),),
         ("nine pairs in one batch",),
         kinds=("error",),
     ),
     Mutant(
         "a message that kills its function is worked on before others",
-        (_layer("redelivery", 'if deaths[record["messageId"]]]', "if False]"),),
+        (_layer("drops/redelivery", 'if deaths[record["messageId"]]]', "if False]"),),
         ("nine pairs in one batch with an image that is larger than the memory",),
     ),
     Mutant(

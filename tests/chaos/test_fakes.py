@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from moto import mock_aws
 
 from kontext.due import REMOVE_DUE, SET_DUE, TIMER, DueIndex, DueItem
-from kontext.table import Table
+from kontext.dynamodb import Table
 from simulation.dynamodb import DynamoDB
 from simulation.explore import play
 from simulation.fault_injection import EVERYTHING_LOST, Fault

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from kontext.learning import Learning
-from kontext.sketch import SLOTS, Sketch
-from kontext.table import Table
+from kontext.dynamodb import Table
+from kontext.polling.history import Learning
+from kontext.polling.sketch import SLOTS, Sketch
 from kontext_cli.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack

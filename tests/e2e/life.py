@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from kontext.table import Table
+from kontext.dynamodb import Table
 from kontext_local import cloud, deploy
 from kontext_local.project import ROOT, TEMPLATE
 from kontext_local.segmind import server

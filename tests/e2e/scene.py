@@ -13,8 +13,8 @@ import httpx
 import jsonschema
 from cloudevents.core.bindings.http import HTTPMessage, from_structured_event
 
-from kontext import events as published
-from kontext.table import Table
+from kontext.dynamodb import Table
+from kontext.results import cloudevents as published
 from kontext.throttle.admission import Throttle
 from kontext.throttle.rate_limiter import Rate
 from kontext_cli.resources import physical_ids
@@ -24,7 +24,7 @@ from kontext_local import stack
 Json = dict[str, Any]
 
 CONTRACT = jsonschema.Draft7Validator(
-    json.loads((Path(published.__file__).parent / "schemas" / "event.v1.json").read_text())
+    json.loads((Path(published.__file__).parents[1] / "schemas" / "event.v1.json").read_text())
 )
 HOUR = 3600
 LOGS = ("SubmitLog", "SweepLog", "PollLog", "FinalizeLog")

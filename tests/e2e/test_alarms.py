@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from kontext.drops import pair_key
+from kontext.drops.pairs import pair_key
 from kontext.due import SET_DUE, TIMER
 from kontext.hints import MAX_DELAY_SECONDS
 from kontext_cli.checks import Patient

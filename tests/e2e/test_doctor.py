@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from kontext.drops.redelivery import REASON
 from kontext.due import LINE
-from kontext.redelivery import REASON
-from kontext.renders import render_key
-from kontext.table import Table
+from kontext.dynamodb import Table
+from kontext.renders.store import render_key
 from kontext.throttle.admission import Throttle
 from kontext.throttle.rate_limiter import Rate
 from kontext_cli import checks

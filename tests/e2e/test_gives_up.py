@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from kontext.renders import render_key
+from kontext.renders.store import render_key
 from kontext_cli.subscriber import Subscriber
 from tests.e2e.scene import Scene
 

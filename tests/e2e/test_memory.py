@@ -13,9 +13,10 @@ from typing import Any
 
 import httpx
 
-from kontext.drops import Complete, Drops
-from kontext.renders import Renders
-from kontext.table import Table
+from kontext.drops.pairs import Complete, Drops
+from kontext.dynamodb import Table
+from kontext.renders.claims import Claims
+from kontext.renders.store import Renders
 from kontext_local.project import ROOT
 from kontext_local.stack import LocalStack
 
@@ -65,7 +66,7 @@ def _paid_render(local: LocalStack, samples: Path, size: int, eventually: Callab
         pair = Drops(table).record(prefix, slot, seen, slot, now)
     renders = Renders(table, price=0.05, daily_limit=1000, retention_days=8)
     complete = Complete((pair.parts["1"], pair.parts["2"]), {**ASKED, "prompt": prefix})
-    render = renders.submitting(renders.claim(pair, complete, now) or {}, now)
+    render = renders.submitting(Claims(renders).claim(pair, complete, now) or {}, now)
     render = renders.completed(renders.accepted(render, request_id, now), url, {}, now)
     told = {
         name: render[name] for name in ("prefix", "render_id", "attempt", "generation", "request_id", "submitted_at")

@@ -21,12 +21,12 @@ import jsonschema
 import pytest
 from PIL import Image
 
-from kontext import events as published
-from kontext.drops import pair_key
+from kontext.drops.pairs import pair_key
+from kontext.drops.request import render_id as name_of
+from kontext.dynamodb import Table
 from kontext.errors import CODES
-from kontext.request import render_id as name_of
-from kontext.table import Table
-from kontext.workflow import execution_name
+from kontext.renders.workflow import execution_name
+from kontext.results import cloudevents as published
 from kontext_cli.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target
 from kontext_local.deploy import BIN
@@ -36,7 +36,7 @@ Json = dict[str, Any]
 Eventually = Callable[..., Any]
 
 CONTRACT = jsonschema.Draft7Validator(
-    json.loads((Path(published.__file__).parent / "schemas" / "event.v1.json").read_text())
+    json.loads((Path(published.__file__).parents[1] / "schemas" / "event.v1.json").read_text())
 )
 SECONDS = 300.0
 """For whatever has to happen: about five on an idle machine; a busy one may have to take a message twice."""

@@ -20,9 +20,9 @@ import httpx
 import pytest
 from PIL import Image
 
-from kontext.drops import pair_key
-from kontext.renders import render_key
-from kontext.table import ConditionFailed
+from kontext.drops.pairs import pair_key
+from kontext.dynamodb import ConditionFailed
+from kontext.renders.store import render_key
 from kontext.throttle.admission import state_in
 from kontext.throttle.line import why_parked
 from kontext_cli import operate

@@ -14,11 +14,15 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from kontext import addresses, images, pairs, request, segmind, words
-from kontext.delivery import Allowed
+from kontext import text
+from kontext.drops import keys, request
 from kontext.errors import BadDrop, DeliveryError, SegmindError
-from kontext.segmind import Result, Segmind
-from kontext.whole import Damaged, Reader
+from kontext.images import identify
+from kontext.images.verify import CorruptImage, Reader
+from kontext.net import addresses
+from kontext.results.copy import Allowed
+from kontext.segmind import client
+from kontext.segmind.client import Result, Segmind
 
 Target = Callable[[bytes], None]
 STATUSES = (200, 201, 204, 302, 400, 401, 403, 404, 405, 406, 410, 422, 429, 500, 503, 504)
@@ -27,28 +31,28 @@ FIELDS = ("prompt", "aspect-ratio", "output_format", "safety-tolerance", "seed",
 
 def key(data: bytes) -> None:
     """An object's key: whatever it names, what is written for it fits S3 and is never taken up again."""
-    text = data[:1024].decode(errors="ignore")
-    part = pairs.parse(text)
+    said = data[:1024].decode(errors="ignore")
+    part = keys.parse(said)
     if part:
-        assert text.startswith(part.prefix)
-        assert pairs.parse(text.swapcase()) is not None
-    prefix = part.prefix if part else text
-    written = [pairs.result_key(prefix, "png"), pairs.superseded_key(prefix, "0" * 24, "jpg")]
-    assert all(pairs.is_result(one) for one in written) or not part
-    for one in (*written, pairs.error_key(prefix), pairs.unknown_drop_key(text)):
-        assert len(one.encode()) <= pairs.MAX_KEY_BYTES
-        assert pairs.parse(one) is None or not part
-    assert pairs.is_error_file(pairs.unknown_drop_key(text))
+        assert said.startswith(part.prefix)
+        assert keys.parse(said.swapcase()) is not None
+    prefix = part.prefix if part else said
+    written = [keys.result_key(prefix, "png"), keys.superseded_key(prefix, "0" * 24, "jpg")]
+    assert all(keys.is_result(one) for one in written) or not part
+    for one in (*written, keys.error_key(prefix), keys.unknown_drop_key(said)):
+        assert len(one.encode()) <= keys.MAX_KEY_BYTES
+        assert keys.parse(one) is None or not part
+    assert keys.is_error_file(keys.unknown_drop_key(said))
 
 
 def name(data: bytes) -> None:
     """A name in a request.json: it stays in the bucket, below its folder or from the root, and is no result."""
     folder, _, named = data.decode(errors="ignore").partition("\n")
     with contextlib.suppress(ValueError):
-        found = pairs.resolve_name(f"{folder}/", named)
+        found = keys.resolve_name(f"{folder}/", named)
         assert named.startswith("/") or found.startswith(f"{folder}/")
         assert ".." not in found.removeprefix(f"{folder}/").split("/")
-        assert not pairs.is_result(found)
+        assert not keys.is_result(found)
 
 
 def request_file(data: bytes) -> None:
@@ -74,7 +78,7 @@ def _passed_on(parameters: request.Parameters) -> None:
     merged = request.merge(parameters, {"prompt": "x"})
     assert len(request.render_id("p/", "1", "2", merged)) == 24
     assert request.parse_request(json.dumps(parameters).encode()) == parameters
-    words.dumps(merged).encode()
+    text.dumps(merged).encode()
 
 
 def link(data: bytes) -> None:
@@ -102,7 +106,7 @@ def result_link(data: bytes) -> None:
 
 
 def answer(data: bytes) -> None:
-    """An answer of Segmind: told as what it is, or as one of the client's own errors."""
+    """An answer of Segmind: told as what it is, or as one of the vendor's own errors."""
     status = STATUSES[data[0] % len(STATUSES)] if data else 200
     reset = data[1:25].decode("latin-1").split("\n")[0]
     headers = {"x-rate-limit-reset-at-utc": reset.encode("latin-1"), "content-type": b"application/json"}
@@ -110,12 +114,12 @@ def answer(data: bytes) -> None:
     def answers(asked: httpx.Request) -> httpx.Response:
         return httpx.Response(status, headers=list(headers.items()), content=data[1:])
 
-    client = Segmind("https://api.segmind.com", "m", lambda fresh: "SG_0123456789abcdef", httpx.MockTransport(answers))
+    vendor = Segmind("https://api.segmind.com", "m", lambda fresh: "SG_0123456789abcdef", httpx.MockTransport(answers))
     calls: tuple[Callable[[], Any], ...] = (
-        lambda: client.submit({}),
-        lambda: client.look("a"),
-        lambda: client.result("a"),
-        client.credits,
+        lambda: vendor.submit({}),
+        lambda: vendor.look("a"),
+        lambda: vendor.result("a"),
+        vendor.credits,
     )
     for call in calls:
         try:
@@ -139,15 +143,15 @@ def _plain(told: Any) -> None:
 
 def reset(data: bytes) -> None:
     """A reset time in a header: a finite time, or none."""
-    at = segmind.parse_reset(data.decode("latin-1"))
+    at = client.parse_reset(data.decode("latin-1"))
     assert at is None or math.isfinite(at)
 
 
 def image(data: bytes) -> None:
     """The first and last bytes of a dropped image."""
     try:
-        seen = images.identify(data)
-        images.check_end(seen, data, data[-images.TAIL_BYTES :], len(data))
+        seen = identify.identify(data)
+        identify.check_end(seen, data, data[-identify.TAIL_BYTES :], len(data))
     except ValueError as refused:
         assert str(refused).startswith("it is ")
     else:
@@ -167,21 +171,23 @@ def _followed(kind: str, data: bytes, step: int) -> object:
     try:
         for at in range(0, len(data), step):
             reader.feed(data[at : at + step])
-    except Damaged as refused:
+    except CorruptImage as refused:
         return str(refused)
     return reader.image, reader.is_whole()
 
 
-def text(data: bytes) -> None:
+def shown_text(data: bytes) -> None:
     """A text that is shown, told or written as JSON."""
     said = data.decode("utf-8", "surrogateescape").encode("utf-8", "replace").decode()
-    assert json.loads(words.dumps(said)) == said
-    assert "\n" not in words.shown(said)
-    assert len(words.told(said)) <= 500
-    assert "X-Amz-Signature=0" not in words.told(said.replace("X-Amz-Signature=", "X-Amz-Signature=0"))
+    assert json.loads(text.dumps(said)) == said
+    assert "\n" not in text.escape_line(said)
+    assert len(text.summarize_vendor_message(said)) <= 500
+    assert "X-Amz-Signature=0" not in text.summarize_vendor_message(
+        said.replace("X-Amz-Signature=", "X-Amz-Signature=0")
+    )
 
 
 TARGETS: dict[str, Target] = {
     target.__name__: target
-    for target in (key, name, request_file, metadata, link, result_link, answer, reset, image, picture, text)
+    for target in (key, name, request_file, metadata, link, result_link, answer, reset, image, picture, shown_text)
 }

@@ -11,10 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kontext import pairs
-from kontext.learning import Learning
-from kontext.sketch import SLOTS, Sketch
-from kontext.table import Table
+from kontext.drops import keys
+from kontext.dynamodb import Table
+from kontext.polling.history import Learning
+from kontext.polling.sketch import SLOTS, Sketch
 from kontext_cli.resources import physical_ids
 from kontext_cli.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target
@@ -216,7 +216,7 @@ class Ground:
 
 
 def _is_image(drop: Dropped) -> bool:
-    part = pairs.parse(drop[0])
+    part = keys.parse(drop[0])
     return part is not None and part.slot in ("1", "2")
 
 

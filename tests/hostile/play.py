@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 import yaml
 
-from kontext.network import DEADLINE
+from kontext.net.transport import DEADLINE
 from kontext.throttle.admission import state_in
 from kontext.throttle.line import why_parked
 from simulation.actions import Drop

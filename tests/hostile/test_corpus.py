@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
-from kontext import addresses, images, pairs, segmind, words
-from kontext.delivery import Allowed
+from kontext import text
+from kontext.drops import keys
+from kontext.images import identify
+from kontext.net import addresses
+from kontext.results.copy import Allowed
+from kontext.segmind import client
 from tests.hostile.judge import played, wrong
 from tests.hostile.play import CORPUS, Case, cases, play
 
@@ -29,12 +33,19 @@ def test_the_corpus_is_large_and_names_each_case_once() -> None:
 
 GUARDS: list[Any] = [
     pytest.param(addresses, "check_url", lambda url: None, "links", "metadata", id="links to anywhere"),
-    pytest.param(images, "check_end", lambda *_: None, "images", "cut in the middle", id="images without an end"),
-    pytest.param(pairs, "is_error_file", lambda key: False, "keys", "error file", id="our own error files"),
-    pytest.param(pairs, "_fitting", lambda *parts: "".join((parts[0], parts[2])), "keys", "longest", id="long keys"),
-    pytest.param(words, "shown", lambda text: text, "keys", "reads backwards", id="hidden characters"),
-    pytest.param(segmind, "told", lambda text: text, "looks", "links to the images", id="signatures in messages"),
-    pytest.param(segmind, "_number", lambda value: value, "results", "too small", id="numbers of any size"),
+    pytest.param(identify, "check_end", lambda *_: None, "images", "cut in the middle", id="images without an end"),
+    pytest.param(keys, "is_error_file", lambda key: False, "keys", "error file", id="our own error files"),
+    pytest.param(keys, "_fitting", lambda *parts: "".join((parts[0], parts[2])), "keys", "longest", id="long keys"),
+    pytest.param(text, "escape_line", lambda same: same, "keys", "reads backwards", id="hidden characters"),
+    pytest.param(
+        client,
+        "summarize_vendor_message",
+        lambda same: same,
+        "looks",
+        "links to the images",
+        id="signatures in messages",
+    ),
+    pytest.param(client, "_number", lambda value: value, "results", "too small", id="numbers of any size"),
     pytest.param(Allowed, "_names", lambda self: Everything(), "pictures", "redirect to metadata", id="any host"),
 ]
 

@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
-from kontext.drops import pair_key
+from kontext.drops.pairs import pair_key
 from kontext.due import SET_DUE, TIMER
-from kontext.learning import Learning
-from kontext.sketch import SLOTS, Sketch
-from kontext.table import Table
+from kontext.dynamodb import Table
+from kontext.polling.history import Learning
+from kontext.polling.sketch import SLOTS, Sketch
 from kontext_local.project import BUILD_FOLDER
 from kontext_local.segmind import server
 from simulation.template import Spec

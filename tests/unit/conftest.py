@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from kontext.drops import Complete, Drops, Pair
-from kontext.renders import Renders
-from kontext.table import Table
+from kontext.drops.pairs import Complete, Drops, Pair
+from kontext.dynamodb import Table
+from kontext.renders.store import Renders
 
 Aws = Callable[[str], Any]
 PRICE, DAILY_LIMIT = 0.05, 1.0

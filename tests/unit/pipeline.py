@@ -15,10 +15,10 @@ import finalize
 import poll
 import submit
 import sweep
-from connections import Connections
 from kontext.clock import Clock
+from kontext.connections import Connections
 from kontext.due import LINE
-from kontext.table import Table
+from kontext.dynamodb import Table
 from simulation.aws import Secrets
 from simulation.dynamodb import DynamoDB
 from simulation.s3 import S3

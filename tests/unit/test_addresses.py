@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kontext import addresses
+from kontext.net import addresses
 
 OCTETS = st.integers(0, 255)
 BYTES = st.tuples(OCTETS, OCTETS, OCTETS, OCTETS)

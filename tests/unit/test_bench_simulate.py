@@ -10,8 +10,8 @@ from segmind.v2 import DEFAULT_POLL_INTERVAL_S
 from bench import costs, pollers, simulate
 from bench.optimum import best_looks, evaluate, frontier
 from bench.workloads import DESCRIPTIONS, STATIONARY, Empirical, Renders, sample
-from kontext.schedule import BREAK_EVEN_SECONDS, LONGEST_STAY_SECONDS, Progress, looks
-from kontext.sketch import Sketch
+from kontext.polling.schedule import BREAK_EVEN_SECONDS, LONGEST_STAY_SECONDS, Progress, looks
+from kontext.polling.sketch import Sketch
 
 ROOT = Path(__file__).parents[2]
 NARROW = STATIONARY["cv0.2"]

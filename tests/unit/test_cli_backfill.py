@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from kontext.drops.input_bucket import Limits
 from kontext.errors import BadDrop
-from kontext.inputs import Limits
 from kontext.throttle.rate_limiter import WINDOW_SECONDS
 from kontext_cli import backfill
 from kontext_cli.errors import CommandError, Unfinished

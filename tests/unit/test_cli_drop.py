@@ -18,9 +18,9 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from PIL import Image
 
-from kontext import request
+from kontext.drops import request
+from kontext.dynamodb import Table
 from kontext.errors import BadDrop
-from kontext.table import Table
 from kontext_cli import fetch
 from kontext_cli.drop import carry_out
 from kontext_cli.dropping import Desk, Drop, Outcome, prepare

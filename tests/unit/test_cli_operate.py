@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from kontext.due import LINE
-from kontext.table import ConditionFailed, Table
+from kontext.dynamodb import ConditionFailed, Table
 from kontext.throttle.admission import Throttle, state_in
 from kontext_cli.errors import CommandError, Unfinished
 from kontext_cli.operate import Operator, decide, deliver

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from kontext import messages
-from kontext.drops import Drops, Pair
-from kontext.table import Table
-from kontext.waiters import Waiters
+from kontext.drops import messages
+from kontext.drops.pairs import Drops, Pair
+from kontext.drops.waiters import Waiters
+from kontext.dynamodb import Table
 from kontext_cli import checks
 from kontext_cli.checks import Patient
 from kontext_cli.errors import INTERRUPTED, UNFINISHED, CommandError, Unfinished

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kontext.table import Table
+from kontext.dynamodb import Table
 from kontext_cli.input_bucket import Bucket, Piece, Planned, Refused
 from kontext_cli.target import Target
 from kontext_cli.upload import Job, check

@@ -5,10 +5,10 @@ from typing import Any
 import httpx
 import pytest
 
-from connections import Connections, config
-from kontext.segmind import ANSWER_SECONDS
+from kontext.connections import Connections, config
+from kontext.pipeline.submit import TIME_FOR_A_SUBMIT
+from kontext.segmind.client import ANSWER_SECONDS
 from simulation.template import Template
-from submit import TIME_FOR_A_SUBMIT
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "eu-central-1", "ap-east-1"])
@@ -20,7 +20,7 @@ def test_a_link_names_the_regional_host_of_its_bucket(monkeypatch: pytest.Monkey
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     inputs = Connections({"INPUT_BUCKET": "drops", "MAX_INPUT_MEGABYTES": "20", "MAX_INPUT_MEGAPIXELS": "50"}).inputs
 
-    link = httpx.URL(inputs.link({"key": "taj/1.png", "version_id": "v1"}))
+    link = httpx.URL(inputs.presign({"key": "taj/1.png", "version_id": "v1"}))
 
     assert link.host in (f"drops.s3.{region}.amazonaws.com", "drops.s3.amazonaws.com")
     assert region == "us-east-1" or region in link.host

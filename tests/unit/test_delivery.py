@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from kontext import delivery
-from kontext.delivery import MAX_PICTURE_BYTES, Allowed, Delivery
 from kontext.errors import DeliveryError
-from kontext.outputs import PART_BYTES, Outputs
+from kontext.results import copy as results_copy
+from kontext.results.copy import MAX_PICTURE_BYTES, Allowed, Delivery
+from kontext.results.output_bucket import PART_BYTES, OutputBucket
 from kontext_local.segmind.padding import padded
 
 Aws = Callable[[str], Any]
@@ -44,7 +44,7 @@ def deliver(aws: Aws, bucket: str) -> Deliver:
     """Copies what a host gives: `deliver(host, output_format="jpg")`."""
 
     def copy(host: Host, url: str = URL, output_format: str = "png") -> dict[str, Any]:
-        delivery = Delivery(Outputs(aws("s3"), bucket), Allowed(HOSTS), httpx.MockTransport(host))
+        delivery = Delivery(OutputBucket(aws("s3"), bucket), Allowed(HOSTS), httpx.MockTransport(host))
         return delivery.copy(url, "taj/result.x", output_format, {"render-id": "r1"}, {"IfNoneMatch": "*"})
 
     return copy
@@ -65,7 +65,7 @@ def delivered(aws: Aws, bucket: str) -> Callable[[], list[bytes]]:
 def test_what_takes_all_of_its_time_is_tried_less_often(
     deliver: Deliver, monkeypatch: pytest.MonkeyPatch, seconds: float, tries: int
 ) -> None:
-    monkeypatch.setattr(delivery, "COPY_SECONDS", seconds)
+    monkeypatch.setattr(results_copy, "COPY_SECONDS", seconds)
 
     with pytest.raises(DeliveryError) as refused:
         deliver(Host(httpx.ReadTimeout("late")))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kontext.drops import (
+from kontext.drops.pairs import (
     Complete,
     Defaults,
     Drops,
@@ -19,8 +19,8 @@ from kontext.drops import (
     named_keys,
     pair_key,
 )
+from kontext.drops.waiters import object_key
 from kontext.errors import BadDrop
-from kontext.waiters import object_key
 
 NOW = 1000.0
 SETTLE = 20.0

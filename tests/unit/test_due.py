@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 import sweep
-from kontext.drops import SETTLE_GRACE_SECONDS, Drops, Pair, pair_key
+from kontext.drops.pairs import SETTLE_GRACE_SECONDS, Drops, Pair, pair_key
 from kontext.due import (
     DELIVERY_SECONDS,
     LEASE_GRACE_SECONDS,
@@ -27,8 +27,8 @@ from kontext.due import (
     due,
     marks,
 )
+from kontext.dynamodb import Table
 from kontext.hints import Hints
-from kontext.table import Table
 from kontext.throttle.admission import Throttle
 from kontext.throttle.line import Line
 from kontext.throttle.rate_limiter import Rate
@@ -177,25 +177,25 @@ class Via:
 
 
 def test_a_sweep_sends_for_all_that_is_over_and_the_next_one_for_nothing(table: Table) -> None:
-    via = Via(table)
+    deps = Via(table)
     for sk in ("a", "b"):
         put(table, sk, NOW - 1)
 
-    assert via.sweep() == ["a", "b"]
-    assert via.sweep() == []
+    assert deps.sweep() == ["a", "b"]
+    assert deps.sweep() == []
 
 
 def test_a_sweep_ends_itself_in_time_and_leaves_the_rest_to_the_next_one(table: Table) -> None:
-    via = Via(table)
+    deps = Via(table)
     for number in range(9):
         put(table, f"{number}", NOW - 9 + number)
 
-    assert via.sweep(15) == ["0", "1", "2", "3", "4", "5"]
-    assert via.sweep(15) == ["6", "7", "8"]
+    assert deps.sweep(15) == ["0", "1", "2", "3", "4", "5"]
+    assert deps.sweep(15) == ["6", "7", "8"]
 
 
 def test_an_item_that_cannot_be_written_to_keeps_no_other_from_being_looked_at(table: Table) -> None:
-    via = Via(table)
+    deps = Via(table)
     for sk in ("full", "good"):
         put(table, sk, NOW - 1)
     update = table.update
@@ -207,57 +207,57 @@ def test_an_item_that_cannot_be_written_to_keeps_no_other_from_being_looked_at(t
 
     table.update = refuse  # type: ignore[method-assign]
 
-    assert via.sweep() == ["good"]
+    assert deps.sweep() == ["good"]
 
 
 def test_nobody_is_sent_by_name_for_what_waits_in_line_but_permits_are_an_interval_apart(table: Table) -> None:
-    via = Via(table)
+    deps = Via(table)
     for sk in ("a", "b", "c"):
         put(table, sk, NOW - 1, LINE)
 
-    sent, again = via.sweep(), via.sweep()
+    sent, again = deps.sweep(), deps.sweep()
 
     assert (sent, again) == ([], [])
-    assert via.permits == [NOW, NOW + 1, NOW + 2]
+    assert deps.permits == [NOW, NOW + 1, NOW + 2]
 
 
 def test_while_segmind_refuses_somebody_is_sent_to_probe_and_nobody_who_waits_is_let_go(table: Table) -> None:
-    via = Via(table)
-    via.throttle.open_breaker("no_credits", NOW)
-    for change in via.throttle.unannounced():
-        via.throttle.mark_announced(change)
+    deps = Via(table)
+    deps.throttle.open_breaker("no_credits", NOW)
+    for change in deps.throttle.unannounced():
+        deps.throttle.mark_announced(change)
     for sk in ("a", "b"):
         put(table, sk, NOW - 1, LINE)
 
-    sent = via.sweep()
+    sent = deps.sweep()
 
-    assert (sent, via.permits) == (["throttle"], [])
+    assert (sent, deps.permits) == (["throttle"], [])
 
 
 def test_nobody_is_sent_for_what_waits_while_the_stack_is_paused(table: Table) -> None:
-    via = Via(table)
-    via.throttle.pause(NOW)
+    deps = Via(table)
+    deps.throttle.pause(NOW)
     put(table, "a", NOW - 1, LINE)
-    for change in via.throttle.unannounced():
-        via.throttle.mark_announced(change)
+    for change in deps.throttle.unannounced():
+        deps.throttle.mark_announced(change)
 
-    via.time += 30 * 86_400
+    deps.time += 30 * 86_400
 
-    assert (via.sweep(), via.permits) == ([], [])
+    assert (deps.sweep(), deps.permits) == ([], [])
 
 
 def test_once_nothing_stops_the_line_the_next_sweep_lets_those_who_wait_go(table: Table) -> None:
-    via = Via(table)
-    via.throttle.open_breaker("no_credits", NOW - 7200)
+    deps = Via(table)
+    deps.throttle.open_breaker("no_credits", NOW - 7200)
     for sk in ("a", "b"):
         put(table, sk, NOW - 1, LINE)
-    via.throttle.close_breaker(NOW - 100)
-    for change in via.throttle.unannounced():
-        via.throttle.mark_announced(change)
+    deps.throttle.close_breaker(NOW - 100)
+    for change in deps.throttle.unannounced():
+        deps.throttle.mark_announced(change)
 
-    sent = via.sweep()
+    sent = deps.sweep()
 
-    assert (sent, via.permits) == ([], [NOW, NOW + 1])
+    assert (sent, deps.permits) == ([], [NOW, NOW + 1])
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,17 @@ import pytest
 from botocore.exceptions import ClientError
 from cloudevents.core.bindings.http import HTTPMessage, from_structured_event, to_structured_event
 
-from kontext import events, request
 from kontext.clock import iso
-from kontext.drops import Complete, Drops, Pair, pair_key
+from kontext.drops import request
+from kontext.drops.pairs import Complete, Drops, Pair, pair_key
+from kontext.dynamodb import Table
 from kontext.errors import CODES, REASONS, problem
-from kontext.events import Topic, announce, announce_changes, cloud_event, error_file, gate_event
-from kontext.outputs import Outputs
-from kontext.renders import Render, Renders
-from kontext.table import Table
+from kontext.model import Render
+from kontext.renders.claims import Claims
+from kontext.renders.store import Renders
+from kontext.results import cloudevents
+from kontext.results.cloudevents import Topic, announce, announce_changes, cloud_event, error_file, gate_event
+from kontext.results.output_bucket import OutputBucket
 from kontext.throttle.admission import Throttle
 from kontext.throttle.circuit_breaker import Change
 from kontext.throttle.rate_limiter import Rate
@@ -30,7 +33,7 @@ MakeComplete = Callable[..., Complete]
 
 NOW = 1_767_322_800.0
 SOURCE = "urn:kontext-drop:us-east-1:000000000000:kontext-drop"
-SCHEMA = json.loads((Path(events.__file__).parent / "schemas" / "event.v1.json").read_text())
+SCHEMA = json.loads((Path(cloudevents.__file__).parents[1] / "schemas" / "event.v1.json").read_text())
 CONTRACT = jsonschema.Draft7Validator(SCHEMA)
 
 RESULT = {
@@ -61,7 +64,7 @@ class Stage:
         self.renders, self.pair, self.complete = renders, pair, complete
 
     def claimed(self) -> Render:
-        return made(self.renders.claim(self.pair, self.complete, NOW))
+        return made(Claims(self.renders).claim(self.pair, self.complete, NOW))
 
     def submitting(self) -> Render:
         return self.renders.submitting(self.claimed(), NOW)
@@ -100,7 +103,7 @@ class Stage:
         return self.renders.uncertain(self.submitting(), problem("uncertain", "lost"), "e", NOW)
 
     def rejected(self) -> Render:
-        return made(self.renders.reject(self.pair, problem("invalid_image", "empty"), "e", NOW))
+        return made(Claims(self.renders).reject(self.pair, problem("invalid_image", "empty"), "e", NOW))
 
 
 GATES = sorted(REASONS.keys() - {"pace", "rate_limited"})
@@ -138,7 +141,7 @@ def event(ended: Callable[[str], Render], end: str) -> dict[str, Any]:
 def test_the_contract_is_itself_a_schema_of_the_stated_version() -> None:
     jsonschema.Draft7Validator.check_schema(SCHEMA)
 
-    assert SCHEMA["$id"] == events.SCHEMA == "urn:kontext-drop:schema:event:v1"
+    assert SCHEMA["$id"] == cloudevents.SCHEMA == "urn:kontext-drop:schema:event:v1"
 
 
 def test_every_end_is_told_as_the_contract_says(event: dict[str, Any]) -> None:
@@ -280,7 +283,7 @@ def test_the_same_attempt_that_ends_otherwise_after_all_is_another_event(ended: 
 
 def test_an_input_named_by_a_url_is_told_without_its_query(renders: Renders, pair: MakePair) -> None:
     given = {"url": "https://example.com/a.png?X-Amz-Signature=secret#part"}
-    render = made(renders.claim(pair(), Complete((given, given), {"prompt": "p"}), NOW))
+    render = made(Claims(renders).claim(pair(), Complete((given, given), {"prompt": "p"}), NOW))
     failed = renders.failed(render, problem("superseded", "x"), "e", NOW)
 
     (told, _) = cloud_event(failed, SOURCE)["data"]["inputs"]
@@ -305,7 +308,7 @@ def test_the_contract_lists_every_code_that_an_event_can_hold() -> None:
 
 
 def test_the_contract_knows_what_a_request_may_ask_for() -> None:
-    asked = json.loads((Path(request.__file__).parent / "schemas" / "request.v1.json").read_text())["properties"]
+    asked = json.loads((Path(request.__file__).parents[1] / "schemas" / "request.v1.json").read_text())["properties"]
 
     told = SCHEMA["definitions"]["request"]["properties"]
 
@@ -405,7 +408,7 @@ def test_the_folder_of_a_pair_is_the_first_one_of_its_key(
     folder: str,
 ) -> None:
     dropped = pair(prefix)
-    render = made(renders.claim(dropped, complete(dropped), NOW))
+    render = made(Claims(renders).claim(dropped, complete(dropped), NOW))
     failed = renders.failed(render, problem("superseded", "x"), "e", NOW)
 
     topic.publish(failed)
@@ -420,7 +423,7 @@ def tell(drops: Drops, aws: Aws, bucket: str, topic: Topic, renders: Renders) ->
     """Tells how a render ended; gives the keys that then stand in the output bucket."""
 
     def announced(render: Render) -> list[str]:
-        announce(render, drops, Outputs(aws("s3"), bucket), topic, renders)
+        announce(render, drops, OutputBucket(aws("s3"), bucket), topic, renders)
         return [item["Key"] for item in aws("s3").list_objects_v2(Bucket=bucket).get("Contents", [])]
 
     return announced
@@ -456,7 +459,7 @@ def test_a_failure_of_an_older_drop_does_not_speak_for_the_pair(
 ) -> None:
     old = ended("failed")
     newer = pair(drop=2)
-    stage.renders.claim(newer, complete(newer, prompt="new"), NOW)
+    Claims(stage.renders).claim(newer, complete(newer, prompt="new"), NOW)
 
     written = tell(old)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kontext.drops import pair_key
+from kontext.drops.pairs import pair_key
 from kontext.hints import Hints, waits_of_first_edition
 
 NOW = 1_767_322_800.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from random import Random
 from socket import create_server, socket
 from typing import Any
@@ -16,12 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kontext import addresses, whole
-from kontext.delivery import Allowed, Delivery
 from kontext.errors import Ambiguous, DeliveryError, SegmindError, Unavailable
-from kontext.network import BoundedTransport
-from kontext.outputs import Outputs
-from kontext.segmind import Look, Segmind
+from kontext.images import verify
+from kontext.net import addresses
+from kontext.net.transport import BoundedTransport
+from kontext.results.copy import Allowed, Delivery
+from kontext.results.output_bucket import OutputBucket
+from kontext.segmind.client import Look, Segmind
 
 Ask = Callable[[Segmind], Any]
 HOST = "images.segmind.com"
@@ -116,7 +117,7 @@ def redirecting(location: bytes) -> Callable[[httpx.Request], httpx.Response]:
 
 
 def copying(transport: httpx.BaseTransport, url: str = URL, hosts: tuple[str, ...] = (HOST,)) -> None:
-    outputs = Outputs(None, "results")  # type: ignore[arg-type]
+    outputs = OutputBucket(None, "results")  # type: ignore[arg-type]
     Delivery(outputs, Allowed(hosts), transport).copy(url, "k", "png", {}, {})
 
 
@@ -230,7 +231,7 @@ def test_a_picture_that_fails_to_come_in_an_unknown_way_is_tried_as_often_as_an_
 def test_a_picture_that_cannot_be_read_in_an_unknown_way_is_not_delivered(
     encoded: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(whole.Reader, "feed", _raising(Odd()))
+    monkeypatch.setattr(verify.Reader, "feed", _raising(Odd()))
 
     with pytest.raises(DeliveryError, match="cannot be read"):
         copying(httpx.MockTransport(lambda request: httpx.Response(200, content=encoded())))
@@ -309,14 +310,15 @@ ANSWERS = [
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_whatever_comes_over_the_wire_comes_back_as_one_of_our_errors_or_as_no_result(answer: bytes) -> None:
     with served(answer) as port:
-        segmind = Segmind(f"http://127.0.0.1:{port}", "m", lambda fresh: "SG_0123456789abcdef")
-        for ask in (submits, *GETS):
-            with pytest.raises(SegmindError):
-                raise _error_for(ask(segmind))
+        with closing(Segmind(f"http://127.0.0.1:{port}", "m", lambda fresh: "SG_0123456789abcdef")) as segmind:
+            for ask in (submits, *GETS):
+                with pytest.raises(SegmindError):
+                    raise _error_for(ask(segmind))
         host = f"127.0.0.1:{port}"
         allowed = Allowed((host,))
-        with pytest.raises(DeliveryError):
-            copying(BoundedTransport(httpx.create_ssl_context(), allowed.addresses), f"http://{host}/", (host,))
+        way = BoundedTransport(httpx.create_ssl_context(), allowed.addresses)
+        with way, pytest.raises(DeliveryError):
+            copying(way, f"http://{host}/", (host,))
 
 
 def _error_for(answer: object) -> Exception:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from kontext.images import HEAD_BYTES, Image, identify
+from kontext.images.identify import HEAD_BYTES, Image, identify
 
 Encoded = Callable[..., bytes]
 

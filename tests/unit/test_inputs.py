@@ -12,7 +12,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from kontext.inputs import LINK_SECONDS, Inputs
+from kontext.drops.input_bucket import LINK_SECONDS, InputBucket
 
 Aws = Callable[[str], Any]
 Encoded = Callable[..., bytes]
@@ -20,9 +20,9 @@ Drop = Callable[..., str]
 
 
 @pytest.fixture
-def inputs(aws: Aws, bucket: str) -> Inputs:
+def inputs(aws: Aws, bucket: str) -> InputBucket:
     signing = boto3.client("s3", region_name="us-east-1", config=Config(signature_version="s3v4"))
-    return Inputs(signing, bucket)
+    return InputBucket(signing, bucket)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def drop(aws: Aws, bucket: str) -> Drop:
     return put
 
 
-def test_an_image_is_read_with_its_size_and_its_metadata(inputs: Inputs, drop: Drop, encoded: Encoded) -> None:
+def test_an_image_is_read_with_its_size_and_its_metadata(inputs: InputBucket, drop: Drop, encoded: Encoded) -> None:
     picture = encoded("JPEG", (40, 30))
     version = drop("a b+ü/1.PNG", picture, prompt="A cat.", seed="7")
 
@@ -67,7 +67,7 @@ def test_an_image_is_read_with_its_size_and_its_metadata(inputs: Inputs, drop: D
     ],
 )
 def test_a_file_that_asks_for_something_is_read(
-    inputs: Inputs, drop: Drop, slot: str, body: bytes, parameters: dict[str, Any]
+    inputs: InputBucket, drop: Drop, slot: str, body: bytes, parameters: dict[str, Any]
 ) -> None:
     drop(f"taj/{slot}", body)
 
@@ -93,7 +93,7 @@ def test_a_file_that_asks_for_something_is_read(
     ],
 )
 def test_what_cannot_be_used_says_why_and_is_kept_as_a_problem(
-    inputs: Inputs, drop: Drop, slot: str, body: bytes, code: str, said: str
+    inputs: InputBucket, drop: Drop, slot: str, body: bytes, code: str, said: str
 ) -> None:
     drop("taj/x", body)
 
@@ -108,7 +108,7 @@ def test_what_cannot_be_used_says_why_and_is_kept_as_a_problem(
 
 
 def test_wrong_metadata_is_a_problem_of_the_request_not_of_the_image(
-    inputs: Inputs, drop: Drop, encoded: Encoded
+    inputs: InputBucket, drop: Drop, encoded: Encoded
 ) -> None:
     drop("taj/1.png", encoded(), seed="seven")
 
@@ -119,7 +119,7 @@ def test_wrong_metadata_is_a_problem_of_the_request_not_of_the_image(
     assert "seed" in read["problem"]["message"]
 
 
-def test_an_object_that_is_gone_is_none(inputs: Inputs, drop: Drop, aws: Aws, bucket: str) -> None:
+def test_an_object_that_is_gone_is_none(inputs: InputBucket, drop: Drop, aws: Aws, bucket: str) -> None:
     drop("taj/1.png", b"x")
     aws("s3").delete_object(Bucket=bucket, Key="taj/1.png")
 
@@ -129,7 +129,7 @@ def test_an_object_that_is_gone_is_none(inputs: Inputs, drop: Drop, aws: Aws, bu
 
 def test_an_object_that_may_not_be_read_is_not_taken_for_one_that_is_gone(aws: Aws) -> None:
     with pytest.raises(ClientError):
-        Inputs(aws("s3"), "no-such-bucket-of-ours").read("taj/1.png", "1")
+        InputBucket(aws("s3"), "no-such-bucket-of-ours").read("taj/1.png", "1")
 
 
 class Counting:
@@ -150,7 +150,7 @@ def test_a_large_image_is_not_read_whole(aws: Aws, bucket: str, drop: Drop, enco
     drop("taj/1.png", noise[:-12] + b"\0\x10\0\0kpAd" + bytes(0x100000 + 4) + noise[-12:])
     client = Counting(aws("s3"))
 
-    read = Inputs(client, bucket).read("taj/1.png", "1")  # type: ignore[arg-type]
+    read = InputBucket(client, bucket).read("taj/1.png", "1")  # type: ignore[arg-type]
 
     assert read is not None
     assert read["bytes"] > 1_000_000
@@ -178,7 +178,7 @@ def test_an_object_that_is_overwritten_between_two_reads_is_read_anew(
     drop("taj/1.png", encoded("PNG", (40, 30)) + bytes(100_000))
     client = Overwriting(aws("s3"), bucket, encoded("PNG", (60, 50)))
 
-    read = Inputs(client, bucket).read("taj/1.png", "1")  # type: ignore[arg-type]
+    read = InputBucket(client, bucket).read("taj/1.png", "1")  # type: ignore[arg-type]
 
     assert read is not None
     assert (read["width"], read["height"]) == (60, 50)
@@ -192,7 +192,7 @@ class Refusing:
 
 
 def test_an_object_under_a_key_of_its_own_is_a_problem_of_the_drop_not_of_the_stack() -> None:
-    read = Inputs(Refusing(), "bucket").read("taj/1.png", "1")  # type: ignore[arg-type]
+    read = InputBucket(Refusing(), "bucket").read("taj/1.png", "1")  # type: ignore[arg-type]
 
     assert read is not None
     assert read["problem"]["code"] == "invalid_image"
@@ -200,14 +200,14 @@ def test_an_object_under_a_key_of_its_own_is_a_problem_of_the_drop_not_of_the_st
 
 
 def test_a_link_gives_the_version_that_was_read_and_ends_within_the_hour(
-    inputs: Inputs, drop: Drop, encoded: Encoded
+    inputs: InputBucket, drop: Drop, encoded: Encoded
 ) -> None:
     version = drop("a b+ü/1.png", encoded())
     read = inputs.read("a b+ü/1.png", "1")
     drop("a b+ü/1.png", b"something newer")
 
     assert read is not None
-    link = httpx.URL(inputs.link(read))
+    link = httpx.URL(inputs.presign(read))
 
     assert link.params["versionId"] == version
     assert int(link.params["X-Amz-Expires"]) == LINK_SECONDS <= 3600

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from kontext.drops import Complete, Pair
+from kontext.drops.pairs import Complete, Pair
 from kontext.due import LINE, SET_DUE, TIMER
-from kontext.renders import Renders, render_key
-from kontext.table import Table
+from kontext.dynamodb import Table
+from kontext.renders.claims import Claims
+from kontext.renders.store import Renders, render_key
 from kontext.throttle.admission import State, Throttle
 from kontext.throttle.circuit_breaker import Breaker, Stop
 from kontext.throttle.line import Line, hand_out_permits, why_parked
@@ -169,7 +170,7 @@ OPEN = Breaker("no_credits", since=NOW - 900, next_trial_at=NOW + 120)
 def test_the_record_says_why_a_render_waits_by_what_stops_the_line_now(
     renders: Renders, pair: Callable[..., Pair], complete: Callable[..., Complete], state: State, why: dict[str, Any]
 ) -> None:
-    claimed = renders.claim(pair(), complete(pair()), NOW)
+    claimed = Claims(renders).claim(pair(), complete(pair()), NOW)
     assert claimed is not None
     render = renders.join_line(claimed, NOW + 5, "outage", NOW)
 
@@ -179,7 +180,7 @@ def test_the_record_says_why_a_render_waits_by_what_stops_the_line_now(
 def test_a_render_that_is_tried_later_waits_for_a_time_of_its_own(
     renders: Renders, pair: Callable[..., Pair], complete: Callable[..., Complete]
 ) -> None:
-    claimed = renders.claim(pair(), complete(pair()), NOW)
+    claimed = Claims(renders).claim(pair(), complete(pair()), NOW)
     assert claimed is not None
     submitting = renders.submitting(claimed, NOW)
 

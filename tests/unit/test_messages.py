@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kontext.messages import ObjectEvent, Unreadable, due_key, notification, object_events, parse
+from kontext.drops.messages import ObjectEvent, Unreadable, due_key, notification, object_events, parse
 
 LEAST: dict[str, Any] = {"s3": {"bucket": {"name": "b"}, "object": {"key": "taj/1.png"}}}
 

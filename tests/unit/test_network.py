@@ -12,9 +12,9 @@ from socket import create_server, socket
 import httpx
 import pytest
 
-from kontext.delivery import Allowed
 from kontext.errors import DeliveryError
-from kontext.network import DEADLINE, BoundedTransport
+from kontext.net.transport import DEADLINE, BoundedTransport
+from kontext.results.copy import Allowed
 
 Talk = Callable[[socket], None]
 CONTEXT = ssl.create_default_context()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from kontext.outputs import PART_BYTES, PARTS_IN_FLIGHT, Condition, Outputs, Overtaken
+from kontext.results.output_bucket import PART_BYTES, PARTS_IN_FLIGHT, Condition, OutputBucket, Overtaken
 
 Aws = Callable[[str], Any]
 NEW: Condition = {"IfNoneMatch": "*"}
@@ -19,8 +19,8 @@ DESCRIBED = ("image/png", {"render-id": "r1"})
 
 
 @pytest.fixture
-def outputs(aws: Aws, bucket: str) -> Outputs:
-    return Outputs(aws("s3"), bucket)
+def outputs(aws: Aws, bucket: str) -> OutputBucket:
+    return OutputBucket(aws("s3"), bucket)
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def stored(aws: Aws, bucket: str) -> Callable[[str], bytes]:
     return lambda key: aws("s3").get_object(Bucket=bucket, Key=key)["Body"].read()  # type: ignore[no-any-return]
 
 
-def put(outputs: Outputs, key: str, parts: Iterable[bytes], condition: Condition = NEW) -> dict[str, Any]:
+def put(outputs: OutputBucket, key: str, parts: Iterable[bytes], condition: Condition = NEW) -> dict[str, Any]:
     with outputs.upload(key, *DESCRIBED, condition) as upload:
         for part in parts:
             upload.add(part)
@@ -44,7 +44,7 @@ SIZES = [
 
 @pytest.mark.parametrize("parts", SIZES)
 def test_an_object_is_written_in_parts_and_in_order(
-    outputs: Outputs, stored: Callable[[str], bytes], parts: list[bytes]
+    outputs: OutputBucket, stored: Callable[[str], bytes], parts: list[bytes]
 ) -> None:
     written = put(outputs, "taj/result.png", parts)
 
@@ -54,7 +54,9 @@ def test_an_object_is_written_in_parts_and_in_order(
 
 
 @pytest.mark.parametrize("parts", SIZES[:2])
-def test_an_object_keeps_its_type_and_its_metadata(outputs: Outputs, aws: Aws, bucket: str, parts: list[bytes]) -> None:
+def test_an_object_keeps_its_type_and_its_metadata(
+    outputs: OutputBucket, aws: Aws, bucket: str, parts: list[bytes]
+) -> None:
     put(outputs, "taj/result.png", parts)
 
     head = aws("s3").head_object(Bucket=bucket, Key="taj/result.png")
@@ -62,14 +64,14 @@ def test_an_object_keeps_its_type_and_its_metadata(outputs: Outputs, aws: Aws, b
 
 
 def test_the_condition_is_that_nobody_has_written_since_we_looked(
-    outputs: Outputs, stored: Callable[[str], bytes]
+    outputs: OutputBucket, stored: Callable[[str], bytes]
 ) -> None:
-    before = outputs.standing("taj/result.png")
+    before = outputs.write_precondition("taj/result.png")
     put(outputs, "taj/result.png", [b"theirs"], condition=before)
 
     with pytest.raises(Overtaken):
         put(outputs, "taj/result.png", [b"ours"], condition=before)
-    put(outputs, "taj/result.png", [b"ours after another look"], condition=outputs.standing("taj/result.png"))
+    put(outputs, "taj/result.png", [b"ours after another look"], condition=outputs.write_precondition("taj/result.png"))
 
     assert stored("taj/result.png") == b"ours after another look"
 
@@ -122,7 +124,7 @@ def test_whoever_is_overtaken_writes_nothing(status: int, parts: list[bytes]) ->
     bucket = Bucket(refuse=status)
 
     with pytest.raises(Overtaken):
-        put(Outputs(bucket, "pictures"), "taj/result.png", parts)  # type: ignore[arg-type]
+        put(OutputBucket(bucket, "pictures"), "taj/result.png", parts)  # type: ignore[arg-type]
 
     assert bucket.calls == (["put *"] if len(parts) == 1 else ["create", "complete *", "abort"])
 
@@ -131,12 +133,12 @@ def test_any_other_refusal_is_passed_on_and_leaves_no_debris() -> None:
     bucket = Bucket(refuse=403)
 
     with pytest.raises(ClientError):
-        put(Outputs(bucket, "pictures"), "taj/result.png", LARGE)  # type: ignore[arg-type]
+        put(OutputBucket(bucket, "pictures"), "taj/result.png", LARGE)  # type: ignore[arg-type]
 
     assert bucket.calls[-1] == "abort"
 
 
-def test_a_source_that_fails_leaves_neither_object_nor_debris(outputs: Outputs, aws: Aws, bucket: str) -> None:
+def test_a_source_that_fails_leaves_neither_object_nor_debris(outputs: OutputBucket, aws: Aws, bucket: str) -> None:
     def parts() -> Iterator[bytes]:
         yield from [b"x" * PART_BYTES] * 2
         raise OSError("gone")
@@ -151,7 +153,7 @@ def test_a_source_that_fails_leaves_neither_object_nor_debris(outputs: Outputs, 
 def test_no_more_parts_fly_at_once_than_the_memory_is_meant_for() -> None:
     bucket = Bucket()
 
-    put(Outputs(bucket, "pictures"), "taj/result.png", LARGE)  # type: ignore[arg-type]
+    put(OutputBucket(bucket, "pictures"), "taj/result.png", LARGE)  # type: ignore[arg-type]
 
     assert bucket.most_flying <= PARTS_IN_FLIGHT
     assert bucket.calls == ["create", "complete *"]
@@ -161,13 +163,13 @@ def test_a_part_is_as_large_as_s3_asks_for() -> None:
     assert PART_BYTES == 5 * 1024 * 1024
 
 
-def test_only_the_picture_of_the_render_itself_is_withdrawn(outputs: Outputs, aws: Aws, bucket: str) -> None:
+def test_only_the_picture_of_the_render_itself_is_withdrawn(outputs: OutputBucket, aws: Aws, bucket: str) -> None:
     put(outputs, "taj/result.png", [b"picture"])
     put(outputs, "cafe/result.png", [b"picture"])
 
-    outputs.withdraw("taj/result.png", "r1")
-    outputs.withdraw("cafe/result.png", "r2")
-    outputs.withdraw("never/result.png", "r1")
+    outputs.remove_if_ours("taj/result.png", "r1")
+    outputs.remove_if_ours("cafe/result.png", "r2")
+    outputs.remove_if_ours("never/result.png", "r1")
 
     assert [one["Key"] for one in aws("s3").list_objects_v2(Bucket=bucket)["Contents"]] == ["cafe/result.png"]
 
@@ -187,15 +189,17 @@ class Faster:
         return self.client.delete_object(**asked)
 
 
-def test_a_picture_that_comes_while_an_older_one_is_withdrawn_stays(outputs: Outputs, aws: Aws, bucket: str) -> None:
+def test_a_picture_that_comes_while_an_older_one_is_withdrawn_stays(
+    outputs: OutputBucket, aws: Aws, bucket: str
+) -> None:
     put(outputs, "taj/result.png", [b"picture"])
 
-    Outputs(Faster(aws("s3")), bucket).withdraw("taj/result.png", "r1")  # type: ignore[arg-type]
+    OutputBucket(Faster(aws("s3")), bucket).remove_if_ours("taj/result.png", "r1")  # type: ignore[arg-type]
 
     assert aws("s3").get_object(Bucket=bucket, Key="taj/result.png")["Body"].read() == b"newer"
 
 
-def test_what_is_removed_is_out_of_sight_and_kept(outputs: Outputs, aws: Aws, bucket: str) -> None:
+def test_what_is_removed_is_out_of_sight_and_kept(outputs: OutputBucket, aws: Aws, bucket: str) -> None:
     put(outputs, "taj/result.png", [b"picture"])
 
     outputs.remove("taj/result.png")
@@ -206,7 +210,7 @@ def test_what_is_removed_is_out_of_sight_and_kept(outputs: Outputs, aws: Aws, bu
     assert version["Key"] == "taj/result.png"
 
 
-def test_an_error_file_is_json_for_every_program(outputs: Outputs, aws: Aws, bucket: str) -> None:
+def test_an_error_file_is_json_for_every_program(outputs: OutputBucket, aws: Aws, bucket: str) -> None:
     outputs.put_json("taj/error.json", b'{"code": "refused"}')
 
     answer = aws("s3").get_object(Bucket=bucket, Key="taj/error.json")

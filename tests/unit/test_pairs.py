@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kontext import pairs
-from kontext.pairs import Part
+from kontext.drops import keys
+from kontext.drops.keys import Part
 
 KEYS = st.text(max_size=60) | st.text("ab12/_-.pngjtxsREQUEST", max_size=40)
 PREFIXES = st.just("") | st.builds(str.__add__, st.text(max_size=30), st.sampled_from("/_-"))
 
 
 def test_the_example_of_the_documentation_holds() -> None:
-    results = doctest.testmod(pairs)
+    results = doctest.testmod(keys)
 
     assert (results.failed, results.attempted) == (0, 1)
 
@@ -44,7 +44,7 @@ def test_the_example_of_the_documentation_holds() -> None:
     ],
 )
 def test_a_key_that_fits_the_rule_names_a_part(key: str, part: Part) -> None:
-    assert pairs.parse(key) == part
+    assert keys.parse(key) == part
 
 
 @pytest.mark.parametrize(
@@ -69,12 +69,12 @@ def test_a_key_that_fits_the_rule_names_a_part(key: str, part: Part) -> None:
     ],
 )
 def test_any_other_key_names_nothing(key: str) -> None:
-    assert pairs.parse(key) is None
+    assert keys.parse(key) is None
 
 
 @given(KEYS)
 def test_a_part_that_is_found_gives_its_key_back(key: str) -> None:
-    part = pairs.parse(key)
+    part = keys.parse(key)
 
     if part is not None:
         assert key.startswith(part.prefix)
@@ -84,7 +84,7 @@ def test_a_part_that_is_found_gives_its_key_back(key: str) -> None:
 
 @given(PREFIXES, st.sampled_from(["1.png", "2.JPG", "1.jpeg", "2.webp", "request.json", "prompt.txt"]))
 def test_every_part_under_one_prefix_belongs_to_one_pair(prefix: str, name: str) -> None:
-    part = pairs.parse(prefix + name)
+    part = keys.parse(prefix + name)
 
     assert part is not None
     assert part.prefix == prefix
@@ -101,7 +101,7 @@ def test_every_part_under_one_prefix_belongs_to_one_pair(prefix: str, name: str)
     ],
 )
 def test_an_empty_folder_object_is_nobodys_drop(key: str, size: int, expected: bool) -> None:
-    assert pairs.is_folder_placeholder(key, size) is expected
+    assert keys.is_folder_placeholder(key, size) is expected
 
 
 @pytest.mark.parametrize(
@@ -116,19 +116,19 @@ def test_an_empty_folder_object_is_nobodys_drop(key: str, size: int, expected: b
     ],
 )
 def test_a_name_in_a_request_leads_to_a_key(prefix: str, name: str, key: str) -> None:
-    assert pairs.resolve_name(prefix, name) == key
+    assert keys.resolve_name(prefix, name) == key
 
 
 @pytest.mark.parametrize("name", ["", "/", "a/", "./a.png", "../a.png", "a/../b.png", "/../a.png", "a//b.png"])
 def test_a_name_that_climbs_or_names_nothing_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="must name an object"):
-        pairs.resolve_name("summer/taj/", name)
+        keys.resolve_name("summer/taj/", name)
 
 
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_a_name_never_climbs_out_of_the_bucket(prefix: str, name: str) -> None:
     try:
-        key = pairs.resolve_name(prefix + "/", name)
+        key = keys.resolve_name(prefix + "/", name)
     except ValueError:
         return
 
@@ -137,19 +137,19 @@ def test_a_name_never_climbs_out_of_the_bucket(prefix: str, name: str) -> None:
 
 
 def test_results_and_errors_stand_under_the_pairs_prefix() -> None:
-    assert pairs.result_key("taj_", "jpg") == "taj_result.jpg"
-    assert pairs.error_key("taj/") == "taj/error.json"
-    assert pairs.superseded_key("taj/", "abc", "png") == "taj/superseded/abc.png"
-    assert pairs.unknown_drop_key("notes.txt") == "notes.txt.error.json"
+    assert keys.result_key("taj_", "jpg") == "taj_result.jpg"
+    assert keys.error_key("taj/") == "taj/error.json"
+    assert keys.superseded_key("taj/", "abc", "png") == "taj/superseded/abc.png"
+    assert keys.unknown_drop_key("notes.txt") == "notes.txt.error.json"
 
 
 @pytest.mark.parametrize("prefix", ["", "taj/", "taj_", "a/b-"])
 def test_what_we_write_is_never_taken_for_a_drop(prefix: str) -> None:
     written = [
-        pairs.result_key(prefix, "png"),
-        pairs.error_key(prefix),
-        pairs.superseded_key(prefix, "0" * 24, "jpg"),
-        pairs.unknown_drop_key(f"{prefix}1.gif"),
+        keys.result_key(prefix, "png"),
+        keys.error_key(prefix),
+        keys.superseded_key(prefix, "0" * 24, "jpg"),
+        keys.unknown_drop_key(f"{prefix}1.gif"),
     ]
 
-    assert [pairs.parse(key) for key in written] == [None] * 4
+    assert [keys.parse(key) for key in written] == [None] * 4

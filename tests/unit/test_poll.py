@@ -10,7 +10,7 @@ import pytest
 import poll
 from kontext.due import POLL_SECONDS
 from kontext.errors import RateLimited
-from kontext.segmind import Look
+from kontext.segmind.client import Look
 
 ACCEPTED = 1_000_000.0
 CONTEXT = SimpleNamespace(function_name="p", memory_limit_in_mb=128, invoked_function_arn="arn", aws_request_id="1")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from kontext.messages import Unreadable
-from kontext.redelivery import MOST_DEATHS, Redelivery, reason_of
-from kontext.table import Table
+from kontext.drops.messages import Unreadable
+from kontext.drops.redelivery import MOST_DEATHS, Redelivery, reason_of
+from kontext.dynamodb import Table
 from simulation.dynamodb import DynamoDB
 
 NOW = 1_800_000_000.0

@@ -10,25 +10,16 @@ from typing import Any
 import pytest
 
 from kontext.clock import day, iso
-from kontext.drops import Complete, Drops, Pair, pair_key, pair_of
+from kontext.drops.pairs import Complete, Drops, Pair, pair_key, pair_of
 from kontext.due import LEASE_GRACE_SECONDS, LINE, SLACK_SECONDS, TELL_SECONDS, TIMER, DueIndex
+from kontext.dynamodb import ConditionFailed, Table
 from kontext.errors import problem
-from kontext.renders import (
-    HISTORY_KEPT,
-    LEASE_SECONDS,
-    OUTPUT_SECONDS,
-    RECORD_SECONDS,
-    OverLimit,
-    Render,
-    Renders,
-    is_stale,
-    ledger_key,
-    overdue_action,
-    rejected_id,
-    render_key,
-)
-from kontext.table import ConditionFailed, Table
-from kontext.workflow import execution_name
+from kontext.model import Render
+from kontext.renders.claims import Claims, rejected_id
+from kontext.renders.ledger import OverLimit, ledger_key
+from kontext.renders.overdue import OUTPUT_SECONDS, RECORD_SECONDS, is_stale, overdue_action
+from kontext.renders.store import HISTORY_KEPT, LEASE_SECONDS, Renders, render_key
+from kontext.renders.workflow import execution_name
 
 MakePair = Callable[..., Pair]
 MakeComplete = Callable[..., Complete]
@@ -53,7 +44,7 @@ class Life:
         self.renders, self.pair, self.complete = renders, pair, complete
 
     def claimed(self) -> Render:
-        render = self.renders.claim(self.pair, self.complete, NOW)
+        render = Claims(self.renders).claim(self.pair, self.complete, NOW)
         assert render is not None
         assert render["status"] == "CLAIMED"
         return render
@@ -134,7 +125,7 @@ def test_a_message_that_comes_again_does_nothing_for_a_render_that_is_known(
     name = life.at(stage)["render_id"]
     before, paid = life.renders.get("taj/", name), ledger()
 
-    claim = life.renders.claim(life.pair, life.complete, now)
+    claim = Claims(life.renders).claim(life.pair, life.complete, now)
 
     assert claim is None
     assert (life.renders.get("taj/", name), ledger()) == (before, paid)
@@ -163,10 +154,10 @@ def test_what_is_dropped_again_meanwhile_speaks_for_its_pair_again(
     life: Life, pair: MakePair, complete: MakeComplete, drops: Drops
 ) -> None:
     first = life.queued()
-    other = life.renders.claim(pair(drop=2), complete(life.pair, prompt="Another."), NOW + 1)
+    other = Claims(life.renders).claim(pair(drop=2), complete(life.pair, prompt="Another."), NOW + 1)
     assert other is not None
 
-    claim = life.renders.claim(pair(drop=3, current=other["render_id"]), life.complete, NOW + 2)
+    claim = Claims(life.renders).claim(pair(drop=3, current=other["render_id"]), life.complete, NOW + 2)
 
     assert claim is None
     assert drops.get("taj/").current == first["render_id"]  # type: ignore[union-attr]
@@ -185,13 +176,13 @@ def test_an_uncertain_render_that_is_dropped_again_after_something_else_is_told_
     uncertain = life.uncertain()
     life.renders.announced(uncertain)
 
-    claim = life.renders.claim(pair(drop=3, **meanwhile), life.complete, NOW + 2)
+    claim = Claims(life.renders).claim(pair(drop=3, **meanwhile), life.complete, NOW + 2)
 
     render = life.renders.get("taj/", uncertain["render_id"]) or {}
     assert claim is None
     assert (render["due_lane"], render["due_at"]) == (TIMER, NOW + 2 + TELL_SECONDS)
     assert overdue_action(render, render["due_at"]) == "announce"
-    assert life.renders.untold("taj/") == [render]
+    assert life.renders.unannounced("taj/") == [render]
 
 
 @pytest.mark.parametrize("stage", ["claimed", "in_line", "tried_later"])
@@ -210,10 +201,10 @@ def test_of_two_who_send_a_render_at_once_one_wins_and_it_is_paid_once(
 
 def test_an_older_drop_that_comes_late_claims_nothing(renders: Renders, pair: MakePair, complete: MakeComplete) -> None:
     newer, older = pair(drop=2), pair(drop=1)
-    renders.claim(newer, complete(newer, prompt="new"), NOW)
+    Claims(renders).claim(newer, complete(newer, prompt="new"), NOW)
     asked = complete(older, prompt="old")
 
-    claim = renders.claim(older, asked, NOW)
+    claim = Claims(renders).claim(older, asked, NOW)
 
     assert claim is None
     assert renders.get("taj/", asked.render_id("taj/")) is None
@@ -226,7 +217,7 @@ def test_the_same_content_dropped_again_is_not_paid_again(
     paid = ledger()
     again = pair(drop=2, current=done["render_id"])
 
-    claim = life.renders.claim(again, complete(again), LATER)
+    claim = Claims(life.renders).claim(again, complete(again), LATER)
 
     assert claim is None
     assert ledger() == paid
@@ -240,7 +231,7 @@ def test_a_render_from_before_drops_were_counted_ends_and_is_dropped_again(
     table.update(pair_key(done["prefix"]), "SET #current_drop = :text REMOVE #current_count", text="0055AED6")
     again = pair(drop=1, current=done["render_id"])
 
-    claim = life.renders.claim(again, complete(again), LATER)
+    claim = Claims(life.renders).claim(again, complete(again), LATER)
     known = pair_of(table.get(pair_key(done["prefix"])) or {})
 
     assert claim is None
@@ -254,7 +245,7 @@ def test_content_that_was_overtaken_and_comes_back_is_delivered_again_without_pa
     paid = ledger()
     back = pair(drop=3, current="another render")
 
-    render = life.renders.claim(back, complete(back), LATER)
+    render = Claims(life.renders).claim(back, complete(back), LATER)
 
     assert render is not None
     assert (render["status"], render["attempt"]) == ("COMPLETED", 2)
@@ -269,7 +260,7 @@ def test_a_drop_is_one_render_though_a_default_or_a_named_image_has_changed_when
     dropped = pair(drop=1)
     other = complete(dropped, prompt="another default")
 
-    claim = life.renders.claim(dropped, other, LATER)
+    claim = Claims(life.renders).claim(dropped, other, LATER)
 
     assert claim is None
     assert life.renders.get("taj/", other.render_id("taj/")) is None
@@ -282,12 +273,12 @@ def test_a_drop_is_one_render_though_its_message_comes_again_and_now_asks_for_on
 ) -> None:
     earlier = life.at(known)
     dropped = pair(drop=2, current=earlier["render_id"], current_drop=1)
-    render = life.renders.claim(dropped, complete(dropped, prompt="the default at that time"), NOW + 60)
+    render = Claims(life.renders).claim(dropped, complete(dropped, prompt="the default at that time"), NOW + 60)
     assert render is not None
     before, paid = life.renders.get("taj/", earlier["render_id"]), ledger()
 
     again = replace(dropped, current=render["render_id"], current_drop=2)
-    claims = [life.renders.claim(seen, life.complete, LATER) for seen in (again, dropped)]
+    claims = [Claims(life.renders).claim(seen, life.complete, LATER) for seen in (again, dropped)]
 
     assert claims == [None, None]
     assert (life.renders.get("taj/", earlier["render_id"]), ledger()) == (before, paid)
@@ -300,7 +291,7 @@ def test_a_drop_that_is_a_render_is_not_rejected_when_its_message_comes_again(
     claimed = life.claimed()
     dropped = replace(pair(drop=1), current=claimed["render_id"], current_drop=1)
 
-    rejected = life.renders.reject(dropped, problem("invalid_image", "no picture"), "taj/error.json", LATER)
+    rejected = Claims(life.renders).reject(dropped, problem("invalid_image", "no picture"), "taj/error.json", LATER)
 
     assert rejected is None
     assert drops.get("taj/").rejected_drop == 0  # type: ignore[union-attr]
@@ -311,7 +302,7 @@ def test_a_failed_render_dropped_again_is_tried_again(life: Life, pair: MakePair
     life.renders.announced(failed)
     again = pair(drop=2)
 
-    render = life.renders.claim(again, complete(again), LATER)
+    render = Claims(life.renders).claim(again, complete(again), LATER)
 
     assert render is not None
     assert (render["status"], render["attempt"]) == ("CLAIMED", 2)
@@ -321,9 +312,9 @@ def test_a_failed_render_dropped_again_is_tried_again(life: Life, pair: MakePair
 def test_a_failed_render_is_tried_again_once_for_a_drop(life: Life, pair: MakePair, complete: MakeComplete) -> None:
     life.failed()
     again = pair(drop=2)
-    once = life.renders.claim(again, complete(again), LATER)
+    once = Claims(life.renders).claim(again, complete(again), LATER)
 
-    twice = life.renders.claim(again, complete(again), LATER)
+    twice = Claims(life.renders).claim(again, complete(again), LATER)
 
     assert once is not None
     assert twice is None
@@ -335,7 +326,7 @@ def test_a_paid_picture_that_could_not_be_delivered_is_not_paid_again(
     life.renders.failed(life.completed(), problem("delivery", "no access"), "taj/error.json", NOW)
     again = pair(drop=2)
 
-    render = life.renders.claim(again, complete(again), LATER)
+    render = Claims(life.renders).claim(again, complete(again), LATER)
 
     assert render is not None
     assert (render["status"], render["attempt"]) == ("COMPLETED", 2)
@@ -346,7 +337,7 @@ def test_an_uncertain_render_dropped_again_stays_uncertain(life: Life, pair: Mak
     life.renders.announced(uncertain)
     again = pair(drop=2)
 
-    claim = life.renders.claim(again, complete(again), LATER)
+    claim = Claims(life.renders).claim(again, complete(again), LATER)
 
     render = life.renders.get("taj/", uncertain["render_id"]) or {}
     assert claim is None
@@ -409,7 +400,7 @@ def test_a_result_cannot_be_delivered_under_a_newer_drops_name(
 ) -> None:
     done = life.completed()
     newer = pair(drop=2)
-    life.renders.claim(newer, complete(newer, prompt="new"), NOW)
+    Claims(life.renders).claim(newer, complete(newer, prompt="new"), NOW)
 
     with pytest.raises(ConditionFailed) as refused:
         life.renders.delivered(done, RESULT, NOW)
@@ -471,7 +462,7 @@ def test_nothing_is_given_back_that_was_not_reserved(life: Life, ledger: Callabl
 def test_the_days_limit_holds_to_the_cent(renders: Renders, pair: MakePair, complete: MakeComplete) -> None:
     def submitting(number: int) -> Render:
         dropped = pair(f"p{number}/")
-        claimed = renders.claim(dropped, complete(dropped), NOW)
+        claimed = Claims(renders).claim(dropped, complete(dropped), NOW)
         assert claimed is not None
         return renders.submitting(claimed, NOW)
 
@@ -544,7 +535,7 @@ def test_a_later_attempt_does_not_inherit_the_place_of_an_earlier_one_and_how_lo
     submitting = life.renders.submitting(life.in_line(), NOW + 60)
     failed = life.renders.failed(submitting, FAILED, "taj/error.json", NOW + 61)
 
-    again = life.renders.again(failed, "CLAIMED", 2, NOW + 900, line_at=line_at)
+    again = life.renders.new_attempt(failed, "CLAIMED", 2, NOW + 900, line_at=line_at)
 
     joined = life.renders.join_line(again, again.get("line_at", NOW + 960), "pace", NOW + 900)
     lane, due_at = (LINE, line_at) if line_at else (TIMER, NOW + 900 + LEASE_SECONDS + LEASE_GRACE_SECONDS)
@@ -587,12 +578,12 @@ def test_an_answer_that_comes_after_all_settles_an_uncertain_render(life: Life) 
 def test_a_rejected_drop_is_on_the_record_once(life: Life, drops: Drops) -> None:
     error = problem("invalid_image", "taj/1.png: it is empty (0 bytes)")
 
-    first = life.renders.reject(life.pair, error, "taj/error.json", NOW)
-    again = life.renders.reject(life.pair, error, "taj/error.json", NOW + 1)
+    first = Claims(life.renders).reject(life.pair, error, "taj/error.json", NOW)
+    again = Claims(life.renders).reject(life.pair, error, "taj/error.json", NOW + 1)
     assert first is not None
     assert again is not None
     life.renders.announced(first)
-    told = life.renders.reject(life.pair, error, "taj/error.json", NOW + 2)
+    told = Claims(life.renders).reject(life.pair, error, "taj/error.json", NOW + 2)
 
     assert told is None
     assert first["render_id"] == rejected_id(life.pair)
@@ -608,7 +599,7 @@ def test_an_announcement_of_an_attempt_that_is_over_is_refused(
 ) -> None:
     failed = life.failed()
     again = pair(drop=2)
-    life.renders.claim(again, complete(again), LATER)
+    Claims(life.renders).claim(again, complete(again), LATER)
 
     with pytest.raises(ConditionFailed):
         life.renders.announced(failed)
@@ -638,7 +629,7 @@ def test_an_image_named_by_a_url_is_kept_as_a_url(renders: Renders, pair: MakePa
     dropped = pair()
     asked = Complete(({"url": "https://example.com/a.png"}, dropped.parts["2"]), {"prompt": "p"})
 
-    render = renders.claim(dropped, asked, NOW)
+    render = Claims(renders).claim(dropped, asked, NOW)
 
     assert render is not None
     assert render["inputs"][0] == {"url": "https://example.com/a.png"}
@@ -696,7 +687,7 @@ def test_a_paid_picture_dropped_again_is_delivered_while_segmind_keeps_it_and_el
     completed = life.completed()
     life.renders.failed(completed, problem("delivery", "no access"), "taj/error.json", NOW + 60)
 
-    render = life.renders.claim(pair(drop=9), life.complete, NOW + days * 86_400)
+    render = Claims(life.renders).claim(pair(drop=9), life.complete, NOW + days * 86_400)
 
     assert render is not None
     assert render["status"] == status
@@ -706,7 +697,7 @@ def test_an_operator_who_delivers_an_old_render_again_does_not_make_it_speak_for
     old = life.renders.failed(life.completed(), problem("delivery", "no access"), "taj/error.json", NOW + 60)
     life.renders.table.update(pair_key("taj/"), "SET #current = :newer", newer="a newer render")
 
-    life.renders.again(old, "COMPLETED", old["drop_id"], NOW + 70)
+    life.renders.new_attempt(old, "COMPLETED", old["drop_id"], NOW + 70)
 
     dropped = Drops(life.renders.table).get("taj/")
     assert dropped is not None
@@ -761,7 +752,7 @@ def test_what_was_not_told_of_a_pair_is_told_in_the_order_in_which_it_ended(
 
     renders.announced(ended[2])
 
-    assert [one["render_id"] for one in renders.untold("taj/")] == [ended[1]["render_id"], ended[0]["render_id"]]
+    assert [one["render_id"] for one in renders.unannounced("taj/")] == [ended[1]["render_id"], ended[0]["render_id"]]
 
 
 def test_a_restart_is_another_generation_of_the_same_attempt(life: Life) -> None:
@@ -771,16 +762,16 @@ def test_a_restart_is_another_generation_of_the_same_attempt(life: Life) -> None
 
     assert (render["generation"], again["generation"], again["attempt"]) == (1, 2, 1)
     assert again["history"][-1] == {"at": iso(NOW + 400), "what": "restarted", "generation": 2}
-    assert is_stale(again, {"attempt": 1, "generation": 1})
-    assert not is_stale(again, {"attempt": 1, "generation": 2})
-    assert not is_stale(render, {"attempt": 1, "generation": 2})  # begun, and not yet on the record
+    assert is_stale(again, 1, 1)
+    assert not is_stale(again, 1, 2)
+    assert not is_stale(render, 1, 2)  # begun, and not yet on the record
 
 
 def test_an_execution_from_before_generations_were_counted_goes_on(life: Life) -> None:
     record = {name: value for name, value in life.queued().items() if name != "generation"}
 
-    assert not is_stale(record, {"attempt": 1})
-    assert is_stale(life.renders.restarted(life.renders.get("taj/", record["render_id"]), NOW), {"attempt": 1})  # type: ignore[arg-type]
+    assert not is_stale(record, 1, 0)
+    assert is_stale(life.renders.restarted(life.renders.get("taj/", record["render_id"]), NOW), 1, 0)  # type: ignore[arg-type]
 
 
 def test_what_was_sent_for_a_render_is_kept_when_it_is_restarted_and_forgotten_when_it_moves(

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kontext import request
+from kontext.drops import request
+from kontext.drops.request import MAX_BYTES, merge, parse_metadata, parse_prompt, parse_request, render_id
 from kontext.errors import BadDrop
-from kontext.request import MAX_BYTES, merge, parse_metadata, parse_prompt, parse_request, render_id
 
 FIELDS = (
     ["prompt", "aspect_ratio", "output_format", "safety_tolerance", "seed", "input_image_1", "input_image_2"]
@@ -255,7 +255,7 @@ def test_a_renders_name_never_changes_from_one_version_to_the_next() -> None:
 
 
 def test_the_schema_names_all_parameters_of_the_contract() -> None:
-    schema = json.loads((Path(request.__file__).parent / "schemas" / "request.v1.json").read_text())
+    schema = json.loads((Path(request.__file__).parents[1] / "schemas" / "request.v1.json").read_text())
 
     assert list(schema["properties"]) == FIELDS
     assert schema["properties"]["aspect_ratio"]["enum"] == RATIOS

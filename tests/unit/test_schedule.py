@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kontext.schedule import BREAK_EVEN_SECONDS, LONGEST_STAY_SECONDS, Progress, looks, split, stays
-from kontext.sketch import Sketch
+from kontext.polling.schedule import BREAK_EVEN_SECONDS, LONGEST_STAY_SECONDS, Progress, looks, split, stays
+from kontext.polling.sketch import Sketch
 
 DEADLINE = 3540.0
 
@@ -182,7 +182,7 @@ def test_a_schedule_takes_few_steps():
 
 
 def test_the_schedule_needs_no_module_that_is_slow_to_import():
-    code = "import sys; before = set(sys.modules); import kontext.schedule; print(*set(sys.modules) - before)"
+    code = "import sys; before = set(sys.modules); import kontext.polling.schedule; print(*set(sys.modules) - before)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert not {"boto3", "httpx", "numpy", "decimal", "statistics", "asyncio"} & set(run.stdout.split())

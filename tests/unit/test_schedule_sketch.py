@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kontext.schedule import DEFAULT_DEADLINE, Progress, looks
-from kontext.sketch import SLOTS, Observation, Sketch
+from kontext.polling.schedule import DEFAULT_DEADLINE, Progress, looks
+from kontext.polling.sketch import SLOTS, Observation, Sketch
 
 
 def learned(times, sketch=None, start=0):

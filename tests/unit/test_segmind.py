@@ -22,7 +22,7 @@ from kontext.errors import (
     SegmindError,
     Unavailable,
 )
-from kontext.segmind import ANSWER_SECONDS, MAX_ANSWER_BYTES, Look, Result, Segmind, parse_reset
+from kontext.segmind.client import ANSWER_SECONDS, MAX_ANSWER_BYTES, Look, Result, Segmind, parse_reset
 
 ID = "3f2c8f5e-8f5e-4b7a-9d6e-0123456789ab"
 URL = "https://images.segmind.com/outputs/a.png"

@@ -10,10 +10,12 @@ import pytest
 
 import submit
 from kontext.clock import day
-from kontext.drops import pair_key
+from kontext.drops.pairs import pair_key
 from kontext.due import LINE, TELL_SECONDS, TIMER
-from kontext.renders import LEASE_SECONDS, ledger_key, render_key
-from kontext.table import Table
+from kontext.dynamodb import Table
+from kontext.pipeline.submit import MAX_SERVER_ERRORS, TIME_FOR_A_SUBMIT
+from kontext.renders.ledger import ledger_key
+from kontext.renders.store import LEASE_SECONDS, render_key
 from kontext.throttle.admission import State, Throttle, state_in
 from tests.unit.pipeline import BEGINNING, PREFIX, Call, Context, Strike, World
 
@@ -237,7 +239,7 @@ def test_one_that_cannot_be_sent_holds_up_nobody_and_keeps_its_place(world: Play
     waiting = later(in_line(world), 1)
     waiting.drop(OTHER)
     later(waiting.receive(), RESET_SECONDS)
-    waiting.watch.strikes = (Strike(Call("Submit", "inputs.link", 1)),)
+    waiting.watch.strikes = (Strike(Call("Submit", "inputs.presign", 1)),)
 
     told(waiting, PERMIT)
 
@@ -343,7 +345,7 @@ def test_a_request_that_segmind_fails_at_again_and_again_is_given_up(world: Play
 
     error = unlucky.render["error"]
     assert (unlucky.render["status"], error["code"], error["charged"]) == ("FAILED", "server_error", "no")
-    assert 99 - len(unlucky.network.refusals) == submit.MAX_SERVER_ERRORS
+    assert 99 - len(unlucky.network.refusals) == MAX_SERVER_ERRORS
     assert [event["type"] for event in unlucky.told] == ["kontext.failed"]
 
 
@@ -370,7 +372,7 @@ class Hurried(Context):
     """A context whose invocation ends before a request could be answered and its answer be kept."""
 
     def get_remaining_time_in_millis(self) -> int:
-        return int(submit.TIME_FOR_A_SUBMIT * 1000) - 1
+        return int(TIME_FOR_A_SUBMIT * 1000) - 1
 
 
 @pytest.mark.parametrize("replaced", [False, True])

@@ -10,9 +10,10 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kontext.table import ConditionFailed, Conflict, Table, _from, _to
+from kontext.dynamodb import ConditionFailed, Conflict, Table, _from, _to
 
 KEY = {"pk": "pair#taj/", "sk": "pair"}
+SET = "SET #a = :one"
 OTHER = {"pk": "pair#taj/", "sk": "render#1"}
 
 VALUES = st.recursive(
@@ -133,7 +134,7 @@ class Refusing:
 )
 def test_a_transaction_that_met_another_one_may_be_repeated(client: Any) -> None:
     with pytest.raises(Conflict):
-        Table(client, "renders").transact((KEY, "SET #a = :one", None, {"one": 1}))
+        Table(client, "renders").transact((KEY, SET, None, {"one": 1}), (OTHER, SET, None, {"one": 1}))
 
 
 class Busy:
@@ -179,7 +180,7 @@ def test_any_other_refusal_of_a_transaction_is_passed_on() -> None:
     client: Any = Refusing("ValidationException")
 
     with pytest.raises(ClientError, match="ValidationException"):
-        Table(client, "renders").transact((KEY, "SET #a = :one", None, {"one": 1}))
+        Table(client, "renders").transact((KEY, SET, None, {"one": 1}), (OTHER, SET, None, {"one": 1}))
 
 
 def test_all_pages_of_a_table_are_read(table: Table) -> None:

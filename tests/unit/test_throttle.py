@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kontext.table import Table
+from kontext.dynamodb import Table
 from kontext.throttle import admission, circuit_breaker, rate_limiter
 from kontext.throttle.admission import (
     HORIZON_SECONDS,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from kontext import waiters
-from kontext.drops import Drops, pair_key
-from kontext.table import Table
-from kontext.waiters import PAGE, TooMany, Waiter, Waiters, object_key
+from kontext.drops import waiters
+from kontext.drops.pairs import Drops, pair_key
+from kontext.drops.waiters import PAGE, TooMany, Waiter, Waiters, object_key
+from kontext.dynamodb import Table
 
 NOW = 1_800_000_000.0
 KEY = "shared/product.png"

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from kontext.whole import Damaged, Reader, TooLarge
+from kontext.images.verify import CorruptImage, Reader, TooLarge
 
 Encoded = Callable[..., bytes]
 KINDS = {"PNG": "png", "JPEG": "jpeg"}
@@ -110,7 +110,7 @@ def test_a_bomb_is_not_unpacked() -> None:
     bomb = chunk(b"IDAT", zlib.compress(bytes(50_000_000)))
     head = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 10, 10, 8, 2, 0, 0, 0))
 
-    with pytest.raises(Damaged, match="more data than pixels"):
+    with pytest.raises(CorruptImage, match="more data than pixels"):
         followed("png", head + bomb)
 
 
@@ -124,7 +124,7 @@ def test_any_bytes_are_followed_or_refused(kind: str, content: bytes, kept: int,
 def is_whole(kind: str, content: bytes, step: int = 1 << 20) -> bool:
     try:
         return followed(kind, content, step).is_whole()
-    except Damaged:
+    except CorruptImage:
         return False
 
 

@@ -20,11 +20,11 @@ import finalize
 import poll
 import submit
 import sweep
-from connections import Connections
+from kontext.connections import Connections
 from kontext.errors import CODES
-from kontext.renders import render_key
+from kontext.renders.store import render_key
+from kontext.renders.workflow import execution_name
 from kontext.throttle.line import why_parked
-from kontext.workflow import execution_name
 from kontext_local.segmind import Parameters, Picture, Rule, Segmind, Settings, segmind_transport
 
 Aws = Callable[[str], Any]
@@ -79,7 +79,7 @@ class Stage:
         self.names = _created(aws, self.segmind.api_key)
         self.environment = _environment(template, self.names)
         transport = segmind_transport(self.segmind, self.clock.sleep)
-        self.via = Connections(self.environment, self.clock, transport)  # type: ignore[arg-type]
+        self.deps = Connections(self.environment, self.clock, transport)  # type: ignore[arg-type]
 
     def put(self, prefix: str, request: Json) -> None:
         """Put a pair into the input bucket; nobody is told of it."""
@@ -89,7 +89,7 @@ class Stage:
             self.aws("s3").put_object(Bucket=self.environment["INPUT_BUCKET"], Key=prefix + name, Body=body)
 
     def submit(self, event: Json) -> Json:
-        return submit.handler(event, CONTEXT, self.via)  # type: ignore[no-any-return]
+        return submit.handler(event, CONTEXT, self.deps)  # type: ignore[no-any-return]
 
     def submitted(self, state: Json, request: Json) -> None:
         """Bring a pair to Segmind, under the request_id that a captured state of the workflow names."""
@@ -102,7 +102,7 @@ class Stage:
 
     def record(self, state: Json) -> Json:
         """The render that a state of the workflow names."""
-        found = self.via.renders.get(state["prefix"], state["render_id"])
+        found = self.deps.renders.get(state["prefix"], state["render_id"])
         assert found is not None
         return found
 
@@ -202,7 +202,7 @@ def test_submit_runs_on_the_captured_permit(stage: Stage, request_of_the_pair: J
     stage.put(state["prefix"], request_of_the_pair)
     stage.submit(sample("submit-drop.json"))
     waiting = stage.record(state)
-    parked = why_parked(waiting, stage.via.throttle.look())
+    parked = why_parked(waiting, stage.deps.throttle.look())
 
     stage.clock.sleep(60)
     answer = stage.submit(sample("submit-permit.json"))
@@ -218,7 +218,7 @@ def test_a_sweep_sends_the_captured_permit_for_who_waits(stage: Stage, request_o
     stage.submit(sample("submit-drop.json"))
     stage.clock.sleep(60)
 
-    answer = sweep.handler(sample("sweep.json"), CONTEXT, stage.via)
+    answer = sweep.handler(sample("sweep.json"), CONTEXT, stage.deps)
 
     (message,) = stage.aws("sqs").receive_message(QueueUrl=stage.names["UploadQueue"])["Messages"]
     assert answer == {"in_line": 1, "sent": 0}
@@ -234,7 +234,7 @@ def test_a_message_in_which_the_first_edition_let_a_render_wait_is_understood(
     stage.submit(sample("submit-drop.json"))
     kept = "SET #wake = :token, #parked = :parked REMOVE #due_lane, #due_at"
     key = render_key(state["prefix"], state["render_id"])
-    stage.via.table.update(key, kept, token="t", parked={"reason": "outage", "until": stage.clock.now()})
+    stage.deps.table.update(key, kept, token="t", parked={"reason": "outage", "until": stage.clock.now()})
     wake = {"prefix": state["prefix"], "due": stage.clock.now(), "render_id": state["render_id"], "token": "t"}
     event["Records"][0]["body"] = json.dumps({"wake": [wake]})
 
@@ -260,7 +260,7 @@ def test_sweep_runs_on_the_captured_call_and_tells_submit_what_is_due(stage: Sta
     stage.submitted(state, request_of_the_pair)
     stage.clock.sleep(stage.record(state)["due_at"] - stage.clock.now())
 
-    answer = sweep.handler(sample("sweep.json"), CONTEXT, stage.via)
+    answer = sweep.handler(sample("sweep.json"), CONTEXT, stage.deps)
 
     (message,) = stage.aws("sqs").receive_message(QueueUrl=stage.names["UploadQueue"])["Messages"]
     assert answer == {"in_line": 0, "sent": 1}
@@ -272,7 +272,7 @@ def test_poll_runs_on_the_captured_state(stage: Stage, request_of_the_pair: Json
     stage.submitted(state, request_of_the_pair)
     stage.clock.sleep(state["look"]["wait"])
 
-    outcome = poll.handler(state, CONTEXT, stage.via)
+    outcome = poll.handler(state, CONTEXT, stage.deps)
 
     assert outcome == sample("finalize.json")["look"] == {"outcome": "completed"}
     assert stage.record(state)["status"] == "COMPLETED"
@@ -282,9 +282,9 @@ def test_finalize_runs_on_the_captured_state(stage: Stage, request_of_the_pair: 
     state = sample("finalize.json")
     stage.submitted(state, request_of_the_pair)
     stage.clock.sleep(13)
-    poll.handler(sample("poll.json"), CONTEXT, stage.via)
+    poll.handler(sample("poll.json"), CONTEXT, stage.deps)
 
-    outcome = finalize.handler(state, CONTEXT, stage.via)
+    outcome = finalize.handler(state, CONTEXT, stage.deps)
 
     (event,) = stage.told()
     picture = Image.open(stage.output(event["data"]["output"]["key"])["Body"])
@@ -297,7 +297,7 @@ def test_finalize_runs_on_the_captured_failure(stage: Stage) -> None:
     state, published = sample("finalize-failed.json"), sample("published/failed.json")
     stage.submitted(state, {"prompt": published["data"]["request"]["prompt"]})
 
-    outcome = finalize.handler(state, CONTEXT, stage.via)
+    outcome = finalize.handler(state, CONTEXT, stage.deps)
 
     (event,) = stage.told()
     error = json.load(stage.output(f"{state['prefix']}error.json")["Body"])

@@ -17,7 +17,8 @@ import pytest
 
 Json = dict[str, Any]
 
-FUNCTIONS = ("submit", "poll", "finalize")
+FUNCTIONS = ("submit", "poll", "finalize", "sweep")
+LAYER = Path("layers/kontext/python")
 READ_BY_POWERTOOLS = {"POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_SERVICE_NAME"}
 HEAVY = {"pydantic", "pydantic_core", "aws_xray_sdk", "jsonschema", "fastjsonschema"}
 """What costs a cold start more than it gives; the last is loaded when a request is first read."""
@@ -46,7 +47,7 @@ print(json.dumps(sorted({name.partition(".")[0] for name in set(sys.modules) - b
 def test_every_variable_that_a_function_reads_is_set(template: Json, root: Path, function: str) -> None:
     given = _own(template, function) | _shared(template)
 
-    read = _variables_read(root / "functions", function)
+    read = _variables_read(root, function)
 
     assert read
     assert read <= given
@@ -56,11 +57,11 @@ def test_every_variable_that_a_function_reads_is_set(template: Json, root: Path,
 def test_a_function_is_given_no_variable_that_it_does_not_read(template: Json, root: Path, function: str) -> None:
     own = _own(template, function)
 
-    assert own <= _variables_read(root / "functions", function)
+    assert own <= _variables_read(root, function)
 
 
 def test_a_variable_for_all_functions_is_read_by_more_than_one(template: Json, root: Path) -> None:
-    read = [_variables_read(root / "functions", function) for function in FUNCTIONS]
+    read = [_variables_read(root, function) for function in FUNCTIONS]
 
     lonely = {name for name in _shared(template) - READ_BY_POWERTOOLS if sum(name in names for names in read) < 2}
 
@@ -76,7 +77,8 @@ def test_a_function_starts_light_and_with_nothing_but_what_is_deployed(root: Pat
 
 
 def test_every_module_of_the_layer_needs_only_what_is_deployed(root: Path) -> None:
-    modules = [f"kontext.{path.stem}" for path in (root / "layers/kontext/python/kontext").glob("[a-z]*.py")]
+    paths = [path.relative_to(root / LAYER) for path in (root / LAYER / "kontext").rglob("[a-z]*.py")]
+    modules = [".".join(path.with_suffix("").parts) for path in paths]
 
     loaded = _loaded(root, modules)
 
@@ -128,12 +130,13 @@ def _shared(template: Json) -> set[str]:
     return set(template["Globals"]["Function"]["Environment"]["Variables"])
 
 
-def _variables_read(folder: Path, function: str) -> set[str]:
-    """The variables that a function reads, through whatever it asks its connections for."""
-    offered = _offered(folder / "connections.py")
-    tree = ast.parse((folder / f"{function}.py").read_text())
-    ahead = [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and _is_via(node.value)]
-    read, asked = set(_keys_of_environment(tree)), set()
+def _variables_read(root: Path, function: str) -> set[str]:
+    """The variables that a function and what it does in the pipeline read, through whatever they ask `deps` for."""
+    offered = _offered(root / LAYER / "kontext" / "connections.py")
+    trees = _pipeline_of(root, root / "functions" / f"{function}.py")
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    ahead = [node.attr for node in nodes if isinstance(node, ast.Attribute) and _is_deps(node.value)]
+    read, asked = {name for tree in trees for name in _keys_of_environment(tree)}, set()
     while ahead:
         name = ahead.pop()
         if name in offered and name not in asked:
@@ -141,6 +144,24 @@ def _variables_read(folder: Path, function: str) -> set[str]:
             read |= offered[name][0]
             ahead += offered[name][1]
     return read
+
+
+def _pipeline_of(root: Path, start: Path) -> list[ast.Module]:
+    """A function's module, and the modules of the pipeline that it leads to."""
+    trees: dict[Path, ast.Module] = {}
+    ahead = [start]
+    while ahead:
+        path = ahead.pop()
+        if path in trees:
+            continue
+        trees[path] = ast.parse(path.read_text())
+        named = [node.module for node in ast.walk(trees[path]) if isinstance(node, ast.ImportFrom) and node.module]
+        ahead += [
+            (root / LAYER / name.replace(".", "/")).with_suffix(".py")
+            for name in named
+            if name.startswith("kontext.pipeline.")
+        ]
+    return list(trees.values())
 
 
 def _offered(connections: Path) -> dict[str, tuple[set[str], set[str]]]:
@@ -163,8 +184,8 @@ def _keys_of_environment(tree: ast.AST) -> Iterator[str]:
                 yield name
 
 
-def _is_via(node: ast.expr) -> bool:
-    return _is(node, "via") or (isinstance(node, ast.Attribute) and node.attr == "via")
+def _is_deps(node: ast.expr) -> bool:
+    return _is(node, "deps") or (isinstance(node, ast.Attribute) and node.attr == "deps")
 
 
 def _is(node: ast.expr, name: str) -> bool:
@@ -175,7 +196,7 @@ def _is(node: ast.expr, name: str) -> bool:
 def _deployed(root: Path) -> set[str]:
     """The top-level modules of the layers and of the runtime."""
     of_the_layer = {module for name in _locked(root) for module in _modules_of(name)}
-    return of_the_layer | IN_THE_RUNTIME | {"kontext", "connections", *FUNCTIONS}
+    return of_the_layer | IN_THE_RUNTIME | {"kontext", *FUNCTIONS}
 
 
 def _loaded(root: Path, modules: list[str]) -> set[str]:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from kontext.errors import REASONS
-from kontext.measures import MEASURES, NAMESPACE, parked
+from kontext.metrics import METRICS, NAMESPACE, parked
 from kontext.throttle.circuit_breaker import PAUSED
 
 Json = dict[str, Any]
@@ -92,7 +92,7 @@ def test_every_alarm_looks_at_a_metric_that_exists(alarms: dict[str, Json]) -> N
     for alarm in alarms.values():
         (dimension,) = alarm["Dimensions"]
         if alarm["Namespace"] == NAMESPACE:
-            assert alarm["MetricName"] in MEASURES
+            assert alarm["MetricName"] in METRICS
             assert dimension == {"Name": "service", "Value": {"Ref": "AWS::StackName"}}
         else:
             assert alarm["MetricName"] in METRICS_OF_AWS[alarm["Namespace"], dimension["Name"]]
@@ -127,7 +127,7 @@ def test_the_dashboard_shows_every_measure_and_only_metrics_that_exist(widgets: 
 
     ours = {name for namespace, name, *_ in shown if namespace == NAMESPACE}
     others = [(namespace, name, dimension) for namespace, name, dimension, *_ in shown if namespace != NAMESPACE]
-    assert ours == set(MEASURES)
+    assert ours == set(METRICS)
     assert [one for one in others if one[1] not in METRICS_OF_AWS[one[0], one[2]]] == []
     assert all(metric[2:4] == ["service", "${AWS::StackName}"] for metric in shown if metric[0] == NAMESPACE)
 
@@ -152,8 +152,7 @@ def test_the_sum_of_what_is_in_flight_uses_metrics_of_its_own_widget(widgets: li
 def test_the_dashboard_asks_all_logs_for_fields_that_the_functions_write(
     widgets: list[Json], resources: Json, root: Path
 ) -> None:
-    code = "".join(path.read_text() for path in (root / "functions").glob("*.py"))
-    code += (root / "layers/kontext/python/kontext/segmind.py").read_text()
+    code = "".join(path.read_text() for path in _sources(root))
 
     queries = [widget["properties"]["query"] for widget in widgets if widget["type"] == "log"]
 
@@ -182,10 +181,10 @@ def test_the_dashboard_links_to_the_workflow_the_table_and_the_queues(widgets: l
 
 
 def test_the_functions_tell_only_measures_that_are_known(root: Path) -> None:
-    told = {keyword for path in _sources(root) for keyword in _keywords_of_tell(path)}
+    told = {keyword for path in _sources(root) for keyword in _keywords_of_emit(path)}
 
     assert told
-    assert told <= MEASURES.keys()
+    assert told <= METRICS.keys()
 
 
 def test_no_measure_names_a_pair(root: Path) -> None:
@@ -198,11 +197,11 @@ def test_no_measure_names_a_pair(root: Path) -> None:
 
 def test_every_reason_to_park_has_a_measure_and_a_meaning(root: Path) -> None:
     text = "".join(path.read_text() for path in _sources(root))
-    given = re.findall(r'(?:join_line\(render, |open_breaker\(|Wait\()"(\w+)"', text)
+    given = re.findall(r'(?:join_line\(render, |breaker\.open\(|Wait\()"(\w+)"', text)
     used = {*given, *_refusals(root), PAUSED}
 
     assert used == REASONS.keys()
-    assert {parked(reason) for reason in REASONS} <= MEASURES.keys()
+    assert {parked(reason) for reason in REASONS} <= METRICS.keys()
 
 
 @pytest.mark.parametrize("page", ["events.md", "operations.md"])
@@ -258,12 +257,12 @@ def _sources(root: Path) -> list[Path]:
     return [*(root / "functions").glob("*.py"), *(root / "layers/kontext/python/kontext").rglob("*.py")]
 
 
-def _keywords_of_tell(path: Path) -> list[str]:
+def _keywords_of_emit(path: Path) -> list[str]:
     calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
-    told = [call for call in calls if getattr(call.func, "attr", getattr(call.func, "id", "")) == "tell"]
+    told = [call for call in calls if getattr(call.func, "attr", getattr(call.func, "id", "")) == "emit"]
     return [keyword.arg for call in told for keyword in call.keywords if keyword.arg]
 
 
 def _refusals(root: Path) -> list[str]:
-    text = (root / "layers/kontext/python/kontext/segmind.py").read_text()
+    text = (root / "layers/kontext/python/kontext/segmind/client.py").read_text()
     return re.findall(r'AccountRefused\([^)]*"(\w+)"\)', text)

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from kontext.renders import LEASE_SECONDS
-from kontext.schedule import DEFAULT_DEADLINE, DEFAULT_LOOK_COST, LONGEST_STAY_SECONDS
-from kontext.segmind import ANSWER_SECONDS
+from kontext.polling.schedule import DEFAULT_DEADLINE, DEFAULT_LOOK_COST, LONGEST_STAY_SECONDS
+from kontext.renders.store import LEASE_SECONDS
+from kontext.segmind.client import ANSWER_SECONDS
 
 Json = dict[str, Any]
 

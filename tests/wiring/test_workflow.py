@@ -13,9 +13,10 @@ import pytest
 from cfnlint.api import ManualArgs, lint
 
 from kontext.errors import CODES
-from kontext.renders import OUTPUT_SECONDS
+from kontext.renders.overdue import OUTPUT_SECONDS
 
 Json = dict[str, Any]
+PIPELINE = Path("layers/kontext/python/kontext/pipeline")
 
 PATIENCE = {"Poll": 3600, "Finalize": 600, "GiveUp": 5 * 86_400}
 """For how many seconds each task is retried at least: Segmind's record of a job lives an hour, its picture a week."""
@@ -111,7 +112,7 @@ def test_every_task_catches_what_its_retries_do_not_mend_and_goes_on_to_one_that
 
 
 def test_what_a_task_catches_is_kept_beside_the_state_and_read_by_the_function(workflow: Json, root: Path) -> None:
-    finalize = (root / "functions" / "finalize.py").read_text()
+    finalize = (root / PIPELINE / "deliver.py").read_text()
 
     results = {state["ResultPath"] for state in workflow["States"].values() if state["Type"] == "Task"}
     for name in ("Poll", "Finalize"):
@@ -154,8 +155,8 @@ def test_every_placeholder_of_the_definition_is_filled(root: Path, resources: Js
 
 
 def test_what_the_workflow_branches_on_is_what_the_functions_say(workflow: Json, root: Path) -> None:
-    looks = _outcomes_in(root / "functions" / "poll.py")
-    ends = _outcomes_in(root / "functions" / "finalize.py")
+    looks = _outcomes_in(root / PIPELINE / "poll.py")
+    ends = _outcomes_in(root / PIPELINE / "deliver.py")
 
     branched_on = {
         choice: {rule["StringEquals"] for rule in workflow["States"][choice]["Choices"]}

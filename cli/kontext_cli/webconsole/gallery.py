@@ -23,9 +23,9 @@ from typing import Any
 from boto3.dynamodb.types import TypeDeserializer
 
 from kontext.clock import day
-from kontext.drops import pair_key
-from kontext.renders import ledger_key
-from kontext.table import Item, Table
+from kontext.drops.pairs import pair_key
+from kontext.dynamodb import Item, Table
+from kontext.renders.ledger import ledger_key
 from kontext.throttle.admission import State, Throttle, state_of
 from kontext_cli.errors import explain
 from kontext_cli.target import Target

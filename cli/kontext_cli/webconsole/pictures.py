@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from botocore.exceptions import ClientError
 from PIL import Image, ImageOps
 
-from kontext import images
+from kontext.images import identify
 from kontext_cli.target import Target
 
 BUCKETS = {"input": "InputBucket", "output": "OutputBucket"}
@@ -47,7 +47,7 @@ class Pictures:
         """A picture as it is, and its kind: `png`, `jpeg` or `webp`. Raises NoPicture."""
         body = self._read(pointer)
         try:
-            return body, images.identify(body[: images.HEAD_BYTES]).kind
+            return body, identify.identify(body[: identify.HEAD_BYTES]).kind
         except ValueError as problem:
             raise NoPicture(str(problem)) from problem
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from kontext import drops
-from kontext.drops import pair_key
-from kontext.table import Item, Table
+from kontext.drops import pairs
+from kontext.drops.pairs import pair_key
+from kontext.dynamodb import Item, Table
+from kontext.model import Part
 from kontext.throttle.admission import state_in
 from kontext_cli.journey import Journey, told
 from kontext_cli.target import Target
@@ -26,7 +27,7 @@ def story(target: Target, prefix: str) -> dict[str, Any] | None:
     pair = views.view(items, state_in(table)) if items else None
     if pair is None:
         return None
-    dropped = drops.pair_of(next((item for item in items if item["sk"] == "pair"), {}))
+    dropped = pairs.pair_of(next((item for item in items if item["sk"] == "pair"), {}))
     renders = [item for item in items if item["sk"].startswith("render#")]
     renders.sort(key=lambda render: (render["render_id"] == pair.render_id, render["created_at"]), reverse=True)
     looks = _looks(target, prefix, renders)
@@ -37,7 +38,7 @@ def story(target: Target, prefix: str) -> dict[str, Any] | None:
     }
 
 
-def _drop(slot: str, part: dict[str, Any]) -> dict[str, Any]:
+def _drop(slot: str, part: Part) -> dict[str, Any]:
     size = f"{part['width']} × {part['height']}" if "width" in part else None
     facts = (part.get("kind", "").upper(), size, _bytes(part.get("bytes")))
     what = f"dropped {part['key'].rpartition('/')[2]} ({', '.join(fact for fact in facts if fact)})"
@@ -45,7 +46,7 @@ def _drop(slot: str, part: dict[str, Any]) -> dict[str, Any]:
     return {"slot": slot, "at": part["at"], "what": f"{what}: {problem}" if problem else what}
 
 
-def _render(render: Item, dropped: drops.Pair, looks: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+def _render(render: Item, dropped: pairs.Pair, looks: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     history = [{"at": views.seconds_of(entry["at"]), "what": told(entry)} for entry in render.get("history", [])]
     return {
         "render_id": render["render_id"],

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import kontext
-from kontext import images
 from kontext.errors import BadDrop
+from kontext.images import identify
 from kontext_cli.dropping import Desk, Drop, Errand, checked_name, prepare
 from kontext_cli.errors import CommandError, explain
 from kontext_cli.input_bucket import BESIDE_OTHERS, Refused
@@ -119,7 +119,7 @@ def _refusal(refused: Refused, drop: Drop, price: float) -> str:
 def _saved(folder: Path, slot: int, name: str, body: bytes) -> Path:
     """One photograph as a file; its content decides on the extension, its name only helps to name the pair."""
     try:
-        kind = images.identify(body[: images.HEAD_BYTES]).kind
+        kind = identify.identify(body[: identify.HEAD_BYTES]).kind
     except ValueError as problem:
         raise BadDrop("invalid_image", f"Photograph {slot} cannot be used: {problem}.") from problem
     stem = re.sub(r"[^\w.-]+", "-", Path(name).stem).strip(".-")[:40]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from kontext import drops
+from kontext.drops import pairs
+from kontext.dynamodb import Item
 from kontext.errors import BadDrop
-from kontext.renders import count_of
-from kontext.table import Item
+from kontext.model import Status
+from kontext.renders.claims import drop_number
+from kontext.renders.store import render_of
 from kontext.throttle.admission import State
 from kontext.throttle.line import why_parked
 from kontext_cli.records import NO_DEFAULTS, moment
@@ -19,10 +21,10 @@ PROMPT_SHOWN = 600
 """Characters of a prompt in the gallery; the story of a pair has all."""
 
 GROUPS = {
-    "DELIVERED": "delivered",
-    "FAILED": "failed",
+    Status.DELIVERED: "delivered",
+    Status.FAILED: "failed",
     "REJECTED": "failed",
-    "UNCERTAIN": "uncertain",
+    Status.UNCERTAIN: "uncertain",
     "WAITING": "waiting",
 }
 """Which filter a status belongs to; a parked one is `parked`, everything else is `running`."""
@@ -74,16 +76,16 @@ class View:
 def view(items: Iterable[Item], state: State) -> View | None:
     """The pair that these items of one partition are; None if they are none."""
     found = list(items)
-    dropped = drops.pair_of(next((item for item in found if item["sk"] == "pair"), {}))
+    dropped = pairs.pair_of(next((item for item in found if item["sk"] == "pair"), {}))
     renders = [item for item in found if item["sk"].startswith("render#")]
     if renders:
         return _rendered(speaking(dropped, renders), dropped, state)
     return _waiting(dropped) if dropped.parts else None
 
 
-def speaking(dropped: drops.Pair, renders: Sequence[Item]) -> Item:
+def speaking(dropped: pairs.Pair, renders: Sequence[Item]) -> Item:
     """The render that speaks for its pair: that of the newest drop."""
-    return max(renders, key=lambda r: (count_of(r), r["render_id"] == dropped.current, r["created_at"]))
+    return max(renders, key=lambda r: (drop_number(render_of(r)), r["render_id"] == dropped.current, r["created_at"]))
 
 
 def expected(prefix: str, keys: Sequence[str], prompt: str | None, now: float) -> View:
@@ -91,8 +93,8 @@ def expected(prefix: str, keys: Sequence[str], prompt: str | None, now: float) -
     return View(prefix, "DROPPED", "running", now, now, prompt, [{"key": key} for key in keys])
 
 
-def _rendered(render: Item, dropped: drops.Pair, state: State) -> View:
-    render = render | {"parked": why_parked(render, state)}
+def _rendered(render: Item, dropped: pairs.Pair, state: State) -> View:
+    render = {**render, "parked": why_parked(render_of(render), state)}
     status, result = render["status"], render.get("result")
     return View(
         prefix=render["prefix"],
@@ -110,18 +112,19 @@ def _rendered(render: Item, dropped: drops.Pair, state: State) -> View:
     )
 
 
-def _waiting(dropped: drops.Pair) -> View:
+def _waiting(dropped: pairs.Pair) -> View:
     """A pair without a render: something is missing, or was not right."""
     at = _dropped_at(dropped)
     try:
-        decision = drops.decide(dropped, {}, NO_DEFAULTS, at)
+        decision = pairs.decide(dropped, {}, NO_DEFAULTS, at)
     except BadDrop as problem:
-        decision = drops.Rejected(problem.code, str(problem))
-    status, notice = "CLAIMED", None
+        decision = pairs.Rejected(problem.code, str(problem))
+    status: str = Status.CLAIMED
+    notice = None
     match decision:
-        case drops.Incomplete(missing):
+        case pairs.Incomplete(missing):
             status, notice = "WAITING", _missing(missing, at)
-        case drops.Rejected(_, message):
+        case pairs.Rejected(_, message):
             status, notice = "REJECTED", Notice("failed", "This drop cannot be rendered", message, charged="no")
     return View(
         prefix=dropped.prefix,
@@ -166,20 +169,20 @@ def _parked(parked: dict[str, Any]) -> Notice:
 
 
 def _error(status: str, error: dict[str, Any]) -> Notice:
-    tone = "uncertain" if status == "UNCERTAIN" else "failed"
+    tone = "uncertain" if status == Status.UNCERTAIN else "failed"
     title = "Uncertain: a person has to decide" if tone == "uncertain" else "Failed"
     message = str(error.get("message") or error.get("code") or "no reason was given")
     return Notice(tone, title, message, remedy=error.get("remedy"), charged=error.get("charged"))
 
 
-def inputs_of(render: Item, dropped: drops.Pair) -> list[dict[str, Any] | None]:
+def inputs_of(render: Item, dropped: pairs.Pair) -> list[dict[str, Any] | None]:
     """The two images of a render; where it does not name them (it was rejected), those of the pair."""
     given: list[Any] = render.get("inputs") or [dropped.parts.get(slot) for slot in "12"]
     read = {part.get("version_id"): part for part in dropped.parts.values()}
     return [_pointer(one and {**read.get(one.get("version_id"), {}), **one}) for one in given]
 
 
-def _pointer(stored: dict[str, Any] | None) -> dict[str, Any] | None:
+def _pointer(stored: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Where to find an object; of an image elsewhere only the host, for its URL may hold a signature."""
     if stored is None:
         return None
@@ -191,7 +194,7 @@ def _pointer(stored: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def took(render: Item) -> float | None:
     """Seconds from the claim to the result; of a repeated attempt only those at Segmind."""
-    if render["status"] != "DELIVERED":
+    if render["status"] != Status.DELIVERED:
         return None
     if render.get("attempt", 1) == 1:
         return seconds_of(render["updated_at"]) - seconds_of(render["created_at"])
@@ -205,11 +208,11 @@ def seconds_of(when: str | float) -> float:
     return moment(when).timestamp()
 
 
-def _dropped_at(dropped: drops.Pair) -> float:
+def _dropped_at(dropped: pairs.Pair) -> float:
     return float(max((part["at"] for part in dropped.parts.values()), default=0.0))
 
 
-def _prompt(dropped: drops.Pair) -> str | None:
+def _prompt(dropped: pairs.Pair) -> str | None:
     asked = (
         dropped.parts.get(slot, {}).get("parameters", {}).get("prompt") for slot in ("request", "prompt", "1", "2")
     )

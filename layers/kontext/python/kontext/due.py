@@ -21,9 +21,9 @@ each that is over; whoever gets it looks at the item, and does what its state as
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from kontext.table import ConditionFailed, Item, Key, Table
+from kontext.dynamodb import ConditionFailed, Item, Key, Table
+from kontext.model import Render, Status
 
 TIMER = "timer"
 LINE = "line"
@@ -54,22 +54,22 @@ class Due:
     at: float
 
 
-def due(render: Item, now: float) -> Due | None:
+def due(render: Render, now: float) -> Due | None:
     """When a render is due that is written just now; None if it is at rest."""
     match render["status"]:
-        case "CLAIMED" if render.get("waiting_since"):
+        case Status.CLAIMED if render.get("waiting_since"):
             return Due(LINE, float(render["line_at"]))
-        case "CLAIMED" | "SUBMITTING":
+        case Status.CLAIMED | Status.SUBMITTING:
             return Due(TIMER, float(render["lease_until"]) + LEASE_GRACE_SECONDS)
-        case "QUEUED" | "PROCESSING":
+        case Status.QUEUED | Status.PROCESSING:
             return Due(TIMER, now + POLL_SECONDS + SLACK_SECONDS)
-        case "COMPLETED":
+        case Status.COMPLETED:
             return Due(TIMER, now + DELIVERY_SECONDS + SLACK_SECONDS)
         case _:
             return None if render.get("announced") else Due(TIMER, now + TELL_SECONDS)
 
 
-def marks(due: Due | None) -> dict[str, Any]:
+def marks(due: Due | None) -> Item:
     """The attributes that put an item into the index, or take it out; what was sent for it before is forgotten."""
     there = {"due_lane": due.lane, "due_at": due.at} if due else {"due_lane": None, "due_at": None}
     return {**there, "dispatched_until": None, "dispatches": None}

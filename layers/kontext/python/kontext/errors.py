@@ -9,22 +9,16 @@ KontextError
 │   ├── Unavailable       known not to be accepted: try again
 │   ├── Ambiguous         the answer never came: it may have been accepted and charged
 │   └── RecordGone        Segmind does not know this request id (any more)
-├── DeliveryError         the picture is paid and was not copied; `tries` says how often it is worth trying
-└── Busy                  another delivery is at work on this render: come back later
+└── DeliveryError         the picture is paid and was not copied; `tries` says how often it is worth trying
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
 
-Charged = Literal["yes", "no", "unknown"]
+from kontext.model import Charged, RenderError
 
 
 class KontextError(Exception):
     """Base of everything this package raises on purpose."""
-
-
-class Busy(KontextError):
-    """The render's lease is held by another delivery of the same message."""
 
 
 class BadDrop(KontextError):
@@ -213,7 +207,7 @@ REASONS: dict[str, Code] = {
 """Why a render may be parked, and what ends it."""
 
 
-def problem(code: str, message: str, charged: Charged | None = None) -> dict[str, Any]:
+def problem(code: str, message: str, charged: Charged | None = None) -> RenderError:
     """The error as it stands on the record, in the event and in error.json."""
     known = CODES[code]
     return {

@@ -9,8 +9,8 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from kontext.messages import Unreadable
-from kontext.table import Key
+from kontext.drops.messages import Unreadable
+from kontext.dynamodb import Key
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

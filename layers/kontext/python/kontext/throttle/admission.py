@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, TypeVar
 
 from kontext.due import REMOVE_DUE, SENT, SET_DUE, TELL_SECONDS, TIMER
-from kontext.table import ConditionFailed, Key, Table
+from kontext.dynamodb import ConditionFailed, Key, Table
 from kontext.throttle.circuit_breaker import (
     PAUSED,
     PROBE_SECONDS,

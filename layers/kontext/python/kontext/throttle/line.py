@@ -4,12 +4,12 @@
 a folder drops at once stands an interval apart, so that another folder's next drop stands between.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from kontext.due import LINE
+from kontext.dynamodb import ConditionFailed, Key, Table
 from kontext.hints import Hints
-from kontext.table import ConditionFailed, Item, Key, Table
+from kontext.model import Park, Render, Status
 from kontext.throttle.admission import State, Throttle
 
 _HEADS = 10
@@ -77,24 +77,25 @@ def hand_out_permits(line: Line, throttle: Throttle, hints: Hints, now: float) -
     return waiting
 
 
-def is_in_line(render: Mapping[str, Any]) -> bool:
+def is_in_line(render: Render) -> bool:
     """Whether a render waits in line."""
     return bool(render.get("due_lane") == LINE)
 
 
-def why_parked(render: Item, state: State) -> dict[str, Any] | None:
+def why_parked(render: Render, state: State) -> Park | None:
     """Why a render waits (`reason`, `since`, perhaps `until`; unix seconds), None if it does not: it is derived from
     what stops the line now, and never kept."""
-    if render["status"] != "CLAIMED":
+    if render["status"] != Status.CLAIMED:
         return None
     if not is_in_line(render):
         return {"reason": "outage", "until": render["due_at"]} if render.get("server_errors") else None
-    since = {"since": render["waiting_since"]} if "waiting_since" in render else {}
     stop = state.stopped
-    if stop is None:
-        return {"reason": "pace", **since}
-    until = {"until": state.breaker.next_trial_at} if stop is state.breaker else {}
-    return {"reason": stop.reason, **since, **until}
+    park: Park = {"reason": str(stop.reason) if stop else "pace"}
+    if "waiting_since" in render:
+        park["since"] = render["waiting_since"]
+    if stop is state.breaker:
+        park["until"] = state.breaker.next_trial_at
+    return park
 
 
 def folder_key(prefix: str) -> Key:

@@ -1,0 +1,243 @@
+"""The one seam to DynamoDB: plain Python values in and out, conditions that say what they found."""
+
+import random
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+
+from kontext.errors import KontextError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+Item = dict[str, Any]
+Key = dict[str, str]
+Write = tuple[Key, str, str | None, Item]
+"""One write of a transaction: the item, its expression, its condition, and the values in both."""
+
+_CONFLICTS = ("TransactionConflictException", "TransactionInProgressException", "TransactionConflict")
+_MOST_TRIES = 20
+
+
+class ConditionFailed(KontextError):
+    """A conditional write was refused. `found`: the item as it is, None where there is none."""
+
+    def __init__(self, found: Item | None, position: int = 0) -> None:
+        super().__init__("the item is not as expected")
+        self.found = found
+        self.position = position
+
+
+class Conflict(KontextError):
+    """Another transaction touched the same item at the same moment: the write had no effect and may be repeated."""
+
+
+class Table:
+    """The Renders table. Times are numbers (unix seconds); sets are non-empty sets of strings."""
+
+    def __init__(self, client: "DynamoDBClient", name: str) -> None:
+        self.client = client
+        self.name = name
+
+    def get(self, key: Key) -> Item | None:
+        """Read one item, strongly consistent."""
+        answer = self.client.get_item(TableName=self.name, Key=_to(key), ConsistentRead=True)
+        return _from(answer["Item"]) if "Item" in answer else None
+
+    def get_many(self, keys: Sequence[Key]) -> list[Item]:
+        """Read those of up to a hundred items that are there, in any order. For operators only."""
+        found: list[Item] = []
+        asked: Any = {self.name: {"Keys": [_to(key) for key in keys], "ConsistentRead": True}} if keys else {}
+        while asked:
+            answer = self.client.batch_get_item(RequestItems=asked)
+            found += map(_from, answer["Responses"].get(self.name, ()))
+            asked = answer.get("UnprocessedKeys")
+        return found
+
+    def query(self, pk: str) -> list[Item]:
+        """All items of one partition: a pair and its renders."""
+        pages = self.client.get_paginator("query").paginate(
+            TableName=self.name,
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues=_to({":pk": pk}),
+            ConsistentRead=True,
+        )
+        return [_from(item) for page in pages for item in page["Items"]]
+
+    def query_after(self, pk: str, sk: str, page_size: int = 1000) -> Iterator[Item]:
+        """The items of one partition behind a sort key, in their order."""
+        pages = self.client.get_paginator("query").paginate(
+            TableName=self.name,
+            KeyConditionExpression="pk = :pk AND sk > :sk",
+            ExpressionAttributeValues=_to({":pk": pk, ":sk": sk}),
+            ConsistentRead=True,
+            PaginationConfig={"PageSize": page_size},
+        )
+        for page in pages:
+            yield from map(_from, page["Items"])
+
+    def query_due(self, lane: str, until: float | None = None, page_size: int = 1000) -> Iterator[Item]:
+        """What the index `due` holds of a lane, the oldest first, up to a time if one is given; only the attributes
+        that it projects."""
+        read = self.client.get_paginator("query").paginate
+        for page in read(**self._of_lane(lane, until), PaginationConfig={"PageSize": page_size}):
+            yield from map(_from, page["Items"])
+
+    def count_due(self, lane: str, most: int) -> int:
+        """How many items the index `due` holds of a lane, counted up to about `most`."""
+        read = self.client.get_paginator("query").paginate
+        count = 0
+        for page in read(**self._of_lane(lane), Select="COUNT", PaginationConfig={"PageSize": most}):
+            count += page["Count"]
+            if count >= most:
+                break
+        return count
+
+    def _of_lane(self, lane: str, until: float | None = None) -> dict[str, Any]:
+        up_to = {} if until is None else {":until": until}
+        return {
+            "TableName": self.name,
+            "IndexName": "due",
+            "KeyConditionExpression": "due_lane = :lane" + (" AND due_at <= :until" if up_to else ""),
+            "ExpressionAttributeValues": _to({":lane": lane, **up_to}),
+        }
+
+    def scan(self) -> list[Item]:
+        """Every item. For operators only: it costs as much as the table is large."""
+        pages = self.client.get_paginator("scan").paginate(TableName=self.name)
+        return [_from(item) for page in pages for item in page["Items"]]
+
+    def update(self, key: Key, expression: str, condition: str | None = None, **values: Any) -> Item:
+        """Write to one item and return it as it is now.
+
+        Names in the expressions are spelled `#name`, values `:value`.
+
+        Raises:
+            ConditionFailed: with the item as it was found.
+            Conflict: transactions touched the item again and again: nothing was written.
+        """
+        write = _update(self.name, key, expression, condition, values) | {"ReturnValues": "ALL_NEW"}
+        return _from(_repeated(lambda: self._single(self.client.update_item, write))["Attributes"])
+
+    def delete(self, key: Key, condition: str, **values: Any) -> None:
+        """Delete one item. Raises what `update` does."""
+        write = _write(self.name, key, condition, condition, values)
+        _repeated(lambda: self._single(self.client.delete_item, write))
+
+    def _single(self, call: Callable[..., Any], write: Any) -> Any:
+        try:
+            return call(**write)
+        except self.client.exceptions.ConditionalCheckFailedException as refused:
+            raise ConditionFailed(_found(refused.response)) from refused
+        except ClientError as error:
+            if _is_conflict(error):
+                raise Conflict(str(error)) from error
+            raise
+
+    def transact(self, *writes: Write) -> None:
+        """Write to several items, all or nothing.
+
+        Raises:
+            ConditionFailed: `position` says which write was refused, `found` the item.
+            Conflict: other transactions touched one of the items again and again: nothing was written.
+        """
+        if len(writes) == 1:
+            key, expression, condition, values = writes[0]
+            self.update(key, expression, condition, **values)
+            return
+        items: Any = [{"Update": _update(self.name, *write)} for write in writes]
+        _repeated(lambda: self._transact(items))
+
+    def _transact(self, items: Any) -> None:
+        try:
+            self.client.transact_write_items(TransactItems=items)
+        except self.client.exceptions.TransactionCanceledException as cancelled:
+            raise _refusal(cancelled.response.get("CancellationReasons", [])) from cancelled
+        except ClientError as error:
+            if _is_conflict(error):
+                raise Conflict(str(error)) from error
+            raise
+
+
+def _repeated(write: Callable[[], Any]) -> Any:
+    """Write again when a transaction is at the same item at the same moment. The SDK does not retry conflicts."""
+    for _ in range(_MOST_TRIES - 1):
+        try:
+            return write()
+        except Conflict:
+            time.sleep(random.uniform(0, 0.05))  # noqa: S311 - no secret
+    return write()
+
+
+def _is_conflict(error: ClientError) -> bool:
+    return error.response["Error"]["Code"] in _CONFLICTS
+
+
+def _refusal(reasons: Sequence[Any]) -> KontextError:
+    for position, reason in enumerate(reasons):
+        if reason.get("Code") == "ConditionalCheckFailed":
+            return ConditionFailed(_from(reason["Item"]) if reason.get("Item") else None, position)
+    return Conflict("the transaction met another one")
+
+
+def _found(response: Any) -> Item | None:
+    return _from(response["Item"]) if response.get("Item") else None
+
+
+def _update(table: str, key: Key, expression: str, condition: str | None, values: dict[str, Any]) -> Any:
+    text = f"{expression} {condition or ''}"
+    return _write(table, key, text, condition, values) | {"UpdateExpression": expression}
+
+
+def _write(table: str, key: Key, text: str, condition: str | None, values: dict[str, Any]) -> Any:
+    """A write with the names and values that stand in the `text` of its expressions."""
+    names = {f"#{word}": word for word in _words(text, "#")}
+    used = {f":{word}": values[word] for word in _words(text, ":")}
+    write = {"TableName": table, "Key": _to(key)}
+    if condition:
+        write |= {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    if names:
+        write["ExpressionAttributeNames"] = names
+    if used:
+        write["ExpressionAttributeValues"] = _to(used)
+    return write
+
+
+def _words(text: str, mark: str) -> set[str]:
+    return set(re.findall(rf"{mark}(\w+)", text))
+
+
+def _to(item: dict[str, Any]) -> Any:
+    serialize = TypeSerializer().serialize
+    return {name: serialize(_exact(value)) for name, value in item.items()}
+
+
+def _from(item: Any) -> Item:
+    deserialize = TypeDeserializer().deserialize
+    return {name: _natural(deserialize(value)) for name, value in item.items()}
+
+
+def _exact(value: Any) -> Any:
+    # DynamoDB knows decimal numbers only; repr() is the shortest text that gives the same float again.
+    if isinstance(value, float):
+        return Decimal(repr(value))
+    if isinstance(value, dict):
+        return {name: _exact(inner) for name, inner in value.items() if inner is not None}
+    if isinstance(value, list | tuple):
+        return [_exact(inner) for inner in value]
+    return value
+
+
+def _natural(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, dict):
+        return {name: _natural(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_natural(inner) for inner in value]
+    return value

@@ -1,0 +1,1 @@
+"""Pictures: what kind and size they are, and whether they are complete."""

@@ -1,0 +1,105 @@
+"""What the functions measure: one metric for each fact, told when it becomes one; the stack is its only dimension.
+
+A measure is written at once, in CloudWatch's embedded metric format, so that what becomes of the rest of an
+invocation takes nothing back. The alarms and the dashboard in `template.yaml` read these names.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from aws_lambda_powertools import Metrics
+
+from kontext.errors import REASONS
+from kontext.model import Status
+
+NAMESPACE = "kontext-drop"
+
+REFUSALS = frozenset({"bad_key", "forbidden", "no_credits", "spend_limit"})
+"""The reasons of a park that only a person can end."""
+
+
+class Metric(NamedTuple):
+    """A metric: its unit in CloudWatch, and what one value of it says."""
+
+    unit: str
+    meaning: str
+
+
+def parked(reason: str) -> str:
+    """The metric of a reason to park.
+
+    >>> parked("no_credits")
+    'ParkedNoCredits'
+    """
+    return "Parked" + "".join(word.capitalize() for word in reason.split("_"))
+
+
+METRICS: dict[str, Metric] = {
+    "Dropped": Metric("Count", "objects that came into the input bucket"),
+    "Retried": Metric("Count", "tries to record a drop that failed: its message comes back"),
+    "Dispatched": Metric("Count", "looks at what stood still, called for by Sweep"),
+    "InLine": Metric("Count", "renders that wait in line, counted by each sweep while there are any"),
+    "LineAge": Metric("Seconds", "since the place in line fell due of the first who waits"),
+    "UnknownDrops": Metric("Count", "objects whose name fits no rule of the drop convention"),
+    "Rejected": Metric("Count", "drops that cannot become a render, as their `error.json` says"),
+    "Submitted": Metric("Count", "requests that Segmind accepted: jobs that will be paid if they complete"),
+    "Delivered": Metric("Count", "pictures in the output bucket, told to the subscribers"),
+    "Failed": Metric("Count", "1 for a render that failed, 0 for one that was delivered: the average is the share"),
+    "Uncertain": Metric("Count", "requests whose answer was lost: perhaps accepted, perhaps charged"),
+    "Undelivered": Metric("Count", "paid pictures that could not be copied to the output bucket"),
+    "Superseded": Metric("Count", "renders that a newer drop replaced before they were sent"),
+    "AccountRefused": Metric("Count", "answers or limits that stop every render until a person acts"),
+    "RateLimited": Metric("Count", "answers 429: with a correct RequestsPerMinute there are none"),
+    "CostUsd": Metric("None", "USD that a completed render cost"),
+    "RemainingCredits": Metric("None", "USD left at Segmind after a completed render"),
+    "QueueSeconds": Metric("Seconds", "from acceptance until a worker of Segmind took the job"),
+    "InferenceSeconds": Metric("Seconds", "a worker's time for the job"),
+    "Lag": Metric("Seconds", "from the job's completion at Segmind until the workflow saw it"),
+    **{parked(reason): Metric("Count", f"renders put aside: {said.meaning}") for reason, said in REASONS.items()},
+}
+
+_ENDS = {"invalid_request": "Rejected", "invalid_image": "Rejected", "superseded": "Superseded"}
+_ENDS |= {"delivery": "Undelivered"}
+
+_NAMED_BY = {"pair": "prefix", "render_id": "render_id", "request_id": "request_id"}
+
+_metrics = Metrics(namespace=NAMESPACE)
+
+
+def emit(render: Mapping[str, Any] | None = None, /, **values: float) -> None:
+    """Write measures, by their names in `METRICS`; of which render is said beside them, and is no dimension."""
+    for name, value in values.items():
+        _metrics.add_metric(name, METRICS[name].unit, value)
+    for key, name in _NAMED_BY.items():
+        if render and render.get(name):
+            _metrics.add_metadata(key, render[name])
+    _metrics.flush_metrics()
+
+
+def emit_outcome(render: Mapping[str, Any]) -> None:
+    """Metric how a render ended."""
+    if render["status"] == Status.DELIVERED:
+        emit(render, Delivered=1, Failed=0)
+    elif render["status"] == Status.UNCERTAIN:
+        emit(render, Uncertain=1)
+    else:
+        emit(render, **{_ENDS.get(render["error"]["code"], "Failed"): 1})
+
+
+def emit_job(render: Mapping[str, Any], now: float) -> None:
+    """Metric a completed job, seen at `now`."""
+    told = render["metrics"]
+    values = {
+        "CostUsd": render["cost"],
+        "RemainingCredits": told.get("remaining_credits"),
+        "QueueSeconds": told.get("queue_time"),
+        "InferenceSeconds": told.get("inference_time"),
+        "Lag": _lag(render["submitted_at"], told, now),
+    }
+    emit(render, **{name: value for name, value in values.items() if value is not None})
+
+
+def _lag(submitted_at: float, told: dict[str, float], now: float) -> float | None:
+    if "queue_time" not in told or "inference_time" not in told:
+        return None
+    return max(0.0, now - submitted_at - told["queue_time"] - told["inference_time"])

@@ -1,0 +1,205 @@
+"""The nouns: what is known of an object, a pair's part, a render. Records are plain dicts to the table, and typed here.
+
+Times are unix seconds unless they are texts, then ISO 8601 in UTC with milliseconds. Money is in US dollars.
+"""
+
+from enum import StrEnum
+from typing import Literal, TypedDict
+
+
+class Status(StrEnum):
+    """Where a render is in its life; `renders.store` draws it."""
+
+    CLAIMED = "CLAIMED"
+    SUBMITTING = "SUBMITTING"
+    QUEUED = "QUEUED"
+    PROCESSING = "PROCESSING"
+    COMPLETED = "COMPLETED"
+    DELIVERED = "DELIVERED"
+    FAILED = "FAILED"
+    UNCERTAIN = "UNCERTAIN"
+
+
+IN_FLIGHT = (Status.QUEUED, Status.PROCESSING)
+ENDED = (Status.DELIVERED, Status.FAILED, Status.UNCERTAIN)
+
+Charged = Literal["no", "yes", "unknown"]
+"""Whether Segmind has charged for a render that has no picture."""
+
+
+class Parameters(TypedDict, total=False):
+    """What is asked of Segmind for a render, as `schemas/request.v1.json` has it."""
+
+    prompt: str
+    aspect_ratio: str
+    output_format: str
+    safety_tolerance: int
+    seed: int
+    input_image_1: str
+    input_image_2: str
+
+
+class Problem(TypedDict):
+    """Why a part cannot be used: a code of `errors.CODES`, and a sentence."""
+
+    code: str
+    message: str
+
+
+class ObjectRead(TypedDict, total=False):
+    """What is known of one version of an object: either `problem`, or what was read from it: `parameters`, and for an
+    image its `kind`, `width` and `height` (pixels). `url` alone: an image on the web, which nobody has read."""
+
+    key: str
+    version_id: str | None
+    etag: str
+    bytes: int
+    problem: Problem
+    parameters: Parameters
+    kind: str
+    width: int
+    height: int
+    url: str
+
+
+class Part(ObjectRead, total=False):
+    """What fills a slot of a pair: S3's `sequencer` orders the drops of one key, `at` is the time of the drop."""
+
+    sequencer: str
+    at: float
+
+
+class RenderInput(TypedDict, total=False):
+    """An image of a render: a pinned version of an object, or a URL."""
+
+    key: str
+    version_id: str
+    etag: str
+    url: str
+
+
+class RenderError(TypedDict):
+    """Why a render ended without a picture, as it stands on the record, in the event and in error.json."""
+
+    code: str
+    message: str
+    charged: Charged
+    remedy: str
+
+
+class HistoryEntry(TypedDict, total=False):
+    """What happened to a render, and when. What repeats itself is counted: `times`, the last at `last_at`."""
+
+    at: str
+    what: str
+    times: int
+    last_at: str
+    reason: str
+    status: int | None
+    code: str
+    message: str
+    attempt: int
+    request_id: str
+    generation: int
+    cost: float
+    key: str
+
+
+class JobMetrics(TypedDict, total=False):
+    """What Segmind tells of a completed job: USD, and seconds."""
+
+    cost: float
+    remaining_credits: float
+    queue_time: float
+    inference_time: float
+    total_time: float
+
+
+class Result(TypedDict, total=False):
+    """The picture in the output bucket. `superseded`: a newer drop has the pair's result key."""
+
+    bucket: str
+    key: str
+    version_id: str | None
+    etag: str
+    content_type: str
+    bytes: int
+    sha256: str
+    width: int
+    height: int
+    superseded: bool
+
+
+class Park(TypedDict, total=False):
+    """Why a render waits, since when, and perhaps until when."""
+
+    reason: str
+    since: float
+    until: float
+
+
+class PollState(TypedDict, total=False):
+    """What one stay of Poll hands to the next, or to Finalize, by way of the workflow."""
+
+    outcome: str
+    wait: int
+    progress: dict[str, float]
+    misses: int
+    gone: int
+    message: str
+
+
+class WorkflowState(TypedDict, total=False):
+    """The state of an execution of the workflow. `crash`, `given_up`: an error that the workflow has caught."""
+
+    prefix: str
+    render_id: str
+    attempt: int
+    generation: int
+    request_id: str
+    submitted_at: float
+    look: PollState
+    delivery: dict[str, int]
+    crash: dict[str, str]
+    given_up: dict[str, str]
+
+
+class Render(TypedDict, total=False):
+    """One render, as far as it has come."""
+
+    prefix: str
+    render_id: str
+    status: Status
+    attempt: int
+    drop_id: int
+    parameters: Parameters
+    inputs: list[RenderInput]
+    history: list[HistoryEntry]
+    created_at: str
+    updated_at: str
+    revision: int
+    """Counts the writes: whoever read an older one cannot move the render."""
+    written_by: str
+    lease_until: float
+    waiting_since: float
+    line_at: float
+    """Its place in line, kept until it is accepted."""
+    server_errors: int
+    day: str
+    reserved: float
+    request_id: str
+    submitted_at: float
+    generation: int
+    """Counts the executions that were started for it."""
+    output_url: str
+    metrics: JobMetrics
+    cost: float
+    completed_at: float
+    result: Result
+    error: RenderError
+    announced: bool
+    expires_at: int
+    due_lane: str
+    due_at: float
+    dispatched_until: float
+    dispatches: int

@@ -1,0 +1,62 @@
+"""Nobody goes: the account or the vendor refuses. What opens and closes the circuit breaker, and tells it."""
+
+from kontext import metrics
+from kontext.connections import Connections
+from kontext.errors import AccountRefused, SegmindError
+from kontext.log import logger
+from kontext.model import Render
+from kontext.results import cloudevents
+from kontext.throttle.line import hand_out_permits
+
+
+class Breaker:
+    """The stack's circuit breaker, as a function handles it."""
+
+    def __init__(self, deps: Connections) -> None:
+        self.deps = deps
+
+    def open(
+        self, reason: str, render: Render | None = None, status: int | None = None, *, trial: bool = False
+    ) -> None:
+        """Nobody's render can go now."""
+        self.deps.throttle.open_breaker(reason, self.deps.clock.now(), trial=trial)
+        logger.warning("the circuit breaker is open", reason=reason, status=status)
+        self.measure_stop(reason, render)
+        self.publish_changes()
+
+    def close(self) -> None:
+        """Segmind takes requests again: those who wait go on at once, at the full rate."""
+        now = self.deps.clock.now()
+        self.deps.throttle.close_breaker(now)
+        self.publish_changes()
+        hand_out_permits(self.deps.line, self.deps.throttle, self.deps.hints, now)
+
+    def account_is_well(self, reason: str) -> bool:
+        """Whether a request could be taken, as far as a GET can tell: it costs nothing."""
+        if reason == "spend_limit" and not self.deps.renders.has_room(self.deps.clock.now()):
+            self.measure_stop(reason)
+            return False  # of the stack's own limit Segmind knows nothing
+        try:
+            well = self.deps.segmind.credits() >= self.deps.renders.price
+        except AccountRefused as refused:
+            reason, well = refused.reason, False
+            self.deps.throttle.open_breaker(reason, self.deps.clock.now())
+        except SegmindError:
+            well = False
+        if not well:
+            self.measure_stop(reason)
+        return well
+
+    def measure_stop(self, reason: str, render: Render | None = None) -> None:
+        """Measure that nobody goes, as often as it is found out: the alarms ring as long as it lasts."""
+        if reason in metrics.REFUSALS:
+            metrics.emit(render, AccountRefused=1)
+        elif render is None:
+            metrics.emit(**{metrics.parked(reason): 1})
+
+    def publish_changes(self) -> None:
+        """Tell subscribers of the circuit breaker and the pause; the renders do not wait for it, it is told later."""
+        try:
+            cloudevents.announce_changes(self.deps.throttle, self.deps.topic)
+        except Exception:
+            logger.exception("nobody was told of the circuit breaker yet")

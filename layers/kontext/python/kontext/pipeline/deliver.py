@@ -1,0 +1,174 @@
+"""The end of a render: the picture is copied, and it is told. It is paid: both can be repeated at will.
+
+Whatever goes wrong is tried again a few times, and then told. The workflow does so where this function cannot: it
+calls a function again that crashes, and one that never comes to an end once more, to give up and tell.
+"""
+
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from kontext import metrics, text
+from kontext.connections import Connections
+from kontext.drops import keys
+from kontext.drops.pairs import Pair
+from kontext.due import DELIVERY_SECONDS
+from kontext.dynamodb import ConditionFailed
+from kontext.errors import DeliveryError, KontextError, problem
+from kontext.log import logger
+from kontext.model import IN_FLIGHT, Render, Status, WorkflowState
+from kontext.renders.overdue import is_stale
+from kontext.renders.store import render_of
+from kontext.results import cloudevents
+
+UNFINISHED = (Status.SUBMITTING, *IN_FLIGHT)
+"""A job that nobody has seen complete; `SUBMITTING` if only the workflow knows that Segmind took it."""
+MAX_TRIES = 9
+"""With doubling waits of 2 to 256 seconds: eight and a half minutes, then
+`kontext redeliver` is for a person to call."""
+
+
+class Finalize:
+    """The end of one render."""
+
+    def __init__(self, deps: Connections, event: WorkflowState) -> None:
+        self.deps = deps
+        self.event = event
+        self.look = event["look"]
+        self.tries = event.get("delivery", {}).get("tries", 0)
+        self.render: Render = deps.renders.get(event["prefix"], event["render_id"]) or {}
+        self.given_up = event.get("given_up")
+        self.all_tried = bool(self.given_up) or self.tries >= MAX_TRIES - 1
+
+    def run(self) -> dict[str, Any]:
+        """Copy, record, tell; whatever of it is done already is not done again."""
+        if self.is_stale():
+            return {"outcome": "delivered"}
+        self.deps.renders.beat(self.render, self.deps.clock.now() + DELIVERY_SECONDS)
+        if self.given_up:
+            return self.give_up(f"the function that delivers does not come to its end: {_name(self.given_up)}")
+        try:
+            if self.render["status"] in UNFINISHED:
+                self.end()
+            if self.render["status"] == Status.COMPLETED:
+                self.deliver()
+            return self.told()
+        except DeliveryError as failure:
+            return self.undelivered(str(failure), failure.tries)
+        except (KontextError, ClientError, BotoCoreError) as failure:
+            return self.undelivered(text.summarize_vendor_message(f"{type(failure).__name__}: {failure}"), MAX_TRIES)
+        except Exception as unknown:
+            logger.exception("an exception that nobody has thought of")
+            return self.undelivered(text.summarize_vendor_message(f"an unexpected {type(unknown).__name__}"), MAX_TRIES)
+
+    def is_stale(self) -> bool:
+        """Whether a later execution has taken over, which ends by itself; or there is nothing to end."""
+        return not self.render or is_stale(self.render, self.event["attempt"], self.event.get("generation", 0))
+
+    def end(self) -> None:
+        """End a render whose job did not complete."""
+        if self.render["status"] == Status.SUBMITTING:
+            request_id, submitted_at = self.event["request_id"], float(self.event["submitted_at"])
+            self.render = self.deps.renders.accepted(self.render, request_id, submitted_at)
+        self.fail(*self.why_failed())
+
+    def why_failed(self) -> tuple[str, str]:
+        """The error code and message of a job that did not complete."""
+        if crash := self.event.get("crash"):
+            return "expired", f"Segmind's record of the job ended while it could not be looked at: {_name(crash)}"
+        if self.look.get("outcome") == "failed":
+            return "render_failed", self.look["message"]
+        if self.look.get("gone"):
+            return "expired", "Segmind does not know the job any more"
+        return "expired", "Segmind's record of the job ended without a result"
+
+    def deliver(self) -> None:
+        """Put the picture where it belongs: under the pair's result key, or beside it if a newer drop has
+        overtaken."""
+        render = self.render
+        output_format = render["parameters"]["output_format"]
+        key = keys.result_key(render["prefix"], output_format)
+        condition = self.deps.outputs.write_precondition(key)
+        pair = self.deps.drops.get(render["prefix"])
+        overtaken = pair is not None and pair.current != render["render_id"]
+        if overtaken:  # what an earlier try of this render put there must not stay
+            self.deps.outputs.remove_if_ours(key, render["render_id"])
+            key = keys.superseded_key(render["prefix"], render["render_id"], output_format)
+            condition = self.deps.outputs.write_precondition(key)
+        result = self.deps.delivery.copy(render["output_url"], key, output_format, _metadata(render), condition)
+        if pair is not None and not overtaken:
+            self.clean_up(pair, key)
+        self.render = self.deps.renders.delivered(render, {**result, "superseded": overtaken}, self.deps.clock.now())
+
+    def clean_up(self, pair: Pair, key: str) -> None:
+        """Remove what an older drop left: a result in another format, an error.json that is not true any more."""
+        error_key = keys.error_key(pair.prefix)
+        for stale in pair.written - {key, error_key}:
+            self.deps.outputs.remove(stale)
+        if error_key in pair.written:
+            write_precondition = self.deps.outputs.write_precondition(error_key)
+            now = self.deps.drops.get(pair.prefix)  # read after the file: one that comes later is not touched
+            if now is not None and now.rejected_drop <= now.current_drop:
+                self.deps.outputs.remove(error_key, write_precondition)
+
+    def undelivered(self, message: str, tries: int) -> dict[str, Any]:
+        """Try again later, `tries` times in all, or say that a person has to."""
+        logger.warning("not delivered", reason=message, tries=self.tries)
+        if self.tries < tries - 1:
+            return {"outcome": "again", "wait": 2 ** (self.tries + 1), "tries": self.tries + 1}
+        return self.give_up(message)
+
+    def give_up(self, message: str) -> dict[str, Any]:
+        """End the render without its picture, and tell it. What this raises, the workflow tries again."""
+        if self.render["status"] in UNFINISHED:
+            self.end()
+        if self.render["status"] == Status.COMPLETED:
+            self.fail("delivery", message)
+        return self.told()
+
+    def fail(self, code: str, message: str) -> None:
+        """The render ends without a picture in the bucket."""
+        error = problem(code, message)
+        key = keys.error_key(self.render["prefix"])
+        try:
+            self.render = self.deps.renders.failed(self.render, error, key, self.deps.clock.now())
+        except ConditionFailed as moved:
+            self.render = render_of(moved.found) if moved.found else self.render
+
+    def told(self) -> dict[str, Any]:
+        """Tell how it ended, once it has."""
+        render, deps = self.render, self.deps
+        if self.is_stale():  # it has moved under our hands
+            return {"outcome": "delivered"}
+        if self.all_tried:
+            self.tell_without_the_bucket()
+            cloudevents.write_error_file(render, deps.drops, deps.outputs)
+        elif not render.get("announced"):
+            cloudevents.announce(render, deps.drops, deps.outputs, deps.topic, deps.renders)
+            metrics.emit_outcome(render)
+        if render["status"] == Status.DELIVERED:
+            return {"outcome": "delivered"}
+        return {"outcome": "failed", "error": render["error"]}
+
+    def tell_without_the_bucket(self) -> None:
+        """Tell by the event alone: the bucket may be what keeps the picture from being delivered."""
+        if self.render.get("announced"):
+            return
+        self.deps.topic.publish(self.render)
+        try:
+            self.deps.renders.announced(self.render)
+        except Exception:
+            logger.exception("that it was told is not on the record")
+        self.render = {**self.render, "announced": True}
+        metrics.emit_outcome(self.render)
+
+
+def _name(caught: dict[str, str]) -> str:
+    """The name of an error that the workflow has caught."""
+    return text.summarize_vendor_message(str(caught.get("Error")), 100)
+
+
+def _metadata(render: Render) -> dict[str, str]:
+    told = {"render-id": render["render_id"], "request-id": render["request_id"]}
+    parameters = {name: render["parameters"].get(name) for name in ("aspect_ratio", "safety_tolerance", "seed")}
+    return told | {name.replace("_", "-"): str(value) for name, value in parameters.items() if value is not None}

@@ -1,0 +1,32 @@
+"""The ends that a render can have, and how they are told."""
+
+from kontext import metrics
+from kontext.connections import Connections
+from kontext.drops import keys
+from kontext.errors import problem
+from kontext.log import logger
+from kontext.model import Charged, Render
+from kontext.results import cloudevents
+
+
+class Ends:
+    """Ends renders, and tells it."""
+
+    def __init__(self, deps: Connections) -> None:
+        self.deps = deps
+
+    def fail(self, render: Render, code: str, message: str, charged: Charged | None = None) -> None:
+        """The render ends without a picture."""
+        error, key = problem(code, message, charged), keys.error_key(render["prefix"])
+        self.announce(self.deps.renders.failed(render, error, key, self.deps.clock.now()))
+
+    def mark_uncertain(self, render: Render, message: str) -> None:
+        """Perhaps accepted, perhaps not: a person decides."""
+        error, key = problem("uncertain", message), keys.error_key(render["prefix"])
+        self.announce(self.deps.renders.uncertain(render, error, key, self.deps.clock.now()))
+
+    def announce(self, render: Render) -> None:
+        """Tell how a render ended."""
+        logger.warning("render ended", status=render["status"], code=render.get("error", {}).get("code"))
+        metrics.emit_outcome(render)
+        cloudevents.announce(render, self.deps.drops, self.deps.outputs, self.deps.topic, self.deps.renders)

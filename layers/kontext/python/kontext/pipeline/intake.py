@@ -1,0 +1,116 @@
+"""An object was dropped: it is recorded, and its pair, and those who wait for it, go on."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kontext import metrics, text
+from kontext.connections import Connections
+from kontext.drops import keys, messages, pairs
+from kontext.drops.redelivery import TIME_FOR_A_MESSAGE
+from kontext.drops.waiters import PAGE, Waiter, object_key
+from kontext.errors import problem
+from kontext.log import logger
+from kontext.pipeline.pairs import Advancer
+
+
+class Intake:
+    """Takes in what is dropped. `seconds_left`: how long this invocation may still take."""
+
+    def __init__(self, deps: Connections, seconds_left: Callable[[], float]) -> None:
+        self.deps = deps
+        self.seconds_left = seconds_left
+        self.pairs = Advancer(deps, seconds_left)
+
+    def on_drop(self, event: messages.ObjectEvent) -> None:
+        """An object has been dropped. Its message is needed until it is recorded: then the table knows of it."""
+        key = event.key
+        if event.bucket != self.deps.inputs.bucket:
+            raise messages.Unreadable(f"the message tells of another bucket, {text.escape_line(event.bucket)}")
+        if keys.is_error_file(key) or keys.is_folder_placeholder(key, event.size):
+            logger.info("nobody's drop", key=key)
+            return
+        part = keys.parse(key)
+        if part is None:
+            self.on_loose_object(key)
+            return
+        logger.append_keys(pair=part.prefix)
+        now = self.deps.clock.now()
+        sequencer = event.sequencer or self.deps.drops.next_sequencer(part.prefix, part.slot)
+        read = self.deps.inputs.read(key, part.slot)
+        if read is None:  # deleted in the meantime
+            return
+        at = now if event.at is None else min(event.at, now)
+        pair = self.deps.drops.record(part.prefix, part.slot, read, sequencer, at)
+        self.pairs.try_to_advance(pair)
+        if pair.wanted_by:
+            self.deps.drops.wake_wanted(pairs.pair_key(part.prefix), pair.wanted_by, now)
+        if pair.awaited:
+            self.on_arrival(key)
+
+    def on_loose_object(self, key: str) -> None:
+        """An object whose name fits no rule: some request names it, or it is a mistake."""
+        wanted = self.deps.drops.wanted(key)
+        if wanted:
+            self.deps.drops.wake_wanted(object_key(key), wanted, self.deps.clock.now())
+        if wanted is not None:
+            # Another delivery of the drop may have said so before a request named the object.
+            self.deps.outputs.remove(keys.unknown_drop_key(key))
+            self.on_arrival(key)
+            return
+        error_key = keys.unknown_drop_key(key)
+        said = {**problem("unknown_drop", f"{text.escape_line(key)} fits no rule. {keys.RULE}"), "object": key}
+        self.deps.outputs.put_json(error_key, text.dumps(said, indent=2).encode())
+        if self.deps.drops.reported(key):
+            logger.info("the name fits no rule", key=key)
+            metrics.emit(UnknownDrops=1)
+        else:
+            self.deps.outputs.remove(error_key)
+
+    def on_arrival(self, key: str) -> None:
+        """An object has come that others may wait for. Once it is due, no message is needed to wake them."""
+        if not self.deps.waiters.arrive(key, self.deps.clock.now()):
+            return
+        try:
+            self.wake_all(key)
+        except Exception:
+            logger.exception("the object is due, and those who wait for it are woken then")
+
+    def wake_all(self, key: str) -> None:
+        """Wake those who wait for an object: a page of them here, and each other page by a hint of its own."""
+        waiting = list(self.deps.waiters.to_wake(key))
+        places = [waiting[n - 1].place for n in range(PAGE, len(waiting), PAGE)]
+        self.deps.hints.send_pages(key, places)
+        self.wake(key, waiting[:PAGE])
+
+    def wake(self, key: str, waiting: Sequence[Waiter]) -> None:
+        """Go on with pairs whose requests name an object that has now come, as many as there is time for."""
+        for waiter in waiting:
+            if self.seconds_left() < TIME_FOR_A_MESSAGE:
+                return
+            if pair := self.deps.drops.get(waiter.prefix):
+                self.pairs.try_to_advance(pair)
+            self.deps.waiters.remove(key, waiter)
+        self.deps.waiters.rest(key)
+
+    def on_page(self, key: str, after: str) -> None:
+        """A page of those who wait for an object is to be woken. The message never comes back: the object is due."""
+        try:
+            self.wake(key, self.deps.waiters.page(key, after))
+        except Exception:
+            logger.exception("the object is due, and those who wait for it are woken then")
+
+
+def count_drops(records: Sequence[dict[str, Any]]) -> None:
+    """Measure what has come in, once: not when a message comes back."""
+    new = [_body(record) for record in records if int(record["attributes"]["ApproximateReceiveCount"]) == 1]
+    dropped = [body["Records"] for body in new if isinstance(body, dict) and isinstance(body.get("Records"), list)]
+    if dropped:
+        metrics.emit(Dropped=sum(len(told) for told in dropped))
+
+
+def _body(record: dict[str, Any]) -> Any:
+    try:
+        return json.loads(record["body"])
+    except (ValueError, RecursionError):
+        return None

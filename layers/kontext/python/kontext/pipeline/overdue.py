@@ -1,0 +1,87 @@
+"""An item of the table is due: what should have gone on with it has not."""
+
+from collections.abc import Callable
+
+from kontext.connections import Connections
+from kontext.drops import pairs
+from kontext.drops.waiters import object_of
+from kontext.due import TIMER
+from kontext.dynamodb import Key
+from kontext.log import logger
+from kontext.model import Render, Status
+from kontext.pipeline.ends import Ends
+from kontext.pipeline.intake import Intake
+from kontext.pipeline.watch import Watch
+from kontext.renders.overdue import overdue_action
+
+
+class Overdue:
+    """Looks at what is due."""
+
+    def __init__(self, deps: Connections, seconds_left: Callable[[], float]) -> None:
+        self.deps = deps
+        self.seconds_left = seconds_left
+        self.intake = Intake(deps, seconds_left)
+        self.pairs = self.intake.pairs
+        self.submitter = self.pairs.submitter
+        self.ends = Ends(deps)
+        self.watch = Watch(deps)
+
+    def on_hint(self, key: Key) -> None:
+        """An item of the table is due. The message never comes back: the item does, for as long as it is due."""
+        try:
+            self.on_due(key)
+        except Exception:
+            logger.exception("the item stays due, and is looked at again")
+
+    def on_due(self, key: Key) -> None:
+        """What should have gone on with an item of the table has not: look what it asks for."""
+        if key == self.deps.throttle.KEY:
+            self.submitter.probe()
+            return
+        if name := object_of(key):
+            self.intake.wake_all(name)
+            return
+        pair = self.deps.drops.get(key["pk"].removeprefix("pair#"))
+        if pair is None:
+            return
+        now = self.deps.clock.now()
+        if key == pairs.pair_key(pair.prefix):
+            if pair.due_at is not None:
+                self.pairs.advance(pair)
+                self.deps.drops.rest(pair.prefix, now)
+            return
+        render = self.deps.renders.get(pair.prefix, key["sk"].removeprefix("render#"))
+        if render is None or render.get("due_lane") != TIMER or render["due_at"] > now:
+            return  # it has moved: this was said to an older state
+        logger.append_keys(pair=pair.prefix, render_id=render["render_id"], request_id=render.get("request_id"))
+        action = overdue_action(render, now)
+        logger.info("overdue", action=action, status=render["status"])
+        match action:
+            case "submit":
+                self.submitter.resume(render, pair)
+            case "restart":
+                self.watch.restart(render)
+            case "expire":
+                self.expire(render)
+            case "lost":
+                self.ends.mark_uncertain(render, "the submitter stopped before Segmind's answer was recorded")
+            case "announce":
+                for ended in self.deps.renders.unannounced(pair.prefix):  # in the order in which they ended
+                    self.ends.announce(ended)
+
+    def expire(self, render: Render) -> None:
+        """End a render that no execution has ended, when another one could do nothing for it."""
+        if render["status"] == Status.COMPLETED:
+            self.ends.fail(render, "delivery", "the picture could not be delivered while Segmind kept it")
+        else:
+            self.ends.fail(render, "expired", "no result was seen before Segmind's record of the job ended")
+
+    def on_wait_of_first_edition(self, prefix: str, render_id: str) -> None:
+        """The message in which the first edition let a render wait; what the table keeps itself needs it no more."""
+        pair = self.deps.drops.get(prefix)
+        if pair and not render_id:
+            self.pairs.advance(pair)
+        render = self.deps.renders.get(prefix, render_id) if render_id else None
+        if pair and render and render["status"] == Status.CLAIMED and "due_lane" not in render:
+            self.submitter.resume(render, pair)

@@ -1,0 +1,217 @@
+"""A claimed render is sent to Segmind at its slot, or waits in line. Here, and nowhere else, money is spent."""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from kontext import metrics
+from kontext.connections import Connections
+from kontext.drops.pairs import Pair
+from kontext.dynamodb import ConditionFailed, Key
+from kontext.errors import AccountRefused, Ambiguous, RateLimited, RequestRefused, Unavailable
+from kontext.log import logger
+from kontext.model import HistoryEntry, Parameters, Render, Status
+from kontext.pipeline.breaker import Breaker
+from kontext.pipeline.ends import Ends
+from kontext.pipeline.watch import Watch
+from kontext.renders.ledger import OverLimit
+from kontext.throttle.admission import Wait
+from kontext.throttle.line import is_in_line
+
+TIME_FOR_A_SUBMIT = 80.0
+"""Seconds that must be left before another request is sent: its answer may take half a minute, and neither of the two
+AWS calls after it, which keep its request_id, may outlive the function. With less left, another invocation sends it."""
+LATEST_SECONDS = 5.0
+"""So late after its slot a request may still go: later than that it could meet a 429."""
+MAX_SERVER_ERRORS = 6
+
+
+class Submitter:
+    """Sends renders, one at a time. `seconds_left`: how long this invocation may still take."""
+
+    def __init__(self, deps: Connections, seconds_left: Callable[[], float]) -> None:
+        self.deps = deps
+        self.seconds_left = seconds_left
+        self.breaker = Breaker(deps)
+        self.ends = Ends(deps)
+        self.watch = Watch(deps)
+
+    def go_on(self, render: Render) -> None:
+        """A claimed render is sent; one that is paid is delivered again."""
+        if render["status"] == Status.CLAIMED:
+            self.submit(render)
+        else:
+            self.watch.start(render)
+
+    def resume(self, render: Render, pair: Pair) -> None:
+        """Send a claimed render that has waited, unless the pair has gone on to another one."""
+        if pair.asks_for(render["render_id"]):
+            self.submit(render)
+        else:
+            self.ends.fail(render, "superseded", "a newer drop has replaced this one before it was sent")
+
+    def submit(self, render: Render) -> None:
+        """Send a claimed render to Segmind, or let it wait in line."""
+        throttle, now = self.deps.throttle, self.deps.clock.now()
+        verdict = throttle.admit(now) if self.has_time() else throttle.join(now)
+        self.breaker.publish_changes()
+        if isinstance(verdict, Wait):
+            self.join_line(render, verdict.reason)
+            self.deps.hints.send_permits(verdict.permits, self.deps.clock.now())
+            if verdict.slot is not None:
+                self.send_head(verdict.slot)
+            return
+        with suppress(ConditionFailed):  # somebody else has taken it
+            self.send(render, verdict.at)
+
+    def has_time(self) -> bool:
+        """Whether another request may be sent in this invocation."""
+        return self.seconds_left() >= TIME_FOR_A_SUBMIT
+
+    def on_permit(self) -> None:
+        """The head of the line may go, if a slot is near. The message never comes back: Sweep sends others."""
+        try:
+            at = self.deps.throttle.admit_head(self.deps.clock.now()) if self.has_time() else None
+            if at is not None:
+                self.send_head(at)
+        except Exception:
+            logger.exception("the permit is void; Sweep hands out others")
+
+    def send_head(self, at: float, *, trial: bool = False) -> bool:
+        """Send the first in line at the time `at`; False if nobody waits. One that cannot be sent holds up no other."""
+        self.deps.clock.sleep(at - self.deps.clock.now())
+        for key in self.deps.line.heads():
+            if not self.has_time():
+                break
+            try:
+                taken = self.take(key)
+            except OverLimit:
+                self.breaker.open("spend_limit", trial=trial)
+                break
+            except ConditionFailed:
+                continue  # another permit was faster
+            except Exception:
+                logger.exception("the next in line goes", item=key)
+                continue
+            if taken and self.has_passed(at):
+                self.join_line(taken[0], "pace")
+                break
+            if taken:
+                self.post(*taken, trial=trial)
+                break
+        else:
+            return False
+        return True
+
+    def take(self, key: Key) -> tuple[Render, Parameters] | None:
+        """Take a render out of the line, and what to send for it; None if it waits no more."""
+        render = self.deps.renders.find(key)
+        pair = self.deps.drops.get(render["prefix"]) if render else None
+        if render is None or pair is None or not is_in_line(render):
+            return None  # the index is behind
+        logger.append_keys(pair=pair.prefix, render_id=render["render_id"], request_id=None)
+        if not pair.asks_for(render["render_id"]):
+            self.ends.fail(render, "superseded", "a newer drop has replaced this one before it was sent")
+            return None
+        body = self.body_of(render)
+        return self.deps.renders.submitting(render, self.deps.clock.now()), body
+
+    def probe(self) -> None:
+        """The circuit breaker is open, or not announced: find out, for nothing, whether the head of the line may go."""
+        state = self.deps.throttle.look()
+        self.breaker.publish_changes()
+        now = self.deps.clock.now()
+        if state.paused.reason or not self.has_time() or not self.deps.throttle.begin_probe(now):
+            return
+        if not self.breaker.account_is_well(str(state.breaker.reason)) or now < state.breaker.next_trial_at:
+            return
+        at = self.deps.throttle.admit_head(now, trial=True)
+        if at is not None and not self.send_head(at, trial=True):
+            self.breaker.close()  # the next drop is the trial
+
+    def send(self, render: Render, at: float) -> None:
+        """Send a fresh render at the time `at`. Raises ConditionFailed if somebody else has taken it."""
+        body = self.body_of(render)
+        self.deps.clock.sleep(at - self.deps.clock.now())
+        try:
+            render = self.deps.renders.submitting(render, self.deps.clock.now())
+        except OverLimit:
+            self.breaker.open("spend_limit", render)
+            self.join_line(render, "spend_limit", {"message": "the stack's daily spend limit is reached"})
+            return
+        if self.has_passed(at):
+            self.join_line(render, "pace")
+            return
+        self.post(render, body, trial=False)
+
+    def has_passed(self, at: float) -> bool:
+        """Whether a slot is over, because something stood still meanwhile: a request now would meet the next ones."""
+        return self.deps.clock.now() - at > LATEST_SECONDS
+
+    def body_of(self, render: Render) -> Parameters:
+        """What is sent to Segmind for a render."""
+        links = [image.get("url") or self.deps.inputs.presign(image) for image in render["inputs"]]
+        return {**render["parameters"], "input_image_1": links[0], "input_image_2": links[1]}
+
+    def post(self, render: Render, body: Parameters, *, trial: bool) -> None:
+        """The one place where money is spent. The answer's class decides what may happen next."""
+        try:
+            request_id = self.deps.segmind.submit(body)
+        except AccountRefused as refused:
+            self.breaker.open(refused.reason, render, refused.status, trial=trial)
+            self.join_line(render, refused.reason, {"status": refused.status, "message": str(refused)})
+            return
+        except Unavailable as failure:
+            self.unavailable(render, failure, trial=trial)
+            return
+        except Ambiguous as lost:
+            self.ends.mark_uncertain(render, str(lost))
+            return
+        except RateLimited as limited:
+            metrics.emit(render, RateLimited=1)
+            self.deps.throttle.back_off(limited.reset_at, self.deps.clock.now())
+            self.join_line(render, "rate_limited", {"status": 429})
+        except RequestRefused as refused:
+            self.ends.fail(render, refused.code, str(refused))
+        else:
+            self.accepted(render, request_id)
+        if trial:
+            self.breaker.close()
+
+    def accepted(self, render: Render, request_id: str) -> None:
+        """Segmind has the job: two places remember its request_id, the record and the workflow."""
+        now = self.deps.clock.now()
+        logger.append_keys(request_id=request_id)
+        generation = render.get("generation", 0) + 1
+        accepted: Render = {**render, "request_id": request_id, "submitted_at": now, "generation": generation}
+        recorded = True
+        try:
+            accepted = self.deps.renders.accepted(render, request_id, now)
+        except Exception:
+            logger.exception("request_id not recorded; the workflow will do it")
+            recorded = False
+        metrics.emit(accepted, Submitted=1)
+        logger.info("submitted")
+        if not self.watch.start(accepted) and not recorded:
+            self.deps.renders.accepted(render, request_id, now)  # once more: else nobody knows it
+
+    def unavailable(self, render: Render, failure: Unavailable, *, trial: bool) -> None:
+        """Surely not accepted. A 500 is often about this request alone; anything else holds for all."""
+        tries = render.get("server_errors", 0) + 1
+        if failure.status != 500:
+            self.breaker.open("outage", render, failure.status, trial=trial)
+            self.join_line(render, "outage", {"status": failure.status, "message": str(failure)})
+        elif tries >= MAX_SERVER_ERRORS:
+            self.ends.fail(render, "server_error", f"Segmind answered {tries} times: {failure}")
+        else:
+            now = self.deps.clock.now()
+            noted: HistoryEntry = {"status": 500, "message": str(failure)}
+            self.deps.renders.retry_later(render, now + 10 * 2**tries, now, noted)
+            metrics.emit(render, **{metrics.parked("outage"): 1})
+
+    def join_line(self, render: Render, reason: str, noted: HistoryEntry | None = None) -> None:
+        """Let a render wait in line. One that was in it before has its place again."""
+        now = self.deps.clock.now()
+        line_at = render.get("line_at") or self.deps.line.place(render["prefix"], now)
+        self.deps.renders.join_line(render, line_at, reason, now, noted)
+        logger.info("waits in line", reason=reason)
+        metrics.emit(render, **{metrics.parked(reason): 1})

@@ -1,0 +1,1 @@
+"""When to ask Segmind for a job: a schedule, learned from the jobs before."""

@@ -1,0 +1,195 @@
+"""When to look: the best moments to ask Segmind for a render's status.
+
+Polling is the only completion signal: a look costs a request, and a late look costs the user's time. The ages
+that minimise E[lag] + look_cost · E[looks] for a known distribution are the classical *optimum checking
+procedure* (Barlow, Hunter and Proschan, J. SIAM 11, 1963). `looks` computes them for the distribution that a
+`Sketch` has learned, given what the looks at this job have told so far; `split` shares the waiting out.
+
+    ages = looks(sketch, Progress())                   # (18.2, 20.6, 22.4, …, 3540.0) from acceptance
+    plan = split(ages, age=0)                          # Wait 17 s; then one Poll makes the looks until …
+    progress = progress.seen("PROCESSING", age=18.2)   # … the status changes: new progress, new ages
+
+Pure, standard library only, about a millisecond a schedule.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, cycle, pairwise, takewhile
+
+from kontext.polling.sketch import Sketch
+
+DEFAULT_LOOK_COST = 0.2
+DEFAULT_DEADLINE = 3540.0
+
+# Three state transitions at USD 25 per million buy as much sleep of an arm64 Lambda of 128 MB.
+BREAK_EVEN_SECONDS = 3 * 25e-6 / (0.125 * 0.0000133334)
+LONGEST_STAY_SECONDS = 60.0
+_HANDOVER = 1.0  # from the end of Wait to a running Poll, which sleeps for what is left
+
+_SHORTEST_GAP = 0.2
+_DOUBT = 0.05  # weight of a start unlike those of all past renders
+_OUTLIVING = 0.002  # share of jobs that take longer than all past renders; as many never complete
+
+_BETWEEN = (0.125, 0.375, 0.625, 0.875)
+_AHEAD = tuple(p / (1 - p) for p in _BETWEEN)
+
+_RATIO = 1.015
+_EDGES = [0.5 * _RATIO**k for k in range(math.ceil(math.log(3600.0 / 0.5, _RATIO)) + 1)]
+_MOMENTS = sorted({round(round(edge / _SHORTEST_GAP) * _SHORTEST_GAP, 1) for edge in _EDGES})
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the looks have told about one job: its inference began between `queued_until` and `started_by`."""
+
+    age: float = 0.0
+    queued_until: float = 0.0
+    started_by: float | None = None
+
+    def seen(self, status: str, age: float) -> Progress:
+        """After a look at `age` that answered `status`; an unknown status tells the time only."""
+        if status == "QUEUED":
+            return Progress(age, queued_until=age)
+        if status == "PROCESSING" and self.started_by is None:
+            return replace(self, age=age, started_by=age)
+        return replace(self, age=age)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The workflow waits `wait_seconds`; then one Poll looks at the ages `looks`, sleeping in between."""
+
+    wait_seconds: int
+    looks: tuple[float, ...]
+
+
+def split(ages: Sequence[float], age: float) -> Plan:
+    """The next part of a schedule, seen at `age`, which must not be past the schedule's first look."""
+    together = takewhile(lambda pair: stays(pair[1] - pair[0], pair[1] - ages[0]), pairwise(ages))
+    return Plan(max(0, int(ages[0] - age - _HANDOVER)), (ages[0], *(look for _, look in together)))
+
+
+def stays(gap: float, stayed: float) -> bool:
+    """Whether Poll sleeps through `gap` rather than handing back, having `stayed` so long by its end."""
+    return gap <= BREAK_EVEN_SECONDS and stayed <= LONGEST_STAY_SECONDS
+
+
+def looks(
+    sketch: Sketch,
+    progress: Progress,
+    look_cost: float = DEFAULT_LOOK_COST,
+    deadline: float = DEFAULT_DEADLINE,
+) -> tuple[float, ...]:
+    """The ages at which to look while the status stays as it is; the last one is the deadline, after it ().
+
+    `look_cost` is the trade-off: the seconds of waiting that one is ready to accept to save one look.
+    """
+    origin = progress.queued_until
+    now, end = progress.age - origin, deadline - origin
+    if end <= now:
+        return ()
+    ages, weights = _outlook(list(_completions(sketch, progress)), now, end)
+    return (*(origin + age for age in _best_looks(ages, weights, look_cost)), deadline)
+
+
+def _completions(sketch: Sketch, progress: Progress) -> Iterator[tuple[float, float]]:
+    """(seconds from `queued_until` to completion, weight): the past renders that fit what is known of it.
+
+    When none fits, as in a queue longer than any before, the start is taken to lie anywhere between the looks
+    that enclose it or, with no end of the queue in sight, about as far ahead as the queue has lasted by now.
+    """
+    since, until = progress.queued_until, progress.started_by
+    starts = [since * part for part in _AHEAD] if until is None else [(until - since) * p for p in _BETWEEN]
+    for start, (queue, inference, weight) in zip(cycle(starts), sketch.weighted(), strict=False):
+        if since <= queue <= (math.inf if until is None else until):
+            yield queue - since + inference, weight
+        yield start + inference, weight * _DOUBT
+
+
+def _outlook(times: Sequence[tuple[float, float]], now: float, end: float) -> tuple[list[float], list[float]]:
+    """The moments to choose from, `now` and `end` included, and the weight of completions between each two.
+
+    What outlives every observation has a heavy tail, and half of it never completes: hence ever rarer looks.
+    """
+    below = [0.0, *accumulate(_smoothed(times))]
+    first = max(now + _SHORTEST_GAP, _EDGES[bisect_right(below, 0.0) - 1])
+    ages = [now, *(moment for moment in _MOMENTS if first <= moment <= end - _SHORTEST_GAP), end]
+    done = [_interpolated(below, age) - _OUTLIVING * first / max(age, first) for age in ages]
+    weights = [b - a for a, b in pairwise(done)]
+    weights[-1] += below[-1] - done[-1] + _OUTLIVING
+    return ages, weights
+
+
+def _smoothed(times: Sequence[tuple[float, float]]) -> list[float]:
+    """The share of completions in each bin of `_EDGES`, after a normal kernel in log time."""
+    bins, kernel = [0.0] * len(_EDGES), _kernel(times)
+    reach = len(kernel) // 2
+    for centre, weight in _binned(times).items():
+        low = min(max(centre - reach, 0), len(bins) - len(kernel))
+        for k, share in enumerate(kernel, low):
+            bins[k] += weight * share
+    return bins
+
+
+def _binned(times: Iterable[tuple[float, float]]) -> dict[int, float]:
+    bins: dict[int, float] = {}
+    for time, weight in times:
+        k = bisect_right(_EDGES, time) - 1
+        bins[k] = bins.get(k, 0.0) + weight
+    total = sum(bins.values())
+    return {k: weight / total for k, weight in bins.items()}
+
+
+def _kernel(times: Sequence[tuple[float, float]]) -> list[float]:
+    """A little narrower than Silverman's rule, which is made for a single mode."""
+    total = sum(weight for _, weight in times)
+    logs = [(math.log(time, _RATIO), weight / total) for time, weight in times]
+    mean = sum(log * weight for log, weight in logs)
+    variance = sum((log - mean) ** 2 * weight for log, weight in logs)
+    count = 1 / sum(weight**2 for _, weight in logs)
+    width = min(max(0.8 * math.sqrt(variance) * count**-0.2, 1.0), len(_EDGES) / 6)
+    shares = [math.exp(-((k / width) ** 2) / 2) for k in range(-int(2.5 * width), int(2.5 * width) + 1)]
+    return [share / sum(shares) for share in shares]
+
+
+def _interpolated(below: Sequence[float], age: float) -> float:
+    k = min(max(bisect_right(_EDGES, age) - 1, 0), len(_EDGES) - 2)
+    part = min(max((age - _EDGES[k]) / (_EDGES[k + 1] - _EDGES[k]), 0.0), 1.0)
+    return below[k] + part * (below[k + 1] - below[k])
+
+
+def _best_looks(ages: Sequence[float], weights: Sequence[float], look_cost: float) -> Iterator[float]:
+    """The looks, among `ages` and before the last of them, with the least expected lag + `look_cost` a look.
+
+    With F the weight completed by an age, and M its first moment, the cost after a look at age k is
+    look_cost·(F_end − F_k) + M_k + min over j > k of (cost_j + age_j·F_j − M_j) − age_j·F_k. The minimum is
+    the lower envelope of lines in F_k, and the best line only ever moves one way: linear time for all.
+    """
+    done = [0.0, *accumulate(weights)]
+    moment = [0.0, *accumulate(w * (a + b) / 2 for w, (a, b) in zip(weights, pairwise(ages), strict=True))]
+    best = [0] * len(weights)
+    cost = 0.0
+    lines: deque[tuple[float, float, int]] = deque()
+    for k in reversed(range(len(weights))):
+        line = (ages[k + 1], cost + ages[k + 1] * done[k + 1] - moment[k + 1], k + 1)
+        while len(lines) > 1 and _crossing(lines[-1], line) >= _crossing(lines[-2], lines[-1]):
+            lines.pop()
+        lines.append(line)
+        while len(lines) > 1 and _crossing(lines[0], lines[1]) >= done[k]:
+            lines.popleft()
+        age, height, best[k] = lines[0]
+        cost = look_cost * (done[-1] - done[k]) + moment[k] + height - age * done[k]
+    look = best[0]
+    while look < len(weights):
+        yield ages[look]
+        look = best[look]
+
+
+def _crossing(later: tuple[float, float, int], sooner: tuple[float, float, int]) -> float:
+    """The completed weight below which the sooner look is the better one."""
+    return (later[1] - sooner[1]) / (later[0] - sooner[0])

@@ -1,0 +1,151 @@
+"""Claims: which render a drop of a pair is, and that no drop is two of them.
+
+A claim is a conditional write before anything is sent. It says in the same transaction that the render speaks for its
+pair, so that nothing older may any more.
+"""
+
+import hashlib
+
+from kontext.clock import iso
+from kontext.drops.pairs import Complete, Pair, pair_key
+from kontext.due import REMOVE_DUE, due, marks
+from kontext.dynamodb import ConditionFailed, Write
+from kontext.model import ObjectRead, Render, RenderError, RenderInput, Status
+from kontext.renders.overdue import OUTPUT_SECONDS
+from kontext.renders.store import LEASE_SECONDS, Renders, render_of, write
+
+
+class Claims:
+    """Claims the renders that drops ask for."""
+
+    def __init__(self, renders: Renders) -> None:
+        self.renders = renders
+
+    def claim(self, pair: Pair, complete: Complete, now: float) -> Render | None:
+        """Claim the render that a complete pair asks for: `CLAIMED` it may be sent, `COMPLETED` it is paid and may be
+        delivered again. None if it is on its way or has ended: the table's own times see to it."""
+        render = _new(pair, complete.render_id(pair.prefix), now)
+        render["parameters"] = complete.parameters
+        render["inputs"] = [_input(image) for image in complete.inputs]
+        render = _made_due(render, now)
+        try:
+            self.renders.table.transact(
+                write(render, "attribute_not_exists(#pk)", dict(render)),
+                _make_current(pair, render, anew=True),
+            )
+        except ConditionFailed as refused:
+            if refused.position == 1 or refused.found is None:
+                return None  # this drop of the pair, or a newer one, has been claimed already
+            return self._claim_again(render_of(refused.found), pair, now)
+        return render
+
+    def reject(self, pair: Pair, error: RenderError, key: str, now: float) -> Render | None:
+        """Record a drop that cannot become a render, once; `key`: where its error.json goes. None if it was announced,
+        or the drop, or a newer one, is a render: a named image has changed since, and the message came again."""
+        if pair.current_drop == pair.drop_id:
+            return None
+        render = _new(pair, rejected_id(pair), now)
+        render["status"], render["error"] = Status.FAILED, error
+        render["expires_at"] = int(now + self.renders.retention_days * 86_400)
+        code, message = error["code"], error["message"]
+        render["history"] = [{"at": iso(now), "what": "rejected", "code": code, "message": message}]
+        render = _made_due(render, now)
+        newest: Write = (
+            pair_key(pair.prefix),
+            f"SET #rejected_count = :drop REMOVE {REMOVE_DUE} ADD #written :key",
+            "attribute_not_exists(#rejected_count) OR #rejected_count <= :drop",
+            {"key": {key}, "drop": pair.drop_id},
+        )
+        try:
+            self.renders.table.transact(write(render, "attribute_not_exists(#pk)", dict(render)), newest)
+        except ConditionFailed as known:
+            if known.position == 1:
+                return None  # a newer drop of this pair has been rejected already
+            render = render_of(known.found) if known.found else render
+        return None if render.get("announced") else render
+
+    def _claim_again(self, render: Render, pair: Pair, now: float) -> Render | None:
+        """Dropped before, perhaps then something else, and now again: it speaks for its pair, and nothing older may.
+        What begins a new attempt says so with it."""
+        status, current = render["status"], _make_current(pair, render)
+        overtaken = pair.current not in (None, render["render_id"])
+        try:
+            if status == Status.UNCERTAIN and (overtaken or pair.rejected_drop > pair.current_drop):
+                same = {"announced": None, "updated_at": render["updated_at"]}
+                render = self.renders.move(render, (status,), status, now, None, current, **same)
+            elif pair.current_drop < pair.drop_id and not (overtaken and status in (Status.FAILED, Status.DELIVERED)):
+                self.renders.table.transact(current)
+        except ConditionFailed:
+            return None
+        return self._attempt_again(render, pair, now)
+
+    def _attempt_again(self, render: Render, pair: Pair, now: float) -> Render | None:
+        """Begin a new attempt of a render that has ended, for a newer drop."""
+        if pair.drop_id <= drop_number(render):
+            return None
+        if render["status"] == Status.FAILED:
+            return self._begin(render, render["error"]["code"] == "delivery", pair, now)
+        if render["status"] == Status.DELIVERED and pair.current != render["render_id"]:
+            return self._begin(render, True, pair, now)
+        return None
+
+    def _begin(self, render: Render, paid: bool, pair: Pair, now: float) -> Render | None:
+        there = paid and now - render["completed_at"] < OUTPUT_SECONDS
+        status = Status.COMPLETED if there else Status.CLAIMED
+        try:
+            return self.renders.new_attempt(render, status, pair.drop_id, now, _make_current(pair, render))
+        except ConditionFailed:  # another delivery of the drop was faster
+            return None
+
+
+def rejected_id(pair: Pair) -> str:
+    """The name of a drop that never became a render: another one for every drop."""
+    return hashlib.sha256(f"{pair.prefix}\0{pair.drop_id}".encode()).hexdigest()[:24]
+
+
+def drop_number(render: Render) -> int:
+    """The `drop_id` of a render; 0 if it was made when S3's sequencer stood there, which is text."""
+    drop_id: int | str = render.get("drop_id", 0)
+    return 0 if isinstance(drop_id, str) else drop_id
+
+
+def _make_current(pair: Pair, render: Render, *, anew: bool = False) -> Write:
+    # One drop asks for one render, whatever a default or a named image has become when its message comes again.
+    already = "" if anew else " OR #current_count = :drop AND #current = :id"
+    return (
+        pair_key(pair.prefix),
+        f"SET #current = :id, #current_count = :drop REMOVE {REMOVE_DUE}",
+        f"attribute_not_exists(#current_count) OR #current_count < :drop{already}",
+        {"id": render["render_id"], "drop": pair.drop_id},
+    )
+
+
+def _new(pair: Pair, render_id: str, now: float) -> Render:
+    return {
+        "prefix": pair.prefix,
+        "render_id": render_id,
+        "status": Status.CLAIMED,
+        "attempt": 1,
+        "drop_id": pair.drop_id,
+        "created_at": iso(now),
+        "updated_at": iso(now),
+        "history": [{"at": iso(now), "what": "claimed"}],
+        "revision": 1,
+        "lease_until": now + LEASE_SECONDS,
+    }
+
+
+def _made_due(render: Render, now: float) -> Render:
+    there = {name: value for name, value in marks(due(render, now)).items() if value is not None}
+    return render_of({**render, **there})
+
+
+def _input(image: ObjectRead) -> RenderInput:
+    kept: RenderInput = {}
+    if url := image.get("url"):
+        kept["url"] = url
+    if key := image.get("key"):
+        kept |= {"key": key, "etag": image["etag"]}
+    if version_id := image.get("version_id"):
+        kept["version_id"] = version_id
+    return kept

@@ -1,0 +1,43 @@
+"""The money of a UTC day: one item, moved in the same transaction as the render that it is about."""
+
+from kontext.clock import day
+from kontext.dynamodb import Key, Write
+from kontext.errors import KontextError
+from kontext.model import Render
+
+
+class OverLimit(KontextError):
+    """The day's spend limit leaves no room for another render."""
+
+
+def ledger_key(utc_day: str) -> Key:
+    """Where the money of a UTC day stands: `submitted`, `not_charged`, `completed` (counts), `reserved`, `cost`
+    (USD)."""
+    return {"pk": "stack", "sk": f"ledger#{utc_day}"}
+
+
+def reserve(price: float, daily_limit: float, now: float) -> Write:
+    """Reserve the price of a render; refused where the day's limit has no room for it."""
+    return (
+        ledger_key(day(now)),
+        "ADD #submitted :one, #reserved :price",
+        "attribute_not_exists(#reserved) OR #reserved <= :room",
+        {"one": 1, "price": price, "room": round(daily_limit - price, 6)},
+    )
+
+
+def give_back(render: Render) -> Write:
+    """A render was surely not charged."""
+    values = {"minus": -render["reserved"], "one": 1}
+    return ledger_key(render["day"]), "ADD #reserved :minus, #not_charged :one", None, values
+
+
+def book(render: Render, cost: float, price: float, now: float) -> Write:
+    """A render was charged. Less than what was reserved for it is not believed: what was charged is seen on the account
+    alone."""
+    return (
+        ledger_key(render.get("day", day(now))),
+        "ADD #completed :one, #cost :cost, #reserved :difference",
+        None,
+        {"one": 1, "cost": cost, "difference": round(max(0.0, cost - render.get("reserved", price)), 6)},
+    )

@@ -1,0 +1,32 @@
+"""What is to be done with a render that nobody has come back to in time."""
+
+from typing import Literal
+
+from kontext.model import Render, Status
+
+RECORD_SECONDS = 3600.0
+"""How long Segmind keeps the record of a job."""
+
+OUTPUT_SECONDS = 6.9 * 86_400
+"""How long a paid picture can be fetched: Segmind deletes it after 7 days."""
+
+Action = Literal["submit", "lost", "restart", "expire", "announce"]
+
+
+def overdue_action(render: Render, now: float) -> Action:
+    """What a render asks for that nobody has come back to in time."""
+    match render["status"]:
+        case Status.CLAIMED:
+            return "submit"
+        case Status.SUBMITTING:
+            return "lost"
+        case Status.QUEUED | Status.PROCESSING:
+            return "restart" if now - render["submitted_at"] < RECORD_SECONDS else "expire"
+        case Status.COMPLETED:
+            return "restart" if now - render["completed_at"] < OUTPUT_SECONDS else "expire"
+    return "announce"
+
+
+def is_stale(render: Render, attempt: int, generation: int) -> bool:
+    """Whether an execution is of an attempt or a generation that another one has taken over from."""
+    return generation < render.get("generation", 0) or attempt != render["attempt"]

@@ -1,0 +1,308 @@
+"""A render's life: one item of the table, moved by conditional writes only.
+
+    CLAIMED ──► SUBMITTING ──► QUEUED ──► PROCESSING ──► COMPLETED ──► DELIVERED
+       ▲  parked    │ │                        │              │
+       └────────────┘ └──► UNCERTAIN           └──► FAILED ◄──┘
+
+A render is claimed with a lease before anything is sent, and `SUBMITTING` is written before the request's body
+is: whoever finds `SUBMITTING` without a living lease knows that the answer is lost, and must not send again.
+The day's ledger moves in the same transaction as the render, so the two always agree.
+"""
+
+from contextlib import suppress
+from typing import Any, cast
+from uuid import uuid4
+
+from kontext.clock import day, iso
+from kontext.drops.pairs import pair_key
+from kontext.due import LEASE_GRACE_SECONDS, REMOVE_DUE, SENT, SET_DUE, SLACK_SECONDS, TIMER, due, marks
+from kontext.dynamodb import ConditionFailed, Item, Key, Table, Write
+from kontext.model import ENDED, IN_FLIGHT, HistoryEntry, JobMetrics, Render, RenderError, Result, Status
+from kontext.renders import ledger
+from kontext.renders.ledger import OverLimit
+
+LEASE_SECONDS = 130.0
+"""Longer than a submitter can live (its function's timeout is 120 s): an expired lease has no living owner.
+A message stays out of sight for longer than both together, so one that comes back never finds its own lease alive."""
+
+HISTORY_KEPT = 60
+
+
+class Renders:
+    """The renders' items in the table.
+
+    `price`: USD reserved for each submit; `daily_limit`: USD a UTC day; `retention_days`: how long an ended
+    render is remembered.
+    """
+
+    def __init__(self, table: Table, *, price: float, daily_limit: float, retention_days: float) -> None:
+        self.table = table
+        self.price = price
+        self.daily_limit = daily_limit
+        self.retention_days = retention_days
+
+    def get(self, prefix: str, render_id: str) -> Render | None:
+        """The render's record."""
+        return self.find(render_key(prefix, render_id))
+
+    def find(self, key: Key) -> Render | None:
+        """The render's record, by its place in the table."""
+        item = self.table.get(key)
+        return render_of(item) if item else None
+
+    def unannounced(self, prefix: str) -> list[Render]:
+        """The renders of a pair that have ended and were not told, in the order in which they ended."""
+        renders = [render_of(item) for item in self.table.query(f"pair#{prefix}") if item.get("status") in ENDED]
+        return sorted((render for render in renders if not render.get("announced")), key=lambda one: one["updated_at"])
+
+    def join_line(
+        self, render: Render, line_at: float, reason: str, now: float, noted: HistoryEntry | None = None
+    ) -> Render:
+        """Let a render wait in line, at its place.
+
+        A render that was `SUBMITTING` was surely not accepted, and its price is given back. `reason` is why it has to
+        wait at this moment, and `noted` what was answered: both are for the history alone.
+        """
+        since = render.get("waiting_since", now)  # it may only have been a trial
+        waits = {"line_at": line_at, "waiting_since": since, "lease_until": 0.0}
+        return self._back(render, now, {"what": "parked", "reason": reason, **(noted or {})}, **waits)
+
+    def retry_later(self, render: Render, at: float, now: float, noted: HistoryEntry) -> Render:
+        """Let a render be sent again at a time of its own: the cause is its own, and holds nobody else up."""
+        tries = render.get("server_errors", 0) + 1
+        own = {"lease_until": at - LEASE_GRACE_SECONDS, "server_errors": tries, "waiting_since": None}
+        return self._back(render, now, {"what": "parked", "reason": "outage", **noted}, **own)
+
+    def _back(self, render: Render, now: float, noted: HistoryEntry, **values: Any) -> Render:
+        refund = [ledger.give_back(render)] if render["status"] == Status.SUBMITTING else []
+        return self.move(render, (Status.CLAIMED, Status.SUBMITTING), Status.CLAIMED, now, noted, *refund, **values)
+
+    def submitting(self, render: Render, now: float) -> Render:
+        """The request is about to be sent, and its price is reserved.
+
+        Raises:
+            OverLimit: the day's spend limit is reached; nothing has changed.
+            ConditionFailed: the claim was lost to another delivery.
+        """
+        if self.price > self.daily_limit:
+            raise OverLimit
+        reserve = ledger.reserve(self.price, self.daily_limit, now)
+        reserved = {"day": day(now), "reserved": self.price, "lease_until": now + LEASE_SECONDS}
+        noted: HistoryEntry = {"what": "submitting", "attempt": render["attempt"]}
+        try:
+            return self.move(render, (Status.CLAIMED,), Status.SUBMITTING, now, noted, reserve, **reserved)
+        except ConditionFailed as refused:
+            if refused.position == 1:
+                raise OverLimit from refused
+            raise
+
+    def has_room(self, now: float) -> bool:
+        """Whether the day's spend limit leaves room for another render."""
+        today = self.table.get(ledger.ledger_key(day(now))) or {}
+        return float(today.get("reserved", 0.0)) + self.price <= self.daily_limit
+
+    def accepted(self, render: Render, request_id: str, now: float) -> Render:
+        """Segmind took the request. An answer that comes after all settles an `UNCERTAIN` render of the same
+        attempt."""
+        generation = render.get("generation", 0) + 1
+        return self.move(
+            render,
+            (Status.SUBMITTING, Status.UNCERTAIN),
+            Status.QUEUED,
+            now,
+            {"what": "accepted", "request_id": request_id, "generation": generation},
+            request_id=request_id,
+            submitted_at=now,
+            generation=generation,
+            waiting_since=None,
+            error=None,
+            announced=None,
+        )
+
+    def processing(self, render: Render, now: float) -> Render:
+        """A worker has the job."""
+        return self.move(render, (Status.QUEUED,), Status.PROCESSING, now, {"what": "processing"})
+
+    def restarted(self, render: Render, now: float) -> Render:
+        """Another execution has taken the render over; one of an older generation ends by itself.
+
+        What was sent for it is kept: a render whose executions die one after the other is restarted ever more seldom.
+        """
+        generation = render.get("generation", 0) + 1
+        noted: HistoryEntry = {"what": "restarted", "generation": generation}
+        sent = {"dispatched_until": render.get("dispatched_until"), "dispatches": render.get("dispatches")}
+        allowed = (*IN_FLIGHT, Status.COMPLETED)
+        return self.move(render, allowed, render["status"], now, noted, generation=generation, **sent)
+
+    def beat(self, render: Render, until: float) -> None:
+        """Somebody works on a render that is at Segmind or paid, and comes back by `until`."""
+        if render["status"] not in (*IN_FLIGHT, Status.COMPLETED) or until < render.get("due_at", 0.0):
+            return
+        with suppress(ConditionFailed):  # it has moved, and this has said when it is due
+            self.table.update(
+                render_key(render["prefix"], render["render_id"]),
+                f"SET {SET_DUE} REMOVE {SENT}",
+                "#revision = :seen",
+                due_lane=TIMER,
+                due_at=until + SLACK_SECONDS,
+                seen=render["revision"],
+            )
+
+    def completed(self, render: Render, output_url: str, metrics: JobMetrics, now: float) -> Render:
+        """The job is done and paid: keep where its picture is, and what it cost."""
+        cost = metrics.get("cost", self.price)
+        entry = ledger.book(render, cost, self.price, now)
+        noted: HistoryEntry = {"what": "completed", "cost": cost}
+        paid = {"output_url": output_url, "metrics": metrics, "cost": cost, "completed_at": now}
+        return self.move(render, IN_FLIGHT, Status.COMPLETED, now, noted, entry, **paid)
+
+    def delivered(self, render: Render, result: Result, now: float) -> Render:
+        """The picture is in the output bucket.
+
+        Raises:
+            ConditionFailed: position 1: a newer drop has overtaken this render, or does not overtake it any more.
+        """
+        place = _is_overtaken(render) if result.get("superseded") else _speaks(render, result["key"])
+        noted: HistoryEntry = {"what": "delivered", "key": result["key"]}
+        return self._end(render, (Status.COMPLETED,), Status.DELIVERED, noted, now, place, result=result)
+
+    def failed(self, render: Render, error: RenderError, key: str, now: float) -> Render:
+        """The render has ended without a picture; `key`: where its error.json goes."""
+        noted: HistoryEntry = {"what": "failed", "code": error["code"], "message": error["message"]}
+        extra = [wrote(render["prefix"], key)]
+        if error["charged"] == "no" and render["status"] != Status.CLAIMED:
+            extra.append(ledger.give_back(render))
+        allowed = (Status.CLAIMED, Status.SUBMITTING, *IN_FLIGHT, Status.COMPLETED, Status.UNCERTAIN)
+        return self._end(render, allowed, Status.FAILED, noted, now, *extra, error=error)
+
+    def uncertain(self, render: Render, error: RenderError, key: str, now: float) -> Render:
+        """The answer to the request is lost; only a person can decide what to do."""
+        noted: HistoryEntry = {"what": "uncertain", "message": error["message"]}
+        written = wrote(render["prefix"], key)
+        ended = {"error": error, "announced": None}
+        return self.move(render, (Status.SUBMITTING,), Status.UNCERTAIN, now, noted, written, **ended)
+
+    def announced(self, render: Render) -> None:
+        """The end of the render was told: error file and event are out."""
+        self.table.update(
+            render_key(render["prefix"], render["render_id"]),
+            f"SET #announced = :yes REMOVE {REMOVE_DUE}",
+            "#attempt = :attempt AND #status = :status",
+            yes=True,
+            attempt=render["attempt"],
+            status=render["status"],
+        )
+
+    def new_attempt(
+        self, render: Render, status: Status, drop_id: int, now: float, *extra: Write, line_at: float | None = None
+    ) -> Render:
+        """Begin a new attempt of an ended render: `CLAIMED` pays again, at its place in line if it has one,
+        `COMPLETED` only delivers again."""
+        forgotten = ("error", "announced", "result", "expires_at", "waiting_since", "server_errors")
+        attempt = render["attempt"] + 1
+        fresh: Item = dict.fromkeys(forgotten) | {"attempt": attempt, "drop_id": drop_id}
+        noted: HistoryEntry = {"what": "again", "attempt": attempt}
+        if status == Status.CLAIMED:
+            fresh |= dict.fromkeys(("request_id", "output_url", "submitted_at", "day"))
+            fresh |= {"line_at": line_at, "lease_until": now + LEASE_SECONDS}
+            fresh |= {"waiting_since": now} if line_at else {}
+        else:
+            fresh["generation"] = noted["generation"] = render.get("generation", 0) + 1
+        return self.move(render, (render["status"],), status, now, noted, *extra, **fresh)
+
+    def move(
+        self,
+        render: Render,
+        allowed: tuple[Status, ...],
+        status: Status,
+        now: float,
+        noted: HistoryEntry | None,
+        *extra: Write,
+        **values: Any,
+    ) -> Render:
+        """Write a render's next state, and `extra` with it, all or nothing; a value of None takes the attribute away.
+
+        The revision stands for everything read before: whoever wrote in between makes this write fail. The SDK
+        repeats a write whose answer was lost, and finds its own: `written_by` tells it from another's.
+
+        Raises:
+            ConditionFailed: the render is in none of the `allowed` states, or has moved; or, by its position, one of
+                `extra` was refused.
+        """
+        if render["status"] not in allowed:
+            raise ConditionFailed(dict(render))
+        moved: Item = {"status": status, "updated_at": iso(now), "revision": render["revision"] + 1, **values}
+        moved["written_by"] = uuid4().hex
+        moved = marks(due(render_of({**render, **moved}), now)) | moved
+        if noted:
+            moved["history"] = _with(render["history"], {"at": iso(now), **noted})
+        key, expression, condition, kept = write(render, "#revision = :seen", moved)
+        try:
+            self.table.transact((key, expression, condition, {**kept, "seen": render["revision"]}), *extra)
+        except ConditionFailed as refused:
+            if (refused.found or {}).get("written_by") != moved["written_by"]:
+                raise
+        return render_of({name: value for name, value in {**render, **moved}.items() if value is not None})
+
+    def _end(
+        self,
+        render: Render,
+        allowed: tuple[Status, ...],
+        status: Status,
+        noted: HistoryEntry,
+        now: float,
+        *extra: Write,
+        **values: Any,
+    ) -> Render:
+        expires_at = int(now + self.retention_days * 86_400)
+        # What was told of it before, that it was uncertain, is another end.
+        fresh = {"expires_at": expires_at, "waiting_since": None, "announced": None}
+        return self.move(render, allowed, status, now, noted, *extra, **fresh, **values)
+
+
+def render_key(prefix: str, render_id: str) -> Key:
+    """Where a render stands in the table, beside its pair."""
+    return {"pk": f"pair#{prefix}", "sk": f"render#{render_id}"}
+
+
+def render_of(item: Item) -> Render:
+    """The render in a table item."""
+    return cast("Render", item)
+
+
+def write(render: Render, condition: str, values: Item) -> Write:
+    """A write of a render's item; a value of None takes the attribute away."""
+    kept = {name: value for name, value in values.items() if value is not None}
+    gone = [name for name, value in values.items() if value is None]
+    expression = "SET " + ", ".join(f"#{name} = :{name}" for name in kept)
+    if gone:
+        expression += " REMOVE " + ", ".join(f"#{name}" for name in gone)
+    return render_key(render["prefix"], render["render_id"]), expression, condition, kept
+
+
+def wrote(prefix: str, key: str) -> Write:
+    """Note on a pair that a key of the output bucket speaks for it."""
+    return pair_key(prefix), "ADD #written :key", None, {"key": {key}}
+
+
+def _is_overtaken(render: Render) -> Write:
+    values = {"prefix": render["prefix"], "id": render["render_id"]}
+    return pair_key(render["prefix"]), "SET #prefix = :prefix", "#current <> :id", values
+
+
+def _speaks(render: Render, key: str) -> Write:
+    values = {"key": {key}, "id": render["render_id"]}
+    return pair_key(render["prefix"]), "ADD #written :key", "#current = :id", values
+
+
+def _with(history: list[HistoryEntry], entry: HistoryEntry) -> list[HistoryEntry]:
+    """The history with another entry. A repetition is counted, not listed: a long park must not outgrow the
+    item."""
+    last = history[-1]
+    same = {name: value for name, value in last.items() if name not in ("at", "times", "last_at")}
+    new = {name: value for name, value in entry.items() if name != "at" and value is not None}
+    if same == new:
+        repeated: HistoryEntry = {**last, "times": last.get("times", 1) + 1, "last_at": entry["at"]}
+        return [*history[:-1], repeated]
+    noted = [*history, cast("HistoryEntry", {"at": entry["at"], **new})]
+    return noted if len(noted) <= HISTORY_KEPT else [*noted[:10], *noted[-HISTORY_KEPT + 10 :]]

@@ -1,0 +1,46 @@
+"""The one seam to the workflow: one execution for each generation of a render, however often it is asked for."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from kontext import text
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
+
+    from kontext.model import Render
+
+
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9]+")
+
+
+class Workflow:
+    """The state machine that sees a submitted render to its end."""
+
+    def __init__(self, client: "SFNClient", arn: str) -> None:
+        self.client = client
+        self.arn = arn
+
+    def start(self, render: "Render", wait: int) -> bool:
+        """Start the render's execution, which first looks after `wait` whole seconds; False if it was started."""
+        told: dict[str, Any] = {
+            name: render[name] for name in ("prefix", "render_id", "attempt", "request_id", "submitted_at")
+        }
+        told["generation"] = render.get("generation", 0)
+        try:
+            self.client.start_execution(
+                stateMachineArn=self.arn,
+                name=execution_name(render),
+                input=text.dumps({**told, "look": {"wait": wait}}),
+            )
+        except self.client.exceptions.ExecutionAlreadyExists:
+            return False
+        return True
+
+
+def execution_name(render: "Render") -> str:
+    """The name of a generation's execution, at most 80 characters: a readable part of the prefix, Segmind's request_id
+    and the generation. AWS keeps a name for 90 days, longer than a record may live: the request_id makes it another one
+    when the same content is rendered anew."""
+    readable = _NOT_IN_A_NAME.sub("-", render["prefix"].rstrip("/_-"))[-38:].strip("-") or "pair"
+    return f"{readable}-{_NOT_IN_A_NAME.sub('-', render['request_id'])[:36]}-{render.get('generation', 0)}"

@@ -1,0 +1,201 @@
+"""What is told of a render: CloudEvents 1.0 on the topic, and `error.json` for the one who dropped.
+
+The contract is `schemas/event.v1.json`. Everything told comes from the record, so that telling it again tells
+the same, under the same id.
+"""
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from kontext import text
+from kontext.clock import iso
+from kontext.drops import keys
+from kontext.errors import REASONS
+from kontext.model import Status
+
+if TYPE_CHECKING:
+    from mypy_boto3_sns import SNSClient
+
+    from kontext.drops.pairs import Drops
+    from kontext.model import JobMetrics, Render, RenderInput
+    from kontext.renders.store import Renders
+    from kontext.results.output_bucket import OutputBucket
+    from kontext.throttle.admission import Throttle
+    from kontext.throttle.circuit_breaker import Change
+
+SCHEMA = "urn:kontext-drop:schema:event:v1"
+GATE = "stack"
+"""The subject of what concerns all pairs; no pair's prefix is called so, because it ends with a separator."""
+TYPES = {Status.DELIVERED: "kontext.rendered", Status.FAILED: "kontext.failed", Status.UNCERTAIN: "kontext.uncertain"}
+
+
+class Topic:
+    """The topic that app backends subscribe to. `source`: the name of this stack in its events."""
+
+    def __init__(self, client: "SNSClient", arn: str, source: str) -> None:
+        self.client = client
+        self.arn = arn
+        self.source = source
+
+    def publish(self, render: "Render") -> None:
+        """Tell how a render ended. Subscribers may be told twice; the event's id is the same."""
+        self._send(cloud_event(render, self.source), _folder(render["prefix"]))
+
+    def publish_change(self, change: "Change") -> None:
+        """Tell that renders wait for the account, or go on. As with renders, the id stays the same."""
+        self._send(gate_event(change, self.source), "/")
+
+    def _send(self, event: dict[str, Any], folder: str) -> None:
+        error = event["data"]["error"]
+        attributes = {"type": event["type"], "folder": folder, "error_code": error["code"] if error else "none"}
+        self.client.publish(
+            TopicArn=self.arn,
+            Message=text.dumps(event),
+            MessageAttributes={k: {"DataType": "String", "StringValue": v} for k, v in attributes.items()},
+        )
+
+
+def announce(render: "Render", drops: "Drops", outputs: "OutputBucket", topic: Topic, renders: "Renders") -> None:
+    """Tell how a render ended: `error.json` if it has no picture, and the event. Can be repeated."""
+    write_error_file(render, drops, outputs)
+    topic.publish(render)
+    renders.announced(render)
+
+
+def write_error_file(render: "Render", drops: "Drops", outputs: "OutputBucket") -> None:
+    """Write `error.json` for a render without a picture, if it speaks for its pair. Can be repeated."""
+    if "error" in render and _speaks_for_its_pair(render, drops):
+        outputs.put_json(keys.error_key(render["prefix"]), error_file(render))
+
+
+def announce_changes(throttle: "Throttle", topic: Topic) -> None:
+    """Tell once of each change of the circuit breaker and of a person's pause, whoever made it. Can be repeated."""
+    for change in throttle.unannounced():
+        topic.publish_change(change)
+        throttle.mark_announced(change)
+
+
+def _speaks_for_its_pair(render: "Render", drops: "Drops") -> bool:
+    pair = drops.get(render["prefix"])
+    if pair is None or render["error"]["code"] == "superseded":
+        return False
+    if pair.rejected_drop > pair.current_drop:
+        return bool(render["drop_id"] == pair.rejected_drop)
+    return bool(render["render_id"] == pair.current)
+
+
+def cloud_event(render: "Render", source: str) -> dict[str, Any]:
+    """A render's end as a structured CloudEvent."""
+    kind = TYPES[render["status"]]
+    return {
+        "specversion": "1.0",
+        "id": f"{render['render_id']}.{render['attempt']}.{kind.partition('.')[2]}",
+        "source": source,
+        "type": kind,
+        "subject": text.escape_line(render["prefix"]) or "/",  # CloudEvents allows no controls here; data.pair is exact
+        "time": render["updated_at"],
+        "datacontenttype": "application/json",
+        "dataschema": SCHEMA,
+        "data": _data(render),
+    }
+
+
+def gate_event(change: "Change", source: str) -> dict[str, Any]:
+    """That all renders wait (`kontext.parked`), or go on (`kontext.resumed`), as a structured CloudEvent."""
+    return {
+        "specversion": "1.0",
+        "id": change.id,
+        "source": source,
+        "type": f"kontext.{change.what}",
+        "subject": GATE,
+        "time": iso(change.at),
+        "datacontenttype": "application/json",
+        "dataschema": SCHEMA,
+        "data": _gate(change),
+    }
+
+
+def error_file(render: "Render") -> bytes:
+    """`error.json`: what happened, whether anything was charged, and what to do, for the one who dropped the
+    pair."""
+    said = {
+        **render["error"],
+        "pair": render["prefix"],
+        "render_id": render["render_id"],
+        "request_id": render.get("request_id"),
+        "at": render["updated_at"],
+    }
+    return text.dumps(said, indent=2).encode()
+
+
+def _data(render: "Render") -> dict[str, Any]:
+    metrics = render.get("metrics", {})
+    return {
+        "pair": render["prefix"],
+        "render_id": render["render_id"],
+        "attempt": render["attempt"],
+        "request_id": render.get("request_id"),
+        "status": render["status"],
+        "inputs": [_input(image) for image in render.get("inputs", [])],
+        "request": render.get("parameters", {}),
+        "output": {"version_id": None, **render["result"]} if "result" in render else None,
+        "times": _times(render, metrics),
+        "cost": render.get("cost"),
+        "remaining_credits": metrics.get("remaining_credits"),
+        "error": render.get("error"),
+    }
+
+
+def _folder(prefix: str) -> str:
+    folder, slash, _ = prefix.partition("/")
+    return text.escape_line(folder[:100]) if slash and folder else "/"
+
+
+def _gate(change: "Change") -> dict[str, Any]:
+    closed = change.what == "parked"
+    known = REASONS[change.reason]
+    error = {"code": change.reason, "message": known.meaning, "charged": known.charged, "remedy": known.remedy}
+    nothing = dict.fromkeys(("pair", "render_id", "attempt", "request_id", "output", "cost", "remaining_credits"))
+    return {
+        **nothing,
+        "status": change.what.upper(),
+        "inputs": [],
+        "request": {},
+        "times": {**dict.fromkeys(_TIMES), "ended_at": iso(change.at)},
+        "reason": change.reason,
+        "since": iso(change.since),
+        "error": error if closed else None,
+    }
+
+
+_TIMES = (
+    "claimed_at",
+    "submitted_at",
+    "completed_at",
+    "ended_at",
+    "queue_seconds",
+    "inference_seconds",
+    "segmind_seconds",
+)
+
+
+def _times(render: "Render", metrics: "JobMetrics") -> dict[str, Any]:
+    return {
+        "claimed_at": render["created_at"],
+        "submitted_at": _when(render.get("submitted_at")),
+        "completed_at": _when(render.get("completed_at")),
+        "ended_at": render["updated_at"],
+        "queue_seconds": metrics.get("queue_time"),
+        "inference_seconds": metrics.get("inference_time"),
+        "segmind_seconds": metrics.get("total_time"),
+    }
+
+
+def _input(image: "RenderInput") -> dict[str, Any]:
+    url = image.get("url")
+    bare = urlunsplit((*urlsplit(url)[:3], "", "")) if url else None  # a query may hold somebody's signature
+    return {"key": image.get("key"), "version_id": image.get("version_id"), "etag": image.get("etag"), "url": bare}
+
+
+def _when(seconds: float | None) -> str | None:
+    return None if seconds is None else iso(seconds)

@@ -1,0 +1,145 @@
+"""The one seam to the output bucket."""
+
+import base64
+import hashlib
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from kontext.errors import KontextError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+PART_BYTES = 5 * 1024 * 1024
+"""The least that S3 takes as a part of an upload; with `PARTS_IN_FLIGHT` it bounds the memory, whatever the
+picture."""
+PARTS_IN_FLIGHT = 1
+
+Condition = dict[str, str]
+"""Under which an object may be written: `{"IfMatch": etag}` or `{"IfNoneMatch": "*"}`."""
+
+
+class Overtaken(KontextError):
+    """Somebody else wrote the object between our look at it and our write."""
+
+
+class OutputBucket:
+    """The output bucket."""
+
+    def __init__(self, client: "S3Client", bucket: str) -> None:
+        self.client = client
+        self.bucket = bucket
+
+    def write_precondition(self, key: str) -> Condition:
+        """The condition under which the object as it stands now may be replaced."""
+        try:
+            head = self.client.head_object(Bucket=self.bucket, Key=key)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                return {"IfNoneMatch": "*"}
+            raise
+        return {"IfMatch": head["ETag"]}
+
+    def remove_if_ours(self, key: str, render_id: str) -> None:
+        """Take a render's picture out of sight; another's, also one that comes at this very moment, stays."""
+        try:
+            head = self.client.head_object(Bucket=self.bucket, Key=key)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+                raise
+        else:
+            if head["Metadata"].get("render-id") == render_id:
+                self.remove(key, {"IfMatch": head["ETag"]})
+
+    def put_json(self, key: str, body: bytes) -> None:
+        """Write a small JSON file."""
+        self.client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType="application/json")
+
+    def remove(self, key: str, write_precondition: Condition | None = None) -> None:
+        """Take an object out of sight, if it is still what stood there; the bucket is versioned and keeps it."""
+        if write_precondition is not None and "IfMatch" not in write_precondition:  # nothing stood there
+            return
+        try:
+            self.client.delete_object(Bucket=self.bucket, Key=key, **(write_precondition or {}))  # type: ignore[arg-type]
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] not in (404, 409, 412):
+                raise
+
+    def upload(self, key: str, content_type: str, metadata: dict[str, str], condition: Condition) -> "Upload":
+        """Begin to write an object in parts, as a context."""
+        described = {"ContentType": content_type, "Metadata": metadata}
+        return Upload(self.client, {"Bucket": self.bucket, "Key": key}, described, condition)
+
+
+class Upload:
+    """One object written in parts, the parts in flight while the next is read; a single part is put at once."""
+
+    def __init__(
+        self, client: "S3Client", target: dict[str, str], described: dict[str, Any], condition: Condition
+    ) -> None:
+        self.client: Any = client
+        self.target = target
+        self.described = described
+        self.condition = condition
+        self.upload_id: str | None = None
+        self.held: bytes | None = None
+        self.parts: list[dict[str, Any]] = []
+        self.in_flight: deque[Future[dict[str, Any]]] = deque()
+        self.pool = ThreadPoolExecutor(PARTS_IN_FLIGHT)
+
+    def __enter__(self) -> "Upload":
+        return self
+
+    def __exit__(self, problem: object, *_: object) -> None:
+        self.pool.shutdown(cancel_futures=True)
+        if problem and self.upload_id:
+            self.client.abort_multipart_upload(**self.target, UploadId=self.upload_id)
+
+    def add(self, part: bytes) -> None:
+        """Take the next part. The first is held back: it may be the only one."""
+        if self.held is None and self.upload_id is None:
+            self.held = part
+            return
+        if self.upload_id is None:
+            self.upload_id = self.client.create_multipart_upload(**self.target, **self.described)["UploadId"]
+            self._send(self.held or b"")
+            self.held = None
+        self._send(part)
+
+    def finish(self) -> dict[str, Any]:
+        """Make the object appear.
+
+        Raises:
+            Overtaken: its condition does not hold any more.
+        """
+        try:
+            if self.upload_id is None:
+                return self._put(self.held or b"")
+            while self.in_flight:
+                self.parts.append(self.in_flight.popleft().result())
+            return self.client.complete_multipart_upload(  # type: ignore[no-any-return]
+                **self.target, **self.condition, UploadId=self.upload_id, MultipartUpload={"Parts": self.parts}
+            )
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] in (404, 409, 412):
+                raise Overtaken from error
+            raise
+
+    def _put(self, body: bytes) -> dict[str, Any]:
+        checksum = base64.b64encode(hashlib.sha256(body).digest()).decode()
+        return self.client.put_object(  # type: ignore[no-any-return]
+            **self.target, **self.described, **self.condition, Body=body, ChecksumSHA256=checksum
+        )
+
+    def _send(self, body: bytes) -> None:
+        if len(self.in_flight) == PARTS_IN_FLIGHT:
+            self.parts.append(self.in_flight.popleft().result())
+        number = len(self.parts) + len(self.in_flight) + 1
+        self.in_flight.append(self.pool.submit(self._part, number, body))
+
+    def _part(self, number: int, body: bytes) -> dict[str, Any]:
+        answer = self.client.upload_part(**self.target, UploadId=self.upload_id, PartNumber=number, Body=body)
+        return {"PartNumber": number, "ETag": answer["ETag"]}

@@ -1,0 +1,1 @@
+"""The vendor: its API, and what its answers mean."""
