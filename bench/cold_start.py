@@ -97,7 +97,7 @@ def _fastest(starts: list[Start]) -> Start:
 
 
 def _function(name: str) -> str:
-    return f"from {name} import handler\nfrom connections import connect\nassert vars(connect())['table']\n"
+    return f"from {name} import handler\nfrom kontext.connections import connect\nassert vars(connect())['table']\n"
 
 
 def _floor(name: str) -> str:
@@ -106,7 +106,7 @@ def _floor(name: str) -> str:
 
 
 def _settings(path: str) -> dict[str, str]:
-    source = Path(path.split(":")[0], "connections.py").read_text()
+    source = Path(path.split(":")[1], "kontext", "connections.py").read_text()
     return dict.fromkeys(re.findall(r'environment\["(\w+)"\]', source), "1")
 
 

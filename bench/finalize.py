@@ -32,7 +32,7 @@ _ROW_PIXELS = 2048
 _COPY = """
 import json, os, resource, sys, time
 from pathlib import Path
-from connections import Connections
+from kontext.connections import Connections
 
 def peak():
     status = Path("/proc/self/status")

@@ -15,7 +15,7 @@ from kontext.dynamodb import Table
 from kontext_local.segmind.jobs import Job
 from kontext_local.segmind.padding import padded
 from simulation.dynamodb import DynamoDB
-from simulation.outside import Outside
+from simulation.outside import SERVER_ERRORS, Outside
 from simulation.s3 import linked
 from simulation.schedule import DroppedObject
 from simulation.scheduler import BEGINNING
@@ -33,7 +33,6 @@ of a story; and where AWS does all that it should."""
 ENDED = ("DELIVERED", "FAILED", "UNCERTAIN")
 KINDS = {"delivered": "rendered", "failed": "failed", "uncertain": "uncertain"}
 """What an event calls the end of a render."""
-SERVER_ERRORS = (500, 502, 503)
 """What a gateway says, who may have passed the request on before it said so; 504 says that it does not know."""
 _A_JOB_SECONDS = 1800
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cached_property
 
+from kontext_local.segmind.ledger import Post
 from simulation.actions import (
     Abort,
     Account,
@@ -26,10 +28,29 @@ from simulation.world import PAUSE_SECONDS, World
 
 Period = tuple[float, float]
 """From when to when, in unix seconds."""
+SERVER_ERRORS = (500, 502, 503)
+_ITS_OWN, _TRIES = (*SERVER_ERRORS, 406), 3
+"""Answers that may be about the request alone, and so often it is tried before it steps aside."""
 _A_FAULT_SECONDS = 900.0
 _A_PROBE_SECONDS = 330.0
+_A_COSTLY_PROBE_SECONDS, _A_LOST_ANSWER_SECONDS = 990.0, 3120.0
+"""Where each trial may be paid, and where each is one more for a person to decide, they are few."""
 _LOSSES = (Abort, Away, Deadly, LoseEverything, Queue, TasksUnheard)
 """What takes from the stack what it relies on."""
+
+
+def is_unheard(post: Post) -> bool:
+    """Whether the vendor's answer says nothing of what became of the request."""
+    return post.status is None or post.status >= 504 or (post.status < 400 and not post.names_job)
+
+
+def _until_a_trial(post: Post, often: int) -> float:
+    """So long after a request that was not accepted, or perhaps, another one goes, to find out. One that has failed
+    `often` steps aside."""
+    if often < _TRIES and post.status in SERVER_ERRORS:
+        return _A_COSTLY_PROBE_SECONDS
+    known = often < _TRIES and post.status is not None and 400 <= post.status < 500
+    return _A_PROBE_SECONDS if known else _A_LOST_ANSWER_SECONDS
 
 
 class Outside:
@@ -44,9 +65,15 @@ class Outside:
         troubles = [BEGINNING + step.at for step in self.world.schedule.steps if not step.action.lasts]
         away = [step for step in self.world.schedule.steps if isinstance(step.action, Away)]
         troubles += [BEGINNING + step.at + 60 * step.action.minutes for step in away]
-        troubles += [post.at for post in self.world.vendor.ledger.posts if post.outcome != "accepted"]
         troubles += [call.at + _A_FAULT_SECONDS for _, call in self.world.injector.injected]
-        return max((at + _A_PROBE_SECONDS for at in troubles), default=BEGINNING)
+        calm = [at + _A_PROBE_SECONDS for at in troubles]
+        posts = self.world.vendor.ledger.posts
+        failed = [
+            post for post in posts if post.outcome != "accepted" or post.status in SERVER_ERRORS or is_unheard(post)
+        ]
+        often = Counter(post.prompt for post in failed if post.status in _ITS_OWN)
+        calm += [post.at + _until_a_trial(post, often[post.prompt]) for post in failed]
+        return max(calm, default=BEGINNING)
 
     @property
     def nothing_went_wrong(self) -> bool:

@@ -16,8 +16,9 @@ from kontext.errors import CODES
 from kontext_local.segmind.jobs import Job
 from simulation.brakes import BRAKES
 from simulation.decisions import Decide
-from simulation.evidence import ENDED, SERVER_ERRORS, Broken, Evidence, Promise, Render
+from simulation.evidence import ENDED, Broken, Evidence, Promise, Render
 from simulation.oracle import dropped, prefixes
+from simulation.outside import SERVER_ERRORS
 from simulation.schedule import DroppedObject
 from simulation.uncertainty import UNCERTAINTY
 

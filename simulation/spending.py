@@ -28,7 +28,8 @@ def the_same_content_is_paid_once(seen: Evidence) -> Broken:
     anew: Counter[str] = Counter()
     for render in seen.renders:
         asked = f"{render['prefix']} {seen.asked_by(render)}"
-        paid[asked] += [job for job in seen.jobs_of(render) if job.charged]
+        hidden = {job.request_id for job in seen.hidden(render)}  # how often these are repeated is said elsewhere
+        paid[asked] += [job for job in seen.jobs_of(render) if job.charged and job.request_id not in hidden]
         anew[asked] += seen.is_forgotten(render)
     for asked, jobs in paid.items():
         prefix = asked.partition(" ")[0]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kontext_local.segmind.jobs import Job
-from kontext_local.segmind.ledger import Post
 from simulation.evidence import Broken, Evidence, Promise, Render
 from simulation.fault_injection import EVERYTHING_LOST, Call, Fault
+from simulation.outside import is_unheard
 
 _HELD_UP_SECONDS = 60.0
-_FEW_UNCERTAIN, _PROBE_SECONDS = 8, 300.0
+_FEW_UNCERTAIN, _PROBE_SECONDS = 5, 3000.0
 """Those on their way and three in a row that tell an outage; then whoever finds out whether it is over."""
 
 
@@ -19,14 +19,14 @@ def uncertain_only_if_an_answer_was_lost(seen: Evidence) -> Broken:
     uncertain = [render["prefix"] for render in seen.renders if render["status"] == "UNCERTAIN"]
     injected, calls = seen.world.injector.injected, seen.world.injector.calls
     lost = sum(_lost_answers(fault, call, calls) for fault, call in injected)
-    unheard = [post for post in seen.world.vendor.ledger.posts if _unheard(post)]
+    unheard = [post for post in seen.world.vendor.ledger.posts if is_unheard(post)]
     if len(uncertain) > lost + len(unheard) + len(list(_caught_by_an_outage(seen))):
         yield f"{', '.join(uncertain)}: UNCERTAIN, though no answer was lost"
 
 
 def an_outage_is_not_decided_pair_by_pair(seen: Evidence) -> Broken:
     """2. Answers that do not come, one after the other, are an outage: renders wait, and few ask for a person."""
-    unheard = [post.at for post in seen.world.vendor.ledger.posts if _unheard(post)]
+    unheard = [post.at for post in seen.world.vendor.ledger.posts if is_unheard(post)]
     uncertain = [render["prefix"] for render in seen.renders if _said_uncertain(render)]
     probes = (unheard[-1] - unheard[0]) / _PROBE_SECONDS if unheard else 0.0
     if len(uncertain) > _FEW_UNCERTAIN + len(seen.world.schedule.faults) + probes:
@@ -58,11 +58,6 @@ def _caught_by_an_outage(seen: Evidence) -> Iterator[Job]:
             for job in seen.world.vendor.ledger.jobs.values():
                 if job.accepted_at < began + _HELD_UP_SECONDS and (job.ended_at or ended) > began - _HELD_UP_SECONDS:
                     yield job
-
-
-def _unheard(post: Post) -> bool:
-    """Whether the vendor's answer says nothing of what became of the request."""
-    return post.status is None or post.status >= 504 or (post.status < 400 and not post.names_job)
 
 
 def _moves(call: Call) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from simulation.actions import account, image, request, vendor
 from simulation.schedule import Action
-from simulation.stories.story import BETWEEN_TRIALS, Story, pair, story
+from simulation.stories.story import AFTER_LOST_ANSWERS, Story, pair, story
 
 _LONG = "\N{LATIN SMALL LETTER E WITH ACUTE}" * 500 + "/"
 _ESCAPED = "\x01" * 1000 + "/"
@@ -49,7 +49,7 @@ LIMITS: tuple[Story, ...] = (
         *unlucky(),
         *pair(),
         large=True,
-        patience=BETWEEN_TRIALS,
+        patience=AFTER_LOST_ANSWERS,
     ),
     story(
         "fifty pairs whose names are longest in JSON wait for credits",

@@ -6,12 +6,11 @@ from typing import Any
 
 from simulation.actions import account, deploy, vendor
 from simulation.schedule import Action
-from simulation.stories.story import MIDNIGHT, Story, many, pair, story
+from simulation.stories.story import AFTER_LOST_ANSWERS, BETWEEN_TRIALS, MIDNIGHT, Story, many, pair, story
 from simulation.stories.vendor import FEW, MANY, always, well
 
 _MODEL = "multi-image-kontext-pro"
 _THE_ACCOUNT = "what is the account's fault fails the pair, as if its dropper had erred"
-_HIDDEN = "a server error is taken to mean that nothing was accepted, and its price is given back"
 _COST = "what the vendor states as a cost is believed"
 
 
@@ -30,7 +29,7 @@ ACCOUNT: tuple[Story, ...] = (
         always(status=406, body={"error": "Your wallet does not cover this call"}),
         *FEW,
         well(600),
-        missing=_THE_ACCOUNT,
+        patience=AFTER_LOST_ANSWERS,
     ),
     *(
         story(
@@ -38,7 +37,7 @@ ACCOUNT: tuple[Story, ...] = (
             (0.0, account(models=models)),
             *FEW,
             (600.0, account(models={_MODEL: "available"})),
-            missing=_THE_ACCOUNT,
+            patience=BETWEEN_TRIALS,
         )
         for what, models in (("unknown", {}), ("retired", {_MODEL: "retired"}))
     ),
@@ -64,7 +63,7 @@ HIDDEN: tuple[Story, ...] = (
             f"{status} once, though the job was taken",
             (0.0, vendor(status=status, body={}, accept=True)),
             *pair(),
-            missing=_HIDDEN,
+            patience=BETWEEN_TRIALS,
         )
         for status in (500, 502, 503)
     ),
@@ -75,7 +74,7 @@ HIDDEN: tuple[Story, ...] = (
             *pair(),
             well(3 * 3600.0),
             parameters={"DailySpendLimit": "0.50"},
-            missing=_HIDDEN,
+            patience=AFTER_LOST_ANSWERS,
         )
         for status in (500, 502, 503)
     ),
@@ -85,7 +84,7 @@ HIDDEN: tuple[Story, ...] = (
             always(status=status, body={}, accept=True),
             *MANY,
             well(600),
-            missing=_HIDDEN,
+            patience=AFTER_LOST_ANSWERS,
         )
         for status in (500, 502, 503)
     ),
@@ -93,7 +92,7 @@ HIDDEN: tuple[Story, ...] = (
         "502 across midnight, though every job is taken",
         *shortly_before_midnight(40, (0.0, vendor(status=502, body={}, accept=True, times=4)), *many(3, every=1.0)),
         parameters={"DailySpendLimit": "0.20"},
-        missing=_HIDDEN,
+        patience=AFTER_LOST_ANSWERS,
     ),
 )
 

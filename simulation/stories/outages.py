@@ -17,17 +17,12 @@ BEGINS = 30.0
 MISSING_AFTER = {
     "dynamodb": (70.0, "what Poll finds while the table does not answer is not kept, and messages run out of receives"),
     "s3": (10.0, "a copy is tried for nine minutes, then the paid pair fails"),
-    "stepfunctions": (
-        10.0,
-        "requests are paid while no workflow can be started, and nothing else looks for their jobs",
-    ),
     "lambda": (70.0, "a paid job that nobody could look at within its hour is lost"),
 }
 """What is missing if a service is away for so many minutes or more."""
 _AN_HOUR = 60.0
 """Segmind forgets a job then: whatever else goes wrong in so long an outage may cost one."""
 _KEY_UNKNOWN = "a function that does not know the key cannot look at a paid job"
-_KEY_FORGOTTEN = "a key that was known five minutes ago is not used"
 _TEN_RECEIVES = "a message whose pair was paid is given up after ten receives, because its end cannot be told"
 _BY_THE_QUEUE = "whoever is to look at a paid job is told through the queue alone"
 _NOBODY_COULD_LOOK = {"DELIVERED", "FAILED expired"}
@@ -50,11 +45,15 @@ def away(services: tuple[str, ...], minutes: float, *, hangs: bool = False, cold
         ends=dict.fromkeys(("flying/", "dropped/"), _NOBODY_COULD_LOOK) if "lambda" in services or cold else None,
         patience=130.0 if known else 3600.0 if minutes > _AN_HOUR and "sns" in services else None,
         fragile=_fragile(services, minutes),
-        missing=_missing(services, minutes) or _KEY_FORGOTTEN * known or _KEY_UNKNOWN * (cold and minutes > _AN_HOUR),
+        missing=_missing(services, minutes) or _KEY_UNKNOWN * (cold and minutes > _AN_HOUR),
     )
 
 
 def _missing(services: tuple[str, ...], minutes: float) -> str:
+    if services == ("sqs", "stepfunctions"):
+        return _BY_THE_QUEUE
+    if services == ("s3", "stepfunctions"):
+        return ""  # nothing is copied before S3 is back
     known = [MISSING_AFTER[service] for service in services if service in MISSING_AFTER]
     return "; ".join(missing for least, missing in known if minutes >= least)
 

@@ -16,6 +16,8 @@ OTHER_KEY = "SG_fedcba9876543210"
 
 BETWEEN_TRIALS = 370.0
 """Seconds, where only a request can tell whether a cause has ended: a trial goes every five minutes, after a sweep."""
+AFTER_LOST_ANSWERS = 3120.0
+"""Where each trial may be one more for a person to decide, or a request fails again and again that others do not."""
 
 
 @dataclass(frozen=True)

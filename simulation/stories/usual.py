@@ -9,7 +9,17 @@ from simulation.actions import Drop, Secret, account, image, request, vendor
 from simulation.decisions import Decide, Gate
 from simulation.fault_injection import Fault
 from simulation.schedule import Action
-from simulation.stories.story import BETWEEN_TRIALS, MIDNIGHT, OTHER_KEY, TAJ, Story, many, named, pair, story
+from simulation.stories.story import (
+    AFTER_LOST_ANSWERS,
+    MIDNIGHT,
+    OTHER_KEY,
+    TAJ,
+    Story,
+    many,
+    named,
+    pair,
+    story,
+)
 
 
 def elsewhere() -> list[tuple[float, Action]]:
@@ -113,14 +123,21 @@ USUAL: tuple[Story, ...] = (
     ),
     story("wrong key", *pair(), (13.0, Secret(OTHER_KEY)), account={"keys": (OTHER_KEY,)}, patience=65.0),
     story("key replaced meanwhile", *pair(), (10.0, account(keys=(OTHER_KEY,))), (60.0, Secret(OTHER_KEY))),
-    story("outage", (0.0, vendor(status=503, body={"error": "down"}, times=3)), *pair(), patience=BETWEEN_TRIALS),
+    story("outage", (0.0, vendor(status=503, body={"error": "down"}, times=3)), *pair(), patience=AFTER_LOST_ANSWERS),
     story("server errors", (0.0, vendor(status=500, body={"error": "oh"}, times=2)), *pair(), patience=65.0),
     story(
-        "nothing but server errors",
-        (0.0, vendor(status=500, body={"error": "oh"}, times=None)),
+        "nothing but server errors to one request, while others are taken",
+        (0.0, vendor(status=500, body={"error": "oh"}, prompt="both at the Taj", times=None)),
         *pair(),
-        end="FAILED server_error",
-        patience=BETWEEN_TRIALS,
+        *pair("other/", at=600.0, prompt="both elsewhere"),
+        ends={TAJ: {"FAILED server_error"}},
+        patience=AFTER_LOST_ANSWERS,
+    ),
+    story(
+        "server errors to the only request there is, for two hours",
+        (0.0, vendor(status=500, body={"error": "oh"}, times=5)),
+        *pair(),
+        patience=AFTER_LOST_ANSWERS,
     ),
     story("in line", *many(3, every=0.3), parameters={"RequestsPerMinute": "2"}, patience=65.0),
     story(

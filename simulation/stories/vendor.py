@@ -7,7 +7,7 @@ from typing import Any
 from simulation.actions import Secret, WellAgain, vendor
 from simulation.schedule import Action
 from simulation.scheduler import BEGINNING
-from simulation.stories.story import BETWEEN_TRIALS, OTHER_KEY, TAJ, Story, many, pair, story
+from simulation.stories.story import AFTER_LOST_ANSWERS, OTHER_KEY, TAJ, Story, many, pair, story
 from simulation.world import KEY
 
 FEW, MANY = tuple(many(3, every=1.0)), tuple(many(30, every=0.2))
@@ -191,7 +191,13 @@ RESULTS: tuple[Story, ...] = (
 
 POSTS: tuple[Story, ...] = (
     *(
-        story(f"{what}, to 30 requests, {effect}", always(**rule, accept=accept), *MANY, well(600), missing=_UNHEARD)
+        story(
+            f"{what}, to 30 requests, {effect}",
+            always(**rule, accept=accept),
+            *MANY,
+            well(600),
+            patience=AFTER_LOST_ANSWERS,
+        )
         for what, rule in (
             ("504", {"status": 504, "body": {}}),
             ("lost answers", {"drop": True}),
@@ -206,7 +212,7 @@ POSTS: tuple[Story, ...] = (
         always(status=500, body={}),
         *FEW,
         well(600),
-        patience=BETWEEN_TRIALS,
+        patience=AFTER_LOST_ANSWERS,
     ),
     story(
         "the answer to the request is slow",

@@ -8,7 +8,7 @@ from simulation.actions import Drop, account, image, request, vendor
 from simulation.decisions import Gate
 from simulation.fault_injection import Fault
 from simulation.schedule import Action
-from simulation.stories.story import BETWEEN_TRIALS, Story, many, pair, story
+from simulation.stories.story import AFTER_LOST_ANSWERS, Story, many, pair, story
 
 AN_HOUR = 3600.0
 EMPTY: dict[str, Any] = {"credits": 0.01}
@@ -164,7 +164,7 @@ FOLDERS = (
         (0.0, vendor(status=503, body={"error": "down"}, times=4)),
         *many(5, "one/", every=70.0),
         parameters={"RequestsPerMinute": "1"},
-        patience=BETWEEN_TRIALS,
+        patience=AFTER_LOST_ANSWERS,
     ),
 )
 CROWDS = (

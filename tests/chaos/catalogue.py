@@ -85,11 +85,51 @@ LEDGER = (
         (
             _layer(
                 "renders/store",
-                'refund = [ledger.give_back(render)] if render["status"] == Status.SUBMITTING else []',
+                'refund = [ledger.give_back(render)] if render["status"] == Status.SUBMITTING and not doubtful else []',
                 "refund: list[Any] = []",
             ),
         ),
         ("429", "no credits"),
+    ),
+    Mutant(
+        "a price that is given back though a server error may hide a job",
+        (_layer("renders/store", " and not doubtful else []", " else []"),),
+        ("502 once, though the job was taken",),
+    ),
+    Mutant(
+        "an outage whose trials are as dense as if they cost nothing",
+        (_layer("throttle/circuit_breaker", "(60.0, 300.0, 600.0, 900.0)", "(1.0,)"),),
+        ("502 for three hours, though every job is taken",),
+    ),
+    Mutant(
+        "lost answers, one after the other, that are no outage",
+        (
+            _layer(
+                "throttle/circuit_breaker", "_MOST_DOUBTFUL, _MANY_LOST = 3, 5", "_MOST_DOUBTFUL, _MANY_LOST = 300, 500"
+            ),
+        ),
+        ("504, to 30 requests, none taken",),
+    ),
+    Mutant(
+        "requests that go though they were stopped while they waited for their slot",
+        ((_SUBMIT, "return wait <= 0 or self.deps.throttle.look().stopped is None", "return True"),),
+        ("504, to 30 requests, none taken",),
+    ),
+    Mutant(
+        "requests that are paid while no workflow starts",
+        ((f"{_KONTEXT}/pipeline/watch.py", "self.breaker.open(WORKFLOW, render)", "pass"),),
+        ("stepfunctions away for 10 minutes",),
+    ),
+    Mutant(
+        "paid jobs that nobody looks for while no workflow starts",
+        (
+            (
+                f"{_KONTEXT}/pipeline/watch.py",
+                "render, failure = Poll(self.deps, _state_of(render)).look(render)",
+                "failure = None",
+            ),
+        ),
+        ("stepfunctions away for 180 minutes",),
     ),
     Mutant(
         "a submit that the ledger does not know",
@@ -125,7 +165,7 @@ ANSWERS = (
     ),
     Mutant(
         "a gateway's time-out taken for a refusal",
-        (_layer("segmind/client", "(408, 425, 500, 502, 503)", "(408, 425, 500, 502, 503, 504)"),),
+        (_layer("segmind/client", "if status in (408, 425):", "if status in (408, 425, 504):"),),
         kinds=("gateway time-out",),
     ),
     Mutant(
@@ -194,7 +234,7 @@ THROTTLE = (
     ),
     Mutant(
         "a circuit breaker that stays open after a good answer",
-        ((_SUBMIT, "        if trial:\n            self.breaker.close()", "        if trial:\n            pass"),),
+        ((_BREAKER, "        if trial:\n            self.close()", "        if trial:\n            pass"),),
         ("thirty pairs wait forty minutes for credits",),
     ),
     Mutant(

@@ -120,7 +120,7 @@ def _logs(case: Case, outcome: Outcome) -> Wrong:
         if HIDDEN.search(line):
             yield f"a log line holds a character that cannot be seen: {line!r}"
         told = json.loads(line)
-        if told.get("level") in ("ERROR", "CRITICAL"):
+        if told.get("level") in ("ERROR", "CRITICAL") and not case.fails:
             yield f"crashed: {told.get('exception', line)[-600:]}"
 
 

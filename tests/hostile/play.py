@@ -71,6 +71,8 @@ class Case:
     """When, in memory, all executions and all messages of our own are lost: so many seconds after the first drop."""
     lost_behind: str | None = None
     """Behind which call, in memory, they are lost as well: `finalize publish`, say."""
+    fails: str | None = None
+    """Which call, in memory, AWS refuses once: `submit start_execution`, say."""
     sent: tuple[str, ...] = ()
     """What, in memory, somebody sends to the upload queue by hand."""
     away: float = 0.0
@@ -110,6 +112,7 @@ def _case(file: str, entry: dict[str, Any]) -> Case:
         again=tuple(entry.get("again", ())),
         lost_at=entry.get("lost_at"),
         lost_behind=entry.get("lost_behind"),
+        fails=entry.get("fails"),
     )
 
 
@@ -161,8 +164,9 @@ class Street(World):
     def __init__(self, case: Case) -> None:
         faults = tuple(Fault(message, "again") for message in case.again)
         super().__init__(Schedule((), parameters=case.parameters, faults=faults))
-        lost = (Fault(0, EVERYTHING_LOST, case.lost_behind),) if case.lost_behind else ()
-        self.injector: Witness = Witness(self.scheduler, lost, self._delay, self._around)
+        struck = (Fault(0, EVERYTHING_LOST, case.lost_behind),) if case.lost_behind else ()
+        struck += (Fault(0, "error", case.fails),) if case.fails else ()
+        self.injector: Witness = Witness(self.scheduler, struck, self._delay, self._around)
         self.s3 = StrictS3(self.clock.now)
         self.bucket = InputBucket(self.s3, self.scheduler, self.notify)
         self.topic = StrictTopic(self.scheduler)

@@ -184,7 +184,7 @@ def test_a_render_that_is_tried_later_waits_for_a_time_of_its_own(
     assert claimed is not None
     submitting = renders.submitting(claimed, NOW)
 
-    render = renders.retry_later(submitting, NOW + 60, NOW, {"status": 500})
+    render = renders.retry_later(submitting, NOW + 60, "outage", NOW, {"status": 500})
 
     parked = [why_parked(one, State(breaker=OPEN)) for one in (claimed, submitting, render)]
     assert parked == [None, None, {"reason": "outage", "until": NOW + 60}]

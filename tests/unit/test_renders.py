@@ -72,7 +72,7 @@ class Life:
         return self.renders.join_line(self.claimed(), NOW + 60, "pace", NOW)
 
     def tried_later(self) -> Render:
-        return self.renders.retry_later(self.submitting(), NOW + 60, NOW, SERVER_ERROR)
+        return self.renders.retry_later(self.submitting(), NOW + 60, "outage", NOW, SERVER_ERROR)
 
     def announced(self) -> Render:
         self.renders.announced(failed := self.failed())
@@ -416,7 +416,7 @@ def test_the_price_is_reserved_before_the_request_is_sent(life: Life, ledger: Ca
     assert ledger() == {"submitted": 1, "reserved": 0.05}
 
 
-@pytest.mark.parametrize("end", ["in_line", "tried_later", "failed"])
+@pytest.mark.parametrize("end", ["in_line", "failed"])
 def test_what_was_not_charged_is_given_back(life: Life, ledger: Callable[[], dict[str, Any]], end: str) -> None:
     if end == "in_line":
         life.renders.join_line(life.submitting(), NOW, "rate_limited", NOW)
@@ -424,6 +424,12 @@ def test_what_was_not_charged_is_given_back(life: Life, ledger: Callable[[], dic
         life.at(end)
 
     assert ledger() == {"submitted": 1, "reserved": 0, "not_charged": 1}
+
+
+def test_what_a_server_error_may_hide_stays_reserved(life: Life, ledger: Callable[[], dict[str, Any]]) -> None:
+    life.tried_later()
+
+    assert ledger() == {"submitted": 1, "reserved": 0.05}
 
 
 def test_who_joins_the_line_without_having_been_sent_is_given_nothing_back(
@@ -558,7 +564,7 @@ def test_a_render_that_is_tried_later_waits_for_a_time_of_its_own_out_of_the_lin
     renders = []
     for at in (NOW + 100, NOW + 200):
         submitting = life.renders.submitting(renders[-1] if renders else waited, at)
-        renders.append(life.renders.retry_later(submitting, at + 60, at, SERVER_ERROR))
+        renders.append(life.renders.retry_later(submitting, at + 60, "outage", at, SERVER_ERROR))
 
     assert [(one["status"], one["due_lane"], one["due_at"]) for one in renders] == [
         ("CLAIMED", TIMER, NOW + 160),

@@ -20,6 +20,7 @@ from kontext.errors import (
     RecordGone,
     RequestRefused,
     SegmindError,
+    ServerError,
     Unavailable,
 )
 from kontext.segmind.client import ANSWER_SECONDS, MAX_ANSWER_BYTES, Look, Result, Segmind, parse_reset
@@ -78,7 +79,7 @@ REFUSALS = [
     pytest.param(says(400, error="prompt is required"), RequestRefused, {"code": "refused"}, id="400"),
     pytest.param(says(401, error="Missing Authorization"), AccountRefused, {"reason": "bad_key"}, id="401"),
     pytest.param(says(403, error="no access"), AccountRefused, {"reason": "forbidden"}, id="403"),
-    pytest.param(says(404, error="Model not found"), RequestRefused, {"code": "model_unavailable"}, id="404"),
+    pytest.param(says(404, error="Model not found"), AccountRefused, {"reason": "configuration"}, id="404"),
     pytest.param(says(405, text=HTML), RequestRefused, {"code": "refused"}, id="405, in HTML"),
     pytest.param(says(406, error="Invalid content type"), RequestRefused, {"code": "refused"}, id="406 content type"),
     pytest.param(
@@ -93,7 +94,13 @@ REFUSALS = [
     pytest.param(
         says(406, error="aspect_ratio must be one of 1:1, 16:9"), RequestRefused, {"code": "refused"}, id="406 a value"
     ),
-    pytest.param(says(410, error="retired"), RequestRefused, {"code": "model_unavailable"}, id="410"),
+    pytest.param(says(410, error="retired"), AccountRefused, {"reason": "configuration"}, id="410"),
+    pytest.param(
+        says(406, error="Your wallet does not cover this call"),
+        AccountRefused,
+        {"reason": "unknown_refusal"},
+        id="406 in words that nobody knows",
+    ),
     pytest.param(says(413, text=HTML), RequestRefused, {"code": "refused"}, id="413"),
     pytest.param(says(422, error="bad"), RequestRefused, {"code": "refused"}, id="422"),
     pytest.param(
@@ -103,9 +110,9 @@ REFUSALS = [
         id="429",
     ),
     pytest.param(says(429, text="slow down"), RateLimited, {"reset_at": None}, id="429 without a reset"),
-    pytest.param(says(500, error="Internal"), Unavailable, {"status": 500}, id="500"),
-    pytest.param(says(502, text=HTML), Unavailable, {"status": 502}, id="502, in HTML"),
-    pytest.param(says(503, text=""), Unavailable, {"status": 503}, id="503, empty"),
+    pytest.param(says(500, error="Internal"), ServerError, {"status": 500}, id="500"),
+    pytest.param(says(502, text=HTML), ServerError, {"status": 502}, id="502, in HTML"),
+    pytest.param(says(503, text=""), ServerError, {"status": 503}, id="503, empty"),
     pytest.param(says(504, error="timed out"), Ambiguous, {"status": 504}, id="504"),
     pytest.param(says(520, text=HTML), Ambiguous, {"status": 520}, id="a gateway's own 5xx"),
     pytest.param(says(301, headers={"location": "https://elsewhere"}), Ambiguous, {"status": 301}, id="a redirect"),

@@ -13,7 +13,7 @@ from kontext.clock import day
 from kontext.drops.pairs import pair_key
 from kontext.due import LINE, TELL_SECONDS, TIMER
 from kontext.dynamodb import Table
-from kontext.pipeline.submit import MAX_SERVER_ERRORS, TIME_FOR_A_SUBMIT
+from kontext.pipeline.submit import ASIDE_SECONDS, MOST_FAILURES, TIME_FOR_A_SUBMIT
 from kontext.renders.ledger import ledger_key
 from kontext.renders.store import LEASE_SECONDS, render_key
 from kontext.throttle.admission import State, Throttle, state_in
@@ -340,12 +340,28 @@ def test_a_server_error_about_one_render_holds_nobody_else_up(world: Play) -> No
     assert unlucky.play().render["status"] == "DELIVERED"
 
 
-def test_a_request_that_segmind_fails_at_again_and_again_is_given_up(world: Play) -> None:
-    unlucky = world(refusals=(500,) * 99).play()
+def test_a_request_that_segmind_fails_at_again_and_again_steps_aside_and_goes_once_an_hour(world: Play) -> None:
+    unlucky = world(refusals=(500,) * (MOST_FAILURES + 2)).play()
+
+    assert unlucky.render["status"] == "DELIVERED"
+    assert unlucky.clock.now() - BEGINNING > 3 * ASIDE_SECONDS - 1
+    (ledger,) = (item for item in table(unlucky).query("stack") if item["sk"].startswith("ledger#"))
+    assert ledger["reserved"] == pytest.approx(0.05 * (MOST_FAILURES + 3))
+
+
+def test_a_request_that_fails_again_after_segmind_took_another_one_is_given_up(world: Play) -> None:
+    unlucky = world(refusals=(500,) * MOST_FAILURES).receive()
+    for _ in range(MOST_FAILURES - 1):
+        told(later(unlucky, 60), due(unlucky.render))
+    unlucky.drop(OTHER)
+    unlucky.receive()
+    unlucky.network.refusals = [500]
+
+    unlucky.play()
 
     error = unlucky.render["error"]
-    assert (unlucky.render["status"], error["code"], error["charged"]) == ("FAILED", "server_error", "no")
-    assert 99 - len(unlucky.network.refusals) == MAX_SERVER_ERRORS
+    assert (unlucky.render["status"], error["code"], error["charged"]) == ("FAILED", "server_error", "unknown")
+    assert unlucky.render_of(OTHER)["status"] == "DELIVERED"
     assert [event["type"] for event in unlucky.told] == ["kontext.failed"]
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from kontext.errors import REASONS
 from kontext.metrics import METRICS, NAMESPACE, parked
+from kontext.pipeline.breaker import WORKFLOW
 from kontext.throttle.circuit_breaker import PAUSED
 
 Json = dict[str, Any]
@@ -198,7 +199,7 @@ def test_no_measure_names_a_pair(root: Path) -> None:
 def test_every_reason_to_park_has_a_measure_and_a_meaning(root: Path) -> None:
     text = "".join(path.read_text() for path in _sources(root))
     given = re.findall(r'(?:join_line\(render, |breaker\.open\(|Wait\()"(\w+)"', text)
-    used = {*given, *_refusals(root), PAUSED}
+    used = {*given, *_refusals(root), PAUSED, WORKFLOW}
 
     assert used == REASONS.keys()
     assert {parked(reason) for reason in REASONS} <= METRICS.keys()

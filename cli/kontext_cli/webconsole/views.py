@@ -36,6 +36,12 @@ PARKED = {
     "spend_limit": ("money", "A spend limit is reached. It goes on by itself the next day, or once it is raised."),
     "bad_key": ("a valid API key", "Segmind rejects the key. Put the right one into the stack's secret."),
     "forbidden": ("permission", "The Segmind account may not use this model. Once it may, it goes on by itself."),
+    "configuration": (
+        "the right model",
+        "Segmind knows no such model. Correct SegmindModel, and it goes on by itself.",
+    ),
+    "unknown_refusal": ("an answer", "Segmind refuses it in words that are not known. Its story tells them."),
+    "workflow": ("AWS", "Step Functions starts nothing, so nothing more is paid. It goes on by itself."),
     "outage": ("Segmind", "Segmind cannot be reached, or answers with errors. It goes on by itself."),
     "paused": ("an operator", "Submits are paused. `kontext resume` lets them go on."),
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kontext.clock import Clock
 from kontext.dynamodb import Table
+from kontext.log import logger
 
 if TYPE_CHECKING:
     from botocore.config import Config
@@ -64,6 +65,7 @@ class Connections:
         self.environment = environment
         self.clock = clock or Clock()
         self.transport = transport
+        self._last_key: str | None = None
 
     def client(self, service: str) -> Any:
         """A client of an AWS service."""
@@ -218,9 +220,17 @@ class Connections:
         return SecretsProvider(boto3_client=self.client("secretsmanager"))
 
     def api_key(self, fresh: bool = False) -> str:
-        """Segmind's API key, remembered for five minutes; `fresh`: as it is now."""
-        key = self.secrets.get(self.environment["SEGMIND_SECRET"], max_age=300, force_fetch=fresh)
-        return str(key).strip()
+        """Segmind's API key, remembered for five minutes; `fresh`: as it is now. While nobody gives it, the last one
+        known is used on: it is for Segmind to refuse it."""
+        try:
+            key = self.secrets.get(self.environment["SEGMIND_SECRET"], max_age=300, force_fetch=fresh)
+        except Exception:
+            if self._last_key is None:
+                raise
+            logger.exception("the last known API key is used on")
+            return self._last_key
+        self._last_key = str(key).strip()
+        return self._last_key
 
 
 _connections: list[Connections] = []

@@ -7,6 +7,7 @@ KontextError
 │   ├── AccountRefused    every request fails until the account is put right: park
 │   ├── RateLimited       wait until `reset_at`
 │   ├── Unavailable       known not to be accepted: try again
+│   ├── ServerError       most likely not accepted, but perhaps it was: try again a few times, the price stays reserved
 │   ├── Ambiguous         the answer never came: it may have been accepted and charged
 │   └── RecordGone        Segmind does not know this request id (any more)
 └── DeliveryError         the picture is paid and was not copied; `tries` says how often it is worth trying
@@ -50,7 +51,7 @@ class RequestRefused(SegmindError):
 
 
 class AccountRefused(SegmindError):
-    """The account cannot render now. `reason` is `bad_key`, `forbidden`, `no_credits` or `spend_limit`."""
+    """Nobody can render now. `reason` is a key of `REASONS`: the account's, or how the stack is configured."""
 
     def __init__(self, message: str, status: int, reason: str) -> None:
         super().__init__(message, status)
@@ -67,6 +68,10 @@ class RateLimited(SegmindError):
 
 class Unavailable(SegmindError):
     """Not accepted, and not our fault: try again."""
+
+
+class ServerError(SegmindError):
+    """HTTP 500, 502 or 503: most likely not accepted, but a gateway may have lost the answer of a job that runs."""
 
 
 class Ambiguous(SegmindError):
@@ -119,19 +124,14 @@ CODES: dict[str, Code] = {
         "no",
         "Correct the request as the message says and drop the pair again.",
     ),
-    "model_unavailable": Code(
-        "Segmind does not offer the model under the configured name (any more).",
-        "no",
-        "Set the stack's SegmindModel parameter to a model that exists, then drop the pair again.",
-    ),
     "render_failed": Code(
         "Segmind ran the job and it failed; blocked content is reported this way too.",
         "no",
         "Change the prompt or the images if the message asks for it, then drop the pair again.",
     ),
     "server_error": Code(
-        "Segmind answered this request with a server error every time it was tried.",
-        "no",
+        "Segmind answered this request with a server error every time it was tried, while it took others.",
+        "unknown",
         "Often a parameter value that breaks the model: change the request, or drop the pair again later.",
     ),
     "expired": Code(
@@ -187,6 +187,21 @@ REASONS: dict[str, Code] = {
         "Segmind's account may not use the model.",
         "no",
         "Have the model allowed for the account at Segmind; the renders then go on by themselves.",
+    ),
+    "configuration": Code(
+        "Segmind does not offer the model under the configured name (any more).",
+        "no",
+        "Set the stack's SegmindModel parameter to a model that exists; the renders then go on by themselves.",
+    ),
+    "unknown_refusal": Code(
+        "Segmind refuses renders in words that are not known.",
+        "no",
+        "`kontext explain` tells Segmind's words: put right what they name; the renders then go on by themselves.",
+    ),
+    "workflow": Code(
+        "AWS Step Functions starts no executions: nothing more is paid until it does.",
+        "no",
+        "Nothing to do: what is paid is looked after without it, and the renders go on by themselves.",
     ),
     "spend_limit": Code(
         "A spend limit is reached: the stack's for the day, or the team's at Segmind.",

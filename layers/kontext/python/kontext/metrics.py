@@ -14,7 +14,7 @@ from kontext.model import Status
 
 NAMESPACE = "kontext-drop"
 
-REFUSALS = frozenset({"bad_key", "forbidden", "no_credits", "spend_limit"})
+REFUSALS = frozenset({"bad_key", "forbidden", "no_credits", "spend_limit", "configuration", "unknown_refusal"})
 """The reasons of a park that only a person can end."""
 
 

@@ -185,6 +185,9 @@ class Render(TypedDict, total=False):
     line_at: float
     """Its place in line, kept until it is accepted."""
     server_errors: int
+    """How many of its requests were answered by a server error, or in words that nobody knows."""
+    others: str
+    """The day, and how many renders had completed on it, when the last of these answers came."""
     day: str
     reserved: float
     request_id: str

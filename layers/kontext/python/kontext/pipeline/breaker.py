@@ -8,6 +8,8 @@ from kontext.model import Render
 from kontext.results import cloudevents
 from kontext.throttle.line import hand_out_permits
 
+WORKFLOW = "workflow"
+
 
 class Breaker:
     """The stack's circuit breaker, as a function handles it."""
@@ -24,6 +26,21 @@ class Breaker:
         self.measure_stop(reason, render)
         self.publish_changes()
 
+    def doubt(self, render: Render, *, lost: bool, trial: bool) -> None:
+        """An answer is `lost`, or does not tell whether a job was accepted. Several of them are an outage."""
+        breaker = self.deps.throttle.doubt(self.deps.clock.now(), lost=lost, trial=trial).breaker
+        if breaker.reason:
+            logger.warning("the circuit breaker is open", reason=breaker.reason, doubtful=breaker.doubtful)
+            self.measure_stop(breaker.reason, render)
+            self.publish_changes()
+
+    def hear_answer(self, *, trial: bool) -> None:
+        """Segmind has answered a request of ours."""
+        if trial:
+            self.close()
+        else:
+            self.deps.throttle.hear_answer()
+
     def close(self) -> None:
         """Segmind takes requests again: those who wait go on at once, at the full rate."""
         now = self.deps.clock.now()
@@ -36,6 +53,8 @@ class Breaker:
         if reason == "spend_limit" and not self.deps.renders.has_room(self.deps.clock.now()):
             self.measure_stop(reason)
             return False  # of the stack's own limit Segmind knows nothing
+        if reason == WORKFLOW:
+            return self.deps.workflow.answers()
         try:
             well = self.deps.segmind.credits() >= self.deps.renders.price
         except AccountRefused as refused:
@@ -44,6 +63,7 @@ class Breaker:
         except SegmindError:
             well = False
         if not well:
+            self.deps.throttle.fail_probe()
             self.measure_stop(reason)
         return well
 

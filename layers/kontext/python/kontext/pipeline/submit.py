@@ -7,13 +7,22 @@ from kontext import metrics
 from kontext.connections import Connections
 from kontext.drops.pairs import Pair
 from kontext.dynamodb import ConditionFailed, Key
-from kontext.errors import AccountRefused, Ambiguous, RateLimited, RequestRefused, Unavailable
+from kontext.errors import (
+    AccountRefused,
+    Ambiguous,
+    RateLimited,
+    RequestRefused,
+    SegmindError,
+    ServerError,
+    Unavailable,
+)
 from kontext.log import logger
 from kontext.model import HistoryEntry, Parameters, Render, Status
 from kontext.pipeline.breaker import Breaker
 from kontext.pipeline.ends import Ends
 from kontext.pipeline.watch import Watch
-from kontext.renders.ledger import OverLimit
+from kontext.renders.ledger import OverLimit, is_later
+from kontext.renders.store import UNKNOWN
 from kontext.throttle.admission import Wait
 from kontext.throttle.line import is_in_line
 
@@ -22,7 +31,9 @@ TIME_FOR_A_SUBMIT = 80.0
 AWS calls after it, which keep its request_id, may outlive the function. With less left, another invocation sends it."""
 LATEST_SECONDS = 5.0
 """So late after its slot a request may still go: later than that it could meet a 429."""
-MAX_SERVER_ERRORS = 6
+MOST_FAILURES = 3
+"""So often a request may fail for a reason that may be its own, before it steps aside for all others."""
+ASIDE_SECONDS = 3000.0
 
 
 class Submitter:
@@ -78,7 +89,8 @@ class Submitter:
 
     def send_head(self, at: float, *, trial: bool = False) -> bool:
         """Send the first in line at the time `at`; False if nobody waits. One that cannot be sent holds up no other."""
-        self.deps.clock.sleep(at - self.deps.clock.now())
+        if not self.reach(at) and not trial:
+            return True
         for key in self.deps.line.heads():
             if not self.has_time():
                 break
@@ -131,7 +143,9 @@ class Submitter:
     def send(self, render: Render, at: float) -> None:
         """Send a fresh render at the time `at`. Raises ConditionFailed if somebody else has taken it."""
         body = self.body_of(render)
-        self.deps.clock.sleep(at - self.deps.clock.now())
+        if not self.reach(at):
+            self.join_line(render, "pace")
+            return
         try:
             render = self.deps.renders.submitting(render, self.deps.clock.now())
         except OverLimit:
@@ -142,6 +156,12 @@ class Submitter:
             self.join_line(render, "pace")
             return
         self.post(render, body, trial=False)
+
+    def reach(self, at: float) -> bool:
+        """Wait for a slot. False if meanwhile somebody has found that nobody may go."""
+        wait = at - self.deps.clock.now()
+        self.deps.clock.sleep(wait)
+        return wait <= 0 or self.deps.throttle.look().stopped is None
 
     def has_passed(self, at: float) -> bool:
         """Whether a slot is over, because something stood still meanwhile: a request now would meet the next ones."""
@@ -158,12 +178,21 @@ class Submitter:
             request_id = self.deps.segmind.submit(body)
         except AccountRefused as refused:
             self.breaker.open(refused.reason, render, refused.status, trial=trial)
-            self.join_line(render, refused.reason, {"status": refused.status, "message": str(refused)})
+            self.wait(render, refused.reason, refused)
             return
         except Unavailable as failure:
-            self.unavailable(render, failure, trial=trial)
+            self.breaker.open("outage", render, failure.status, trial=trial)
+            self.wait(render, "outage", failure)
+            return
+        except ServerError as failure:
+            if failure.status != 500 or trial:
+                self.breaker.open("outage", render, failure.status, trial=trial)
+            elif not render.get("server_errors"):  # often it is about one request alone, and it does not count twice
+                self.breaker.doubt(render, lost=False, trial=trial)
+            self.wait(render, "outage", failure)
             return
         except Ambiguous as lost:
+            self.breaker.doubt(render, lost=True, trial=trial)
             self.ends.mark_uncertain(render, str(lost))
             return
         except RateLimited as limited:
@@ -173,12 +202,13 @@ class Submitter:
         except RequestRefused as refused:
             self.ends.fail(render, refused.code, str(refused))
         else:
-            self.accepted(render, request_id)
-        if trial:
-            self.breaker.close()
+            if not self.accepted(render, request_id):
+                return
+        self.breaker.hear_answer(trial=trial)
 
-    def accepted(self, render: Render, request_id: str) -> None:
-        """Segmind has the job: two places remember its request_id, the record and the workflow."""
+    def accepted(self, render: Render, request_id: str) -> bool:
+        """Segmind has the job: two places remember its request_id, the record and the workflow. False if no workflow
+        could be started."""
         now = self.deps.clock.now()
         logger.append_keys(request_id=request_id)
         generation = render.get("generation", 0) + 1
@@ -191,22 +221,36 @@ class Submitter:
             recorded = False
         metrics.emit(accepted, Submitted=1)
         logger.info("submitted")
-        if not self.watch.start(accepted) and not recorded:
+        started = self.watch.start(accepted)
+        if not started and not recorded:
             self.deps.renders.accepted(render, request_id, now)  # once more: else nobody knows it
+        if not started:
+            self.watch.stop_paying(accepted)
+        return started
 
-    def unavailable(self, render: Render, failure: Unavailable, *, trial: bool) -> None:
-        """Surely not accepted. A 500 is often about this request alone; anything else holds for all."""
-        tries = render.get("server_errors", 0) + 1
-        if failure.status != 500:
-            self.breaker.open("outage", render, failure.status, trial=trial)
-            self.join_line(render, "outage", {"status": failure.status, "message": str(failure)})
-        elif tries >= MAX_SERVER_ERRORS:
-            self.ends.fail(render, "server_error", f"Segmind answered {tries} times: {failure}")
+    def wait(self, render: Render, reason: str, failure: SegmindError) -> None:
+        """Let a render wait whose request was not accepted, or most likely not.
+
+        One whose requests fail for a reason that may be its own steps aside, so that it holds nobody else up: it goes
+        once an hour, until it has failed again after another render completed.
+        """
+        now, failures = self.deps.clock.now(), render.get("server_errors", 0) + 1
+        noted: HistoryEntry = {"status": failure.status, "message": str(failure)}
+        its_own = isinstance(failure, ServerError) or reason == UNKNOWN
+        if its_own and failures > MOST_FAILURES and is_later(self.deps.renders.others(now), render["others"]):
+            code = "server_error" if isinstance(failure, ServerError) else "refused"
+            self.ends.fail(render, code, f"Segmind answered {failures} times: {failure}")
+        elif its_own and failures >= MOST_FAILURES:
+            self.retry_later(render, now + ASIDE_SECONDS, reason, noted)
+        elif failure.status == 500:
+            self.retry_later(render, now + 10 * 2**failures, reason, noted)
         else:
-            now = self.deps.clock.now()
-            noted: HistoryEntry = {"status": 500, "message": str(failure)}
-            self.deps.renders.retry_later(render, now + 10 * 2**tries, now, noted)
-            metrics.emit(render, **{metrics.parked("outage"): 1})
+            self.join_line(render, reason, noted)
+
+    def retry_later(self, render: Render, at: float, reason: str, noted: HistoryEntry) -> None:
+        """Let a render go again at a time of its own."""
+        self.deps.renders.retry_later(render, at, reason, self.deps.clock.now(), noted)
+        metrics.emit(render, **{metrics.parked(reason): 1})
 
     def join_line(self, render: Render, reason: str, noted: HistoryEntry | None = None) -> None:
         """Let a render wait in line. One that was in it before has its place again."""

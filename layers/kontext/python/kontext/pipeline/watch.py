@@ -1,4 +1,4 @@
-"""The workflow of a paid render: started, and started anew where it is dead."""
+"""The workflow of a paid render: started, and started anew where it is dead; and what is done while none starts."""
 
 from contextlib import suppress
 
@@ -6,7 +6,13 @@ from kontext.connections import Connections
 from kontext.due import SLACK_SECONDS
 from kontext.dynamodb import ConditionFailed
 from kontext.log import logger
-from kontext.model import Render, Status
+from kontext.model import IN_FLIGHT, Render, Status, WorkflowState
+from kontext.pipeline.breaker import WORKFLOW, Breaker
+from kontext.pipeline.ends import Ends
+from kontext.pipeline.poll import Poll
+
+AGAIN_SECONDS = 30.0
+"""Until a paid render is looked at again for which no workflow starts."""
 
 
 class Watch:
@@ -14,6 +20,8 @@ class Watch:
 
     def __init__(self, deps: Connections) -> None:
         self.deps = deps
+        self.breaker = Breaker(deps)
+        self.ends = Ends(deps)
 
     def start(self, render: Render) -> bool:
         """Start the render's workflow; started already is as good. False if it could not be: then somebody comes back
@@ -31,10 +39,31 @@ class Watch:
         """Let another execution take over from one that is dead. The old one stays the right one until it has begun."""
         now = self.deps.clock.now()
         if not self.start({**render, "generation": render.get("generation", 0) + 1}):
-            self.deps.renders.beat(render, now)
+            self.look_after(render)
             return
         with suppress(ConditionFailed):  # the old one is alive after all
             self.deps.renders.restarted(render, now)
+        if self.deps.throttle.look().breaker.reason == WORKFLOW:
+            self.breaker.close()
+
+    def look_after(self, render: Render) -> None:
+        """Do what the workflow would, as far as that cannot wait: after an hour Segmind forgets the job."""
+        self.stop_paying(render)
+        if render["status"] not in IN_FLIGHT:
+            return
+        render, failure = Poll(self.deps, _state_of(render)).look(render)
+        if failure is not None:
+            self.ends.fail(render, "render_failed", failure)
+        else:
+            self.deps.renders.look_again(render, self.deps.clock.now() + AGAIN_SECONDS)
+
+    def stop_paying(self, render: Render) -> None:
+        """Without a workflow nothing more is paid. The render is looked at again soon."""
+        try:
+            self.breaker.open(WORKFLOW, render)
+            self.deps.renders.look_again(render, self.deps.clock.now() + AGAIN_SECONDS)
+        except Exception:
+            logger.exception("the render is looked at when it is due")
 
     def first_wait(self, age: float) -> int:
         """Seconds before the workflow's first look. A look too early costs less than a job that nobody looks for."""
@@ -43,3 +72,15 @@ class Watch:
         except Exception:
             logger.exception("when to look is not known; the first look will find out")
             return 1
+
+
+def _state_of(render: Render) -> WorkflowState:
+    return {
+        "prefix": render["prefix"],
+        "render_id": render["render_id"],
+        "attempt": render["attempt"],
+        "generation": render.get("generation", 0),
+        "request_id": render["request_id"],
+        "submitted_at": render["submitted_at"],
+        "look": {},
+    }

@@ -25,6 +25,9 @@ LEASE_SECONDS = 130.0
 """Longer than a submitter can live (its function's timeout is 120 s): an expired lease has no living owner.
 A message stays out of sight for longer than both together, so one that comes back never finds its own lease alive."""
 
+DOUBTFUL = (500, 502, 503)
+"""Answers that may hide an accepted job: what was reserved for it stays so until the day ends."""
+UNKNOWN = "unknown_refusal"
 HISTORY_KEPT = 60
 
 
@@ -60,22 +63,30 @@ class Renders:
     ) -> Render:
         """Let a render wait in line, at its place.
 
-        A render that was `SUBMITTING` was surely not accepted, and its price is given back. `reason` is why it has to
-        wait at this moment, and `noted` what was answered: both are for the history alone.
+        `reason` is why it has to wait at this moment, and `noted` what was answered: both are for the history alone.
         """
         since = render.get("waiting_since", now)  # it may only have been a trial
         waits = {"line_at": line_at, "waiting_since": since, "lease_until": 0.0}
-        return self._back(render, now, {"what": "parked", "reason": reason, **(noted or {})}, **waits)
+        return self._back(render, now, reason, noted, **waits)
 
-    def retry_later(self, render: Render, at: float, now: float, noted: HistoryEntry) -> Render:
+    def retry_later(self, render: Render, at: float, reason: str, now: float, noted: HistoryEntry) -> Render:
         """Let a render be sent again at a time of its own: the cause is its own, and holds nobody else up."""
-        tries = render.get("server_errors", 0) + 1
-        own = {"lease_until": at - LEASE_GRACE_SECONDS, "server_errors": tries, "waiting_since": None}
-        return self._back(render, now, {"what": "parked", "reason": "outage", **noted}, **own)
+        own = {"lease_until": at - LEASE_GRACE_SECONDS, "waiting_since": None}
+        return self._back(render, now, reason, noted, **own)
 
-    def _back(self, render: Render, now: float, noted: HistoryEntry, **values: Any) -> Render:
-        refund = [ledger.give_back(render)] if render["status"] == Status.SUBMITTING else []
-        return self.move(render, (Status.CLAIMED, Status.SUBMITTING), Status.CLAIMED, now, noted, *refund, **values)
+    def _back(self, render: Render, now: float, reason: str, noted: HistoryEntry | None, **values: Any) -> Render:
+        """Back from a request that was not accepted: its price is given back, unless a server error may hide a job."""
+        entry: HistoryEntry = {"what": "parked", "reason": reason, **(noted or {})}
+        doubtful = entry.get("status") in DOUBTFUL
+        own_fault = doubtful or reason == UNKNOWN
+        refund = [ledger.give_back(render)] if render["status"] == Status.SUBMITTING and not doubtful else []
+        if own_fault:
+            values |= {"server_errors": render.get("server_errors", 0) + 1, "others": self.others(now)}
+        return self.move(render, (Status.CLAIMED, Status.SUBMITTING), Status.CLAIMED, now, entry, *refund, **values)
+
+    def others(self, now: float) -> str:
+        """A mark of how many renders have completed today, to be compared by `ledger.is_later`."""
+        return ledger.completed_on(day(now), self.table.get(ledger.ledger_key(day(now))))
 
     def submitting(self, render: Render, now: float) -> Render:
         """The request is about to be sent, and its price is reserved.
@@ -138,13 +149,17 @@ class Renders:
         """Somebody works on a render that is at Segmind or paid, and comes back by `until`."""
         if render["status"] not in (*IN_FLIGHT, Status.COMPLETED) or until < render.get("due_at", 0.0):
             return
+        self.look_again(render, until + SLACK_SECONDS)
+
+    def look_again(self, render: Render, at: float) -> None:
+        """Somebody has to come back to a render at a time, though nothing else has changed."""
         with suppress(ConditionFailed):  # it has moved, and this has said when it is due
             self.table.update(
                 render_key(render["prefix"], render["render_id"]),
                 f"SET {SET_DUE} REMOVE {SENT}",
                 "#revision = :seen",
                 due_lane=TIMER,
-                due_at=until + SLACK_SECONDS,
+                due_at=at,
                 seen=render["revision"],
             )
 
@@ -198,7 +213,7 @@ class Renders:
     ) -> Render:
         """Begin a new attempt of an ended render: `CLAIMED` pays again, at its place in line if it has one,
         `COMPLETED` only delivers again."""
-        forgotten = ("error", "announced", "result", "expires_at", "waiting_since", "server_errors")
+        forgotten = ("error", "announced", "result", "expires_at", "waiting_since", "server_errors", "others")
         attempt = render["attempt"] + 1
         fresh: Item = dict.fromkeys(forgotten) | {"attempt": attempt, "drop_id": drop_id}
         noted: HistoryEntry = {"what": "again", "attempt": attempt}

@@ -31,6 +31,7 @@ from kontext.errors import (
     RecordGone,
     RequestRefused,
     SegmindError,
+    ServerError,
     Unavailable,
 )
 from kontext.model import JobMetrics, Parameters
@@ -46,6 +47,11 @@ _TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _ESCAPE = re.compile(rb"\\\\|\\u00([2-7][0-9A-Fa-f])")
+_ABOUT_THE_REQUEST = re.compile(
+    r"content type|invalid|allowed|must be|one of|prompt|aspect_ratio|output_format|safety_tolerance|seed|input_image",
+    re.IGNORECASE,
+)
+"""A 406 in other words may be about the account: the vendor gives no code that tells the two apart."""
 _ACCEPTED = ("QUEUED", "PROCESSING", "COMPLETED")
 _MOST_OWED = -1e9
 _METRICS = {"inference_time": 0.0, "queue_time": 0.0, "total_time": 0.0, "cost": 0.0, "remaining_credits": _MOST_OWED}
@@ -298,12 +304,17 @@ def _refusal_of_post(status: int, headers: httpx.Headers, body: bytes) -> Segmin
     if job := _job_in(answer):
         return Ambiguous(f"Segmind refused the request and named a job for it at once, {job}: {message}", status)
     if status in (404, 410):
-        return RequestRefused(message, status, "model_unavailable")
-    if status in (408, 425, 500, 502, 503):
+        return AccountRefused(message, status, "configuration")
+    if status in (408, 425):
         return Unavailable(message, status)
+    if status in (500, 502, 503):
+        return ServerError(message, status)
     if status >= 500 or status < 400:  # a redirect may well come after the job was taken
         return Ambiguous(message, status)
-    return _account(status, headers, message) or RequestRefused(message, status)
+    refused = _account(status, headers, message)
+    if refused is None and status == 406 and not _ABOUT_THE_REQUEST.search(message):
+        return AccountRefused(message, status, "unknown_refusal")
+    return refused or RequestRefused(message, status)
 
 
 def _job_in(answer: dict[str, Any]) -> str | None:

@@ -19,6 +19,7 @@ from kontext.throttle.circuit_breaker import (
     Breaker,
     Change,
     Stop,
+    doubt,
     end,
     open_breaker,
     pause,
@@ -30,6 +31,8 @@ Answer = TypeVar("Answer")
 
 HORIZON_SECONDS = 150.0
 """Permits are handed out for so long: two sweeps may lie two minutes apart."""
+DOUBT_SECONDS = 10.0
+"""So long nobody goes after a lost answer: those that are on their way tell whether it is an outage."""
 MOST_PERMITS = 1000
 """So many are sent at once: half of the time that Sweep has."""
 _INDEX_LAG_SECONDS = 5.0
@@ -183,6 +186,27 @@ class Throttle:
                 state, breaker=open_breaker(state.breaker, reason, now, trial=trial), permits_until=0.0
             )
         )
+
+    def doubt(self, now: float, *, lost: bool, trial: bool = False) -> State:
+        """`doubt`, for all submitters."""
+
+        def doubted(state: State) -> State:
+            breaker = doubt(state.breaker, now, lost=lost, trial=trial)
+            if not lost:
+                return replace(state, breaker=breaker, permits_until=0.0 if breaker.reason else state.permits_until)
+            slots = back_off(state.slots, now + DOUBT_SECONDS, now)
+            return replace(_joined(state, now), slots=slots, breaker=breaker, permits_until=0.0)
+
+        return self._put(doubted)
+
+    def hear_answer(self) -> None:
+        """An answer has come: the doubtful ones before it are no outage. Mostly there is nothing to write."""
+        if state_of(self._seen).breaker.doubtful:
+            self._put(lambda state: replace(state, breaker=replace(state.breaker, doubtful=0)))
+
+    def fail_probe(self) -> None:
+        """The free probe has told that Segmind takes no requests: once it tells otherwise, a trial goes at once."""
+        self._put(lambda state: replace(state, breaker=replace(state.breaker, next_trial_at=0.0)))
 
     def close_breaker(self, now: float) -> State:
         """Segmind takes requests again."""

@@ -1,19 +1,26 @@
 """A cause for which nobody goes: the account or the vendor refuses (the circuit breaker is open), or a person paused.
 
 The open breaker is probed at every sweep by a GET that costs nothing and tells of key, balance and outage. Only when
-that is good, the head of the line goes as a trial: at once where the GET tells what was wrong, else after 1, 2, and
-then every 5 minutes. A trial that Segmind takes closes the breaker.
+that is good, the head of the line goes as a trial: at once where the GET has told what was wrong, else after 1, 2, and
+then every 5 minutes. A trial may be paid though its answer is a server error or lost: these go ever more seldom. A
+trial that Segmind takes closes the breaker.
 """
 
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 PAUSED = "paused"
+OUTAGE = "outage"
 FREE_PROBE_TELLS = frozenset({"no_credits", "bad_key"})
 """The causes of which the GET says whether they have ended."""
 PROBE_SECONDS = 45.0
 """Shorter than two sweeps are apart: each of them finds the probe due."""
 _TRIAL_SECONDS = (60.0, 120.0, 300.0)
+_COSTLY_TRIAL_SECONDS = (60.0, 300.0, 600.0, 900.0)
+"""In an outage, where each trial may be paid: ten requests an hour at most, those that opened it counted."""
+_MOST_DOUBTFUL, _MANY_LOST = 3, 5
+_AFTER_LOST_SECONDS = (600.0, 3000.0)
+"""Each lost answer is a render for a person to decide: five in an hour at most."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,8 @@ class Breaker(Stop):
     trials: int = 0
     next_trial_at: float = 0.0
     probe_at: float = 0.0
+    doubtful: int = 0
+    """How many answers, one after the other, did not tell whether a job was accepted."""
 
 
 AnyStop = TypeVar("AnyStop", bound=Stop)
@@ -61,11 +70,23 @@ def open_breaker(breaker: Breaker, reason: str, now: float, *, trial: bool = Fal
     """A request was refused for a reason that holds for all. `trial`: it was sent to find out."""
     since = breaker.since if breaker.reason else now
     trials = breaker.trials + trial if breaker.reason else 0
+    waits = _COSTLY_TRIAL_SECONDS if reason == OUTAGE else _TRIAL_SECONDS
     at_once = not trials and reason in FREE_PROBE_TELLS
-    wait = 0.0 if at_once else _TRIAL_SECONDS[min(trials, len(_TRIAL_SECONDS) - 1)]
+    wait = 0.0 if at_once else waits[min(trials, len(waits) - 1)]
     next_trial_at = now + wait if trial or not breaker.reason else breaker.next_trial_at
     probe_at = breaker.probe_at if breaker.reason else now
     return replace(breaker, reason=reason, since=since, trials=trials, next_trial_at=next_trial_at, probe_at=probe_at)
+
+
+def doubt(breaker: Breaker, now: float, *, lost: bool, trial: bool = False) -> Breaker:
+    """An answer is `lost`, or does not tell whether a job was accepted. The third in a row is an outage."""
+    breaker = replace(breaker, doubtful=breaker.doubtful + 1)
+    if breaker.doubtful < _MOST_DOUBTFUL:
+        return breaker
+    few, many = _AFTER_LOST_SECONDS
+    opened = open_breaker(breaker, OUTAGE, now, trial=trial)
+    wait = (few if breaker.doubtful < _MANY_LOST else many) if lost else 0.0
+    return replace(opened, next_trial_at=max(opened.next_trial_at, now + wait))
 
 
 def pause(stop: Stop, now: float) -> Stop:
@@ -77,7 +98,8 @@ def end(stop: AnyStop, now: float) -> AnyStop:
     """The cause is gone."""
     if not stop.reason:
         return stop
-    return replace(stop, reason=None, since=0.0, ended=stop.reason, ended_since=stop.since, ended_at=now)
+    ended = replace(stop, reason=None, since=0.0, ended=stop.reason, ended_since=stop.since, ended_at=now)
+    return replace(ended, doubtful=0) if isinstance(ended, Breaker) else ended
 
 
 def unannounced_change(stop: Stop) -> Change | None:

@@ -88,7 +88,8 @@ def why_parked(render: Render, state: State) -> Park | None:
     if render["status"] != Status.CLAIMED:
         return None
     if not is_in_line(render):
-        return {"reason": "outage", "until": render["due_at"]} if render.get("server_errors") else None
+        reason = (render.get("history") or [{}])[-1].get("reason", "outage")
+        return {"reason": reason, "until": render["due_at"]} if render.get("server_errors") else None
     stop = state.stopped
     park: Park = {"reason": str(stop.reason) if stop else "pace"}
     if "waiting_since" in render:
