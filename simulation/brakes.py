@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from kontext_local.segmind.ledger import Post
 from simulation.evidence import Broken, Evidence, Promise
+from simulation.outside import is_unheard
 from simulation.scheduler import BEGINNING
 
 _HELD_UP_SECONDS = 60.0
@@ -12,6 +14,7 @@ _HELD_UP_SECONDS = 60.0
 _A_COMMAND_SECONDS = 120.0
 _ACCOUNT = (401, 402, 403, 404, 406, 410)
 _BETWEEN_PROBES_SECONDS = 4.0
+_IN_AN_HOUR, _HOUR_SECONDS = 10, 3600.0
 _ON_THEIR_WAY = 5
 """As many may go at once, and be on their way when the first is refused."""
 _NEEDED = ("dynamodb", "stepfunctions")
@@ -42,6 +45,20 @@ def one_probe_at_a_time(seen: Evidence) -> Broken:
         yield f"{len(soon)} requests were refused just after another one, first at {soon[0] - BEGINNING:.0f} s"
 
 
+def an_outage_costs_few_requests(seen: Evidence) -> Broken:
+    """5. While answers do not tell whether a job was accepted, at most ten requests an hour go to find out."""
+    doubtful = sorted(post.at for post in seen.world.vendor.ledger.posts if _is_outage(post))
+    many = _IN_AN_HOUR + len(seen.world.schedule.faults)
+    for first, last in zip(doubtful, doubtful[many:], strict=False):
+        if last - first < _HOUR_SECONDS:
+            yield f"{many + 1} requests went in {last - first:.0f} s, and no answer told what became of them"
+            return
+
+
+def _is_outage(post: Post) -> bool:
+    return post.status in (502, 503) or is_unheard(post)
+
+
 def nothing_is_paid_that_cannot_be_finished(seen: Evidence) -> Broken:
     """5. Once the table or Step Functions has not answered, nothing more is paid until it does."""
     for (began, ended), outage in seen.outside.outages:
@@ -70,6 +87,7 @@ def no_invocation_is_cut_off(seen: Evidence) -> Broken:
 BRAKES: tuple[Promise, ...] = (
     a_pause_holds,
     one_probe_at_a_time,
+    an_outage_costs_few_requests,
     nothing_is_paid_that_cannot_be_finished,
     no_invocation_is_cut_off,
 )

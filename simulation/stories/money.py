@@ -89,6 +89,13 @@ HIDDEN: tuple[Story, ...] = (
         for status in (500, 502, 503)
     ),
     story(
+        "502 to 30 pairs for an hour, though every job is taken",
+        always(status=502, body={}, accept=True),
+        *MANY,
+        well(3600),
+        patience=AFTER_LOST_ANSWERS,
+    ),
+    story(
         "502 across midnight, though every job is taken",
         *shortly_before_midnight(40, (0.0, vendor(status=502, body={}, accept=True, times=4)), *many(3, every=1.0)),
         parameters={"DailySpendLimit": "0.20"},

@@ -50,8 +50,13 @@ CLAIMS = (
         ("changed meanwhile",),
     ),
     Mutant(
+        "a claim that takes away what brings somebody back to a newer drop",
+        (_layer("renders/claims", 'f"#drops = :drop AND {one}" for one in allowed', "allowed"),),
+        ("changed at once",),
+    ),
+    Mutant(
         "an older drop that speaks again",
-        (_layer("renders/claims", "#current_count < :drop{already}", "attribute_exists(#pk){already}"),),
+        (_layer("renders/claims", '"#current_count < :drop"]', '"attribute_exists(#pk)"]'),),
         ("changed at once", "changed meanwhile"),
         kinds=("stall",),
     ),
@@ -74,7 +79,13 @@ CLAIMS = (
     ),
     Mutant(
         "a message that comes again decides anew",
-        (_layer("renders/claims", 'already = "" if anew else', 'already = " OR #current_count = :drop" if anew else'),),
+        (
+            _layer(
+                "renders/claims",
+                '    if not anew:\n        allowed.append("#current_count = :drop AND #current = :id")',
+                '    allowed.append("#current_count = :drop")',
+            ),
+        ),
         ("DefaultPrompt changes before a message comes a second time",),
     ),
 )
@@ -99,7 +110,7 @@ LEDGER = (
     Mutant(
         "an outage whose trials are as dense as if they cost nothing",
         (_layer("throttle/circuit_breaker", "(60.0, 300.0, 600.0, 900.0)", "(1.0,)"),),
-        ("502 for three hours, though every job is taken",),
+        ("502 to 30 pairs for an hour, though every job is taken",),
     ),
     Mutant(
         "lost answers, one after the other, that are no outage",
@@ -244,7 +255,7 @@ THROTTLE = (
                 "throttle/circuit_breaker", "_TRIAL_SECONDS = (60.0, 120.0, 300.0)", "_TRIAL_SECONDS = (60.0, 9e5, 9e5)"
             ),
         ),
-        ("outage",),
+        ("the model is unknown for ten minutes",),
     ),
     Mutant(
         "whoever comes goes before those in line",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from kontext.drops.pairs import Complete, Drops, Pair
-from kontext.dynamodb import Table
+from kontext.drops.pairs import Complete, Drops, Pair, pair_key
+from kontext.dynamodb import ConditionFailed, Table
 from kontext.renders.store import Renders
 
 Aws = Callable[[str], Any]
@@ -55,10 +56,13 @@ def encoded() -> Callable[..., bytes]:
 
 
 @pytest.fixture
-def pair() -> Callable[..., Pair]:
-    """A pair of two images as dropped: `pair("taj/", drop=1)`; a later drop has a greater id."""
+def pair(table: Table) -> Callable[..., Pair]:
+    """A pair of two images as dropped, and counted: `pair("taj/", drop=1)`; a later drop has a greater id."""
 
     def dropped(prefix: str = "taj/", drop: int = 1, **more: Any) -> Pair:
+        with suppress(ConditionFailed):  # a later one was dropped before
+            fewer = "attribute_not_exists(#drops) OR #drops < :drop"
+            table.update(pair_key(prefix), "SET #drops = :drop", fewer, drop=drop)
         parts = {
             slot: {"key": f"{prefix}{slot}.png", "version_id": f"v{slot}", "etag": f"e{slot}"}
             | {"sequencer": f"{drop:02}", "at": 1000.0, "kind": "png", "width": 4, "height": 3, "parameters": {}}

@@ -750,10 +750,10 @@ def test_a_job_that_is_running_is_taken_over_like_one_that_is_queued(life: Life)
 def test_what_was_not_told_of_a_pair_is_told_in_the_order_in_which_it_ended(
     renders: Renders, pair: MakePair, complete: MakeComplete
 ) -> None:
-    first, second, third = (Life(renders, pair(drop=n), complete(pair(), prompt=f"{n}")) for n in (1, 2, 3))
+    lives = (Life(renders, pair(drop=n), complete(pair(), prompt=f"{n}")) for n in (1, 2, 3))
     ended = [
-        life.renders.failed(life.submitting(), FAILED, "taj/error.json", NOW + at)
-        for life, at in ((first, 30), (second, 10), (third, 20))
+        renders.failed(life.submitting(), FAILED, "taj/error.json", NOW + at)
+        for life, at in zip(lives, (30, 10, 20), strict=True)
     ]
 
     renders.announced(ended[2])

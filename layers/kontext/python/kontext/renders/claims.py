@@ -110,12 +110,15 @@ def drop_number(render: Render) -> int:
 
 
 def _make_current(pair: Pair, render: Render, *, anew: bool = False) -> Write:
-    # One drop asks for one render, whatever a default or a named image has become when its message comes again.
-    already = "" if anew else " OR #current_count = :drop AND #current = :id"
+    # One drop asks for one render, whatever a default or a named image has become when its message comes again. What
+    # was recorded meanwhile is newer: it speaks, and what brings somebody back to it is not taken away here.
+    allowed = ["attribute_not_exists(#current_count)", "#current_count < :drop"]
+    if not anew:
+        allowed.append("#current_count = :drop AND #current = :id")
     return (
         pair_key(pair.prefix),
         f"SET #current = :id, #current_count = :drop REMOVE {REMOVE_DUE}",
-        f"attribute_not_exists(#current_count) OR #current_count < :drop{already}",
+        " OR ".join(f"#drops = :drop AND {one}" for one in allowed),
         {"id": render["render_id"], "drop": pair.drop_id},
     )
 
