@@ -223,6 +223,19 @@ def test_the_same_content_dropped_again_is_not_paid_again(
     assert ledger() == paid
 
 
+def test_a_claim_that_comes_late_leaves_a_newer_drop_due(
+    renders: Renders, drops: Drops, pair: MakePair, complete: MakeComplete, table: Table
+) -> None:
+    older = pair(drop=1)
+    newer = pair(drop=2)
+    drops.look_again(newer.prefix, NOW)
+
+    claim = Claims(renders).claim(older, complete(older), NOW)
+
+    assert claim is None
+    assert pair_of(table.get(pair_key("taj/")) or {}).due_at is not None
+
+
 def test_a_render_from_before_drops_were_counted_ends_and_is_dropped_again(
     life: Life, pair: MakePair, complete: MakeComplete, table: Table
 ) -> None:
