@@ -26,6 +26,7 @@ _MOST_REPEATS = 4
 _SYNC_SECONDS = 2.0
 """Two objects of one sync come no further apart."""
 _PAID = ("COMPLETED", "DELIVERED")
+_PAID_FOR_NOTHING = ("delivery", "no_result")
 
 
 def at_most_one_paid_job_per_render(seen: Evidence) -> Broken:
@@ -168,7 +169,7 @@ def the_ledger_agrees(seen: Evidence) -> Broken:
     total = Counter[str]()
     for entry in seen.ledger:
         total.update({name: value for name, value in entry.items() if name not in ("pk", "sk")})
-    paid = [render for render in seen.renders if render["status"] in _PAID or _error(render) == "delivery"]
+    paid = [render for render in seen.renders if render["status"] in _PAID or _error(render) in _PAID_FOR_NOTHING]
     unsure = [render for render in seen.renders for _ in range(_unsettled(render))]
     expired = [render for render in seen.renders for _ in range(_said(render, "expired"))]
     prices = [seen.prices(render) for render in (*unsure, *expired)]

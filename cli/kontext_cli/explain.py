@@ -100,7 +100,7 @@ class Story:
             return {"means": self.pair.detail, "charged": "no", "remedy": "Correct it and drop it again."}
         render = self.pair.renders[0]
         if render.error:
-            return {"means": render.error["message"], **{k: render.error[k] for k in ("code", "charged", "remedy")}}
+            return {"means": self._means(render.error), **{k: render.error[k] for k in ("code", "charged", "remedy")}}
         if render.status == UNDECIDED and render.parked:
             known = REASONS[render.parked["reason"]]
             until = render.parked.get("until")
@@ -110,6 +110,11 @@ class Story:
             key = (render.result or {}).get("key")
             return {"means": f"The picture is in the output bucket as {key}.", "charged": "yes", "remedy": None}
         return {"means": f"The render is {render.status}.", "charged": "unknown", "remedy": "Nothing to do yet."}
+
+    def _means(self, error: dict[str, Any]) -> str:
+        """What has happened, with Segmind's own answer where that is all that is left of a picture."""
+        answer = next((item.get("answer") for item in self.items if self._is_current(item)), None)
+        return f"{error['message']}: {answer}" if answer else error["message"]
 
     def _is_current(self, item: Item) -> bool:
         return bool(self.pair.renders) and item.get("render_id") == self.pair.renders[0].render_id

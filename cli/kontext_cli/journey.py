@@ -117,6 +117,8 @@ def told(entry: dict[str, Any]) -> str:
             return "PROCESSING: a worker has it"
         case {"what": "completed"}:
             return f"COMPLETED and paid (USD {entry.get('cost', 0):.2f}); the output's URL is on the record"
+        case {"what": "unlinked"}:
+            return "done and paid, and Segmind's answer names no picture: it is asked again"
         case {"what": "delivered"}:
             return f"DELIVERED: {entry.get('key')} is in the output bucket, the event is published"
         case {"what": "failed" | "rejected" as how}:

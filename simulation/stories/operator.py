@@ -66,7 +66,6 @@ IDS: tuple[Story, ...] = (
         *pair(),
         (100.0, _ADOPT),
         (250.0, WellAgain()),
-        missing="a 404 is believed before the job's hour is over",
     ),
     story("the right id twice at once", _LOST, *pair(), (100.0, _ADOPT), (100.02, _ADOPT)),
     story(

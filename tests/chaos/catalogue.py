@@ -133,16 +133,26 @@ ANSWERS = (
         (
             (
                 _POLL,
-                "            self.missed(render, failure)\n            return render, None",
-                "            self.missed(render, failure)\n            return render, str(failure)",
+                "            return self.missed(render, failure), None",
+                "            return self.missed(render, failure), str(failure)",
             ),
         ),
         ("trouble with looks", "pair"),
     ),
     Mutant(
         "a job that is not known once is believed to be gone",
-        ((_POLL, "GONE_TIMES = 8", "GONE_TIMES = 1"),),
+        ((_POLL, "            if due is None:", "            if due is None or self.is_gone:"),),
         ("trouble with looks",),
+    ),
+    Mutant(
+        "the result is not asked for while the status stays bad",
+        ((_POLL, "if self.misses < BAD_STATUSES or", "if True or"),),
+        ("the status stays bad, and the result would answer",),
+    ),
+    Mutant(
+        "the first of several links is taken, wherever it leads",
+        ((_POLL, "self.deps.allowed.first([*result.links, *result.others]) or ", ""),),
+        ("of two links the second leads to an allowed host",),
     ),
     Mutant(
         "a link to whatever is newest",

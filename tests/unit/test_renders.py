@@ -361,6 +361,25 @@ def test_a_render_goes_from_claim_to_delivery(life: Life, drops: Drops, ledger: 
     assert ledger() == {"submitted": 1, "completed": 1, "cost": 0.04, "reserved": 0.05}
 
 
+@pytest.mark.parametrize("end", ["a picture", "none"])
+def test_a_job_that_is_done_and_names_no_picture_is_paid_once_however_it_ends(
+    life: Life, ledger: Callable[[], dict[str, Any]], end: str
+) -> None:
+    render = life.renders.unlinked(life.queued(), "no picture", METRICS, NOW + 20)
+
+    if end == "a picture":
+        render = life.renders.completed(render, "https://images/a.png", METRICS, NOW + 30)
+    else:
+        render = life.renders.failed(render, problem("no_result", "none"), "taj/error.json", NOW + 30)
+
+    assert [one["what"] for one in render["history"][3:]] == [
+        "unlinked",
+        "completed" if end == "a picture" else "failed",
+    ]
+    assert (render["cost"], "answer" in render) == (0.04, end == "none")
+    assert ledger() == {"submitted": 1, "completed": 1, "cost": 0.04, "reserved": 0.05}
+
+
 def test_a_worker_that_takes_the_job_is_noted_once(life: Life) -> None:
     render = life.renders.processing(life.queued(), NOW + 5)
 

@@ -308,6 +308,8 @@ METRICS = {"cost": 0.05, "remaining_credits": 9.0, "total_time": 20.0}
         pytest.param({"output": "x", "images": [{"url": URL}]}, id="an output that is none"),
         pytest.param({"output": URL, "images": []}, id="no images"),
         pytest.param({"output": URL, "images": "broken"}, id="broken images"),
+        pytest.param({"output": [[[[[[URL]]]]]]}, id="deeper than anybody would put it"),
+        pytest.param({"output": f"{URL} "}, id="followed by a blank"),
     ],
 )
 def test_a_result_is_found_whatever_its_shape(shape: dict[str, Any]) -> None:
@@ -315,7 +317,8 @@ def test_a_result_is_found_whatever_its_shape(shape: dict[str, Any]) -> None:
 
     result = network.client().result(ID)
 
-    assert result == Result(URL, METRICS)
+    assert isinstance(result, Result)
+    assert (result.links, result.metrics) == ((URL,), METRICS)
     assert str(network.requests[0].url) == f"https://api.segmind.com/v2/requests/{ID}"
 
 
@@ -332,22 +335,35 @@ def test_the_result_of_a_failed_job_says_why() -> None:
 @pytest.mark.parametrize("output", ["ftp://a/b", ["file:///etc/passwd"], {"x": ["ftp://a/b", "s3://a/b"]}])
 def test_a_picture_that_nobody_would_fetch_is_a_result_all_the_same_for_it_is_paid(output: Any) -> None:
     found = Network(says(200, text=json.dumps({**DONE, "output": output}))).client().result(ID)
-    better = Network(says(200, text=json.dumps({**DONE, "output": [output, "HTTPS://a/b"]}))).client().result(ID)
 
     assert isinstance(found, Result)
-    assert found.url.startswith(("ftp:", "file:"))
-    assert isinstance(better, Result)
-    assert better.url == "HTTPS://a/b"
+    assert found.links[0].startswith(("ftp:", "file:"))
 
 
-@pytest.mark.parametrize(
-    "output", [None, "", "x", [], {}, [[[[[[URL]]]]]], "https://" + "x" * 5000, "https://a/\ud800.png"]
-)
-def test_a_result_without_a_usable_url_is_asked_for_again(output: Any) -> None:
-    body = json.dumps({**DONE, "output": output})
+@pytest.mark.parametrize("output", [None, "", "x", [], {}, "/a.png", "https://" + "x" * 5000, "https://a/\ud800.png"])
+def test_a_result_that_names_no_picture_says_what_it_says_without_a_signature(output: Any) -> None:
+    body = json.dumps({**DONE, "output": output, "logs": "https://a/b?X-Amz-Signature=f00d"})
 
-    with pytest.raises(Unavailable, match="no picture"):
-        Network(says(200, text=body)).client().result(ID)
+    found = Network(says(200, text=body)).client().result(ID)
+
+    assert isinstance(found, Result)
+    assert (found.links, found.metrics) == ((), METRICS)
+    assert "COMPLETED" in found.answer
+    assert "f00d" not in found.answer
+
+
+def test_links_are_read_wherever_they_stand_but_not_what_was_asked_for() -> None:
+    elsewhere = {"result": {"files": [{"href": URL}]}, "input_image_1": "https://a/1.png", "status_url": "https://b/c"}
+
+    found = Network(says(200, **DONE, **elsewhere)).client().result(ID)
+
+    assert isinstance(found, Result)
+    assert (found.links, found.others) == ((), (URL,))
+
+
+def test_a_422_that_is_not_about_the_job_tells_nothing() -> None:
+    with pytest.raises(Unavailable):
+        Network(says(422, detail=[{"msg": "Input should be a valid UUID"}])).client().look(ID)
 
 
 READS: list[Callable[[Segmind], object]] = [

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kontext.renders.workflow import Workflow
     from kontext.results.cloudevents import Topic
     from kontext.results.copy import Delivery
+    from kontext.results.hosts import Allowed
     from kontext.results.output_bucket import OutputBucket
     from kontext.segmind.client import Segmind
     from kontext.throttle.admission import Throttle
@@ -118,7 +119,6 @@ class Connections:
             self.table,
             self.clock,
             look_cost=float(self.environment["LOOK_COST_SECONDS"]),
-            deadline=float(self.environment["DEADLINE_SECONDS"]),
         )
 
     @cached_property
@@ -170,10 +170,15 @@ class Connections:
 
     @cached_property
     def delivery(self) -> "Delivery":
-        from kontext.results.copy import Allowed, Delivery
+        from kontext.results.copy import Delivery
 
-        hosts = tuple(host.strip() for host in self.environment["RESULT_HOSTS"].split(",") if host.strip())
-        return Delivery(self.outputs, Allowed(hosts), self.transport)
+        return Delivery(self.outputs, self.allowed, self.transport)
+
+    @cached_property
+    def allowed(self) -> "Allowed":
+        from kontext.results.hosts import Allowed
+
+        return Allowed(tuple(host.strip() for host in self.environment["RESULT_HOSTS"].split(",") if host.strip()))
 
     @cached_property
     def topic(self) -> "Topic":

@@ -137,7 +137,12 @@ CODES: dict[str, Code] = {
     "expired": Code(
         "No result came before Segmind's record of the job ended (one hour).",
         "unknown",
-        "Look the request_id up in Segmind's console; drop the pair again to render it anew.",
+        "Run `kontext redeliver` if the picture stands in Segmind's console; drop the pair again to render it anew.",
+    ),
+    "no_result": Code(
+        "Segmind ran the job and charged for it, and its answer never named the picture.",
+        "yes",
+        "`kontext explain` shows the answer; Segmind's support can look the request_id up; dropping again pays again.",
     ),
     "delivery": Code(
         "The picture is rendered and paid, but could not be copied to the output bucket.",

@@ -145,7 +145,6 @@ class PollState(TypedDict, total=False):
     wait: int
     progress: dict[str, float]
     misses: int
-    gone: int
     message: str
 
 
@@ -192,6 +191,8 @@ class Render(TypedDict, total=False):
     generation: int
     """Counts the executions that were started for it."""
     output_url: str
+    answer: str
+    """What Segmind said of a completed job whose picture it did not name."""
     metrics: JobMetrics
     cost: float
     completed_at: float

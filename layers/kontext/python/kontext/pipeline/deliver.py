@@ -17,7 +17,7 @@ from kontext.dynamodb import ConditionFailed
 from kontext.errors import DeliveryError, KontextError, problem
 from kontext.log import logger
 from kontext.model import IN_FLIGHT, Render, Status, WorkflowState
-from kontext.renders.overdue import is_stale
+from kontext.renders.overdue import is_stale, unseen
 from kontext.renders.store import render_of
 from kontext.results import cloudevents
 
@@ -73,14 +73,12 @@ class Finalize:
         self.fail(*self.why_failed())
 
     def why_failed(self) -> tuple[str, str]:
-        """The error code and message of a job that did not complete."""
-        if crash := self.event.get("crash"):
+        """The error code and message of a job that did not complete, or of which nobody knows where its picture is."""
+        if "answer" not in self.render and (crash := self.event.get("crash")):
             return "expired", f"Segmind's record of the job ended while it could not be looked at: {_name(crash)}"
         if self.look.get("outcome") == "failed":
             return "render_failed", self.look["message"]
-        if self.look.get("gone"):
-            return "expired", "Segmind does not know the job any more"
-        return "expired", "Segmind's record of the job ended without a result"
+        return unseen(self.render, self.look.get("message"))
 
     def deliver(self) -> None:
         """Put the picture where it belongs: under the pair's result key, or beside it if a newer drop has

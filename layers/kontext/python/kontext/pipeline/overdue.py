@@ -12,7 +12,7 @@ from kontext.model import Render, Status
 from kontext.pipeline.ends import Ends
 from kontext.pipeline.intake import Intake
 from kontext.pipeline.watch import Watch
-from kontext.renders.overdue import overdue_action
+from kontext.renders.overdue import overdue_action, unseen
 
 
 class Overdue:
@@ -75,7 +75,7 @@ class Overdue:
         if render["status"] == Status.COMPLETED:
             self.ends.fail(render, "delivery", "the picture could not be delivered while Segmind kept it")
         else:
-            self.ends.fail(render, "expired", "no result was seen before Segmind's record of the job ended")
+            self.ends.fail(render, *unseen(render))
 
     def on_wait_of_first_edition(self, prefix: str, render_id: str) -> None:
         """The message in which the first edition let a render wait; what the table keeps itself needs it no more."""

@@ -27,6 +27,13 @@ def overdue_action(render: Render, now: float) -> Action:
     return "announce"
 
 
+def unseen(render: Render, message: str | None = None) -> tuple[str, str]:
+    """The error code and message of a job whose picture nobody has seen before Segmind's record of it ended."""
+    if "answer" in render:
+        return "no_result", "Segmind says that the job is complete, and where its picture is was never said"
+    return "expired", message or "no result was seen before Segmind's record of the job ended"
+
+
 def is_stale(render: Render, attempt: int, generation: int) -> bool:
     """Whether an execution is of an attempt or a generation that another one has taken over from."""
     return generation < render.get("generation", 0) or attempt != render["attempt"]

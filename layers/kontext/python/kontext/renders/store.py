@@ -150,11 +150,22 @@ class Renders:
 
     def completed(self, render: Render, output_url: str, metrics: JobMetrics, now: float) -> Render:
         """The job is done and paid: keep where its picture is, and what it cost."""
-        cost = metrics.get("cost", self.price)
-        entry = ledger.book(render, cost, self.price, now)
+        cost, booked = self._book(render, metrics, now)
         noted: HistoryEntry = {"what": "completed", "cost": cost}
-        paid = {"output_url": output_url, "metrics": metrics, "cost": cost, "completed_at": now}
-        return self.move(render, IN_FLIGHT, Status.COMPLETED, now, noted, entry, **paid)
+        paid = {"output_url": output_url, "metrics": metrics, "cost": cost, "completed_at": now, "answer": None}
+        return self.move(render, IN_FLIGHT, Status.COMPLETED, now, noted, *booked, **paid)
+
+    def unlinked(self, render: Render, answer: str, metrics: JobMetrics, now: float) -> Render:
+        """The job is done, and nothing names its picture: keep what Segmind says."""
+        said = {"answer": answer, "metrics": metrics}
+        return self.move(render, IN_FLIGHT, render["status"], now, {"what": "unlinked"}, **said)
+
+    def _book(self, render: Render, metrics: JobMetrics, now: float) -> tuple[float, list[Write]]:
+        """What a job has cost, and its entry in the ledger: one, however often the job is seen to be done."""
+        if "cost" in render:
+            return render["cost"], []
+        cost = metrics.get("cost", self.price)
+        return cost, [ledger.book(render, cost, self.price, now)]
 
     def delivered(self, render: Render, result: Result, now: float) -> Render:
         """The picture is in the output bucket.
@@ -170,10 +181,14 @@ class Renders:
         """The render has ended without a picture; `key`: where its error.json goes."""
         noted: HistoryEntry = {"what": "failed", "code": error["code"], "message": error["message"]}
         extra = [wrote(render["prefix"], key)]
+        paid = {}
         if error["charged"] == "no" and render["status"] != Status.CLAIMED:
             extra.append(ledger.give_back(render))
+        if error["code"] == "no_result":
+            paid["cost"], booked = self._book(render, render.get("metrics", {}), now)
+            extra += booked
         allowed = (Status.CLAIMED, Status.SUBMITTING, *IN_FLIGHT, Status.COMPLETED, Status.UNCERTAIN)
-        return self._end(render, allowed, Status.FAILED, noted, now, *extra, error=error)
+        return self._end(render, allowed, Status.FAILED, noted, now, *extra, error=error, **paid)
 
     def uncertain(self, render: Render, error: RenderError, key: str, now: float) -> Render:
         """The answer to the request is lost; only a person can decide what to do."""
@@ -203,7 +218,7 @@ class Renders:
         fresh: Item = dict.fromkeys(forgotten) | {"attempt": attempt, "drop_id": drop_id}
         noted: HistoryEntry = {"what": "again", "attempt": attempt}
         if status == Status.CLAIMED:
-            fresh |= dict.fromkeys(("request_id", "output_url", "submitted_at", "day"))
+            fresh |= dict.fromkeys(("request_id", "output_url", "answer", "cost", "submitted_at", "day"))
             fresh |= {"line_at": line_at, "lease_until": now + LEASE_SECONDS}
             fresh |= {"waiting_since": now} if line_at else {}
         else:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -35,10 +36,13 @@ from kontext.errors import (
 )
 from kontext.model import JobMetrics, Parameters
 from kontext.net.transport import BoundedTransport, answered, request
+from kontext.segmind.links import MAX_LINKS, links_in
 from kontext.text import summarize_vendor_message
 
 MAX_ANSWER_BYTES = 1_000_000
 MAX_PICTURE_BYTES = 100_000_000
+MAX_KEPT_ANSWER = 2000
+"""Characters of a result that names no picture."""
 ANSWER_SECONDS = 30.0
 """For a whole answer, however slowly it drips."""
 
@@ -64,10 +68,13 @@ class Look:
 
 @dataclass(frozen=True)
 class Result:
-    """A completed job: `url` of the picture (on any host: check it), `metrics` in seconds and USD."""
+    """A completed job: `links` to its picture, `others` that stand elsewhere in the answer (on any host: check them),
+    `metrics` in seconds and USD; `answer`: what it said, without what could be a secret."""
 
-    url: str
+    links: tuple[str, ...]
     metrics: JobMetrics = field(default_factory=JobMetrics)
+    others: tuple[str, ...] = ()
+    answer: str = ""
 
 
 @dataclass(frozen=True)
@@ -161,14 +168,15 @@ class Segmind:
         """
         answer = self._about(request_id, "")
         status = str(answer.get("status", "")).upper()
-        urls = [*_urls(answer.get("images")), *_urls(answer.get("output"))]
         if status != "COMPLETED":
             return Look(status, _message(answer), _metrics(answer))
-        if not urls:
-            raise Unavailable("Segmind's result names no picture")
         # The job is paid, wherever its picture is said to be: whether it may be fetched is for others to say.
-        url = next((url for url in urls if url.lower().startswith(("https:", "http:"))), urls[0])
-        return Result(url, _metrics(answer))
+        links, others = (
+            tuple(dict.fromkeys(islice(links_in(part), MAX_LINKS)))
+            for part in ([answer.get("images"), answer.get("output")], answer)
+        )
+        said = summarize_vendor_message(json.dumps(answer), MAX_KEPT_ANSWER)
+        return Result(links, _metrics(answer), tuple(link for link in others if link not in links), said)
 
     @_door(Unavailable)
     def credits(self) -> float:
@@ -204,7 +212,7 @@ class Segmind:
         answer = _object(body)
         if status == 200 and answer:
             return answer
-        if status == 422 and answer:  # the job ran and failed; says so itself, or only why
+        if status == 422 and ("status" in answer or "error" in answer):  # the job failed; says so, or only why
             return {**answer, "status": "FAILED"}
         if status == 404:
             raise RecordGone(_message(answer) or "Segmind does not know the request", 404)
@@ -393,12 +401,3 @@ def _metrics(answer: dict[str, Any]) -> JobMetrics:
 def _number(value: Any, least: float) -> float | None:
     good = isinstance(value, int | float) and not isinstance(value, bool) and least <= value < 1e9
     return round(float(value), 6) if good else None  # DynamoDB knows no number as small as a float can be
-
-
-def _urls(value: Any, depth: int = 4) -> Iterator[str]:
-    if isinstance(value, str) and re.fullmatch(r"[a-z][a-z0-9+.-]{0,20}://[!-~]{1,4000}", value, re.IGNORECASE):
-        yield value
-    elif depth and isinstance(value, dict | list):
-        inner = value if isinstance(value, list) else [value[name] for name in ("url", *value) if name in value]
-        for each in inner:
-            yield from _urls(each, depth - 1)
