@@ -123,6 +123,7 @@ IN_FLIGHT: tuple[Story, ...] = (
         (300.0, deploy(ResultHosts="images.segmind.com")),
         (600.0, Decide(TAJ, "redeliver")),
         parameters={"ResultHosts": "elsewhere.example"},
+        patience=400.0,
     ),
     story("the records' life changes while a picture is made", *pair(), (10.0, deploy(RecordRetentionDays="8"))),
     story("nothing changes but the functions, while a picture is made", *pair(), (10.0, deploy(LookCostSeconds="1"))),

@@ -13,13 +13,14 @@ from simulation.world import KEY
 FEW, MANY = tuple(many(3, every=1.0)), tuple(many(30, every=0.2))
 ALMOST_DONE = 26
 """Seconds from the beginning to just after the job of a pair is done."""
+AS_LONG_AGAIN = 1200.0
+"""Seconds: a picture that could not be copied for an hour waits for its next try so long, for each doubles the wait."""
 ONE_A_MINUTE, THE_LAST_LOOK = 65.0, 3600.0
 """Seconds: how seldom a job is looked at whose looks tell nothing, and how old it is when it is looked at last."""
 _COUNTED = {"count_gets": True, "workers": 100}
 _BOTH_KEYS = {"keys": (KEY, OTHER_KEY), "jobs_per_key": True}
 _A_404 = "a 404 is believed before the job's hour is over"
 _UNHEARD = "answers that do not come, one after the other, are not known as an outage"
-_COPYING = "copying is given up after some minutes, and asks for a person"
 _LEARNING = "the schedule learns from the numbers that the vendor states, and not from what Poll sees"
 
 
@@ -159,7 +160,6 @@ RESULTS: tuple[Story, ...] = (
         "a page with status 200 stands in for the picture",
         (0.0, vendor(on="output", status=200, text="<html>Just a moment...", times=2)),
         *pair(),
-        missing="what is no picture is not asked for again",
     ),
     *(
         story(
@@ -167,7 +167,7 @@ RESULTS: tuple[Story, ...] = (
             always(on="output", status=status, body={}),
             *pair(),
             well(3600),
-            missing=_COPYING,
+            patience=AS_LONG_AGAIN,
         )
         for status in (403, 404, 503)
     ),
@@ -176,7 +176,7 @@ RESULTS: tuple[Story, ...] = (
         always(on="output", cut_after=40),
         *pair(),
         well(1800),
-        missing=_COPYING,
+        patience=AS_LONG_AGAIN,
     ),
     story(
         "the picture breaks off six times", (0.0, vendor(on="output", cut_after=40, times=6)), *pair(), patience=130.0

@@ -145,6 +145,22 @@ ANSWERS = (
         ("trouble with looks",),
     ),
     Mutant(
+        "a picture that cannot be copied for minutes is given up",
+        (
+            _layer(
+                "pipeline/deliver",
+                "            return self.put_off(message)\n",
+                '            self.fail("delivery", message)\n',
+            ),
+        ),
+        ("the file host answers 503 for an hour",),
+    ),
+    Mutant(
+        "that a picture is late is told by nobody",
+        (_layer("pipeline/overdue", "            if is_late(render, now):", "            if False:"),),
+        ("the file host answers 503 for an hour",),
+    ),
+    Mutant(
         "the result is not asked for while the status stays bad",
         ((_POLL, "if self.misses < BAD_STATUSES or", "if True or"),),
         ("the status stays bad, and the result would answer",),

@@ -20,6 +20,7 @@ import httpx
 import yaml
 
 from kontext.net.transport import DEADLINE
+from kontext.renders.overdue import OUTPUT_SECONDS
 from kontext.throttle.admission import state_in
 from kontext.throttle.line import why_parked
 from simulation.actions import Drop
@@ -102,7 +103,7 @@ def _case(file: str, entry: dict[str, Any]) -> Case:
         end=end,
         says=tuple(entry.get("says", ())),
         posts=entry.get("posts", 1 if end.split()[0] in ("DELIVERED", "UNCERTAIN") else 0),
-        within=entry.get("within", 3600.0),
+        within=entry.get("within", OUTPUT_SECONDS + 86_400 if end == "FAILED delivery" else 3600.0),
         prefix=prefix,
         parameters=entry.get("parameters", {}),
         good=entry.get("good", False),

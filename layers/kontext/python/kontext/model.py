@@ -138,6 +138,14 @@ class Park(TypedDict, total=False):
     until: float
 
 
+class Undelivered(TypedDict):
+    """A paid picture whose delivery was put off `tries` times: the reason at `first`, and the `last` one."""
+
+    tries: int
+    first: str
+    last: str
+
+
 class PollState(TypedDict, total=False):
     """What one stay of Poll hands to the next, or to Finalize, by way of the workflow."""
 
@@ -196,6 +204,10 @@ class Render(TypedDict, total=False):
     metrics: JobMetrics
     cost: float
     completed_at: float
+    redelivered_at: float
+    """When it was asked to be delivered once more."""
+    undelivered: Undelivered
+    delay_announced: bool
     result: Result
     error: RenderError
     announced: bool

@@ -1,7 +1,8 @@
 """The end of a render: the picture is copied, and it is told. It is paid: both can be repeated at will.
 
-Whatever goes wrong is tried again a few times, and then told. The workflow does so where this function cannot: it
-calls a function again that crashes, and one that never comes to an end once more, to give up and tell.
+What goes wrong is tried again a few times; then a job that failed is told, and a picture is put off: the render stays
+due, and other executions try for as long as Segmind keeps it. The workflow does so where this function cannot: it calls
+a function again that crashes, and one that never comes to an end once more, to put off or tell.
 """
 
 from typing import Any
@@ -24,8 +25,7 @@ from kontext.results import cloudevents
 UNFINISHED = (Status.SUBMITTING, *IN_FLIGHT)
 """A job that nobody has seen complete; `SUBMITTING` if only the workflow knows that Segmind took it."""
 MAX_TRIES = 9
-"""With doubling waits of 2 to 256 seconds: eight and a half minutes, then
-`kontext redeliver` is for a person to call."""
+"""With doubling waits of 2 to 256 seconds: eight and a half minutes. Then the picture is put off."""
 
 
 class Finalize:
@@ -110,22 +110,28 @@ class Finalize:
                 self.deps.outputs.remove(error_key, write_precondition)
 
     def undelivered(self, message: str, tries: int) -> dict[str, Any]:
-        """Try again later, `tries` times in all, or say that a person has to."""
+        """Try again soon, `tries` times in all, and once where that was done before; then it is put off."""
         logger.warning("not delivered", reason=message, tries=self.tries)
-        if self.tries < tries - 1:
+        if self.tries < tries - 1 and "undelivered" not in self.render:
             return {"outcome": "again", "wait": 2 ** (self.tries + 1), "tries": self.tries + 1}
         return self.give_up(message)
 
     def give_up(self, message: str) -> dict[str, Any]:
-        """End the render without its picture, and tell it. What this raises, the workflow tries again."""
+        """Leave a picture to a later execution, or end a render without one. What this raises, the workflow tries
+        again."""
         if self.render["status"] in UNFINISHED:
             self.end()
         if self.render["status"] == Status.COMPLETED:
-            self.fail("delivery", message)
+            return self.put_off(message)
         return self.told()
 
+    def put_off(self, message: str) -> dict[str, Any]:
+        """It is paid, and Segmind keeps it for days: the render stays due, and Sweep finds it."""
+        self.render = self.deps.renders.put_off(self.render, message, self.deps.clock.now())
+        return {"outcome": "postponed", "error": problem("delivery_delayed", message)}
+
     def fail(self, code: str, message: str) -> None:
-        """The render ends without a picture in the bucket."""
+        """The render ends without a picture."""
         error = problem(code, message)
         key = keys.error_key(self.render["prefix"])
         try:

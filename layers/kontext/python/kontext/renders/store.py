@@ -17,15 +17,18 @@ from kontext.clock import day, iso
 from kontext.drops.pairs import pair_key
 from kontext.due import LEASE_GRACE_SECONDS, REMOVE_DUE, SENT, SET_DUE, SLACK_SECONDS, TIMER, due, marks
 from kontext.dynamodb import ConditionFailed, Item, Key, Table, Write
-from kontext.model import ENDED, IN_FLIGHT, HistoryEntry, JobMetrics, Render, RenderError, Result, Status
+from kontext.model import ENDED, IN_FLIGHT, HistoryEntry, JobMetrics, Render, RenderError, Result, Status, Undelivered
 from kontext.renders import ledger
 from kontext.renders.ledger import OverLimit
+from kontext.renders.overdue import late_at
 
 LEASE_SECONDS = 130.0
 """Longer than a submitter can live (its function's timeout is 120 s): an expired lease has no living owner.
 A message stays out of sight for longer than both together, so one that comes back never finds its own lease alive."""
 
 HISTORY_KEPT = 60
+_OF_A_DELIVERY = ("redelivered_at", "undelivered", "delay_announced")
+_PUT_OFF_SECONDS, _MOST_PUT_OFF_SECONDS = 30.0, 6 * 3600.0
 
 
 class Renders:
@@ -129,7 +132,9 @@ class Renders:
         What was sent for it is kept: a render whose executions die one after the other is restarted ever more seldom.
         """
         generation = render.get("generation", 0) + 1
-        noted: HistoryEntry = {"what": "restarted", "generation": generation}
+        noted: HistoryEntry | None = {"what": "restarted", "generation": generation}
+        if "undelivered" in render:  # that is told by each try, and counted
+            noted = None
         sent = {"dispatched_until": render.get("dispatched_until"), "dispatches": render.get("dispatches")}
         allowed = (*IN_FLIGHT, Status.COMPLETED)
         return self.move(render, allowed, render["status"], now, noted, generation=generation, **sent)
@@ -166,6 +171,26 @@ class Renders:
             return render["cost"], []
         cost = metrics.get("cost", self.price)
         return cost, [ledger.book(render, cost, self.price, now)]
+
+    def put_off(self, render: Render, message: str, now: float) -> Render:
+        """The picture could not be delivered: it is tried again by itself, ever more seldom."""
+        before = render.get("undelivered") or Undelivered(tries=0, first=message, last=message)
+        at = now + min(_PUT_OFF_SECONDS * 2.0 ** before["tries"], _MOST_PUT_OFF_SECONDS)
+        if now < late_at(render):
+            at = min(at, late_at(render))
+        noted: HistoryEntry = {"what": "undelivered", "message": message}
+        undelivered: Undelivered = {"tries": before["tries"] + 1, "first": before["first"], "last": message}
+        return self.move(render, (Status.COMPLETED,), Status.COMPLETED, now, noted, due_at=at, undelivered=undelivered)
+
+    def delay_announced(self, render: Render) -> None:
+        """It was told that the picture is late."""
+        self.table.update(
+            render_key(render["prefix"], render["render_id"]),
+            "SET #delay_announced = :yes",
+            "#attempt = :attempt",
+            yes=True,
+            attempt=render["attempt"],
+        )
 
     def delivered(self, render: Render, result: Result, now: float) -> Render:
         """The picture is in the output bucket.
@@ -213,7 +238,7 @@ class Renders:
     ) -> Render:
         """Begin a new attempt of an ended render: `CLAIMED` pays again, at its place in line if it has one,
         `COMPLETED` only delivers again."""
-        forgotten = ("error", "announced", "result", "expires_at", "waiting_since", "server_errors")
+        forgotten = ("error", "announced", "result", "expires_at", "waiting_since", "server_errors", *_OF_A_DELIVERY)
         attempt = render["attempt"] + 1
         fresh: Item = dict.fromkeys(forgotten) | {"attempt": attempt, "drop_id": drop_id}
         noted: HistoryEntry = {"what": "again", "attempt": attempt}
@@ -222,6 +247,7 @@ class Renders:
             fresh |= {"line_at": line_at, "lease_until": now + LEASE_SECONDS}
             fresh |= {"waiting_since": now} if line_at else {}
         else:
+            fresh["redelivered_at"] = now
             fresh["generation"] = noted["generation"] = render.get("generation", 0) + 1
         return self.move(render, (render["status"],), status, now, noted, *extra, **fresh)
 

@@ -138,9 +138,9 @@ def _parts(chunks: Iterator[bytes]) -> Iterator[bytes]:
 def _expect(head: bytes, kind: str) -> Reader:
     found = identify.kind_of(head)
     if found is None:
-        raise DeliveryError("what the result's host gave is not a picture", final=True)
+        raise DeliveryError("what the result's host gave is not a picture", tries=_TRIES_OF_BAD_BYTES)
     if found != kind:
-        raise DeliveryError(f"the picture is a {found}, asked for was a {kind}", final=True)
+        raise DeliveryError(f"the picture is a {found}, asked for was a {kind}", tries=_TRIES_OF_BAD_BYTES)
     return Reader(kind, MAX_MEGAPIXELS)
 
 
