@@ -19,7 +19,6 @@ ONE_A_MINUTE, THE_LAST_LOOK = 65.0, 3600.0
 """Seconds: how seldom a job is looked at whose looks tell nothing, and how old it is when it is looked at last."""
 _COUNTED = {"count_gets": True, "workers": 100}
 _BOTH_KEYS = {"keys": (KEY, OTHER_KEY), "jobs_per_key": True}
-_A_404 = "a 404 is believed before the job's hour is over"
 _UNHEARD = "answers that do not come, one after the other, are not known as an outage"
 _LEARNING = "the schedule learns from the numbers that the vendor states, and not from what Poll sees"
 
@@ -59,7 +58,6 @@ LOOKS: tuple[Story, ...] = (
         *pair(),
         (5.0, Secret(OTHER_KEY)),
         account=_BOTH_KEYS,
-        missing=_A_404,
     ),
     story(
         "the key is replaced in a burst, while both are valid and each sees only its own jobs",
@@ -67,7 +65,6 @@ LOOKS: tuple[Story, ...] = (
         (100.0, Secret(OTHER_KEY)),
         *[step for n in range(5) for step in pair(f"p{n}/", at=110.0)],
         account=_BOTH_KEYS,
-        missing=_A_404,
     ),
     *(
         story(

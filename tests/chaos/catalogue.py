@@ -145,6 +145,11 @@ ANSWERS = (
         ("trouble with looks",),
     ),
     Mutant(
+        "a job is asked for with the newest key alone",
+        (_layer("segmind/client", "if status in (401, 404) and submitted_with and", "if False and"),),
+        ("the key is replaced while both are valid, and each sees only its own jobs",),
+    ),
+    Mutant(
         "a picture that cannot be copied for minutes is given up",
         (
             _layer(

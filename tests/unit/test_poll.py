@@ -42,7 +42,7 @@ class World:
     def beat(self, render: dict[str, Any], until: float) -> None:
         self.beats.append(until)
 
-    def look(self, _: str) -> Look:
+    def look(self, *_: object) -> Look:
         self.looked.append(self.time - ACCEPTED)
         if self.time < self.free_at:
             raise RateLimited("too many requests", self.reset_at)
@@ -102,11 +102,11 @@ class Job(World):
         self.links: list[str] = []
         self.allowed = Allowed(("images.segmind.com",))
 
-    def look(self, _: str) -> Look:
+    def look(self, *_: object) -> Look:
         self.looked.append(self.time - ACCEPTED)
         return self.answer("status")  # type: ignore[return-value]
 
-    def result(self, _: str) -> Look | Result:
+    def result(self, *_: object) -> Look | Result:
         self.asked_for_result.append(self.time - ACCEPTED)
         return self.answer("result")
 

@@ -22,7 +22,7 @@ from kontext.errors import (
     SegmindError,
     Unavailable,
 )
-from kontext.segmind.client import ANSWER_SECONDS, MAX_ANSWER_BYTES, Look, Result, Segmind, parse_reset
+from kontext.segmind.client import ANSWER_SECONDS, MAX_ANSWER_BYTES, Look, Result, Segmind, fingerprint, parse_reset
 
 ID = "3f2c8f5e-8f5e-4b7a-9d6e-0123456789ab"
 URL = "https://images.segmind.com/outputs/a.png"
@@ -48,9 +48,11 @@ class Network:
             raise answer
         return answer
 
-    def client(self, api_key: Callable[[bool], str] = lambda fresh: "SG_0123456789abcdef") -> Segmind:
+    def client(
+        self, api_key: Callable[[bool], str] = lambda fresh: "SG_0123456789abcdef", previous_key: str | None = None
+    ) -> Segmind:
         transport = httpx.MockTransport(self)
-        return Segmind("https://api.segmind.com/", "multi-image-kontext-pro", api_key, transport)
+        return Segmind("https://api.segmind.com/", "multi-image-kontext-pro", api_key, transport, lambda: previous_key)
 
 
 def says(code: int, /, *, text: str | None = None, headers: dict[str, str] | None = None, **content: Any) -> Answer:
@@ -364,6 +366,52 @@ def test_links_are_read_wherever_they_stand_but_not_what_was_asked_for() -> None
 def test_a_422_that_is_not_about_the_job_tells_nothing() -> None:
     with pytest.raises(Unavailable):
         Network(says(422, detail=[{"msg": "Input should be a valid UUID"}])).client().look(ID)
+
+
+OLD, NEW = "SG_00000000000000aa", "SG_00000000000000bb"
+
+
+@pytest.mark.parametrize("refusal", [401, 404])
+@pytest.mark.parametrize(
+    ("cached", "newest", "previous", "submitted_with"),
+    [
+        pytest.param(NEW, NEW, OLD, OLD, id="the key was replaced since"),
+        pytest.param(OLD, NEW, None, NEW, id="the key was replaced before, and this function does not know it yet"),
+    ],
+)
+def test_a_job_that_its_own_key_alone_knows_is_asked_for_with_that(
+    refusal: int, cached: str, newest: str, previous: str | None, submitted_with: str
+) -> None:
+    def network(request: httpx.Request) -> httpx.Response:
+        known = request.headers["x-api-key"] == submitted_with
+        return (
+            httpx.Response(200, json={"status": "QUEUED"}) if known else httpx.Response(refusal, json={"error": "no"})
+        )
+
+    transport = httpx.MockTransport(network)
+    client = Segmind("https://a", "m", lambda fresh: newest if fresh else cached, transport, lambda: previous)
+
+    assert client.look(ID, fingerprint(submitted_with)) == Look("QUEUED")
+
+
+@pytest.mark.parametrize("submitted_with", [fingerprint(NEW), fingerprint("a third one"), None])
+def test_another_key_is_not_tried_for_a_job_that_it_did_not_submit(submitted_with: str | None) -> None:
+    network = Network(says(404, error="no"))
+
+    with pytest.raises(RecordGone):
+        network.client(lambda fresh: NEW, previous_key=OLD).look(ID, submitted_with)
+
+    assert {request.headers["x-api-key"] for request in network.requests} == {NEW}
+
+
+def test_a_fingerprint_is_too_short_to_find_the_key() -> None:
+    network = Network(says(200, request_id=ID))
+    client = network.client()
+
+    client.submit(PARAMETERS)
+
+    assert client.sent_with == fingerprint("SG_0123456789abcdef")
+    assert len(client.sent_with) == 8
 
 
 READS: list[Callable[[Segmind], object]] = [

@@ -190,7 +190,8 @@ class Connections:
     def segmind(self) -> "Segmind":
         from kontext.segmind.client import Segmind
 
-        return Segmind(self.environment["SEGMIND_URL"], self.environment["SEGMIND_MODEL"], self.api_key, self.transport)
+        url, model = self.environment["SEGMIND_URL"], self.environment["SEGMIND_MODEL"]
+        return Segmind(url, model, self.api_key, self.transport, self.previous_api_key)
 
     @cached_property
     def s3(self) -> Any:
@@ -226,6 +227,15 @@ class Connections:
         """Segmind's API key, remembered for five minutes; `fresh`: as it is now."""
         key = self.secrets.get(self.environment["SEGMIND_SECRET"], max_age=300, force_fetch=fresh)
         return str(key).strip()
+
+    def previous_api_key(self) -> str | None:
+        """The API key before the one that is in force; None if there was none."""
+        client = self.client("secretsmanager")
+        asked = {"SecretId": self.environment["SEGMIND_SECRET"], "VersionStage": "AWSPREVIOUS"}
+        try:
+            return str(client.get_secret_value(**asked)["SecretString"]).strip()
+        except client.exceptions.ResourceNotFoundException:
+            return None
 
 
 _connections: list[Connections] = []

@@ -165,6 +165,7 @@ class WorkflowState(TypedDict, total=False):
     generation: int
     request_id: str
     submitted_at: float
+    submitted_with: str
     look: PollState
     delivery: dict[str, int]
     crash: dict[str, str]
@@ -196,6 +197,8 @@ class Render(TypedDict, total=False):
     reserved: float
     request_id: str
     submitted_at: float
+    submitted_with: str | None
+    """The fingerprint of the API key: another one may not know the job."""
     generation: int
     """Counts the executions that were started for it."""
     output_url: str

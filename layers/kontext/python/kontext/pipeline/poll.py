@@ -91,7 +91,7 @@ class Poll:
         self.looks += 1
         age, self.held_until, self.done = self.age, 0.0, None
         try:
-            seen = self.ask()
+            seen = self.ask(render.get("submitted_with"))
         except SegmindError as failure:
             return self.missed(render, failure), None
         if isinstance(seen, Result):
@@ -99,25 +99,25 @@ class Poll:
         self.progress = self.progress.seen(seen.status, age)
         return self.noted(render, seen)
 
-    def ask(self) -> Look | Result:
+    def ask(self, submitted_with: str | None) -> Look | Result:
         """Where the job is, and its result once that is complete. The result as well where the status stays bad, and
         at the last look: it may answer all the same. Raises SegmindError if nothing is known of the job."""
         segmind, request_id = self.deps.segmind, self.event["request_id"]
         if self.age >= self.deps.learning.deadline:  # no time is left to ask for one after the other
             with suppress(SegmindError):
-                return segmind.result(request_id)
+                return segmind.result(request_id, submitted_with)
         try:
-            seen = segmind.look(request_id)
+            seen = segmind.look(request_id, submitted_with)
         except SegmindError as failure:
             if self.misses < BAD_STATUSES or isinstance(failure, RateLimited):
                 raise
-            answer = segmind.result(request_id)
+            answer = segmind.result(request_id, submitted_with)
             if isinstance(answer, Look):  # as good as a status, and asked for every few seconds
                 self.misses = BAD_STATUSES
             return answer
         if seen.status == Status.COMPLETED:
             self.done = seen
-            return segmind.result(request_id)
+            return segmind.result(request_id, submitted_with)
         self.misses = 0
         return seen
 
@@ -179,6 +179,7 @@ class Poll:
         if render["status"] not in (Status.SUBMITTING, Status.UNCERTAIN):
             return render
         try:
-            return self.deps.renders.accepted(render, self.event["request_id"], self.submitted_at)
+            known: Render = {**render, "submitted_with": self.event.get("submitted_with")}
+            return self.deps.renders.accepted(known, self.event["request_id"], self.submitted_at)
         except ConditionFailed as moved:
             return render_of(moved.found) if moved.found else render

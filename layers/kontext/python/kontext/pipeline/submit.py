@@ -173,7 +173,7 @@ class Submitter:
         except RequestRefused as refused:
             self.ends.fail(render, refused.code, str(refused))
         else:
-            self.accepted(render, request_id)
+            self.accepted({**render, "submitted_with": self.deps.segmind.sent_with}, request_id)
         if trial:
             self.breaker.close()
 

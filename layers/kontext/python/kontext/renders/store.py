@@ -116,6 +116,7 @@ class Renders:
             {"what": "accepted", "request_id": request_id, "generation": generation},
             request_id=request_id,
             submitted_at=now,
+            submitted_with=render.get("submitted_with"),
             generation=generation,
             waiting_since=None,
             error=None,
