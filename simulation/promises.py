@@ -171,7 +171,7 @@ def the_ledger_agrees(seen: Evidence) -> Broken:
         total.update({name: value for name, value in entry.items() if name not in ("pk", "sk")})
     paid = [render for render in seen.renders if render["status"] in _PAID or _error(render) in _PAID_FOR_NOTHING]
     unsure = [render for render in seen.renders for _ in range(_unsettled(render))]
-    expired = [render for render in seen.renders for _ in range(_said(render, "expired"))]
+    expired = [render for render in seen.renders for _ in range(_expired(render))]
     prices = [seen.prices(render) for render in (*unsure, *expired)]
     cost = sum(render["cost"] for render in paid)
     submitted = total["not_charged"] + len(paid) + len(unsure) + len(expired)
@@ -252,6 +252,19 @@ def _server_errors(seen: Evidence) -> int:
 
 def _said(render: Render, code: str) -> int:
     return sum(entry.get("code") == code for entry in render["history"])
+
+
+def _expired(render: Render) -> int:
+    """How many of its requests have ended without a result, and none was found when they were looked at again."""
+    expired, of_this_request = 0, 0
+    for entry in render["history"]:
+        if entry["what"] == "submitting":
+            expired, of_this_request = expired + of_this_request, 0
+        elif entry.get("code") == "expired":
+            of_this_request = 1
+        elif entry["what"] in ("completed", "unlinked"):
+            of_this_request = 0
+    return expired + of_this_request
 
 
 def _unsettled(render: Render) -> int:

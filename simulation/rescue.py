@@ -52,8 +52,8 @@ def _dead_ends(world: World, *, by_link: bool) -> Iterator[str]:
 
 
 def _redeliver(render: Render, _: Job, operator: Operator) -> None:
-    if render.get("output_url"):
-        operator.deliver_again(render)
+    with suppress(CommandError, ConditionFailed):
+        operator.deliver_again(operator.paid(render["prefix"]) if not render.get("output_url") else render)
 
 
 def _adopt(render: Render, job: Job, operator: Operator) -> None:

@@ -119,6 +119,8 @@ def told(entry: dict[str, Any]) -> str:
             return f"COMPLETED and paid (USD {entry.get('cost', 0):.2f}); the output's URL is on the record"
         case {"what": "unlinked"}:
             return "done and paid, and Segmind's answer names no picture: it is asked again"
+        case {"what": "kept"}:
+            return f"not delivered once more, and stays delivered: {entry.get('message')}"
         case {"what": "undelivered"}:
             return f"not delivered{_times(entry)}, and tried again by itself: {entry.get('message')}"
         case {"what": "delivered"}:

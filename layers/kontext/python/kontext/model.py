@@ -209,6 +209,8 @@ class Render(TypedDict, total=False):
     completed_at: float
     redelivered_at: float
     """When it was asked to be delivered once more."""
+    delivered_before: Result
+    """The picture that stays if it cannot be delivered once more."""
     undelivered: Undelivered
     delay_announced: bool
     result: Result

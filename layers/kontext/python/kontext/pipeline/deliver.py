@@ -126,7 +126,11 @@ class Finalize:
         return self.told()
 
     def put_off(self, message: str) -> dict[str, Any]:
-        """It is paid, and Segmind keeps it for days: the render stays due, and Sweep finds it."""
+        """It is paid, and Segmind keeps it for days: the render stays due, and Sweep finds it. One that was delivered
+        before stays so."""
+        if "delivered_before" in self.render:
+            self.render = self.deps.renders.keep_delivered(self.render, message, self.deps.clock.now())
+            return self.told()
         self.render = self.deps.renders.put_off(self.render, message, self.deps.clock.now())
         return {"outcome": "postponed", "error": problem("delivery_delayed", message)}
 
