@@ -138,8 +138,7 @@ class Operator:
             render = self.renders.restarted(render, now)
         else:
             status = Status.COMPLETED if render.get("output_url") else Status.QUEUED
-            before = render.get("result")
-            render = self.renders.new_attempt(render, status, render["drop_id"], now, before=before)
+            render = self.renders.new_attempt(render, status, render["drop_id"], now, stays=True)
         self.workflow.start(render, wait=0)
         return render
 

@@ -145,6 +145,15 @@ ANSWERS = (
         ("trouble with looks",),
     ),
     Mutant(
+        "a delivered render that cannot be delivered again is not delivered any more",
+        (
+            _layer("pipeline/deliver", 'if self.render.get("stays_delivered"):', "if False:"),
+            _layer("pipeline/overdue", 'if render.get("stays_delivered"):', "if False:"),
+            _layer("pipeline/deliver", "self.restored(key, condition) or ", ""),
+        ),
+        ("delivered again when the vendor has deleted the picture",),
+    ),
+    Mutant(
         "a job is asked for with the newest key alone",
         (_layer("segmind/client", "if status in (401, 404) and submitted_with and", "if False and"),),
         ("the key is replaced while both are valid, and each sees only its own jobs",),

@@ -74,6 +74,8 @@ class Case:
     """Behind which call, in memory, they are lost as well: `finalize publish`, say."""
     sent: tuple[str, ...] = ()
     """What, in memory, somebody sends to the upload queue by hand."""
+    jobs: int = 1
+    """How many contents the pair has one after the other, each of which is a job."""
     away: float = 0.0
     """For how many seconds, in memory, S3 does not answer at the beginning."""
 
@@ -111,6 +113,7 @@ def _case(file: str, entry: dict[str, Any]) -> Case:
         again=tuple(entry.get("again", ())),
         lost_at=entry.get("lost_at"),
         lost_behind=entry.get("lost_behind"),
+        jobs=entry.get("jobs", 1),
     )
 
 

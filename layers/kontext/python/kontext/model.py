@@ -209,8 +209,10 @@ class Render(TypedDict, total=False):
     completed_at: float
     redelivered_at: float
     """When it was asked to be delivered once more."""
-    delivered_before: Result
-    """The picture that stays if it cannot be delivered once more."""
+    restore_from: Result
+    """The picture as it was delivered before: our own bucket may still hold it."""
+    stays_delivered: bool
+    """Whether that is what stays if it cannot be delivered once more."""
     undelivered: Undelivered
     delay_announced: bool
     result: Result

@@ -83,7 +83,7 @@ class Overdue:
         """End a render that no execution has ended, when another one could do nothing for it."""
         if render["status"] == Status.COMPLETED:
             why = render["undelivered"]["last"] if "undelivered" in render else "the delivery never came to its end"
-            if "delivered_before" in render:
+            if render.get("stays_delivered"):
                 self.ends.announce(self.deps.renders.keep_delivered(render, why, self.deps.clock.now()))
                 return
             self.ends.fail(render, "delivery", f"not delivered for as long as Segmind keeps a picture: {why}")

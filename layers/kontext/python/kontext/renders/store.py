@@ -27,7 +27,7 @@ LEASE_SECONDS = 130.0
 A message stays out of sight for longer than both together, so one that comes back never finds its own lease alive."""
 
 HISTORY_KEPT = 60
-_OF_A_DELIVERY = ("redelivered_at", "undelivered", "delay_announced", "delivered_before")
+_OF_A_DELIVERY = ("redelivered_at", "undelivered", "delay_announced", "restore_from", "stays_delivered")
 _PUT_OFF_SECONDS, _MOST_PUT_OFF_SECONDS = 30.0, 6 * 3600.0
 
 
@@ -186,7 +186,7 @@ class Renders:
     def keep_delivered(self, render: Render, message: str, now: float) -> Render:
         """A delivered picture could not be delivered once more: it stays what it was."""
         noted: HistoryEntry = {"what": "kept", "message": message}
-        before = {"result": render["delivered_before"], "delivered_before": None}
+        before = {"result": render["restore_from"], "restore_from": None, "stays_delivered": None}
         return self._end(render, (Status.COMPLETED,), Status.DELIVERED, noted, now, **before)
 
     def delay_announced(self, render: Render) -> None:
@@ -207,7 +207,7 @@ class Renders:
         """
         place = _is_overtaken(render) if result.get("superseded") else _speaks(render, result["key"])
         noted: HistoryEntry = {"what": "delivered", "key": result["key"]}
-        there = {"result": result, "delivered_before": None}
+        there = {"result": result, "restore_from": None, "stays_delivered": None}
         return self._end(render, (Status.COMPLETED,), Status.DELIVERED, noted, now, place, **there)
 
     def failed(self, render: Render, error: RenderError, key: str, now: float) -> Render:
@@ -249,10 +249,10 @@ class Renders:
         now: float,
         *extra: Write,
         line_at: float | None = None,
-        before: Result | None = None,
+        stays: bool = False,
     ) -> Render:
         """Begin a new attempt of an ended render: `CLAIMED` pays again, at its place in line if it has one; `QUEUED`
-        only looks at its job again, and `COMPLETED` only delivers again: `before` is what stays if that fails."""
+        only looks at its job again, `COMPLETED` only delivers again; with `stays` it stays delivered if that fails."""
         forgotten = ("error", "announced", "result", "expires_at", "waiting_since", "server_errors", *_OF_A_DELIVERY)
         attempt = render["attempt"] + 1
         fresh: Item = dict.fromkeys(forgotten) | {"attempt": attempt, "drop_id": drop_id}
@@ -262,7 +262,8 @@ class Renders:
             fresh |= {"line_at": line_at, "lease_until": now + LEASE_SECONDS}
             fresh |= {"waiting_since": now} if line_at else {}
         else:
-            fresh |= {"redelivered_at": now, "delivered_before": before}
+            fresh |= {"redelivered_at": now, "restore_from": render.get("result")}
+            fresh["stays_delivered"] = True if stays and "result" in render else None
             fresh["generation"] = noted["generation"] = render.get("generation", 0) + 1
         return self.move(render, (render["status"],), status, now, noted, *extra, **fresh)
 
