@@ -171,7 +171,7 @@ AGAIN: tuple[Story, ...] = (
         *pair(),
         (600.0, deploy(ResultHosts="images.segmind.com,pictures.elsewhere.example")),
         (700.0, _REDELIVER),
-        patience=400.0,
+        patience=700.0,
     ),
 )
 
