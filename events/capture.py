@@ -17,6 +17,7 @@ from typing import Any
 
 from kontext.due import TIMER
 from kontext.dynamodb import Table
+from kontext.renders.overdue import DELAY_SECONDS
 from kontext.throttle.admission import state_in
 from kontext_cli.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target
@@ -38,16 +39,18 @@ TRUST = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}],
 }
-PAIR, BLOCKED, LOST, EMPTY = "summer/cafe/", "summer/blocked/", "summer/lost/", "summer/empty/"
+PAIR, BLOCKED, LOST, EMPTY, LATE = (f"summer/{name}/" for name in ("cafe", "blocked", "lost", "empty", "late"))
 PROMPTS = {
     PAIR: "The cat sits behind the cup of coffee on a café table.",
     BLOCKED: "Something that may not be shown.",
     LOST: "The cat looks for an answer.",
+    LATE: "The cat waits for its picture.",
 }
 PUBLISHED = {
     "kontext.rendered": PAIR,
     "kontext.failed": BLOCKED,
     "kontext.uncertain": LOST,
+    "kontext.delivery_delayed": LATE,
     "kontext.parked": "stack",
     "kontext.resumed": "stack",
 }
@@ -56,6 +59,7 @@ SCRIPT = [
     {"prompt": PROMPTS[PAIR], "status": 429, "body": {"error": "too many requests"}},
     {"prompt": PROMPTS[BLOCKED], "fail": "The request was blocked by the content filter."},
     {"prompt": PROMPTS[LOST], "accept": True, "drop": True},
+    {"prompt": PROMPTS[LATE], "output_url": "https://elsewhere.example/picture.png"},
 ]
 
 
@@ -99,14 +103,20 @@ class Capture:
         for record in event["Records"]:
             self.client("sqs").send_message(QueueUrl=self.outputs["UploadQueueUrl"], MessageBody=record["body"])
 
-    def make_due(self, prefix: str) -> None:
-        """Let the next sweep find a pair's render."""
+    def make_due(self, prefix: str, completed_at: float | None = None) -> None:
+        """Let the next sweep find a pair's render; say that it was completed at another time."""
         self.client("dynamodb").update_item(
             TableName=self.outputs["RendersTable"],
             Key={"pk": {"S": f"pair#{prefix}"}, "sk": {"S": f"render#{self.render_id(prefix)}"}},
-            UpdateExpression="SET due_lane = :lane, due_at = :at",
-            ExpressionAttributeValues={":lane": {"S": TIMER}, ":at": {"N": "0"}},
+            UpdateExpression="SET due_lane = :lane, due_at = :at" + (", completed_at = :then" if completed_at else ""),
+            ExpressionAttributeValues={":lane": {"S": TIMER}, ":at": {"N": "0"}}
+            | ({":then": {"N": f"{completed_at:.3f}"}} if completed_at else {}),
         )
+
+    def record(self, prefix: str) -> Any:
+        """The one render of a pair, as its record stands."""
+        key = {"pk": {"S": f"pair#{prefix}"}, "sk": {"S": f"render#{self.render_id(prefix)}"}}
+        return self.client("dynamodb").get_item(TableName=self.outputs["RendersTable"], Key=key)["Item"]
 
     def render_id(self, prefix: str) -> str:
         """The one render of a pair."""
@@ -193,10 +203,13 @@ def main() -> None:
             capture.drop(BLOCKED, cat, coffee)
             capture.drop(LOST, cat, coffee)
             capture.drop(EMPTY, b"", coffee)
+            capture.drop(LATE, cat, coffee)
             _write("poll.json", capture.given_to("Poll", PAIR))
             _write("finalize.json", capture.given_to("Finalize", PAIR))
             _write("finalize-failed.json", capture.given_to("Finalize", BLOCKED))
             _write("published/error.json", capture.output(f"{EMPTY}error.json"))
+            _eventually(lambda: "undelivered" in capture.record(LATE), "a picture that is put off", 240.0)
+            capture.make_due(LATE, completed_at=time.time() - DELAY_SECONDS)
             _publish(subscriber)
 
 

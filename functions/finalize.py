@@ -1,7 +1,7 @@
 """Finalize: bring a render to its end, and tell it. The picture is paid: copying and telling can be repeated at will.
 
-Whatever goes wrong is tried again a few times, and then told. The workflow does so where this function cannot: it
-calls a function again that crashes, and one that never comes to an end once more, to give up and tell.
+What goes wrong is tried again: a few times by the workflow, then by later executions, for as long as Segmind keeps the
+picture. The workflow calls this function again when it crashes, and once more when it never comes to its end.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ prepare("renders", "drops", "outputs", "delivery", "topic")
 
 @logger.inject_lambda_context
 def handler(event: WorkflowState, context: Any, deps: Connections | None = None) -> dict[str, Any]:
-    """The entry point: the workflow's state in; out `outcome` (delivered, failed, again) and, if failed,
+    """The entry point: the workflow's state in; out `outcome` (delivered, failed, again, postponed) and, if failed,
     `error`."""
     logger.append_keys(render_id=event["render_id"], pair=event["prefix"], request_id=event["request_id"])
     try:

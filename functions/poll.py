@@ -7,7 +7,7 @@ from kontext.log import logger
 from kontext.model import PollState, WorkflowState
 from kontext.pipeline.poll import Poll
 
-prepare("renders", "learning", "segmind", "secrets")
+prepare("renders", "learning", "segmind", "secrets", "allowed")
 
 
 @logger.inject_lambda_context

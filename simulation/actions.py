@@ -95,7 +95,7 @@ class Secret:
     lasts: ClassVar[bool] = False
 
     def do(self, world: World) -> None:
-        world.secrets.value = self.value
+        world.secrets.put_secret_value(self.value)
 
     def __str__(self) -> str:
         return f"the secret becomes {self.value}"

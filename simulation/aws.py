@@ -134,13 +134,28 @@ class Topic:
 
 
 class Secrets:
-    """Secrets Manager with the one secret."""
+    """Secrets Manager with the one secret, which remembers the value before."""
+
+    class _Exceptions:
+        class ResourceNotFoundException(ClientError):
+            """There is no such secret, or no such version of it."""
+
+    exceptions = _Exceptions
 
     def __init__(self, value: str) -> None:
         self.value = value
+        self.previous: str | None = None
 
-    def get_secret_value(self, *, SecretId: str) -> Any:
-        return {"SecretString": self.value}
+    def put_secret_value(self, value: str) -> None:
+        """A person puts another value into it."""
+        self.value, self.previous = value, self.value
+
+    def get_secret_value(self, *, SecretId: str, VersionStage: str = "AWSCURRENT") -> Any:
+        value = self.value if VersionStage == "AWSCURRENT" else self.previous
+        if value is None:
+            said: Any = {"Error": {"Code": "ResourceNotFoundException", "Message": VersionStage}}
+            raise self.exceptions.ResourceNotFoundException(said, "GetSecretValue")
+        return {"SecretString": value}
 
 
 class SecretsProvider(parameters.SecretsProvider):

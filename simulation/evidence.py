@@ -111,6 +111,8 @@ class Evidence:
     def told_of(self) -> dict[str, list[float]]:
         told = defaultdict(list)
         for name, at in self.first_told.items():
+            if name.endswith(".delivery_delayed"):  # no end
+                continue
             told[name.partition(".")[0]].append(at)
         return told
 

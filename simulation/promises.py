@@ -27,6 +27,7 @@ _MOST_REPEATS = 4
 _SYNC_SECONDS = 2.0
 """Two objects of one sync come no further apart."""
 _PAID = ("COMPLETED", "DELIVERED")
+_PAID_FOR_NOTHING = ("delivery", "no_result")
 
 
 def at_most_one_paid_job_per_render(seen: Evidence) -> Broken:
@@ -169,9 +170,9 @@ def the_ledger_agrees(seen: Evidence) -> Broken:
     total = Counter[str]()
     for entry in seen.ledger:
         total.update({name: value for name, value in entry.items() if name not in ("pk", "sk")})
-    paid = [render for render in seen.renders if render["status"] in _PAID or _error(render) == "delivery"]
+    paid = [render for render in seen.renders if render["status"] in _PAID or _error(render) in _PAID_FOR_NOTHING]
     unsure = [render for render in seen.renders for _ in range(_unsettled(render))]
-    expired = [render for render in seen.renders for _ in range(_said(render, "expired"))]
+    expired = [render for render in seen.renders for _ in range(_expired(render))]
     prices = [seen.prices(render) for render in (*unsure, *expired)]
     cost = sum(render["cost"] for render in paid)
     submitted = total["not_charged"] + len(paid) + len(unsure) + len(expired)
@@ -252,6 +253,19 @@ def _server_errors(seen: Evidence) -> int:
 
 def _said(render: Render, code: str) -> int:
     return sum(entry.get("code") == code for entry in render["history"])
+
+
+def _expired(render: Render) -> int:
+    """How many of its requests have ended without a result, and none was found when they were looked at again."""
+    expired, of_this_request = 0, 0
+    for entry in render["history"]:
+        if entry["what"] == "submitting":
+            expired, of_this_request = expired + of_this_request, 0
+        elif entry.get("code") == "expired":
+            of_this_request = 1
+        elif entry["what"] in ("completed", "unlinked"):
+            of_this_request = 0
+    return expired + of_this_request
 
 
 def _unsettled(render: Render) -> int:

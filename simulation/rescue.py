@@ -52,8 +52,8 @@ def _dead_ends(world: World, *, by_link: bool) -> Iterator[str]:
 
 
 def _redeliver(render: Render, _: Job, operator: Operator) -> None:
-    if render.get("output_url"):
-        operator.deliver_again(render)
+    with suppress(CommandError, ConditionFailed):
+        operator.deliver_again(operator.paid(render["prefix"]) if not render.get("output_url") else render)
 
 
 def _adopt(render: Render, job: Job, operator: Operator) -> None:
@@ -86,6 +86,7 @@ def _is_known(world: World, job: Job) -> bool:
 
 
 def _can_be_had(world: World, job: Job) -> bool:
-    """Whether the vendor still has the picture, on a host of his own."""
+    """Whether the vendor still has the picture, on a host of his own, and says where."""
     kept_until = (job.ended_at or 0.0) + world.vendor.settings.output_seconds
-    return job.fate.output_url is None and world.vendor.clock() < kept_until
+    named = job.fate.output_url is None and job.output_shape not in ("relative", "none")
+    return named and world.vendor.clock() < kept_until

@@ -80,8 +80,13 @@ class S3:
         versions = self.buckets.get(urlsplit(url).netloc.partition(".")[0], {}).get(key, [])
         return key, next((one for one in versions if one.version_id == pinned and one.body is not None), None)
 
-    def get_object(self, *, Bucket: str, Key: str, Range: str = "", IfMatch: str = "") -> dict[str, Any]:
-        found = self._existing(Bucket, Key, "GetObject", "NoSuchKey")
+    def get_object(
+        self, *, Bucket: str, Key: str, Range: str = "", IfMatch: str = "", VersionId: str = ""
+    ) -> dict[str, Any]:
+        if VersionId:
+            found = self._version(Bucket, Key, VersionId)
+        else:
+            found = self._existing(Bucket, Key, "GetObject", "NoSuchKey")
         if IfMatch not in ("", f'"{found.etag}"'):
             raise error("PreconditionFailed", 412, "GetObject")
         body = found.body or b""
@@ -162,6 +167,13 @@ class S3:
         found = self.newest(bucket, key)
         if found is None:
             raise error(code, 404, operation)
+        return found
+
+    def _version(self, bucket: str, key: str, version_id: str) -> Version:
+        versions = self.buckets.get(bucket, {}).get(key, [])
+        found = next((one for one in versions if one.version_id == version_id and one.body is not None), None)
+        if found is None:
+            raise error("NoSuchVersion", 404, "GetObject")
         return found
 
     def _check(self, bucket: str, key: str, said: dict[str, Any], operation: str) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from simulation.evidence import ENDED, KINDS, Broken, Evidence, Promise
+from simulation.evidence import ENDED, KINDS, Broken, Evidence, Promise, unix
 from simulation.oracle import loose_objects
 from simulation.world import KEY
 
 _SYNC_SECONDS = 2.0
 """Two ends of one pair that come no further apart may be told in any order."""
 _ON_ITS_WAY_SECONDS = 30.0
+_LATE_SECONDS = 900.0
 _ACCOUNT = (401, 402, 403, 406)
 
 
@@ -33,6 +35,19 @@ def every_end_is_told(seen: Evidence) -> Broken:
             yield f"the event {name} is of no render"
         if "X-Amz-" in json.dumps(told) or KEY in json.dumps(told):
             yield f"the event {name} holds a secret"
+
+
+def a_late_picture_is_told(seen: Evidence) -> Broken:
+    """6. A paid picture that could not be delivered for a good ten minutes is told to be late, while AWS is well."""
+    for render in seen.renders if seen.outside.aws_is_well else ():
+        attempt, paid_at = 1, math.inf
+        for entry in render["history"]:
+            attempt += entry["what"] == "again"
+            if entry["what"] in ("completed", "again"):
+                paid_at = unix(entry["at"]) if entry["what"] == "completed" else math.inf
+            late = entry["what"] in ("delivered", "failed") and unix(entry["at"]) > paid_at + _LATE_SECONDS
+            if late and f"{render['render_id']}.{attempt}.delivery_delayed" not in seen.events:
+                yield f"{render['prefix']} was delivered late, and nobody was told"
 
 
 def ends_are_told_in_order(seen: Evidence) -> Broken:
@@ -92,6 +107,12 @@ def _said_of_objects(seen: Evidence) -> Iterator[dict[str, Any]]:
             yield said
 
 
-TELLING: tuple[Promise, ...] = (every_end_is_told, ends_are_told_in_order, a_stop_is_told, what_is_nobodys_is_told)
+TELLING: tuple[Promise, ...] = (
+    every_end_is_told,
+    a_late_picture_is_told,
+    ends_are_told_in_order,
+    a_stop_is_told,
+    what_is_nobodys_is_told,
+)
 NOT_KEPT_YET: tuple[Promise, ...] = (a_problem_is_told_once,)
 """What the product does not promise yet: only stories that say what is missing are held to it."""

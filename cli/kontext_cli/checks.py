@@ -282,7 +282,10 @@ REMEDY_UNCERTAIN = (
     "Look for each in Segmind's console, then `kontext resolve PREFIX`: --request-id ID if it is there, else "
     "--resubmit or --give-up."
 )
-REMEDY_UNDELIVERED = "`kontext explain PREFIX` says why; then `kontext redeliver --all`. Nothing is paid again."
+REMEDY_UNDELIVERED = (
+    "`kontext explain PREFIX` says why: remove the cause. They are tried again by themselves, at last every six hours; "
+    "`kontext redeliver --all` does it now. Nothing is paid again."
+)
 REMEDY_STILL = "`kontext explain PREFIX` tells how far each came; `kontext redrive`, or drop one of its files again."
 
 
@@ -298,7 +301,9 @@ def _in_status(patient: Patient, *statuses: str) -> list[Item]:
 
 
 def _undelivered(item: Item) -> bool:
-    return bool(item.get("output_url")) and item["status"] == Status.FAILED and item["error"]["code"] == "delivery"
+    failed = item["status"] == Status.FAILED and item["error"]["code"] == "delivery"
+    late = item["status"] == Status.COMPLETED and "undelivered" in item
+    return bool(item.get("output_url")) and (failed or late)
 
 
 def _stands_still(item: Item) -> bool:
@@ -307,6 +312,7 @@ def _stands_still(item: Item) -> bool:
         return bool(item.get("lease_until", 0) < now - LEASE_SECONDS)
     return (
         item["status"] in (Status.QUEUED, Status.PROCESSING, Status.COMPLETED)
+        and "undelivered" not in item
         and item["submitted_at"] < now - 2 * RECORD_SECONDS
     )
 

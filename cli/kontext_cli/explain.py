@@ -12,7 +12,7 @@ from rich.markup import escape
 from kontext.drops import keys, pairs
 from kontext.drops.waiters import object_key
 from kontext.dynamodb import Item, Table
-from kontext.errors import REASONS
+from kontext.errors import CODES, REASONS
 from kontext.model import Part, Status
 from kontext.text import escape_line
 from kontext_cli import links, target
@@ -100,7 +100,7 @@ class Story:
             return {"means": self.pair.detail, "charged": "no", "remedy": "Correct it and drop it again."}
         render = self.pair.renders[0]
         if render.error:
-            return {"means": render.error["message"], **{k: render.error[k] for k in ("code", "charged", "remedy")}}
+            return {"means": self._means(render.error), **{k: render.error[k] for k in ("code", "charged", "remedy")}}
         if render.status == UNDECIDED and render.parked:
             known = REASONS[render.parked["reason"]]
             until = render.parked.get("until")
@@ -109,7 +109,21 @@ class Story:
         if render.status == Status.DELIVERED:
             key = (render.result or {}).get("key")
             return {"means": f"The picture is in the output bucket as {key}.", "charged": "yes", "remedy": None}
+        if render.status == Status.COMPLETED:
+            return self._is_paid()
         return {"means": f"The render is {render.status}.", "charged": "unknown", "remedy": "Nothing to do yet."}
+
+    def _is_paid(self) -> dict[str, Any]:
+        item = next(item for item in self.items if self._is_current(item))
+        if "undelivered" not in item:
+            return {"means": "The picture is paid, and is being copied.", "charged": "yes", "remedy": None}
+        known, why = CODES["delivery_delayed"], item["undelivered"]["last"]
+        return {"means": f"The picture is paid and late: {why}.", "charged": known.charged, "remedy": known.remedy}
+
+    def _means(self, error: dict[str, Any]) -> str:
+        """What has happened, with Segmind's own answer where that is all that is left of a picture."""
+        answer = next((item.get("answer") for item in self.items if self._is_current(item)), None)
+        return f"{error['message']}: {answer}" if answer else error["message"]
 
     def _is_current(self, item: Item) -> bool:
         return bool(self.pair.renders) and item.get("render_id") == self.pair.renders[0].render_id

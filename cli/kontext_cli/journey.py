@@ -117,6 +117,12 @@ def told(entry: dict[str, Any]) -> str:
             return "PROCESSING: a worker has it"
         case {"what": "completed"}:
             return f"COMPLETED and paid (USD {entry.get('cost', 0):.2f}); the output's URL is on the record"
+        case {"what": "unlinked"}:
+            return "done and paid, and Segmind's answer names no picture: it is asked again"
+        case {"what": "kept"}:
+            return f"not delivered once more, and stays delivered: {entry.get('message')}"
+        case {"what": "undelivered"}:
+            return f"not delivered{_times(entry)}, and tried again by itself: {entry.get('message')}"
         case {"what": "delivered"}:
             return f"DELIVERED: {entry.get('key')} is in the output bucket, the event is published"
         case {"what": "failed" | "rejected" as how}:
@@ -125,8 +131,11 @@ def told(entry: dict[str, Any]) -> str:
             return f"UNCERTAIN: {entry.get('message')}"
         case {"what": "parked", "reason": reason}:
             known = REASONS.get(reason)
-            again = f", {entry['times']} times until {entry['last_at'][11:19]}" if "times" in entry else ""
             answer = f" (Segmind: {entry['message']})" if entry.get("message") else ""
-            return f"parked ({reason}{again}): {known.meaning if known else ''}{answer}"
+            return f"parked ({reason}{_times(entry)}): {known.meaning if known else ''}{answer}"
     rest = (f"{name}={value}" for name, value in entry.items() if name not in ("at", "what", "last_at"))
     return " ".join((str(entry.get("what", "?")), *rest))
+
+
+def _times(entry: dict[str, Any]) -> str:
+    return f", {entry['times']} times until {entry['last_at'][11:19]}" if "times" in entry else ""

@@ -16,7 +16,8 @@ from kontext.drops.redelivery import REASON, reason_of
 from kontext.dynamodb import ConditionFailed, Table
 from kontext.errors import problem
 from kontext.hints import Hints
-from kontext.model import Render, Status
+from kontext.model import IN_FLIGHT, Render, Status
+from kontext.renders.overdue import RECORD_SECONDS
 from kontext.renders.store import Renders, render_of
 from kontext.renders.workflow import Workflow
 from kontext.results.cloudevents import Topic, announce, announce_changes
@@ -73,9 +74,9 @@ class Operator:
         return render
 
     def paid(self, prefix: str) -> Render:
-        """The newest paid render of a pair. Raises CommandError if there is none."""
+        """The newest render of a pair whose job may have a picture. Raises CommandError if there is none."""
         render = next(
-            (render for render in self.renders_of(self.pair(prefix).prefix) if render.get("output_url")), None
+            (render for render in self.renders_of(self.pair(prefix).prefix) if _may_have_picture(render)), None
         )
         if render is None:
             raise CommandError(f"No render of {prefix!r} is paid: there is nothing to deliver.")
@@ -131,12 +132,13 @@ class Operator:
         return render
 
     def deliver_again(self, render: Render) -> Render:
-        """Copy and tell once more, without paying."""
+        """Copy and tell once more, without paying; where no picture was seen, look at the job once more."""
         now = self.clock.now()
-        if render["status"] == Status.COMPLETED:
+        if render["status"] in (*IN_FLIGHT, Status.COMPLETED):
             render = self.renders.restarted(render, now)
         else:
-            render = self.renders.new_attempt(render, Status.COMPLETED, render["drop_id"], now)
+            status = Status.COMPLETED if render.get("output_url") else Status.QUEUED
+            render = self.renders.new_attempt(render, status, render["drop_id"], now, stays=True)
         self.workflow.start(render, wait=0)
         return render
 
@@ -198,7 +200,7 @@ def deliver(operator: Operator, prefix: str | None, *, as_json: bool) -> int:
         paid = [operator.paid(prefix)]
     else:
         found = (render_of(item) for item in operator.table.scan() if item["sk"].startswith("render#"))
-        paid = [render for render in found if _undelivered(render)]
+        paid = [render for render in found if _undelivered(render, operator.clock.now())]
     with progress() as shown:
         for render in paid:
             try:
@@ -254,9 +256,18 @@ def _undecided(render: Render) -> bool:
     return render["status"] == Status.UNCERTAIN or not told
 
 
-def _undelivered(render: Render) -> bool:
-    failed = render["status"] == Status.FAILED and render["error"]["code"] == "delivery"
-    return bool(render.get("output_url")) and (failed or render["status"] == Status.COMPLETED)
+def _may_have_picture(render: Render) -> bool:
+    unpaid = render["status"] == Status.FAILED and render["error"]["charged"] == "no"
+    return bool(render.get("request_id")) and not unpaid
+
+
+def _undelivered(render: Render, now: float) -> bool:
+    """Whether a picture is paid and not there, or one may be found yet."""
+    if render["status"] == Status.COMPLETED:
+        return True
+    code = render["error"]["code"] if render["status"] == Status.FAILED else ""
+    known = now - render.get("submitted_at", 0.0) < RECORD_SECONDS
+    return code == "delivery" or (code in ("expired", "no_result") and known)
 
 
 def _letters(sqs: Any, queue_url: str) -> Iterator[dict[str, Any]]:

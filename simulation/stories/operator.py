@@ -15,7 +15,6 @@ _WRONG_DIGIT = Decide(TAJ, "adopt", "a wrong digit")
 _OTHERS = Decide(TAJ, "adopt", "another pair's")
 _ID = "the id of a job is taken on trust, and what it began cannot be taken back"
 _GIVEN_UP = "what was given up cannot be taken up again"
-_WORSE = "a delivered pair becomes a failed one when it cannot be delivered again"
 
 IDS: tuple[Story, ...] = (
     story(
@@ -66,7 +65,6 @@ IDS: tuple[Story, ...] = (
         *pair(),
         (100.0, _ADOPT),
         (250.0, WellAgain()),
-        missing="a 404 is believed before the job's hour is over",
     ),
     story("the right id twice at once", _LOST, *pair(), (100.0, _ADOPT), (100.02, _ADOPT)),
     story(
@@ -133,7 +131,6 @@ AGAIN: tuple[Story, ...] = (
         *pair(),
         (100.0, account(output_seconds=60.0)),
         (200.0, _REDELIVER),
-        missing=_WORSE,
     ),
     story(
         "delivered again while the file host is away",
@@ -141,7 +138,16 @@ AGAIN: tuple[Story, ...] = (
         *pair(),
         (100.0, _REDELIVER),
         (1000.0, WellAgain()),
-        missing=_WORSE,
+    ),
+    story(
+        "looked at again after its hour, when the vendor still answers",
+        (0.0, vendor(on="status", status=500, times=None, body={})),
+        (0.0, vendor(on="result", status=500, times=None, body={})),
+        (0.0, account(record_seconds=8000.0)),
+        *pair(),
+        (4000.0, WellAgain()),
+        (4100.0, _REDELIVER),
+        patience=4200.0,
     ),
     story("delivered again although it was delivered", *pair(), (100.0, _REDELIVER)),
     story("delivered again twice at once", *pair(), (100.0, _REDELIVER), (100.02, _REDELIVER)),
@@ -165,6 +171,7 @@ AGAIN: tuple[Story, ...] = (
         *pair(),
         (600.0, deploy(ResultHosts="images.segmind.com,pictures.elsewhere.example")),
         (700.0, _REDELIVER),
+        patience=700.0,
     ),
 )
 

@@ -16,7 +16,6 @@ BEGINS = 30.0
 """Then the first pair is at the vendor, and another has just been dropped."""
 MISSING_AFTER = {
     "dynamodb": (70.0, "what Poll finds while the table does not answer is not kept, and messages run out of receives"),
-    "s3": (10.0, "a copy is tried for nine minutes, then the paid pair fails"),
     "lambda": (70.0, "a paid job that nobody could look at within its hour is lost"),
 }
 """What is missing if a service is away for so many minutes or more."""
@@ -43,17 +42,21 @@ def away(services: tuple[str, ...], minutes: float, *, hangs: bool = False, cold
         f"{' and '.join(services)} away for {minutes:g} minutes{' (hanging)' * hangs}{', and new functions' * cold}",
         *steps,
         ends=dict.fromkeys(("flying/", "dropped/"), _NOBODY_COULD_LOOK) if "lambda" in services or cold else None,
-        patience=130.0 if known else 3600.0 if minutes > _AN_HOUR and "sns" in services else None,
+        patience=130.0 if known else _patience(services, minutes),
         fragile=_fragile(services, minutes),
         missing=_missing(services, minutes) or _KEY_UNKNOWN * (cold and minutes > _AN_HOUR),
     )
 
 
+def _patience(services: tuple[str, ...], minutes: float) -> float | None:
+    """What waits for the bucket is tried again after as long as it has waited, at last; what is to be told, hourly."""
+    waits = {"s3": minutes * 60.0, "sns": 3600.0}
+    return max((waits[name] for name in services if name in waits), default=None) if minutes > _AN_HOUR else None
+
+
 def _missing(services: tuple[str, ...], minutes: float) -> str:
     if services == ("sqs", "stepfunctions"):
         return _BY_THE_QUEUE
-    if services == ("s3", "stepfunctions"):
-        return ""  # nothing is copied before S3 is back
     known = [MISSING_AFTER[service] for service in services if service in MISSING_AFTER]
     return "; ".join(missing for least, missing in known if minutes >= least)
 

@@ -21,6 +21,8 @@ from simulation.stories.story import (
     story,
 )
 
+DAY = 86_400.0
+
 
 def elsewhere() -> list[tuple[float, Action]]:
     """The vendor names a host that pictures must not come from."""
@@ -157,7 +159,14 @@ USUAL: tuple[Story, ...] = (
         (5.0, image("shared/a.png")),
     ),
     story("the picture is late", (0.0, vendor(on="output", status=503, times=3)), *pair()),
-    story("the picture cannot be fetched", *elsewhere(), *pair(), end="FAILED delivery"),
+    story(
+        "the picture cannot be fetched",
+        *elsewhere(),
+        *pair(),
+        end="FAILED delivery",
+        patience=8 * DAY,
+        rests_within=8 * DAY,
+    ),
     story(
         "delivered by another drop",
         (0.0, vendor(on="output", status=503, times=9)),

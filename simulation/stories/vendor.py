@@ -13,13 +13,13 @@ from simulation.world import KEY
 FEW, MANY = tuple(many(3, every=1.0)), tuple(many(30, every=0.2))
 ALMOST_DONE = 26
 """Seconds from the beginning to just after the job of a pair is done."""
+AS_LONG_AGAIN = 1200.0
+"""Seconds: a picture that could not be copied for an hour waits for its next try so long, for each doubles the wait."""
+ONE_A_MINUTE, THE_LAST_LOOK = 65.0, 3600.0
+"""Seconds: how seldom a job is looked at whose looks tell nothing, and how old it is when it is looked at last."""
 _COUNTED = {"count_gets": True, "workers": 100}
 _BOTH_KEYS = {"keys": (KEY, OTHER_KEY), "jobs_per_key": True}
-_A_404 = "a 404 is believed before the job's hour is over"
-_THE_RESULT = "the result is not asked for while the status is bad"
-_NO_LINK = "a result without a usable link is polled for until the hour is over, and nothing of it is kept"
 _UNHEARD = "answers that do not come, one after the other, are not known as an outage"
-_COPYING = "copying is given up after some minutes, and asks for a person"
 _LEARNING = "the schedule learns from the numbers that the vendor states, and not from what Poll sees"
 
 
@@ -44,7 +44,6 @@ LOOKS: tuple[Story, ...] = (
         always(on="status", status=404, body={}),
         *FEW,
         well(150),
-        missing=_A_404,
     ),
     story(
         "404 for two minutes for the status and the result of jobs that run",
@@ -52,14 +51,13 @@ LOOKS: tuple[Story, ...] = (
         always(on="result", status=404, body={}),
         *FEW,
         well(150),
-        missing=_A_404,
+        patience=ONE_A_MINUTE,
     ),
     story(
         "the key is replaced while both are valid, and each sees only its own jobs",
         *pair(),
         (5.0, Secret(OTHER_KEY)),
         account=_BOTH_KEYS,
-        missing=_A_404,
     ),
     story(
         "the key is replaced in a burst, while both are valid and each sees only its own jobs",
@@ -67,40 +65,36 @@ LOOKS: tuple[Story, ...] = (
         (100.0, Secret(OTHER_KEY)),
         *[step for n in range(5) for step in pair(f"p{n}/", at=110.0)],
         account=_BOTH_KEYS,
-        missing=_A_404,
     ),
     *(
         story(
             f"the status stays {what}, and the result would answer",
             always(on="status", **rule),
             *pair(),
-            missing=_THE_RESULT,
+            patience=patience,
         )
-        for what, rule in (
-            ("bad", {"status": 500, "body": {"error": "oh"}}),
-            ("unknown", {"status": 404, "body": {"error": "not found"}}),
-            ("PROCESSING", {"status": 200, "body": {"status": "PROCESSING"}}),
+        for what, rule, patience in (
+            ("bad", {"status": 500, "body": {"error": "oh"}}, None),
+            ("unknown", {"status": 404, "body": {"error": "not found"}}, None),
+            ("PROCESSING", {"status": 200, "body": {"status": "PROCESSING"}}, THE_LAST_LOOK),
         )
     ),
     story(
         "a gateway answers a look with a 422 of its own",
         (0.0, vendor(on="status", status=422, body={"detail": [{"msg": "Input should be a valid UUID"}]})),
         *pair(),
-        missing="a 422 that does not say FAILED is taken for the job's failure",
     ),
     story(
         "a look is refused for one more second",
         refused_look(2, ALMOST_DONE),
         *pair(),
         provokes_429=True,
-        missing="a 429 to a look costs 16 s and more, whatever it says of its end",
     ),
     story(
         "three looks are refused for some seconds",
         *(refused_look(nth, ALMOST_DONE + 4) for nth in (1, 2, 3)),
         *pair(),
         provokes_429=True,
-        missing="a 429 to a look costs 16 s and more, whatever it says of its end",
     ),
     *(
         story(
@@ -115,7 +109,6 @@ LOOKS: tuple[Story, ...] = (
         "the job ends half a minute before its record does",
         (0.0, vendor(inference=3570.0)),
         *pair(),
-        missing="the last look comes a minute before the record ends",
     ),
     story(
         "the vendor says QUEUED until the job is done",
@@ -145,27 +138,25 @@ RESULTS: tuple[Story, ...] = (
         Story(
             f"the link to the picture is {what}",
             story("", (0.0, vendor(output_shape=shape)), *pair()).schedule,
-            {TAJ: {"DELIVERED", "FAILED no_result"}},
-            missing=_NO_LINK,
+            {TAJ: {end}},
+            patience=THE_LAST_LOOK if end == "FAILED no_result" else None,
         )
-        for what, shape in (
-            ("deeper than usual", "deep"),
-            ("followed by a blank", "blank"),
-            ("relative", "relative"),
-            ("not there", "none"),
+        for what, shape, end in (
+            ("deeper than usual", "deep", "DELIVERED"),
+            ("followed by a blank", "blank", "DELIVERED"),
+            ("relative", "relative", "FAILED no_result"),
+            ("not there", "none", "FAILED no_result"),
         )
     ),
     story(
         "of two links the second leads to an allowed host",
         (0.0, vendor(output_shape="several")),
         *pair(),
-        missing="of several links the first is taken, not the allowed one",
     ),
     story(
         "a page with status 200 stands in for the picture",
         (0.0, vendor(on="output", status=200, text="<html>Just a moment...", times=2)),
         *pair(),
-        missing="what is no picture is not asked for again",
     ),
     *(
         story(
@@ -173,7 +164,7 @@ RESULTS: tuple[Story, ...] = (
             always(on="output", status=status, body={}),
             *pair(),
             well(3600),
-            missing=_COPYING,
+            patience=AS_LONG_AGAIN,
         )
         for status in (403, 404, 503)
     ),
@@ -182,7 +173,7 @@ RESULTS: tuple[Story, ...] = (
         always(on="output", cut_after=40),
         *pair(),
         well(1800),
-        missing=_COPYING,
+        patience=AS_LONG_AGAIN,
     ),
     story(
         "the picture breaks off six times", (0.0, vendor(on="output", cut_after=40, times=6)), *pair(), patience=130.0

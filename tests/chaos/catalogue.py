@@ -182,16 +182,56 @@ ANSWERS = (
         (
             (
                 _POLL,
-                "            self.missed(render, failure)\n            return render, None",
-                "            self.missed(render, failure)\n            return render, str(failure)",
+                "            return self.missed(render, failure), None",
+                "            return self.missed(render, failure), str(failure)",
             ),
         ),
         ("trouble with looks", "pair"),
     ),
     Mutant(
         "a job that is not known once is believed to be gone",
-        ((_POLL, "GONE_TIMES = 8", "GONE_TIMES = 1"),),
+        ((_POLL, "            if due is None:", "            if due is None or self.is_gone:"),),
         ("trouble with looks",),
+    ),
+    Mutant(
+        "a delivered render that cannot be delivered again is not delivered any more",
+        (
+            _layer("pipeline/deliver", 'if self.render.get("stays_delivered"):', "if False:"),
+            _layer("pipeline/overdue", 'if render.get("stays_delivered"):', "if False:"),
+            _layer("pipeline/deliver", "self.restored(key, condition) or ", ""),
+        ),
+        ("delivered again when the vendor has deleted the picture",),
+    ),
+    Mutant(
+        "a job is asked for with the newest key alone",
+        (_layer("segmind/client", "if status in (401, 404) and submitted_with and", "if False and"),),
+        ("the key is replaced while both are valid, and each sees only its own jobs",),
+    ),
+    Mutant(
+        "a picture that cannot be copied for minutes is given up",
+        (
+            _layer(
+                "pipeline/deliver",
+                "            return self.put_off(message)\n",
+                '            self.fail("delivery", message)\n',
+            ),
+        ),
+        ("the file host answers 503 for an hour",),
+    ),
+    Mutant(
+        "that a picture is late is told by nobody",
+        (_layer("pipeline/overdue", "            if is_late(render, now):", "            if False:"),),
+        ("the file host answers 503 for an hour",),
+    ),
+    Mutant(
+        "the result is not asked for while the status stays bad",
+        ((_POLL, "if self.misses < BAD_STATUSES or", "if True or"),),
+        ("the status stays bad, and the result would answer",),
+    ),
+    Mutant(
+        "the first of several links is taken, wherever it leads",
+        ((_POLL, "self.deps.allowed.first([*result.links, *result.others]) or ", ""),),
+        ("of two links the second leads to an allowed host",),
     ),
     Mutant(
         "a link to whatever is newest",

@@ -19,6 +19,8 @@ import pytest
 from kontext.drops.pairs import pair_key
 from kontext.due import SET_DUE, TIMER
 from kontext.hints import MAX_DELAY_SECONDS
+from kontext.renders.overdue import DELAY_SECONDS
+from kontext.renders.store import render_key
 from kontext_cli.checks import Patient
 from kontext_cli.doctor import examine
 from kontext_cli.explain import Story, the_pair
@@ -126,6 +128,11 @@ def undelivered(scene: Scene, eventually: Eventually) -> list[Measured]:
     scene.rule("elsewhere", on="submit", output_url="https://elsewhere.example/picture.png")
 
     scene.drop("elsewhere")
+    items = lambda: scene.table.query("pair#elsewhere/")  # noqa: E731
+    render = eventually(lambda: next((one for one in items() if "undelivered" in one), None), "a picture put off")
+    completed_at = render["completed_at"] - DELAY_SECONDS
+    key = render_key(render["prefix"], render["render_id"])
+    scene.table.update(key, "SET #completed_at = :then, #due_at = :now", then=completed_at, now=0.0)
 
     return eventually(lambda: scene.measured("elsewhere", "Undelivered"), "the end")  # type: ignore[no-any-return]
 

@@ -20,7 +20,7 @@ from kontext.errors import BadDrop, DeliveryError, SegmindError
 from kontext.images import identify
 from kontext.images.verify import CorruptImage, Reader
 from kontext.net import addresses
-from kontext.results.copy import Allowed
+from kontext.results.hosts import Allowed
 from kontext.segmind import client
 from kontext.segmind.client import Result, Segmind
 
@@ -135,8 +135,8 @@ def _plain(told: Any) -> None:
         assert told.isprintable()
         assert "/" not in told
     if isinstance(told, Result):
-        assert told.url.isascii()
-        assert told.url.isprintable()
+        assert all(link.isascii() and link.isprintable() for link in (*told.links, *told.others))
+        assert told.answer.isprintable()
     for name, value in getattr(told, "metrics", {}).items():
         assert (-1e9 if name == "remaining_credits" else 0) <= value < 1e9
 

@@ -49,7 +49,7 @@ def _end(case: Case, outcome: Outcome) -> Wrong:
 def _money(case: Case, outcome: Outcome) -> Wrong:
     if case.posts is not None and outcome.vendor.posts != case.posts:
         yield f"{outcome.vendor.posts} jobs were asked for, not {case.posts}"
-    if outcome.vendor.accepted > 1:
+    if outcome.vendor.accepted > case.jobs:
         yield f"{outcome.vendor.accepted} jobs were accepted"
 
 

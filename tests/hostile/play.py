@@ -20,6 +20,7 @@ import httpx
 import yaml
 
 from kontext.net.transport import DEADLINE
+from kontext.renders.overdue import OUTPUT_SECONDS
 from kontext.throttle.admission import state_in
 from kontext.throttle.line import why_parked
 from simulation.actions import Drop
@@ -75,6 +76,8 @@ class Case:
     """Which call, in memory, AWS refuses once: `submit start_execution`, say."""
     sent: tuple[str, ...] = ()
     """What, in memory, somebody sends to the upload queue by hand."""
+    jobs: int = 1
+    """How many contents the pair has one after the other, each of which is a job."""
     away: float = 0.0
     """For how many seconds, in memory, S3 does not answer at the beginning."""
 
@@ -104,7 +107,7 @@ def _case(file: str, entry: dict[str, Any]) -> Case:
         end=end,
         says=tuple(entry.get("says", ())),
         posts=entry.get("posts", 1 if end.split()[0] in ("DELIVERED", "UNCERTAIN") else 0),
-        within=entry.get("within", 3600.0),
+        within=entry.get("within", OUTPUT_SECONDS + 86_400 if end == "FAILED delivery" else 3600.0),
         prefix=prefix,
         parameters=entry.get("parameters", {}),
         good=entry.get("good", False),
@@ -113,6 +116,7 @@ def _case(file: str, entry: dict[str, Any]) -> Case:
         lost_at=entry.get("lost_at"),
         lost_behind=entry.get("lost_behind"),
         fails=entry.get("fails"),
+        jobs=entry.get("jobs", 1),
     )
 
 

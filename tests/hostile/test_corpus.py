@@ -11,7 +11,7 @@ from kontext import text
 from kontext.drops import keys
 from kontext.images import identify
 from kontext.net import addresses
-from kontext.results.copy import Allowed
+from kontext.results.hosts import Allowed
 from kontext.segmind import client
 from tests.hostile.judge import played, wrong
 from tests.hostile.play import CORPUS, Case, cases, play

@@ -247,12 +247,15 @@ class States:
 
 @dataclass
 class Topic:
-    """SNS, as a client."""
+    """SNS, as a client, and when it was told what."""
 
+    clock: Clock
     events: list[Json] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
 
     def publish(self, *, TopicArn: str, Message: str, MessageAttributes: Json) -> None:  # noqa: N803
         self.events.append(json.loads(Message))
+        self.times.append(self.clock.now())
 
 
 @dataclass(frozen=True)
@@ -275,7 +278,7 @@ class World:
         self.clock = StandingClock()
         self.watch = Watch(self.clock, strikes)
         self.network = Network(self, **{"status": "COMPLETED", "file": picture, **network})
-        self.queue, self.states, self.topic = Queue(self.clock), States(self.clock), Topic()
+        self.queue, self.states, self.topic = Queue(self.clock), States(self.clock), Topic(self.clock)
         self.s3, self.dynamodb = S3(), DynamoDB()
         self.services = {
             "dynamodb": self.dynamodb,

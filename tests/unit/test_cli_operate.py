@@ -12,6 +12,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from kontext.due import LINE
 from kontext.dynamodb import ConditionFailed, Table
+from kontext.errors import problem
 from kontext.throttle.admission import Throttle, state_in
 from kontext_cli.errors import CommandError, Unfinished
 from kontext_cli.operate import Operator, decide, deliver
@@ -172,3 +173,65 @@ def test_a_picture_that_the_stack_delivers_meanwhile_is_no_error(
 
     assert code == 0
     assert "a cat/ has just moved on" in capsys.readouterr().err
+
+
+class Started(Operator):
+    """An operator whose workflow takes note."""
+
+    def __init__(self, chosen: Target) -> None:
+        super().__init__(chosen)
+        self.given: list[Any] = []
+        self.workflow: Any = self
+
+    def start(self, render: Any, wait: int) -> bool:
+        self.given.append(render)
+        return True
+
+
+def ended(target: Target, prefix: str, **values: Any) -> None:
+    """Let the render of a pair have come to another end."""
+    table = Table(target.client("dynamodb"), target.output("RendersTable"))
+    expression = "SET " + ", ".join(f"#{name} = :{name}" for name in values)
+    table.update({"pk": f"pair#{prefix}", "sk": "render#r1"}, expression, **values)
+
+
+@pytest.mark.parametrize("code", ["expired", "no_result"])
+def test_what_was_not_seen_within_its_hour_is_looked_at_again_and_not_paid(
+    target: Target, uncertain: str, code: str
+) -> None:
+    error = problem(code, "none")
+    ended(target, uncertain, status="FAILED", request_id="q-1", submitted_at=1000.0, error=error, reserved=0.05)
+    operator = Started(target)
+
+    deliver(operator, uncertain, as_json=True)
+
+    (render,) = operator.given
+    assert (render["status"], render["request_id"], render["submitted_at"]) == ("QUEUED", "q-1", 1000.0)
+    assert (render["attempt"], render["reserved"], "error" in render) == (2, 0.05, False)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param({"status": "UNCERTAIN"}, id="no id of a job is known"),
+        pytest.param(
+            {"status": "FAILED", "request_id": "q-1", "error": problem("render_failed", "blocked")},
+            id="it failed, unpaid",
+        ),
+    ],
+)
+def test_what_has_no_picture_is_not_delivered_again(target: Target, uncertain: str, values: dict[str, Any]) -> None:
+    ended(target, uncertain, **values)
+
+    with pytest.raises(CommandError, match="nothing to deliver"):
+        deliver(Started(target), uncertain, as_json=True)
+
+
+def test_all_that_is_undelivered_has_no_job_that_segmind_has_forgotten(target: Target, uncertain: str) -> None:
+    old = {"request_id": "q-1", "submitted_at": 1000.0, "error": problem("expired", "none")}
+    ended(target, uncertain, status="FAILED", **old)
+    operator = Started(target)
+
+    deliver(operator, None, as_json=True)
+
+    assert operator.given == []

@@ -11,7 +11,8 @@ import pytest
 
 from kontext.errors import DeliveryError
 from kontext.results import copy as results_copy
-from kontext.results.copy import MAX_PICTURE_BYTES, Allowed, Delivery
+from kontext.results.copy import MAX_PICTURE_BYTES, Delivery
+from kontext.results.hosts import Allowed
 from kontext.results.output_bucket import PART_BYTES, OutputBucket
 from kontext_local.segmind.padding import padded
 
@@ -127,8 +128,8 @@ def _cut(content: bytes) -> Iterator[bytes]:
         pytest.param(lambda picture: httpx.Response(200, content=_cut(picture)), False, id="cut off by the network"),
         pytest.param(lambda picture: httpx.Response(200, content=picture[:-8]), False, id="cut off unnoticed"),
         pytest.param(lambda picture: httpx.Response(200, content=b""), False, id="empty"),
-        pytest.param(lambda picture: httpx.Response(200, text="<html>"), True, id="a web page"),
-        pytest.param(lambda picture: httpx.Response(200, content=b"\xff\xd8\xff\xe0"), True, id="another kind"),
+        pytest.param(lambda picture: httpx.Response(200, text="<html>"), False, id="a web page"),
+        pytest.param(lambda picture: httpx.Response(200, content=b"\xff\xd8\xff\xe0"), False, id="another kind"),
         pytest.param(
             lambda picture: httpx.Response(
                 200, headers={"content-length": str(MAX_PICTURE_BYTES + 1)}, content=iter([b""])
@@ -198,6 +199,25 @@ def test_no_other_host_is_ever_asked(deliver: Deliver, url: str) -> None:
 
     assert refused.value.final
     assert host.asked == []
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        pytest.param("http://images.segmind.com/a.png", "plain http", id="plain"),
+        pytest.param("ftp://images.segmind.com/a.png", "scheme is 'ftp'", id="another scheme"),
+        pytest.param("file:///etc/passwd", "scheme is 'file'", id="a file"),
+        pytest.param("https://images.segmind.com:8443/a.png", "port 8443", id="another port"),
+        pytest.param("http://127.0.0.1:8081/a.png", "port 8081", id="another port of a host that is named with one"),
+        pytest.param("https://evil.example/a.png", "host 'evil.example' is not one of the allowed", id="another host"),
+        pytest.param("https://images.segmind.com/a b.png", "blank", id="a blank"),
+        pytest.param("https://user:pw@images.segmind.com/a.png", "user name or password", id="a password"),
+        pytest.param("https://[::1/a.png", "cannot be read", id="broken"),
+    ],
+)
+def test_a_refusal_names_the_true_reason(deliver: Deliver, url: str, reason: str) -> None:
+    with pytest.raises(DeliveryError, match=reason):
+        deliver(Host(httpx.Response(200)), url)
 
 
 @pytest.mark.parametrize("url", FORBIDDEN[2:11])

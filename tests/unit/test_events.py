@@ -17,11 +17,19 @@ from kontext.drops import request
 from kontext.drops.pairs import Complete, Drops, Pair, pair_key
 from kontext.dynamodb import Table
 from kontext.errors import CODES, REASONS, problem
-from kontext.model import Render
+from kontext.model import Render, Status
 from kontext.renders.claims import Claims
 from kontext.renders.store import Renders
 from kontext.results import cloudevents
-from kontext.results.cloudevents import Topic, announce, announce_changes, cloud_event, error_file, gate_event
+from kontext.results.cloudevents import (
+    Topic,
+    announce,
+    announce_changes,
+    cloud_event,
+    delay_event,
+    error_file,
+    gate_event,
+)
 from kontext.results.output_bucket import OutputBucket
 from kontext.throttle.admission import Throttle
 from kontext.throttle.circuit_breaker import Change
@@ -198,6 +206,24 @@ def test_the_contract_is_strict(ended: Callable[[str], Render], change: Callable
     change(event)
 
     assert not CONTRACT.is_valid(event)
+
+
+def test_a_picture_that_is_late_is_told_the_same_whenever_it_is_told(ended: Callable[[str], Render]) -> None:
+    late: Render = {**ended("delivered"), "status": Status.COMPLETED}
+    late |= {"undelivered": {"tries": 1, "first": "HTTP 403", "last": "HTTP 403"}}
+    later: Render = {
+        **late,
+        "updated_at": iso(NOW + 900),
+        "undelivered": {"tries": 2, "first": "HTTP 403", "last": "x"},
+    }
+
+    events = [delay_event(render, SOURCE) for render in (late, later)]
+
+    CONTRACT.validate(events[0])
+    assert events[0] == events[1]
+    assert events[0]["id"].endswith(".1.delivery_delayed")
+    assert events[0]["data"]["error"] == problem("delivery_delayed", "HTTP 403")
+    assert events[0]["data"]["output"] is None
 
 
 def test_a_delivered_render_is_told_with_everything_a_backend_needs(ended: Callable[[str], Render]) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from kontext.errors import DeliveryError
 from kontext.net.transport import DEADLINE, BoundedTransport
-from kontext.results.copy import Allowed
+from kontext.results.hosts import Allowed
 
 Talk = Callable[[socket], None]
 CONTEXT = ssl.create_default_context()

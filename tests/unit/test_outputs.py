@@ -216,3 +216,31 @@ def test_an_error_file_is_json_for_every_program(outputs: OutputBucket, aws: Aws
     answer = aws("s3").get_object(Bucket=bucket, Key="taj/error.json")
     assert answer["ContentType"] == "application/json"
     assert json.loads(answer["Body"].read()) == {"code": "refused"}
+
+
+@pytest.mark.parametrize("parts", SIZES[:2])
+def test_a_picture_that_was_replaced_is_put_back_as_it_was(
+    outputs: OutputBucket, stored: Callable[[str], bytes], parts: list[bytes]
+) -> None:
+    written = put(outputs, "taj/result.png", parts)
+    before: Any = {
+        "key": "taj/result.png",
+        "version_id": written["VersionId"],
+        "content_type": "image/png",
+        "sha256": "s",
+    }
+    put(outputs, "taj/result.png", [b"newer"], {"IfMatch": outputs.write_precondition("taj/result.png")["IfMatch"]})
+
+    restored = outputs.restore(before, "taj/result.png", outputs.write_precondition("taj/result.png"))
+
+    assert stored("taj/result.png") == b"".join(parts)
+    assert restored is not None
+    assert (restored["sha256"], restored["key"]) == ("s", "taj/result.png")
+    assert restored["version_id"] != written["VersionId"]
+
+
+@pytest.mark.parametrize("version_id", ["5fbf5d5a-0000-4000-8000-000000000000", None])
+def test_a_picture_that_the_bucket_holds_no_more_is_not_put_back(outputs: OutputBucket, version_id: str | None) -> None:
+    before: Any = {"key": "taj/result.png", "version_id": version_id, "content_type": "image/png"}
+
+    assert outputs.restore(before, "taj/result.png", NEW) is None

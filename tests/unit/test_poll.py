@@ -1,4 +1,4 @@
-"""Poll at a rate limit: no look before the reset, whoever waits for it."""
+"""Poll where looks tell nothing: no look before a reset, ever fewer until the last one, and none is the end."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import pytest
 
 import poll
 from kontext.due import POLL_SECONDS
-from kontext.errors import RateLimited
-from kontext.segmind.client import Look
+from kontext.errors import RateLimited, RecordGone, SegmindError, Unavailable
+from kontext.polling.schedule import DEADLINE
+from kontext.results.hosts import Allowed
+from kontext.segmind.client import Look, Result
 
 ACCEPTED = 1_000_000.0
 CONTEXT = SimpleNamespace(function_name="p", memory_limit_in_mb=128, invoked_function_arn="arn", aws_request_id="1")
@@ -26,7 +28,7 @@ class World:
         self.looked: list[float] = []
         self.beats: list[float] = []
         self.clock = self.renders = self.segmind = self
-        self.learning = SimpleNamespace(next_look=lambda _: self.time - ACCEPTED, deadline=3540.0)
+        self.learning = SimpleNamespace(next_look=lambda _: self.time - ACCEPTED, deadline=DEADLINE)
 
     def now(self) -> float:
         return self.time
@@ -40,7 +42,7 @@ class World:
     def beat(self, render: dict[str, Any], until: float) -> None:
         self.beats.append(until)
 
-    def look(self, _: str) -> Look:
+    def look(self, *_: object) -> Look:
         self.looked.append(self.time - ACCEPTED)
         if self.time < self.free_at:
             raise RateLimited("too many requests", self.reset_at)
@@ -79,3 +81,134 @@ def test_a_reset_that_is_far_is_waited_out_by_the_workflow(reset_at: float | Non
     assert world.looked == [20, pytest.approx(free_at, abs=1)]
     assert world.beats == [pytest.approx(ACCEPTED + free_at + POLL_SECONDS, abs=1)]
     assert second["outcome"] == "failed"
+
+
+def test_a_reset_that_is_just_over_is_a_matter_of_seconds() -> None:
+    world = World(reset_at=ACCEPTED + 20, free_at=ACCEPTED + 20.5)
+
+    run(world, {"wait": 0})
+
+    assert world.looked == [20, 21]
+
+
+class Job(World):
+    """A job whose status and result are answered as prepared, again and again."""
+
+    def __init__(self, status: Look | SegmindError, result: Look | Result | SegmindError) -> None:
+        super().__init__(None, 0.0)
+        self.answers = {"status": status, "result": result}
+        self.asked_for_result: list[float] = []
+        self.kept: list[str] = []
+        self.links: list[str] = []
+        self.allowed = Allowed(("images.segmind.com",))
+
+    def look(self, *_: object) -> Look:
+        self.looked.append(self.time - ACCEPTED)
+        return self.answer("status")  # type: ignore[return-value]
+
+    def result(self, *_: object) -> Look | Result:
+        self.asked_for_result.append(self.time - ACCEPTED)
+        return self.answer("result")
+
+    def answer(self, what: str) -> Look | Result:
+        answer = self.answers[what]
+        if isinstance(answer, SegmindError):
+            raise answer
+        return answer
+
+    def completed(self, render: dict[str, Any], link: str, *_: Any) -> dict[str, Any]:
+        self.links.append(link)
+        return {**render, "status": "COMPLETED", "submitted_at": ACCEPTED, "metrics": {}, "cost": 0.05}
+
+    def unlinked(self, render: dict[str, Any], answer: str, *_: Any) -> dict[str, Any]:
+        self.kept.append(answer)
+        return render
+
+    def learn(self, *_: Any) -> None:
+        """Nothing is learned here."""
+
+    def play(self) -> dict[str, Any]:
+        """The stays of Poll, and the waits of the workflow between them, until it is done."""
+        self.learning.learn = self.learn
+        outcome: dict[str, Any] = {"wait": 0}
+        while (outcome := run(self, outcome))["outcome"] == "waiting":
+            self.sleep(outcome["wait"])
+        return outcome
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        pytest.param(RecordGone("not found", 404), "does not know the job", id="404"),
+        pytest.param(Unavailable("oh", 500), "no result was seen", id="500"),
+    ],
+)
+def test_a_job_is_looked_for_once_a_minute_until_shortly_before_its_record_ends(
+    answer: SegmindError, says: str
+) -> None:
+    job = Job(answer, answer)
+
+    outcome = job.play()
+
+    assert outcome["outcome"] == "expired"
+    assert says in outcome["message"]
+    assert 60 <= len(job.looked) <= 75
+    assert job.looked[-1] == pytest.approx(DEADLINE, abs=2)
+    assert job.asked_for_result[-1] == job.looked[-1]
+
+
+def test_the_result_is_asked_for_where_the_status_stays_bad() -> None:
+    job = Job(Unavailable("oh", 500), Result(("https://images.segmind.com/a.png",)))
+
+    assert job.play() == {"outcome": "completed"}
+    assert job.time - ACCEPTED < 30
+
+
+def test_a_result_that_names_no_picture_is_kept_and_asked_for_ever_more_seldom_until_the_last_look() -> None:
+    job = Job(Look("COMPLETED"), Result((), answer="no picture"))
+
+    assert job.play()["outcome"] == "expired"
+    assert set(job.kept) == {"no picture"}
+    assert 60 <= len(job.looked) <= 75
+
+
+def test_a_job_that_is_done_and_whose_result_never_answers_is_known_to_be_paid() -> None:
+    job = Job(Look("COMPLETED"), RecordGone("not found", 404))
+
+    assert job.play()["outcome"] == "expired"
+    assert "not found" in job.kept[0]
+    assert 60 <= len(job.looked) <= 75
+
+
+@pytest.mark.parametrize(
+    ("result", "taken"),
+    [
+        pytest.param(
+            Result(("https://elsewhere.example/a.png", "https://images.segmind.com/a.png")),
+            "https://images.segmind.com/a.png",
+            id="the allowed one",
+        ),
+        pytest.param(
+            Result(("https://elsewhere.example/a.png",), others=("https://images.segmind.com/a.png",)),
+            "https://images.segmind.com/a.png",
+            id="the allowed one, wherever it stands",
+        ),
+        pytest.param(
+            Result(("https://elsewhere.example/a.png",)),
+            "https://elsewhere.example/a.png",
+            id="one whose host may be allowed yet",
+        ),
+    ],
+)
+def test_of_several_links_the_allowed_one_is_taken(result: Result, taken: str) -> None:
+    job = Job(Look("COMPLETED"), result)
+
+    assert job.play() == {"outcome": "completed"}
+    assert job.links == [taken]
+
+
+def test_a_link_that_is_neither_named_as_the_picture_nor_allowed_is_none() -> None:
+    job = Job(Look("COMPLETED"), Result((), others=("https://docs.elsewhere.example/",), answer="no picture"))
+
+    assert job.play()["outcome"] == "expired"
+    assert job.links == []

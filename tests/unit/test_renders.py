@@ -14,7 +14,7 @@ from kontext.drops.pairs import Complete, Drops, Pair, pair_key, pair_of
 from kontext.due import LEASE_GRACE_SECONDS, LINE, SLACK_SECONDS, TELL_SECONDS, TIMER, DueIndex
 from kontext.dynamodb import ConditionFailed, Table
 from kontext.errors import problem
-from kontext.model import Render
+from kontext.model import Render, Status
 from kontext.renders.claims import Claims, rejected_id
 from kontext.renders.ledger import OverLimit, ledger_key
 from kontext.renders.overdue import OUTPUT_SECONDS, RECORD_SECONDS, is_stale, overdue_action
@@ -372,6 +372,49 @@ def test_a_render_goes_from_claim_to_delivery(life: Life, drops: Drops, ledger: 
     assert render["expires_at"] == int(NOW + 21 + 400 * 86_400)
     assert drops.get("taj/").written == {"taj/result.png"}  # type: ignore[union-attr]
     assert ledger() == {"submitted": 1, "completed": 1, "cost": 0.04, "reserved": 0.05}
+
+
+@pytest.mark.parametrize("end", ["a picture", "none"])
+def test_a_job_that_is_done_and_names_no_picture_is_paid_once_however_it_ends(
+    life: Life, ledger: Callable[[], dict[str, Any]], end: str
+) -> None:
+    render = life.renders.unlinked(life.queued(), "no picture", METRICS, NOW + 20)
+
+    if end == "a picture":
+        render = life.renders.completed(render, "https://images/a.png", METRICS, NOW + 30)
+    else:
+        render = life.renders.failed(render, problem("no_result", "none"), "taj/error.json", NOW + 30)
+
+    assert [one["what"] for one in render["history"][3:]] == [
+        "unlinked",
+        "completed" if end == "a picture" else "failed",
+    ]
+    assert (render["cost"], "answer" in render) == (0.04, end == "none")
+    assert ledger() == {"submitted": 1, "completed": 1, "cost": 0.04, "reserved": 0.05}
+
+
+def test_a_picture_that_cannot_be_delivered_is_tried_ever_more_seldom_and_told_to_be_late_in_ten_minutes(
+    life: Life,
+) -> None:
+    render, now, waits = life.completed(), NOW + 20, []
+    for _ in range(14):
+        render = life.renders.put_off(render, "HTTP 503", now)
+        waits.append(render["due_at"] - now)
+        now = render["due_at"]
+
+    assert waits[:6] == [30, 60, 120, 240, 150, 960]
+    assert waits[-1] == 6 * 3600
+    assert [entry["what"] for entry in render["history"][-2:]] == ["completed", "undelivered"]
+    assert render["history"][-1]["times"] == 14
+
+
+def test_a_delivered_render_that_cannot_be_delivered_again_stays_delivered(life: Life) -> None:
+    render = life.renders.new_attempt(life.delivered(), Status.COMPLETED, 1, NOW + 60, stays=True)
+
+    render = life.renders.keep_delivered(render, "HTTP 404", NOW + 70)
+
+    assert (render["status"], render["result"], render["attempt"]) == ("DELIVERED", RESULT, 2)
+    assert "error" not in render
 
 
 def test_a_worker_that_takes_the_job_is_noted_once(life: Life) -> None:

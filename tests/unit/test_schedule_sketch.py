@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kontext.polling.schedule import DEFAULT_DEADLINE, Progress, looks
+from kontext.polling.schedule import DEADLINE, Progress, looks
 from kontext.polling.sketch import SLOTS, Observation, Sketch
 
 
@@ -125,7 +125,7 @@ anything = st.recursive(st.none() | st.booleans() | st.floats() | st.text() | st
 def test_an_item_full_of_garbage_still_gives_a_schedule(item):
     sketch = Sketch.from_item(item)
 
-    assert looks(sketch, Progress())[-1] == DEFAULT_DEADLINE
+    assert looks(sketch, Progress())[-1] == DEADLINE
 
 
 @given(values=st.lists(anything, max_size=5))

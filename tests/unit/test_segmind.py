@@ -23,7 +23,7 @@ from kontext.errors import (
     ServerError,
     Unavailable,
 )
-from kontext.segmind.client import ANSWER_SECONDS, MAX_ANSWER_BYTES, Look, Result, Segmind, parse_reset
+from kontext.segmind.client import ANSWER_SECONDS, MAX_ANSWER_BYTES, Look, Result, Segmind, fingerprint, parse_reset
 
 ID = "3f2c8f5e-8f5e-4b7a-9d6e-0123456789ab"
 URL = "https://images.segmind.com/outputs/a.png"
@@ -49,9 +49,11 @@ class Network:
             raise answer
         return answer
 
-    def client(self, api_key: Callable[[bool], str] = lambda fresh: "SG_0123456789abcdef") -> Segmind:
+    def client(
+        self, api_key: Callable[[bool], str] = lambda fresh: "SG_0123456789abcdef", previous_key: str | None = None
+    ) -> Segmind:
         transport = httpx.MockTransport(self)
-        return Segmind("https://api.segmind.com/", "multi-image-kontext-pro", api_key, transport)
+        return Segmind("https://api.segmind.com/", "multi-image-kontext-pro", api_key, transport, lambda: previous_key)
 
 
 def says(code: int, /, *, text: str | None = None, headers: dict[str, str] | None = None, **content: Any) -> Answer:
@@ -315,6 +317,8 @@ METRICS = {"cost": 0.05, "remaining_credits": 9.0, "total_time": 20.0}
         pytest.param({"output": "x", "images": [{"url": URL}]}, id="an output that is none"),
         pytest.param({"output": URL, "images": []}, id="no images"),
         pytest.param({"output": URL, "images": "broken"}, id="broken images"),
+        pytest.param({"output": [[[[[[URL]]]]]]}, id="deeper than anybody would put it"),
+        pytest.param({"output": f"{URL} "}, id="followed by a blank"),
     ],
 )
 def test_a_result_is_found_whatever_its_shape(shape: dict[str, Any]) -> None:
@@ -322,7 +326,8 @@ def test_a_result_is_found_whatever_its_shape(shape: dict[str, Any]) -> None:
 
     result = network.client().result(ID)
 
-    assert result == Result(URL, METRICS)
+    assert isinstance(result, Result)
+    assert (result.links, result.metrics) == ((URL,), METRICS)
     assert str(network.requests[0].url) == f"https://api.segmind.com/v2/requests/{ID}"
 
 
@@ -339,22 +344,81 @@ def test_the_result_of_a_failed_job_says_why() -> None:
 @pytest.mark.parametrize("output", ["ftp://a/b", ["file:///etc/passwd"], {"x": ["ftp://a/b", "s3://a/b"]}])
 def test_a_picture_that_nobody_would_fetch_is_a_result_all_the_same_for_it_is_paid(output: Any) -> None:
     found = Network(says(200, text=json.dumps({**DONE, "output": output}))).client().result(ID)
-    better = Network(says(200, text=json.dumps({**DONE, "output": [output, "HTTPS://a/b"]}))).client().result(ID)
 
     assert isinstance(found, Result)
-    assert found.url.startswith(("ftp:", "file:"))
-    assert isinstance(better, Result)
-    assert better.url == "HTTPS://a/b"
+    assert found.links[0].startswith(("ftp:", "file:"))
 
 
+@pytest.mark.parametrize("output", [None, "", "x", [], {}, "/a.png", "https://" + "x" * 5000, "https://a/\ud800.png"])
+def test_a_result_that_names_no_picture_says_what_it_says_without_a_signature(output: Any) -> None:
+    body = json.dumps({**DONE, "output": output, "logs": "https://a/b?X-Amz-Signature=f00d"})
+
+    found = Network(says(200, text=body)).client().result(ID)
+
+    assert isinstance(found, Result)
+    assert (found.links, found.metrics) == ((), METRICS)
+    assert "COMPLETED" in found.answer
+    assert "f00d" not in found.answer
+
+
+def test_links_are_read_wherever_they_stand_but_not_what_was_asked_for() -> None:
+    elsewhere = {"result": {"files": [{"href": URL}]}, "input_image_1": "https://a/1.png", "status_url": "https://b/c"}
+
+    found = Network(says(200, **DONE, **elsewhere)).client().result(ID)
+
+    assert isinstance(found, Result)
+    assert (found.links, found.others) == ((), (URL,))
+
+
+def test_a_422_that_is_not_about_the_job_tells_nothing() -> None:
+    with pytest.raises(Unavailable):
+        Network(says(422, detail=[{"msg": "Input should be a valid UUID"}])).client().look(ID)
+
+
+OLD, NEW = "SG_00000000000000aa", "SG_00000000000000bb"
+
+
+@pytest.mark.parametrize("refusal", [401, 404])
 @pytest.mark.parametrize(
-    "output", [None, "", "x", [], {}, [[[[[[URL]]]]]], "https://" + "x" * 5000, "https://a/\ud800.png"]
+    ("cached", "newest", "previous", "submitted_with"),
+    [
+        pytest.param(NEW, NEW, OLD, OLD, id="the key was replaced since"),
+        pytest.param(OLD, NEW, None, NEW, id="the key was replaced before, and this function does not know it yet"),
+    ],
 )
-def test_a_result_without_a_usable_url_is_asked_for_again(output: Any) -> None:
-    body = json.dumps({**DONE, "output": output})
+def test_a_job_that_its_own_key_alone_knows_is_asked_for_with_that(
+    refusal: int, cached: str, newest: str, previous: str | None, submitted_with: str
+) -> None:
+    def network(request: httpx.Request) -> httpx.Response:
+        known = request.headers["x-api-key"] == submitted_with
+        return (
+            httpx.Response(200, json={"status": "QUEUED"}) if known else httpx.Response(refusal, json={"error": "no"})
+        )
 
-    with pytest.raises(Unavailable, match="no picture"):
-        Network(says(200, text=body)).client().result(ID)
+    transport = httpx.MockTransport(network)
+    client = Segmind("https://a", "m", lambda fresh: newest if fresh else cached, transport, lambda: previous)
+
+    assert client.look(ID, fingerprint(submitted_with)) == Look("QUEUED")
+
+
+@pytest.mark.parametrize("submitted_with", [fingerprint(NEW), fingerprint("a third one"), None])
+def test_another_key_is_not_tried_for_a_job_that_it_did_not_submit(submitted_with: str | None) -> None:
+    network = Network(says(404, error="no"))
+
+    with pytest.raises(RecordGone):
+        network.client(lambda fresh: NEW, previous_key=OLD).look(ID, submitted_with)
+
+    assert {request.headers["x-api-key"] for request in network.requests} == {NEW}
+
+
+def test_a_fingerprint_is_too_short_to_find_the_key() -> None:
+    network = Network(says(200, request_id=ID))
+    client = network.client()
+
+    client.submit(PARAMETERS)
+
+    assert client.sent_with == fingerprint("SG_0123456789abcdef")
+    assert len(client.sent_with) == 8
 
 
 READS: list[Callable[[Segmind], object]] = [

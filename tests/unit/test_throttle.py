@@ -219,7 +219,8 @@ def test_a_reset_never_pulls_the_schedule_forward() -> None:
     ("reason", "waits"),
     [
         pytest.param("no_credits", [0, 120, 300, 300], id="the free GET tells of it"),
-        pytest.param("outage", [60, 120, 300, 300], id="only a request can tell"),
+        pytest.param("forbidden", [60, 120, 300, 300], id="only a request can tell"),
+        pytest.param("outage", [60, 300, 600, 900, 900], id="each may be paid"),
     ],
 )
 def test_trials_go_ever_more_rarely(reason: str, waits: list[float]) -> None:

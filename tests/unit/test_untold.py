@@ -40,6 +40,7 @@ def test_a_pair_is_delivered_and_told_when_nothing_goes_wrong(play: Play) -> Non
 
 GOOD: dict[str, Any] = {}
 NO_PICTURE = {"file": b"<html>"}
+FAILED_JOB = {"status": "FAILED"}
 STORIES = [
     pytest.param("Submit", GOOD, id="Submit"),
     pytest.param("Poll", GOOD, id="Poll"),
@@ -74,7 +75,7 @@ def test_an_exception_that_nobody_has_thought_of_leaves_no_paid_render_untold(
 def test_what_an_execution_can_never_tell_is_tried_for_days_and_ends_red_with_its_code(
     play: Play, name: str, events: int
 ) -> None:
-    world = play(NO_PICTURE, Strike(Call("Finalize", name, 1), seconds=30 * DAY), sweeps=False)
+    world = play(FAILED_JOB, Strike(Call("Finalize", name, 1), seconds=30 * DAY), sweeps=False)
 
     (execution,) = world.states.executions.values()
     assert (execution.status, execution.error) == ("FAILED", "delivery")
@@ -83,11 +84,22 @@ def test_what_an_execution_can_never_tell_is_tried_for_days_and_ends_red_with_it
     assert len(world.told) == events
 
 
-@pytest.mark.parametrize("name", ["renders.get", "topic.publish", "renders.failed"])
-def test_what_finalize_can_never_tell_is_told_by_submit_once_a_sweep_has_found_it(play: Play, name: str) -> None:
-    world = play(NO_PICTURE, Strike(Call("Finalize", name, 1), seconds=30 * DAY))
+@pytest.mark.parametrize(
+    ("network", "name", "code"),
+    [
+        pytest.param(FAILED_JOB, "renders.get", "expired", id="a failed job, of which it cannot read"),
+        pytest.param(FAILED_JOB, "renders.failed", "expired", id="a failed job, of which it cannot write"),
+        pytest.param(FAILED_JOB, "topic.publish", "render_failed", id="a failed job, of which it cannot tell"),
+        pytest.param(NO_PICTURE, "renders.get", "delivery", id="no picture, of which it cannot read"),
+        pytest.param(NO_PICTURE, "renders.put_off", "delivery", id="no picture, of which it cannot write"),
+    ],
+)
+def test_what_finalize_can_never_tell_is_told_by_submit_once_a_sweep_has_found_it(
+    play: Play, network: dict[str, Any], name: str, code: str
+) -> None:
+    world = play(network, Strike(Call("Finalize", name, 1), seconds=30 * DAY))
 
-    assert (world.render["status"], world.render["error"]["code"]) == ("FAILED", "delivery")
+    assert (world.render["status"], world.render["error"]["code"]) == ("FAILED", code)
     assert world.render["announced"]
     assert _wrong(world) == []
 
@@ -101,10 +113,10 @@ def test_a_request_id_that_neither_the_record_nor_the_workflow_took_is_recorded_
     assert _wrong(world) == []
 
 
-def test_a_paid_job_whose_workflow_cannot_be_started_is_told_when_segmind_forgets_it(play: Play) -> None:
+def test_a_paid_job_whose_workflow_cannot_be_started_for_a_day_is_looked_for_and_delivered_then(play: Play) -> None:
     world = play({}, Strike(Call("Submit", "workflow.start", 1), seconds=DAY))
 
-    assert (world.render["status"], world.render["error"]["code"]) == ("FAILED", "expired")
+    assert world.render["status"] == "DELIVERED"
     assert _wrong(world) == []
 
 
@@ -124,16 +136,40 @@ def test_a_job_that_only_the_workflow_knows_is_told_with_its_request_id(play: Pl
     assert [event["data"]["request_id"] for event in world.told] == [REQUEST_ID]
 
 
-def test_a_delivery_that_fails_for_an_unknown_reason_is_tried_nine_times_and_told_in_ten_minutes(play: Play) -> None:
+def test_a_picture_that_cannot_be_delivered_is_told_to_be_late_and_tried_for_as_long_as_segmind_keeps_it(
+    play: Play,
+) -> None:
     strike = Strike(Call("Finalize", "delivery.copy", 1), seconds=30 * DAY)
 
     world = play({}, strike)
 
-    (execution,) = world.states.executions.values()
-    assert (execution.error, execution.cause) == ("delivery", "an unexpected Nobody")
-    assert execution.seconds < 10 * 60
-    assert world.watch.struck[strike] == 9
+    first, *later = world.states.executions.values()
+    assert {(one.error, one.cause) for one in (first, *later)} == {("delivery_delayed", "an unexpected Nobody")}
+    assert first.seconds < 10 * 60
+    assert world.watch.struck[strike] == 9 + len(later)
+    assert 30 <= len(later) <= 45
+    assert [event["type"] for event in world.told] == ["kontext.delivery_delayed", "kontext.failed"]
+    assert world.render["error"]["code"] == "delivery"
+    assert "an unexpected Nobody" in world.render["error"]["message"]
+    assert world.clock.now() - world.render["completed_at"] == pytest.approx(6.9 * DAY, abs=6 * 3600)
     assert _wrong(world) == []
+
+
+@pytest.mark.parametrize("hours", [1, 24, 6 * 24])
+def test_a_picture_that_can_be_delivered_again_is_delivered_by_itself(play: Play, hours: float) -> None:
+    world = play({}, Strike(Call("Finalize", "delivery.copy", 1), seconds=hours * 3600))
+
+    assert world.render["status"] == "DELIVERED"
+    assert [event["type"] for event in world.told] == ["kontext.delivery_delayed", "kontext.rendered"]
+    assert _wrong(world) == []
+
+
+def test_that_a_picture_is_late_is_told_within_minutes_of_ten(play: Play) -> None:
+    world = play({"file": b"<html>"})
+
+    (late,) = (event for event in world.told if event["type"] == "kontext.delivery_delayed")
+    told = next(at for event, at in zip(world.topic.events, world.topic.times, strict=True) if event is late)
+    assert 600 <= told - world.render["completed_at"] <= 900
 
 
 @pytest.mark.parametrize(
@@ -144,15 +180,15 @@ def test_an_exception_of_any_size_fits_into_the_workflow_the_record_and_the_even
 ) -> None:
     world = play({}, Strike(Call("Finalize", "delivery.copy", 1), seconds=DAY, raised=raised))
 
-    (execution,) = world.states.executions.values()
-    assert len(json.dumps([execution.given, world.render, world.told])) < 10_000
+    largest = max(len(json.dumps(execution.given)) for execution in world.states.executions.values())
+    assert largest + len(json.dumps([world.render, world.told])) < 20_000
     assert _wrong(world) == []
 
 
 def test_the_event_goes_out_though_the_bucket_refuses_everything(play: Play) -> None:
     world = play({}, Strike(Call("Finalize", "s3.put_object", 1), seconds=30 * DAY))
 
-    assert [event["data"]["error"]["code"] for event in world.told] == ["delivery"]
+    assert [event["data"]["error"]["code"] for event in world.told] == ["delivery_delayed", "delivery"]
     assert world.render["announced"]
 
 
@@ -175,7 +211,9 @@ def _wrong(world: World) -> list[str]:
         f"files {world.files}": not world.files,
         "dead letters": bool(world.queue.dead),
     }
-    for execution in world.states.executions.values():
+    executions = list(world.states.executions.values())
+    for execution in executions:
         complaints[f"the execution fails with {execution.error!r}"] = execution.error not in ("", *CODES)
+    for execution in executions[-1:]:  # an older one may have put the picture off
         complaints[f"green for {status}"] = (execution.status == "SUCCEEDED") != (status == "DELIVERED")
     return [complaint for complaint, holds in complaints.items() if holds]

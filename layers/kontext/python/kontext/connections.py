@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kontext.renders.workflow import Workflow
     from kontext.results.cloudevents import Topic
     from kontext.results.copy import Delivery
+    from kontext.results.hosts import Allowed
     from kontext.results.output_bucket import OutputBucket
     from kontext.segmind.client import Segmind
     from kontext.throttle.admission import Throttle
@@ -120,7 +121,6 @@ class Connections:
             self.table,
             self.clock,
             look_cost=float(self.environment["LOOK_COST_SECONDS"]),
-            deadline=float(self.environment["DEADLINE_SECONDS"]),
         )
 
     @cached_property
@@ -172,10 +172,15 @@ class Connections:
 
     @cached_property
     def delivery(self) -> "Delivery":
-        from kontext.results.copy import Allowed, Delivery
+        from kontext.results.copy import Delivery
 
-        hosts = tuple(host.strip() for host in self.environment["RESULT_HOSTS"].split(",") if host.strip())
-        return Delivery(self.outputs, Allowed(hosts), self.transport)
+        return Delivery(self.outputs, self.allowed, self.transport)
+
+    @cached_property
+    def allowed(self) -> "Allowed":
+        from kontext.results.hosts import Allowed
+
+        return Allowed(tuple(host.strip() for host in self.environment["RESULT_HOSTS"].split(",") if host.strip()))
 
     @cached_property
     def topic(self) -> "Topic":
@@ -187,7 +192,8 @@ class Connections:
     def segmind(self) -> "Segmind":
         from kontext.segmind.client import Segmind
 
-        return Segmind(self.environment["SEGMIND_URL"], self.environment["SEGMIND_MODEL"], self.api_key, self.transport)
+        url, model = self.environment["SEGMIND_URL"], self.environment["SEGMIND_MODEL"]
+        return Segmind(url, model, self.api_key, self.transport, self.previous_api_key)
 
     @cached_property
     def s3(self) -> Any:
@@ -231,6 +237,15 @@ class Connections:
             return self._last_key
         self._last_key = str(key).strip()
         return self._last_key
+
+    def previous_api_key(self) -> str | None:
+        """The API key before the one that is in force; None if there was none."""
+        client = self.client("secretsmanager")
+        asked = {"SecretId": self.environment["SEGMIND_SECRET"], "VersionStage": "AWSPREVIOUS"}
+        try:
+            return str(client.get_secret_value(**asked)["SecretString"]).strip()
+        except client.exceptions.ResourceNotFoundException:
+            return None
 
 
 _connections: list[Connections] = []

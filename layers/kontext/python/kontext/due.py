@@ -11,6 +11,7 @@ each that is over; whoever gets it looks at the item, and does what its state as
 | SUBMITTING | when its lease is over: then the answer is lost, and never sent again |
 | QUEUED, PROCESSING | when the next Poll should long have ended; each hand-back of the workflow moves it |
 | COMPLETED | when the delivery should long have ended; each try moves it |
+| COMPLETED, not delivered | 30 s · 2ⁿ after a try, up to six hours; once the delay can be told |
 | ended, not told | a minute later |
 | a pair that waits for a prompt | when the waiting is over |
 | a pair that is recorded, and what it asks for has failed | a minute later |

@@ -10,7 +10,7 @@ KontextError
 │   ├── ServerError       most likely not accepted, but perhaps it was: try again a few times, the price stays reserved
 │   ├── Ambiguous         the answer never came: it may have been accepted and charged
 │   └── RecordGone        Segmind does not know this request id (any more)
-└── DeliveryError         the picture is paid and was not copied; `tries` says how often it is worth trying
+└── DeliveryError         the picture is paid and was not copied; `tries` says how often to try again soon
 """
 
 from dataclasses import dataclass
@@ -83,9 +83,9 @@ class RecordGone(SegmindError):
 
 
 class DeliveryError(KontextError):
-    """The picture could not be copied. `tries`: how often it is worth trying.
+    """The picture could not be copied. `tries`: how often that is worth trying in the next minutes.
 
-    `final`: only once, trying again will not help (a host that is not allowed, not an image).
+    `final`: not at all, only a person can help (a host that is not allowed).
     """
 
     def __init__(self, message: str, *, final: bool = False, tries: int = 9) -> None:
@@ -137,12 +137,22 @@ CODES: dict[str, Code] = {
     "expired": Code(
         "No result came before Segmind's record of the job ended (one hour).",
         "unknown",
-        "Look the request_id up in Segmind's console; drop the pair again to render it anew.",
+        "Run `kontext redeliver` if the picture stands in Segmind's console; dropping the pair again pays again.",
+    ),
+    "no_result": Code(
+        "Segmind ran the job and charged for it, and its answer never named the picture.",
+        "yes",
+        "`kontext explain` shows the answer; Segmind's support can look the request_id up; dropping again pays again.",
+    ),
+    "delivery_delayed": Code(
+        "The picture is rendered and paid, and could not be copied to the output bucket yet.",
+        "yes",
+        "Remove the cause that the message names, if it is yours; it is tried again by itself, for 6.9 days.",
     ),
     "delivery": Code(
-        "The picture is rendered and paid, but could not be copied to the output bucket.",
+        "The picture is rendered and paid, but could not be copied to the output bucket while Segmind kept it, 7 days.",
         "yes",
-        "Nothing needs to be paid again: run `kontext redeliver` within 7 days, or drop the pair again.",
+        "`kontext redeliver` tries once more; dropping the pair again pays again.",
     ),
     "superseded": Code(
         "A newer drop replaced this one before it was sent.",

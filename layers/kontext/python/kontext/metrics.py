@@ -46,7 +46,7 @@ METRICS: dict[str, Metric] = {
     "Delivered": Metric("Count", "pictures in the output bucket, told to the subscribers"),
     "Failed": Metric("Count", "1 for a render that failed, 0 for one that was delivered: the average is the share"),
     "Uncertain": Metric("Count", "requests whose answer was lost: perhaps accepted, perhaps charged"),
-    "Undelivered": Metric("Count", "paid pictures that could not be copied to the output bucket"),
+    "Undelivered": Metric("Count", "paid pictures that are late, and again if they were never delivered"),
     "Superseded": Metric("Count", "renders that a newer drop replaced before they were sent"),
     "AccountRefused": Metric("Count", "answers or limits that stop every render until a person acts"),
     "RateLimited": Metric("Count", "answers 429: with a correct RequestsPerMinute there are none"),

@@ -138,6 +138,14 @@ class Park(TypedDict, total=False):
     until: float
 
 
+class Undelivered(TypedDict):
+    """A paid picture whose delivery was put off `tries` times: the reason at `first`, and the `last` one."""
+
+    tries: int
+    first: str
+    last: str
+
+
 class PollState(TypedDict, total=False):
     """What one stay of Poll hands to the next, or to Finalize, by way of the workflow."""
 
@@ -145,7 +153,6 @@ class PollState(TypedDict, total=False):
     wait: int
     progress: dict[str, float]
     misses: int
-    gone: int
     message: str
 
 
@@ -158,6 +165,7 @@ class WorkflowState(TypedDict, total=False):
     generation: int
     request_id: str
     submitted_at: float
+    submitted_with: str
     look: PollState
     delivery: dict[str, int]
     crash: dict[str, str]
@@ -192,12 +200,24 @@ class Render(TypedDict, total=False):
     reserved: float
     request_id: str
     submitted_at: float
+    submitted_with: str | None
+    """The fingerprint of the API key: another one may not know the job."""
     generation: int
     """Counts the executions that were started for it."""
     output_url: str
+    answer: str
+    """What Segmind said of a completed job whose picture it did not name."""
     metrics: JobMetrics
     cost: float
     completed_at: float
+    redelivered_at: float
+    """When it was asked to be delivered once more."""
+    restore_from: Result
+    """The picture as it was delivered before: our own bucket may still hold it."""
+    stays_delivered: bool
+    """Whether that is what stays if it cannot be delivered once more."""
+    undelivered: Undelivered
+    delay_announced: bool
     result: Result
     error: RenderError
     announced: bool

@@ -1,7 +1,8 @@
 """The end of a render: the picture is copied, and it is told. It is paid: both can be repeated at will.
 
-Whatever goes wrong is tried again a few times, and then told. The workflow does so where this function cannot: it
-calls a function again that crashes, and one that never comes to an end once more, to give up and tell.
+What goes wrong is tried again a few times; then a job that failed is told, and a picture is put off: the render stays
+due, and other executions try for as long as Segmind keeps it. The workflow does so where this function cannot: it calls
+a function again that crashes, and one that never comes to an end once more, to put off or tell.
 """
 
 from typing import Any
@@ -16,16 +17,16 @@ from kontext.due import DELIVERY_SECONDS
 from kontext.dynamodb import ConditionFailed
 from kontext.errors import DeliveryError, KontextError, problem
 from kontext.log import logger
-from kontext.model import IN_FLIGHT, Render, Status, WorkflowState
-from kontext.renders.overdue import is_stale
+from kontext.model import IN_FLIGHT, Render, Result, Status, WorkflowState
+from kontext.renders.overdue import is_stale, unseen
 from kontext.renders.store import render_of
 from kontext.results import cloudevents
+from kontext.results.output_bucket import Condition
 
 UNFINISHED = (Status.SUBMITTING, *IN_FLIGHT)
 """A job that nobody has seen complete; `SUBMITTING` if only the workflow knows that Segmind took it."""
 MAX_TRIES = 9
-"""With doubling waits of 2 to 256 seconds: eight and a half minutes, then
-`kontext redeliver` is for a person to call."""
+"""With doubling waits of 2 to 256 seconds: eight and a half minutes. Then the picture is put off."""
 
 
 class Finalize:
@@ -73,14 +74,12 @@ class Finalize:
         self.fail(*self.why_failed())
 
     def why_failed(self) -> tuple[str, str]:
-        """The error code and message of a job that did not complete."""
-        if crash := self.event.get("crash"):
+        """The error code and message of a job that did not complete, or of which nobody knows where its picture is."""
+        if "answer" not in self.render and (crash := self.event.get("crash")):
             return "expired", f"Segmind's record of the job ended while it could not be looked at: {_name(crash)}"
         if self.look.get("outcome") == "failed":
             return "render_failed", self.look["message"]
-        if self.look.get("gone"):
-            return "expired", "Segmind does not know the job any more"
-        return "expired", "Segmind's record of the job ended without a result"
+        return unseen(self.render, self.look.get("message"))
 
     def deliver(self) -> None:
         """Put the picture where it belongs: under the pair's result key, or beside it if a newer drop has
@@ -95,10 +94,17 @@ class Finalize:
             self.deps.outputs.remove_if_ours(key, render["render_id"])
             key = keys.superseded_key(render["prefix"], render["render_id"], output_format)
             condition = self.deps.outputs.write_precondition(key)
-        result = self.deps.delivery.copy(render["output_url"], key, output_format, _metadata(render), condition)
+        result = self.restored(key, condition) or self.deps.delivery.copy(
+            render["output_url"], key, output_format, _metadata(render), condition
+        )
         if pair is not None and not overtaken:
             self.clean_up(pair, key)
         self.render = self.deps.renders.delivered(render, {**result, "superseded": overtaken}, self.deps.clock.now())
+
+    def restored(self, key: str, condition: Condition) -> Result | None:
+        """The picture as it was delivered before, put in its place again; None if our own bucket holds it no more."""
+        before = self.render.get("restore_from")
+        return self.deps.outputs.restore(before, key, condition) if before else None
 
     def clean_up(self, pair: Pair, key: str) -> None:
         """Remove what an older drop left: a result in another format, an error.json that is not true any more."""
@@ -112,22 +118,32 @@ class Finalize:
                 self.deps.outputs.remove(error_key, write_precondition)
 
     def undelivered(self, message: str, tries: int) -> dict[str, Any]:
-        """Try again later, `tries` times in all, or say that a person has to."""
+        """Try again soon, `tries` times in all, and once where that was done before; then it is put off."""
         logger.warning("not delivered", reason=message, tries=self.tries)
-        if self.tries < tries - 1:
+        if self.tries < tries - 1 and "undelivered" not in self.render:
             return {"outcome": "again", "wait": 2 ** (self.tries + 1), "tries": self.tries + 1}
         return self.give_up(message)
 
     def give_up(self, message: str) -> dict[str, Any]:
-        """End the render without its picture, and tell it. What this raises, the workflow tries again."""
+        """Leave a picture to a later execution, or end a render without one. What this raises, the workflow tries
+        again."""
         if self.render["status"] in UNFINISHED:
             self.end()
         if self.render["status"] == Status.COMPLETED:
-            self.fail("delivery", message)
+            return self.put_off(message)
         return self.told()
 
+    def put_off(self, message: str) -> dict[str, Any]:
+        """It is paid, and Segmind keeps it for days: the render stays due, and Sweep finds it. One that was delivered
+        before stays so."""
+        if self.render.get("stays_delivered"):
+            self.render = self.deps.renders.keep_delivered(self.render, message, self.deps.clock.now())
+            return self.told()
+        self.render = self.deps.renders.put_off(self.render, message, self.deps.clock.now())
+        return {"outcome": "postponed", "error": problem("delivery_delayed", message)}
+
     def fail(self, code: str, message: str) -> None:
-        """The render ends without a picture in the bucket."""
+        """The render ends without a picture."""
         error = problem(code, message)
         key = keys.error_key(self.render["prefix"])
         try:

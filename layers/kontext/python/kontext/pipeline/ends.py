@@ -30,3 +30,10 @@ class Ends:
         logger.warning("render ended", status=render["status"], code=render.get("error", {}).get("code"))
         metrics.emit_outcome(render)
         cloudevents.announce(render, self.deps.drops, self.deps.outputs, self.deps.topic, self.deps.renders)
+
+    def announce_delay(self, render: Render) -> None:
+        """Tell that a paid picture is late. It may be told twice, and says the same."""
+        logger.warning("the picture is late")
+        self.deps.topic.publish_delay(render)
+        metrics.emit(render, Undelivered=1)
+        self.deps.renders.delay_announced(render)

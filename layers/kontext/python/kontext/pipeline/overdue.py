@@ -12,7 +12,7 @@ from kontext.model import Render, Status
 from kontext.pipeline.ends import Ends
 from kontext.pipeline.intake import Intake
 from kontext.pipeline.watch import Watch
-from kontext.renders.overdue import overdue_action
+from kontext.renders.overdue import is_late, overdue_action, unseen
 
 
 class Overdue:
@@ -61,6 +61,7 @@ class Overdue:
             case "submit":
                 self.submitter.resume(render, pair)
             case "restart":
+                self.tell_delay(render, now)
                 self.watch.restart(render)
             case "expire":
                 self.expire(render)
@@ -70,12 +71,24 @@ class Overdue:
                 for ended in self.deps.renders.unannounced(pair.prefix):  # in the order in which they ended
                     self.ends.announce(ended)
 
+    def tell_delay(self, render: Render, now: float) -> None:
+        """Tell once that a paid picture is late. That it cannot be told keeps nobody from delivering it."""
+        try:
+            if is_late(render, now):
+                self.ends.announce_delay(render)
+        except Exception:
+            logger.exception("that a picture is late is told with its next try")
+
     def expire(self, render: Render) -> None:
         """End a render that no execution has ended, when another one could do nothing for it."""
         if render["status"] == Status.COMPLETED:
-            self.ends.fail(render, "delivery", "the picture could not be delivered while Segmind kept it")
+            why = render["undelivered"]["last"] if "undelivered" in render else "the delivery never came to its end"
+            if render.get("stays_delivered"):
+                self.ends.announce(self.deps.renders.keep_delivered(render, why, self.deps.clock.now()))
+                return
+            self.ends.fail(render, "delivery", f"not delivered for as long as Segmind keeps a picture: {why}")
         else:
-            self.ends.fail(render, "expired", "no result was seen before Segmind's record of the job ended")
+            self.ends.fail(render, *unseen(render))
 
     def on_wait_of_first_edition(self, prefix: str, render_id: str) -> None:
         """The message in which the first edition let a render wait; what the table keeps itself needs it no more."""

@@ -4,6 +4,7 @@ Errors never end a render here: a paid job is looked for until its record at Seg
 """
 
 import math
+from contextlib import suppress
 from typing import cast
 
 from kontext import metrics
@@ -12,7 +13,7 @@ from kontext.due import POLL_SECONDS
 from kontext.dynamodb import ConditionFailed
 from kontext.errors import AccountRefused, RateLimited, RecordGone, SegmindError
 from kontext.log import logger
-from kontext.model import IN_FLIGHT, PollState, Render, Status, WorkflowState
+from kontext.model import IN_FLIGHT, JobMetrics, PollState, Render, Status, WorkflowState
 from kontext.polling.history import MAX_MISS_SECONDS
 from kontext.polling.schedule import Progress, stays
 from kontext.renders.overdue import is_stale
@@ -20,8 +21,10 @@ from kontext.renders.store import render_of
 from kontext.segmind.client import Look, Result
 from kontext.throttle.rate_limiter import sane_reset
 
-GONE_TIMES = 8
-"""So often in a row (about three minutes) must Segmind say that it does not know a job before we believe it."""
+JUST_OVER_SECONDS = 10.0
+"""A reset may be stated in whole seconds, and by another clock."""
+BAD_STATUSES = 3
+"""So many status requests in a row that told nothing, and the result is asked for as well: it may answer."""
 
 
 class Poll:
@@ -35,8 +38,9 @@ class Poll:
         told = event["look"]
         self.progress = Progress(**told.get("progress", {}))
         self.misses = int(told.get("misses", 0))
-        self.gone = int(told.get("gone", 0))
+        self.is_gone = False
         self.held_until = 0.0
+        self.done: Look | None = None
         self.looks = 0
 
     @property
@@ -53,8 +57,9 @@ class Poll:
             render = self.recorded(render)
         while render["status"] in IN_FLIGHT:
             due = self.next_look()
-            if due is None or self.gone >= GONE_TIMES:
-                return {"outcome": "expired", "gone": self.gone}
+            if due is None:
+                why = "Segmind does not know the job" if self.is_gone else "no result was seen"
+                return {"outcome": "expired", "message": f"{why}, and its record of the job has ended"}
             if not stays(due - self.age, due - (self.began - self.submitted_at)):
                 return self.waiting(render, due - self.age)
             self.deps.clock.sleep(due - self.age)
@@ -72,33 +77,49 @@ class Poll:
         if not self.looks:  # the workflow has waited
             return self.age
         soon = self.age + min(MAX_MISS_SECONDS, 2.0 ** (self.misses - 1))
-        return min(max(soon, self.held_until), self.deps.learning.deadline)
+        return min(max(self.held_until, self.age) if self.held_until else soon, self.deps.learning.deadline)
 
     def waiting(self, render: Render, seconds: float) -> PollState:
         """Hand back to the workflow, which waits for nothing. After a miss the next Poll looks at once."""
         self.deps.renders.beat(render, self.deps.clock.now() + seconds + POLL_SECONDS)
         wait = max(1, math.ceil(seconds) if self.misses else int(seconds - 1))
-        seen = {"progress": vars(self.progress), "misses": self.misses, "gone": self.gone}
+        seen = {"progress": vars(self.progress), "misses": self.misses}
         return cast("PollState", {"outcome": "waiting", "wait": wait, **seen})
 
     def look(self, render: Render) -> tuple[Render, str | None]:
         """One look; returns the record as it is then and, if the job failed, why."""
         self.looks += 1
-        age = self.age
+        age, self.held_until, self.done = self.age, 0.0, None
         try:
-            seen = self.deps.segmind.look(self.event["request_id"])
-            if seen.status == Status.COMPLETED:
-                found = self.deps.segmind.result(self.event["request_id"])
-                if isinstance(found, Result):
-                    return self.completed(render, found), None
-                seen = found
+            seen = self.ask(render.get("submitted_with"))
         except SegmindError as failure:
-            self.missed(render, failure)
-            return render, None
-        self.misses = self.misses + 1 if seen.status == Status.COMPLETED else 0
-        self.gone = 0
+            return self.missed(render, failure), None
+        if isinstance(seen, Result):
+            return self.found(render, seen), None
         self.progress = self.progress.seen(seen.status, age)
         return self.noted(render, seen)
+
+    def ask(self, submitted_with: str | None) -> Look | Result:
+        """Where the job is, and its result once that is complete. The result as well where the status stays bad, and
+        at the last look: it may answer all the same. Raises SegmindError if nothing is known of the job."""
+        segmind, request_id = self.deps.segmind, self.event["request_id"]
+        if self.age >= self.deps.learning.deadline:  # no time is left to ask for one after the other
+            with suppress(SegmindError):
+                return segmind.result(request_id, submitted_with)
+        try:
+            seen = segmind.look(request_id, submitted_with)
+        except SegmindError as failure:
+            if self.misses < BAD_STATUSES or isinstance(failure, RateLimited):
+                raise
+            answer = segmind.result(request_id, submitted_with)
+            if isinstance(answer, Look):  # as good as a status, and asked for every few seconds
+                self.misses = BAD_STATUSES
+            return answer
+        if seen.status == Status.COMPLETED:
+            self.done = seen
+            return segmind.result(request_id, submitted_with)
+        self.misses = 0
+        return seen
 
     def noted(self, render: Render, seen: Look) -> tuple[Render, str | None]:
         """Keep what a look told that is not the end of a good job."""
@@ -108,26 +129,49 @@ class Poll:
             return self.deps.renders.processing(render, self.deps.clock.now()), None
         return render, None
 
-    def missed(self, render: Render, failure: SegmindError) -> None:
-        """A look that told nothing is soon repeated, ever more slowly."""
+    def missed(self, render: Render, failure: SegmindError) -> Render:
+        """A look that told nothing is soon repeated, ever more slowly. That the job is done is kept: it is paid."""
         logger.warning("a look told nothing", error=type(failure).__name__, status=failure.status)
         if isinstance(failure, AccountRefused):
             metrics.emit(render, AccountRefused=1)
         self.progress = self.progress.seen("", self.age)
         self.misses += 1
-        self.gone = self.gone + 1 if isinstance(failure, RecordGone) else 0
+        self.is_gone = isinstance(failure, RecordGone)
         if isinstance(failure, RateLimited):
             metrics.emit(render, RateLimited=1)
-            self.misses = max(self.misses, 5)
-            self.held_until = sane_reset(failure.reset_at, self.deps.clock.now()) - self.submitted_at
+            self.held_until = self.reset_of(failure)
+        if self.done is None or "answer" in render:
+            return render
+        said = f"the status is COMPLETED, and for the result there is none: {failure}"
+        return self.deps.renders.unlinked(render, said, self.done.metrics, self.deps.clock.now())
 
-    def completed(self, render: Render, result: Result) -> Render:
-        """The job is paid: keep where its picture is before anything else, and learn how long it took."""
+    def reset_of(self, limited: RateLimited) -> float:
+        """The age at which the rate limit resets; 0 if that is just over, and the next look is a matter of seconds."""
         now = self.deps.clock.now()
-        render = self.deps.renders.completed(render, result.url, result.metrics, now)
+        if limited.reset_at is not None and now - JUST_OVER_SECONDS < limited.reset_at <= now:
+            return 0.0
+        return sane_reset(limited.reset_at, now) - self.submitted_at
+
+    def found(self, render: Render, result: Result) -> Render:
+        """The job is paid. A link to an allowed host is the picture, wherever it stands; else what the contract names
+        is kept, because its host may be allowed yet. Without any, a later answer may name it."""
+        link = self.deps.allowed.first([*result.links, *result.others]) or next(iter(result.links), None)
+        if link:
+            return self.completed(render, link, result.metrics)
+        self.progress = self.progress.seen("", self.age)
+        self.misses += 1
+        logger.warning("the result names no picture")
+        if render.get("answer") == result.answer:
+            return render
+        return self.deps.renders.unlinked(render, result.answer, result.metrics, self.deps.clock.now())
+
+    def completed(self, render: Render, link: str, told: JobMetrics) -> Render:
+        """Keep where the picture is before anything else, and learn how long it took."""
+        now = self.deps.clock.now()
+        render = self.deps.renders.completed(render, link, told, now)
         metrics.emit_job(render, now)
-        logger.info("completed", extra={"total_seconds": round(now - self.submitted_at, 1), **result.metrics})
-        self.deps.learning.learn(render["render_id"], now, result.metrics)
+        logger.info("completed", extra={"total_seconds": round(now - self.submitted_at, 1), **told})
+        self.deps.learning.learn(render["render_id"], now, told)
         return render
 
     def recorded(self, render: Render) -> Render:
@@ -135,6 +179,7 @@ class Poll:
         if render["status"] not in (Status.SUBMITTING, Status.UNCERTAIN):
             return render
         try:
-            return self.deps.renders.accepted(render, self.event["request_id"], self.submitted_at)
+            known: Render = {**render, "submitted_with": self.event.get("submitted_with")}
+            return self.deps.renders.accepted(known, self.event["request_id"], self.submitted_at)
         except ConditionFailed as moved:
             return render_of(moved.found) if moved.found else render

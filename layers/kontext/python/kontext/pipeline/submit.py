@@ -22,7 +22,7 @@ from kontext.pipeline.breaker import Breaker
 from kontext.pipeline.ends import Ends
 from kontext.pipeline.watch import Watch
 from kontext.renders.ledger import OverLimit, is_later
-from kontext.renders.store import UNKNOWN
+from kontext.renders.store import UNKNOWN, render_of
 from kontext.throttle.admission import Wait
 from kontext.throttle.line import is_in_line
 
@@ -202,7 +202,8 @@ class Submitter:
         except RequestRefused as refused:
             self.ends.fail(render, refused.code, str(refused))
         else:
-            if not self.accepted(render, request_id):
+            sent = {**render, "submitted_with": self.deps.segmind.sent_with}
+            if not self.accepted(render_of(sent), request_id):
                 return
         self.breaker.hear_answer(trial=trial)
 

@@ -11,8 +11,8 @@ from kontext.pipeline.breaker import WORKFLOW, Breaker
 from kontext.pipeline.ends import Ends
 from kontext.pipeline.poll import Poll
 
-AGAIN_SECONDS = 30.0
-"""Until a paid render is looked at again for which no workflow starts."""
+AGAIN_SECONDS, DONE_AGAIN_SECONDS = 30.0, 300.0
+"""Until a paid render is looked at again for which no workflow starts; sooner if Segmind will forget its job."""
 
 
 class Watch:
@@ -61,7 +61,8 @@ class Watch:
         """Without a workflow nothing more is paid. The render is looked at again soon."""
         try:
             self.breaker.open(WORKFLOW, render)
-            self.deps.renders.look_again(render, self.deps.clock.now() + AGAIN_SECONDS)
+            again = AGAIN_SECONDS if render["status"] in IN_FLIGHT else DONE_AGAIN_SECONDS
+            self.deps.renders.look_again(render, self.deps.clock.now() + again)
         except Exception:
             logger.exception("the render is looked at when it is due")
 

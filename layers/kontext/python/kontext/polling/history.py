@@ -5,7 +5,7 @@ from typing import ClassVar
 from kontext.clock import Clock
 from kontext.dynamodb import Key, Table
 from kontext.model import JobMetrics
-from kontext.polling.schedule import Progress, looks, split
+from kontext.polling.schedule import DEADLINE, Progress, looks, split
 from kontext.polling.sketch import Sketch
 
 MAX_MISS_SECONDS = 60.0
@@ -21,7 +21,7 @@ class Learning:
 
     KEY: ClassVar[Key] = {"pk": "stack", "sk": "sketch"}
 
-    def __init__(self, table: Table, clock: Clock, *, look_cost: float, deadline: float) -> None:
+    def __init__(self, table: Table, clock: Clock, *, look_cost: float, deadline: float = DEADLINE) -> None:
         self.table = table
         self.clock = clock
         self.look_cost = look_cost

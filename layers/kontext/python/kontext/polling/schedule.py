@@ -5,7 +5,7 @@ that minimise E[lag] + look_cost · E[looks] for a known distribution are the cl
 procedure* (Barlow, Hunter and Proschan, J. SIAM 11, 1963). `looks` computes them for the distribution that a
 `Sketch` has learned, given what the looks at this job have told so far; `split` shares the waiting out.
 
-    ages = looks(sketch, Progress())                   # (18.2, 20.6, 22.4, …, 3540.0) from acceptance
+    ages = looks(sketch, Progress())                   # (18.2, 20.6, 22.4, …, 3585.0) from acceptance
     plan = split(ages, age=0)                          # Wait 17 s; then one Poll makes the looks until …
     progress = progress.seen("PROCESSING", age=18.2)   # … the status changes: new progress, new ages
 
@@ -24,7 +24,8 @@ from itertools import accumulate, cycle, pairwise, takewhile
 from kontext.polling.sketch import Sketch
 
 DEFAULT_LOOK_COST = 0.2
-DEFAULT_DEADLINE = 3540.0
+DEADLINE = 3585.0
+"""The age of a job, in seconds, at which it is looked at for the last time: Segmind forgets it after an hour."""
 
 # Three state transitions at USD 25 per million buy as much sleep of an arm64 Lambda of 128 MB.
 BREAK_EVEN_SECONDS = 3 * 25e-6 / (0.125 * 0.0000133334)
@@ -83,7 +84,7 @@ def looks(
     sketch: Sketch,
     progress: Progress,
     look_cost: float = DEFAULT_LOOK_COST,
-    deadline: float = DEFAULT_DEADLINE,
+    deadline: float = DEADLINE,
 ) -> tuple[float, ...]:
     """The ages at which to look while the status stays as it is; the last one is the deadline, after it ().
 

@@ -10,6 +10,9 @@ RECORD_SECONDS = 3600.0
 OUTPUT_SECONDS = 6.9 * 86_400
 """How long a paid picture can be fetched: Segmind deletes it after 7 days."""
 
+DELAY_SECONDS = 600.0
+"""So long after its completion a picture that is not delivered is told to be late."""
+
 Action = Literal["submit", "lost", "restart", "expire", "announce"]
 
 
@@ -25,6 +28,23 @@ def overdue_action(render: Render, now: float) -> Action:
         case Status.COMPLETED:
             return "restart" if now - render["completed_at"] < OUTPUT_SECONDS else "expire"
     return "announce"
+
+
+def late_at(render: Render) -> float:
+    """When a paid picture that is not delivered is told to be late."""
+    return render.get("redelivered_at", render["completed_at"]) + DELAY_SECONDS
+
+
+def is_late(render: Render, now: float) -> bool:
+    """Whether it is to be told that a picture is late."""
+    return render["status"] == Status.COMPLETED and now >= late_at(render) and not render.get("delay_announced")
+
+
+def unseen(render: Render, message: str | None = None) -> tuple[str, str]:
+    """The error code and message of a job whose picture nobody has seen before Segmind's record of it ended."""
+    if "answer" in render:
+        return "no_result", "Segmind says that the job is complete, and where its picture is was never said"
+    return "expired", message or "no result was seen before Segmind's record of the job ended"
 
 
 def is_stale(render: Render, attempt: int, generation: int) -> bool:

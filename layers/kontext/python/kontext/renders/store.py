@@ -17,9 +17,10 @@ from kontext.clock import day, iso
 from kontext.drops.pairs import pair_key
 from kontext.due import LEASE_GRACE_SECONDS, REMOVE_DUE, SENT, SET_DUE, SLACK_SECONDS, TIMER, due, marks
 from kontext.dynamodb import ConditionFailed, Item, Key, Table, Write
-from kontext.model import ENDED, IN_FLIGHT, HistoryEntry, JobMetrics, Render, RenderError, Result, Status
+from kontext.model import ENDED, IN_FLIGHT, HistoryEntry, JobMetrics, Render, RenderError, Result, Status, Undelivered
 from kontext.renders import ledger
 from kontext.renders.ledger import OverLimit
+from kontext.renders.overdue import late_at
 
 LEASE_SECONDS = 130.0
 """Longer than a submitter can live (its function's timeout is 120 s): an expired lease has no living owner.
@@ -29,6 +30,8 @@ DOUBTFUL = (500, 502, 503)
 """Answers that may hide an accepted job: what was reserved for it stays so until the day ends."""
 UNKNOWN = "unknown_refusal"
 HISTORY_KEPT = 60
+_OF_A_DELIVERY = ("redelivered_at", "undelivered", "delay_announced", "restore_from", "stays_delivered")
+_PUT_OFF_SECONDS, _MOST_PUT_OFF_SECONDS = 30.0, 6 * 3600.0
 
 
 class Renders:
@@ -124,6 +127,7 @@ class Renders:
             {"what": "accepted", "request_id": request_id, "generation": generation},
             request_id=request_id,
             submitted_at=now,
+            submitted_with=render.get("submitted_with"),
             generation=generation,
             waiting_since=None,
             error=None,
@@ -140,7 +144,9 @@ class Renders:
         What was sent for it is kept: a render whose executions die one after the other is restarted ever more seldom.
         """
         generation = render.get("generation", 0) + 1
-        noted: HistoryEntry = {"what": "restarted", "generation": generation}
+        noted: HistoryEntry | None = {"what": "restarted", "generation": generation}
+        if "undelivered" in render:  # that is told by each try, and counted
+            noted = None
         sent = {"dispatched_until": render.get("dispatched_until"), "dispatches": render.get("dispatches")}
         allowed = (*IN_FLIGHT, Status.COMPLETED)
         return self.move(render, allowed, render["status"], now, noted, generation=generation, **sent)
@@ -165,11 +171,48 @@ class Renders:
 
     def completed(self, render: Render, output_url: str, metrics: JobMetrics, now: float) -> Render:
         """The job is done and paid: keep where its picture is, and what it cost."""
-        cost = metrics.get("cost", self.price)
-        entry = ledger.book(render, cost, self.price, now)
+        cost, booked = self._book(render, metrics, now)
         noted: HistoryEntry = {"what": "completed", "cost": cost}
-        paid = {"output_url": output_url, "metrics": metrics, "cost": cost, "completed_at": now}
-        return self.move(render, IN_FLIGHT, Status.COMPLETED, now, noted, entry, **paid)
+        paid = {"output_url": output_url, "metrics": metrics, "cost": cost, "completed_at": now, "answer": None}
+        return self.move(render, IN_FLIGHT, Status.COMPLETED, now, noted, *booked, **paid)
+
+    def unlinked(self, render: Render, answer: str, metrics: JobMetrics, now: float) -> Render:
+        """The job is done, and nothing names its picture: keep what Segmind says."""
+        said = {"answer": answer, "metrics": metrics}
+        return self.move(render, IN_FLIGHT, render["status"], now, {"what": "unlinked"}, **said)
+
+    def _book(self, render: Render, metrics: JobMetrics, now: float) -> tuple[float, list[Write]]:
+        """What a job has cost, and its entry in the ledger: one, however often the job is seen to be done."""
+        if "cost" in render:
+            return render["cost"], []
+        cost = metrics.get("cost", self.price)
+        return cost, [ledger.book(render, cost, self.price, now)]
+
+    def put_off(self, render: Render, message: str, now: float) -> Render:
+        """The picture could not be delivered: it is tried again by itself, ever more seldom."""
+        before = render.get("undelivered") or Undelivered(tries=0, first=message, last=message)
+        at = now + min(_PUT_OFF_SECONDS * 2.0 ** before["tries"], _MOST_PUT_OFF_SECONDS)
+        if now < late_at(render):
+            at = min(at, late_at(render))
+        noted: HistoryEntry = {"what": "undelivered", "message": message}
+        undelivered: Undelivered = {"tries": before["tries"] + 1, "first": before["first"], "last": message}
+        return self.move(render, (Status.COMPLETED,), Status.COMPLETED, now, noted, due_at=at, undelivered=undelivered)
+
+    def keep_delivered(self, render: Render, message: str, now: float) -> Render:
+        """A delivered picture could not be delivered once more: it stays what it was."""
+        noted: HistoryEntry = {"what": "kept", "message": message}
+        before = {"result": render["restore_from"], "restore_from": None, "stays_delivered": None}
+        return self._end(render, (Status.COMPLETED,), Status.DELIVERED, noted, now, **before)
+
+    def delay_announced(self, render: Render) -> None:
+        """It was told that the picture is late."""
+        self.table.update(
+            render_key(render["prefix"], render["render_id"]),
+            "SET #delay_announced = :yes",
+            "#attempt = :attempt",
+            yes=True,
+            attempt=render["attempt"],
+        )
 
     def delivered(self, render: Render, result: Result, now: float) -> Render:
         """The picture is in the output bucket.
@@ -179,16 +222,21 @@ class Renders:
         """
         place = _is_overtaken(render) if result.get("superseded") else _speaks(render, result["key"])
         noted: HistoryEntry = {"what": "delivered", "key": result["key"]}
-        return self._end(render, (Status.COMPLETED,), Status.DELIVERED, noted, now, place, result=result)
+        there = {"result": result, "restore_from": None, "stays_delivered": None}
+        return self._end(render, (Status.COMPLETED,), Status.DELIVERED, noted, now, place, **there)
 
     def failed(self, render: Render, error: RenderError, key: str, now: float) -> Render:
         """The render has ended without a picture; `key`: where its error.json goes."""
         noted: HistoryEntry = {"what": "failed", "code": error["code"], "message": error["message"]}
         extra = [wrote(render["prefix"], key)]
+        paid = {}
         if error["charged"] == "no" and render["status"] != Status.CLAIMED:
             extra.append(ledger.give_back(render))
+        if error["code"] == "no_result":
+            paid["cost"], booked = self._book(render, render.get("metrics", {}), now)
+            extra += booked
         allowed = (Status.CLAIMED, Status.SUBMITTING, *IN_FLIGHT, Status.COMPLETED, Status.UNCERTAIN)
-        return self._end(render, allowed, Status.FAILED, noted, now, *extra, error=error)
+        return self._end(render, allowed, Status.FAILED, noted, now, *extra, error=error, **paid)
 
     def uncertain(self, render: Render, error: RenderError, key: str, now: float) -> Render:
         """The answer to the request is lost; only a person can decide what to do."""
@@ -209,19 +257,37 @@ class Renders:
         )
 
     def new_attempt(
-        self, render: Render, status: Status, drop_id: int, now: float, *extra: Write, line_at: float | None = None
+        self,
+        render: Render,
+        status: Status,
+        drop_id: int,
+        now: float,
+        *extra: Write,
+        line_at: float | None = None,
+        stays: bool = False,
     ) -> Render:
-        """Begin a new attempt of an ended render: `CLAIMED` pays again, at its place in line if it has one,
-        `COMPLETED` only delivers again."""
-        forgotten = ("error", "announced", "result", "expires_at", "waiting_since", "server_errors", "others")
+        """Begin a new attempt of an ended render: `CLAIMED` pays again, at its place in line if it has one; `QUEUED`
+        only looks at its job again, `COMPLETED` only delivers again; with `stays` it stays delivered if that fails."""
+        forgotten = (
+            "error",
+            "announced",
+            "result",
+            "expires_at",
+            "waiting_since",
+            "server_errors",
+            "others",
+            *_OF_A_DELIVERY,
+        )
         attempt = render["attempt"] + 1
         fresh: Item = dict.fromkeys(forgotten) | {"attempt": attempt, "drop_id": drop_id}
         noted: HistoryEntry = {"what": "again", "attempt": attempt}
         if status == Status.CLAIMED:
-            fresh |= dict.fromkeys(("request_id", "output_url", "submitted_at", "day"))
+            fresh |= dict.fromkeys(("request_id", "output_url", "answer", "cost", "submitted_at", "day"))
             fresh |= {"line_at": line_at, "lease_until": now + LEASE_SECONDS}
             fresh |= {"waiting_since": now} if line_at else {}
         else:
+            fresh |= {"redelivered_at": now, "restore_from": render.get("result")}
+            fresh["stays_delivered"] = True if stays and "result" in render else None
             fresh["generation"] = noted["generation"] = render.get("generation", 0) + 1
         return self.move(render, (render["status"],), status, now, noted, *extra, **fresh)
 

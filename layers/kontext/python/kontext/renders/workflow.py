@@ -27,6 +27,8 @@ class Workflow:
             name: render[name] for name in ("prefix", "render_id", "attempt", "request_id", "submitted_at")
         }
         told["generation"] = render.get("generation", 0)
+        if submitted_with := render.get("submitted_with"):
+            told["submitted_with"] = submitted_with
         try:
             self.client.start_execution(
                 stateMachineArn=self.arn,

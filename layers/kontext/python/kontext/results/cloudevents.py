@@ -10,8 +10,9 @@ from urllib.parse import urlsplit, urlunsplit
 from kontext import text
 from kontext.clock import iso
 from kontext.drops import keys
-from kontext.errors import REASONS
+from kontext.errors import REASONS, problem
 from kontext.model import Status
+from kontext.renders.overdue import late_at
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
@@ -28,6 +29,8 @@ GATE = "stack"
 """The subject of what concerns all pairs; no pair's prefix is called so, because it ends with a separator."""
 TYPES = {Status.DELIVERED: "kontext.rendered", Status.FAILED: "kontext.failed", Status.UNCERTAIN: "kontext.uncertain"}
 
+DELAYED = "kontext.delivery_delayed"
+
 
 class Topic:
     """The topic that app backends subscribe to. `source`: the name of this stack in its events."""
@@ -40,6 +43,10 @@ class Topic:
     def publish(self, render: "Render") -> None:
         """Tell how a render ended. Subscribers may be told twice; the event's id is the same."""
         self._send(cloud_event(render, self.source), _folder(render["prefix"]))
+
+    def publish_delay(self, render: "Render") -> None:
+        """Tell that a paid picture is not delivered yet."""
+        self._send(delay_event(render, self.source), _folder(render["prefix"]))
 
     def publish_change(self, change: "Change") -> None:
         """Tell that renders wait for the account, or go on. As with renders, the id stays the same."""
@@ -86,17 +93,29 @@ def _speaks_for_its_pair(render: "Render", drops: "Drops") -> bool:
 
 def cloud_event(render: "Render", source: str) -> dict[str, Any]:
     """A render's end as a structured CloudEvent."""
-    kind = TYPES[render["status"]]
+    return _render_event(render, source, TYPES[render["status"]], render["updated_at"], _data(render))
+
+
+def delay_event(render: "Render", source: str) -> dict[str, Any]:
+    """That a paid picture is late (`kontext.delivery_delayed`), as a structured CloudEvent. Whenever it is told it says
+    the same: since when, and the first reason."""
+    why = render["undelivered"]["first"] if "undelivered" in render else "the delivery has not come to its end"
+    data = _data(render)
+    data |= {"output": None, "error": problem("delivery_delayed", why), "times": {**data["times"], "ended_at": None}}
+    return _render_event(render, source, DELAYED, iso(late_at(render)), data)
+
+
+def _render_event(render: "Render", source: str, kind: str, time: str, data: dict[str, Any]) -> dict[str, Any]:
     return {
         "specversion": "1.0",
         "id": f"{render['render_id']}.{render['attempt']}.{kind.partition('.')[2]}",
         "source": source,
         "type": kind,
         "subject": text.escape_line(render["prefix"]) or "/",  # CloudEvents allows no controls here; data.pair is exact
-        "time": render["updated_at"],
+        "time": time,
         "datacontenttype": "application/json",
         "dataschema": SCHEMA,
-        "data": _data(render),
+        "data": data,
     }
 
 

@@ -1,8 +1,7 @@
 """The one seam to the picture: from Segmind's file host into the output bucket, in a stream, as often as it
 takes.
 
-An answer may name any URL. It is fetched from hosts that the stack allows and, unless such a host is named with
-its port, from addresses of the public internet only; every redirect is judged anew. Whatever the host does or sends
+Which hosts it is fetched from says `hosts`; every redirect is judged anew. Whatever the host does or sends
 ends as a DeliveryError; what S3 raises is passed on.
 """
 
@@ -11,7 +10,6 @@ import logging
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from io import BytesIO
 
 import httpx
@@ -20,8 +18,8 @@ from kontext.errors import DeliveryError
 from kontext.images import identify
 from kontext.images.verify import CorruptImage, Reader, TooLarge
 from kontext.model import Result
-from kontext.net import addresses
 from kontext.net.transport import BoundedTransport, answered, request
+from kontext.results.hosts import Allowed
 from kontext.results.output_bucket import PART_BYTES, Condition, OutputBucket
 
 MAX_PICTURE_BYTES = 200 * 1024 * 1024
@@ -35,46 +33,8 @@ _TRIES_OF_BAD_BYTES = 4
 _TRIES_OF_AN_OUTAGE = 9
 
 _KINDS = {"png": ("png", "image/png"), "jpg": ("jpeg", "image/jpeg")}
-_USUAL_PORTS = {"https": 443, "http": 80}
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Allowed:
-    """The hosts that a picture may come from: `name` (https, the usual port) or `name:port` (also plain http)."""
-
-    hosts: tuple[str, ...]
-
-    def check(self, url: str) -> httpx.URL:
-        """The URL as it will be asked for. Raises DeliveryError (final) unless it leads to an allowed host."""
-        try:
-            # What two parsers could read differently is not read at all, and only one of them reads.
-            read = httpx.URL(url if re.fullmatch(r"[!-\[\]-~]{1,4096}", url) else "")
-            host, port = read.raw_host.decode(), read.port or _USUAL_PORTS.get(read.scheme)
-        except Exception as problem:
-            raise DeliveryError("the result's URL cannot be read", final=True) from problem
-        secure = read.scheme == "https" and port == 443 and _bare(host) in self._names()
-        if read.userinfo or not (secure or (port and self.names_with_port(host, port))):
-            raise DeliveryError(f"the result's host {host[:80]!r} is not one of the allowed hosts", final=True)
-        return read
-
-    def names_with_port(self, host: str, port: int) -> bool:
-        """Whether a host is allowed explicitly for a port, and so wherever it is."""
-        bare = f"[{host}]" if ":" in host else _bare(host)
-        return f"{bare}:{port}" in self._names()
-
-    def addresses(self, host: str, port: int) -> list[str]:
-        """Where to connect to for an allowed host. Raises OSError, or DeliveryError (final) if that is not public."""
-        if self.names_with_port(host, port):
-            return addresses.all_addresses(host, port)
-        try:
-            return addresses.public_addresses(host, port)
-        except ValueError as problem:
-            raise DeliveryError(f"the result's host is refused: {problem}", final=True) from problem
-
-    def _names(self) -> set[str]:
-        return {_bare(host.lower()) for host in self.hosts}
 
 
 class Delivery:
@@ -140,10 +100,6 @@ class Delivery:
         raise DeliveryError("the result's URL redirects too often", final=True)
 
 
-def _bare(host: str) -> str:
-    return host.lower().removesuffix(".")
-
-
 def _next_hop(asked: httpx.URL, answer: httpx.Response) -> str:
     try:
         return str(asked.join(answer.headers.get("location", "")))
@@ -182,9 +138,9 @@ def _parts(chunks: Iterator[bytes]) -> Iterator[bytes]:
 def _expect(head: bytes, kind: str) -> Reader:
     found = identify.kind_of(head)
     if found is None:
-        raise DeliveryError("what the result's host gave is not a picture", final=True)
+        raise DeliveryError("what the result's host gave is not a picture", tries=_TRIES_OF_BAD_BYTES)
     if found != kind:
-        raise DeliveryError(f"the picture is a {found}, asked for was a {kind}", final=True)
+        raise DeliveryError(f"the picture is a {found}, asked for was a {kind}", tries=_TRIES_OF_BAD_BYTES)
     return Reader(kind, MAX_MEGAPIXELS)
 
 

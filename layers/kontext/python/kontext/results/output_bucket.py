@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from kontext.errors import KontextError
+from kontext.model import Result
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -67,6 +68,28 @@ class OutputBucket:
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] not in (404, 409, 412):
                 raise
+
+    def restore(self, before: Result, key: str, condition: Condition) -> Result | None:
+        """Put a picture that was written before under a key, byte for byte; None if it cannot be read any more: the
+        bucket forgets what was replaced after a month.
+
+        Raises:
+            Overtaken: `condition` does not hold any more.
+        """
+        version_id = before.get("version_id")
+        if not version_id:
+            return None
+        try:
+            found = self.client.get_object(Bucket=self.bucket, Key=before["key"], VersionId=version_id)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+                raise
+            return None
+        with self.upload(key, before["content_type"], found["Metadata"], condition) as upload:
+            while part := found["Body"].read(PART_BYTES):
+                upload.add(part)
+            written = upload.finish()
+        return {**before, "key": key, "version_id": written.get("VersionId"), "etag": written["ETag"].strip('"')}
 
     def upload(self, key: str, content_type: str, metadata: dict[str, str], condition: Condition) -> "Upload":
         """Begin to write an object in parts, as a context."""

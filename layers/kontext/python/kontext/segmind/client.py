@@ -9,6 +9,7 @@ can have left, that it was not accepted; later, that a GET told nothing, and tha
 """
 
 import email.utils
+import hashlib
 import json
 import logging
 import math
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -36,10 +38,13 @@ from kontext.errors import (
 )
 from kontext.model import JobMetrics, Parameters
 from kontext.net.transport import BoundedTransport, answered, request
+from kontext.segmind.links import MAX_LINKS, links_in
 from kontext.text import summarize_vendor_message
 
 MAX_ANSWER_BYTES = 1_000_000
 MAX_PICTURE_BYTES = 100_000_000
+MAX_KEPT_ANSWER = 2000
+"""Characters of a result that names no picture."""
 ANSWER_SECONDS = 30.0
 """For a whole answer, however slowly it drips."""
 
@@ -70,10 +75,13 @@ class Look:
 
 @dataclass(frozen=True)
 class Result:
-    """A completed job: `url` of the picture (on any host: check it), `metrics` in seconds and USD."""
+    """A completed job: `links` to its picture, `others` that stand elsewhere in the answer (on any host: check them),
+    `metrics` in seconds and USD; `answer`: what it said, without what could be a secret."""
 
-    url: str
+    links: tuple[str, ...]
     metrics: JobMetrics = field(default_factory=JobMetrics)
+    others: tuple[str, ...] = ()
+    answer: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,9 @@ class Segmind:
     """Segmind's API for one model.
 
     `api_key`: gives the key; asked with True after a 401 it must give the key as it is now, so that a key can
-    be replaced without a restart. `transport`: another way to the network, for tests.
+    be replaced without a restart. `previous_key`: gives the one before it, if there is one: a job may be known to the
+    key alone that submitted it. `transport`: another way to the network, for tests. `sent_with`: the fingerprint of
+    the key of the last request.
     """
 
     def __init__(
@@ -113,10 +123,12 @@ class Segmind:
         model: str,
         api_key: Callable[[bool], str],
         transport: httpx.BaseTransport | None = None,
+        previous_key: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.model = model
-        self._api_key = api_key
+        self._api_key, self._previous_key = api_key, previous_key
+        self.sent_with = ""
         if transport:
             self._gets = self._posts = transport
         else:
@@ -146,35 +158,36 @@ class Segmind:
         return request_id
 
     @_door(Unavailable)
-    def look(self, request_id: str) -> Look:
-        """Where a job is.
+    def look(self, request_id: str, submitted_with: str | None = None) -> Look:
+        """Where a job is. `submitted_with`: the fingerprint of its key, in case no other knows it.
 
         Raises:
             RecordGone, AccountRefused, RateLimited, Unavailable: nothing is known of the job; ask again.
         """
-        answer = self._about(request_id, "/status")
+        answer = self._about(request_id, "/status", submitted_with)
         status = answer.get("status")
         if not isinstance(status, str):
             raise Unavailable("Segmind's answer holds no status")
         return Look(status.upper(), _message(answer), _metrics(answer))
 
     @_door(Unavailable)
-    def result(self, request_id: str) -> Look | Result:
-        """The result of a completed job; a `Look` if Segmind has none to give.
+    def result(self, request_id: str, submitted_with: str | None = None) -> Look | Result:
+        """The result of a completed job; a `Look` if Segmind has none to give. `submitted_with` as for `look`.
 
         Raises:
             RecordGone, AccountRefused, RateLimited, Unavailable: ask again.
         """
-        answer = self._about(request_id, "")
+        answer = self._about(request_id, "", submitted_with)
         status = str(answer.get("status", "")).upper()
-        urls = [*_urls(answer.get("images")), *_urls(answer.get("output"))]
         if status != "COMPLETED":
             return Look(status, _message(answer), _metrics(answer))
-        if not urls:
-            raise Unavailable("Segmind's result names no picture")
         # The job is paid, wherever its picture is said to be: whether it may be fetched is for others to say.
-        url = next((url for url in urls if url.lower().startswith(("https:", "http:"))), urls[0])
-        return Result(url, _metrics(answer))
+        links, others = (
+            tuple(dict.fromkeys(islice(links_in(part), MAX_LINKS)))
+            for part in ([answer.get("images"), answer.get("output")], answer)
+        )
+        said = summarize_vendor_message(json.dumps(answer), MAX_KEPT_ANSWER)
+        return Result(links, _metrics(answer), tuple(link for link in others if link not in links), said)
 
     @_door(Unavailable)
     def credits(self) -> float:
@@ -198,19 +211,21 @@ class Segmind:
             raise _refusal_of_post(status, headers, body)
         return Picture(body, {name: value for name, value in headers.items() if name.startswith("x-")})
 
-    def _about(self, request_id: str, what: str) -> dict[str, Any]:
-        answer = self._get(f"/v2/requests/{quote(request_id, safe='')}{what}")
+    def _about(self, request_id: str, what: str, submitted_with: str | None) -> dict[str, Any]:
+        answer = self._get(f"/v2/requests/{quote(request_id, safe='')}{what}", submitted_with)
         other = answer.get("request_id")
         if isinstance(other, str) and _REQUEST_ID.fullmatch(other) and other.lower() != request_id.lower():
             raise Unavailable("Segmind's answer is about another request")
         return answer
 
-    def _get(self, path: str) -> dict[str, Any]:
+    def _get(self, path: str, submitted_with: str | None = None) -> dict[str, Any]:
         status, headers, body = self._call("GET", path)
+        if status in (401, 404) and submitted_with and (key := self._key_with(submitted_with)):
+            status, headers, body = self._exchange("GET", path, None, key, MAX_ANSWER_BYTES, ANSWER_SECONDS)
         answer = _object(body)
         if status == 200 and answer:
             return answer
-        if status == 422 and answer:  # the job ran and failed; says so itself, or only why
+        if status == 422 and ("status" in answer or "error" in answer):  # the job failed; says so, or only why
             return {**answer, "status": "FAILED"}
         if status == 404:
             raise RecordGone(_message(answer) or "Segmind does not know the request", 404)
@@ -237,11 +252,19 @@ class Segmind:
         except Exception as problem:
             raise Unavailable(f"the API key cannot be read: {type(problem).__name__}") from problem
 
+    def _key_with(self, submitted_with: str) -> str | None:
+        """The key of this fingerprint, if it is another one than was just used: the newest, or the one before it."""
+        if submitted_with == self.sent_with:
+            return None
+        keys = (self._key(fresh=True), self._previous_key())
+        return next((key for key in keys if key and fingerprint(key) == submitted_with), None)
+
     def _exchange(
         self, method: str, path: str, body: Any, key: str, most: int, seconds: float
     ) -> tuple[int, httpx.Headers, bytes]:
         if not re.fullmatch(r"[!-~]{1,200}", key):
             raise AccountRefused("the secret holds no API key", 401, "bad_key")
+        self.sent_with = fingerprint(key)
         with _door(Unavailable):
             asked = self._request(method, path, body, key, seconds)
         with answered(self._posts if method == "POST" else self._gets, asked) as answer:
@@ -254,6 +277,11 @@ class Segmind:
             content = json.dumps(body, ensure_ascii=True).encode()
             headers["content-type"] = "application/json"
         return request(method, self.base_url + path, timeout=timeout, seconds=seconds, headers=headers, content=content)
+
+
+def fingerprint(key: str) -> str:
+    """What tells a key from another one, and too little to find it."""
+    return hashlib.sha256(key.encode()).hexdigest()[:8]
 
 
 class _TooMuch(Exception):
@@ -404,12 +432,3 @@ def _metrics(answer: dict[str, Any]) -> JobMetrics:
 def _number(value: Any, least: float) -> float | None:
     good = isinstance(value, int | float) and not isinstance(value, bool) and least <= value < 1e9
     return round(float(value), 6) if good else None  # DynamoDB knows no number as small as a float can be
-
-
-def _urls(value: Any, depth: int = 4) -> Iterator[str]:
-    if isinstance(value, str) and re.fullmatch(r"[a-z][a-z0-9+.-]{0,20}://[!-~]{1,4000}", value, re.IGNORECASE):
-        yield value
-    elif depth and isinstance(value, dict | list):
-        inner = value if isinstance(value, list) else [value[name] for name in ("url", *value) if name in value]
-        for each in inner:
-            yield from _urls(each, depth - 1)
