@@ -70,7 +70,14 @@ class Unavailable(SegmindError):
 
 
 class Ambiguous(SegmindError):
-    """The answer never came, or made no sense: the job may run, and be charged."""
+    """The answer never came, or made no sense: the job may run, and be charged.
+
+    `candidate_id`: the job that can be read in what came, if any.
+    """
+
+    def __init__(self, message: str, status: int | None = None, candidate_id: str | None = None) -> None:
+        super().__init__(message, status)
+        self.candidate_id = candidate_id
 
 
 class RecordGone(SegmindError):

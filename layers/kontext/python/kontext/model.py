@@ -100,6 +100,7 @@ class HistoryEntry(TypedDict, total=False):
     message: str
     attempt: int
     request_id: str
+    candidate_id: str
     generation: int
     cost: float
     key: str
@@ -188,6 +189,8 @@ class Render(TypedDict, total=False):
     day: str
     reserved: float
     request_id: str
+    candidate_id: str
+    """A job that a broken answer to the render's request names: Segmind is asked for it before it is believed."""
     submitted_at: float
     generation: int
     """Counts the executions that were started for it."""

@@ -11,6 +11,7 @@ from kontext.errors import AccountRefused, Ambiguous, RateLimited, RequestRefuse
 from kontext.log import logger
 from kontext.model import HistoryEntry, Parameters, Render, Status
 from kontext.pipeline.breaker import Breaker
+from kontext.pipeline.candidate import verify_candidate
 from kontext.pipeline.ends import Ends
 from kontext.pipeline.watch import Watch
 from kontext.renders.ledger import OverLimit
@@ -20,6 +21,8 @@ from kontext.throttle.line import is_in_line
 TIME_FOR_A_SUBMIT = 80.0
 """Seconds that must be left before another request is sent: its answer may take half a minute, and neither of the two
 AWS calls after it, which keep its request_id, may outlive the function. With less left, another invocation sends it."""
+TIME_FOR_A_LOOK = 60.0
+"""The same, for a status request and what is written after it. With less left, Sweep calls for it."""
 LATEST_SECONDS = 5.0
 """So late after its slot a request may still go: later than that it could meet a 429."""
 MAX_SERVER_ERRORS = 6
@@ -164,7 +167,7 @@ class Submitter:
             self.unavailable(render, failure, trial=trial)
             return
         except Ambiguous as lost:
-            self.ends.mark_uncertain(render, str(lost))
+            self.uncertain(render, lost)
             return
         except RateLimited as limited:
             metrics.emit(render, RateLimited=1)
@@ -193,6 +196,13 @@ class Submitter:
         logger.info("submitted")
         if not self.watch.start(accepted) and not recorded:
             self.deps.renders.accepted(render, request_id, now)  # once more: else nobody knows it
+
+    def uncertain(self, render: Render, lost: Ambiguous) -> None:
+        """The answer is lost, or broken. Where it names a job that Segmind knows, nobody has to be told."""
+        render = self.ends.record_uncertain(render, str(lost), lost.candidate_id)
+        asks = lost.candidate_id and self.seconds_left() >= TIME_FOR_A_LOOK
+        if not (asks and verify_candidate(self.deps, self.watch, render)):
+            self.ends.announce(render)
 
     def unavailable(self, render: Render, failure: Unavailable, *, trial: bool) -> None:
         """Surely not accepted. A 500 is often about this request alone; anything else holds for all."""

@@ -10,7 +10,7 @@ RECORD_SECONDS = 3600.0
 OUTPUT_SECONDS = 6.9 * 86_400
 """How long a paid picture can be fetched: Segmind deletes it after 7 days."""
 
-Action = Literal["submit", "lost", "restart", "expire", "announce"]
+Action = Literal["submit", "lost", "restart", "expire", "announce", "verify"]
 
 
 def overdue_action(render: Render, now: float) -> Action:
@@ -24,6 +24,8 @@ def overdue_action(render: Render, now: float) -> Action:
             return "restart" if now - render["submitted_at"] < RECORD_SECONDS else "expire"
         case Status.COMPLETED:
             return "restart" if now - render["completed_at"] < OUTPUT_SECONDS else "expire"
+        case Status.UNCERTAIN if render.get("announced"):
+            return "verify"
     return "announce"
 
 

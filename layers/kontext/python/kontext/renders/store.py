@@ -175,18 +175,22 @@ class Renders:
         allowed = (Status.CLAIMED, Status.SUBMITTING, *IN_FLIGHT, Status.COMPLETED, Status.UNCERTAIN)
         return self._end(render, allowed, Status.FAILED, noted, now, *extra, error=error)
 
-    def uncertain(self, render: Render, error: RenderError, key: str, now: float) -> Render:
-        """The answer to the request is lost; only a person can decide what to do."""
+    def uncertain(
+        self, render: Render, error: RenderError, key: str, now: float, candidate_id: str | None = None
+    ) -> Render:
+        """The answer to the request is lost; a person decides, unless Segmind knows the job that it names."""
         noted: HistoryEntry = {"what": "uncertain", "message": error["message"]}
+        noted |= {"candidate_id": candidate_id} if candidate_id else {}
         written = wrote(render["prefix"], key)
-        ended = {"error": error, "announced": None}
+        ended = {"error": error, "announced": None, "candidate_id": candidate_id}
         return self.move(render, (Status.SUBMITTING,), Status.UNCERTAIN, now, noted, written, **ended)
 
     def announced(self, render: Render) -> None:
-        """The end of the render was told: error file and event are out."""
+        """The end of the render was told: error file and event are out. One with a candidate stays due for a look."""
+        looked_for = render["status"] == Status.UNCERTAIN and render.get("candidate_id")
         self.table.update(
             render_key(render["prefix"], render["render_id"]),
-            f"SET #announced = :yes REMOVE {REMOVE_DUE}",
+            "SET #announced = :yes" + ("" if looked_for else f" REMOVE {REMOVE_DUE}"),
             "#attempt = :attempt AND #status = :status",
             yes=True,
             attempt=render["attempt"],
@@ -203,7 +207,7 @@ class Renders:
         fresh: Item = dict.fromkeys(forgotten) | {"attempt": attempt, "drop_id": drop_id}
         noted: HistoryEntry = {"what": "again", "attempt": attempt}
         if status == Status.CLAIMED:
-            fresh |= dict.fromkeys(("request_id", "output_url", "submitted_at", "day"))
+            fresh |= dict.fromkeys(("request_id", "candidate_id", "output_url", "submitted_at", "day"))
             fresh |= {"line_at": line_at, "lease_until": now + LEASE_SECONDS}
             fresh |= {"waiting_since": now} if line_at else {}
         else:
