@@ -172,8 +172,7 @@ class Connections:
     def delivery(self) -> "Delivery":
         from kontext.results.copy import Allowed, Delivery
 
-        hosts = tuple(host.strip() for host in self.environment["RESULT_HOSTS"].split(",") if host.strip())
-        return Delivery(self.outputs, Allowed(hosts), self.transport)
+        return Delivery(self.outputs, Allowed.named(self.environment["RESULT_HOSTS"]), self.transport)
 
     @cached_property
     def topic(self) -> "Topic":

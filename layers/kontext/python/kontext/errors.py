@@ -144,7 +144,8 @@ CODES: dict[str, Code] = {
     "expired": Code(
         "No result came before Segmind's record of the job ended (one hour).",
         "unknown",
-        "Look the request_id up in Segmind's console; drop the pair again to render it anew.",
+        "If Segmind's console shows the picture, `kontext resolve PREFIX --output-url URL` delivers it for nothing; "
+        "else drop the pair again to render it anew.",
     ),
     "delivery": Code(
         "The picture is rendered and paid, but could not be copied to the output bucket.",
@@ -164,7 +165,7 @@ CODES: dict[str, Code] = {
     "given_up": Code(
         "An operator decided not to go on with this render.",
         "unknown",
-        "Drop the pair again to render it anew.",
+        "Drop the pair again to render it anew; if its job is found after all, `kontext resolve` takes it up again.",
     ),
 }
 

@@ -6,11 +6,12 @@ its port, from addresses of the public internet only; every redirect is judged a
 ends as a DeliveryError; what S3 raises is passed on.
 """
 
+import contextlib
 import hashlib
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -45,6 +46,11 @@ class Allowed:
     """The hosts that a picture may come from: `name` (https, the usual port) or `name:port` (also plain http)."""
 
     hosts: tuple[str, ...]
+
+    @classmethod
+    def named(cls, listed: str) -> "Allowed":
+        """The hosts of the stack's parameter ResultHosts."""
+        return cls(tuple(host.strip() for host in listed.split(",") if host.strip()))
 
     def check(self, url: str) -> httpx.URL:
         """The URL as it will be asked for. Raises DeliveryError (final) unless it leads to an allowed host."""
@@ -118,7 +124,12 @@ class Delivery:
             "height": reader.image.height,
         }
 
-    def _stream(self, url: str) -> Iterator[bytes]:
+    def look(self, url: str, output_format: str) -> None:
+        """See that a picture of this format begins there, and keep nothing. Raises DeliveryError as `copy` does."""
+        with contextlib.closing(self._stream(url)) as stream:
+            _expect(next(stream, b""), _KINDS[output_format][0])
+
+    def _stream(self, url: str) -> Generator[bytes]:
         ends_at = time.monotonic() + COPY_SECONDS
         try:
             for _ in range(_MAX_REDIRECTS + 1):
