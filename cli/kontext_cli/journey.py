@@ -119,7 +119,8 @@ def told(entry: dict[str, Any]) -> str:
             return "PROCESSING: a worker has it"
         case {"what": "completed"}:
             paid = f"COMPLETED and paid (USD {entry.get('cost', 0):.2f}); the output's URL is on the record"
-            return f"{_reopened(entry)}{paid}"
+            stated = "; the cost that Segmind states cannot be" if entry.get("reason") == "strange_cost" else ""
+            return f"{_reopened(entry)}{paid}{stated}"
         case {"what": "delivered"}:
             return f"DELIVERED: {entry.get('key')} is in the output bucket, the event is published"
         case {"what": "failed" | "rejected" as how}:

@@ -322,6 +322,14 @@ def resolve(
 
 
 @app.command()
+def audit(stack: Stack = None, json: Json = False) -> None:
+    """Compare what Segmind's balance has lost with what the stack has booked, day by day; costs nothing."""
+    from kontext_cli import audit as command
+
+    raise typer.Exit(command.run(stack=stack, as_json=json))
+
+
+@app.command()
 def redeliver(
     prefix: Annotated[str | None, typer.Argument(help="The pair to deliver again.", show_default=False)] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every picture that is paid and not delivered.")] = False,

@@ -456,6 +456,11 @@ OPERATOR = (
         ("an answer with the job's id breaks off, and no job is known for two minutes",),
     ),
     Mutant(
+        "a cost that is believed whatever it is",
+        (_layer("renders/ledger", "0 < cost <= BELIEVED_PRICES * price", "cost >= 0"),),
+        ("a cost of 30 USD is stated once",),
+    ),
+    Mutant(
         "a redelivery that starts nothing",
         ((_OPERATE, "self.workflow.start(render, wait=0)", "True"),),
         ("the host of the picture is allowed, and it is delivered again",),

@@ -103,6 +103,7 @@ class HistoryEntry(TypedDict, total=False):
     candidate_id: str
     generation: int
     cost: float
+    stated: float | None
     key: str
 
 

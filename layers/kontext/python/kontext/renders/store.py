@@ -149,10 +149,13 @@ class Renders:
             )
 
     def completed(self, render: Render, output_url: str, metrics: JobMetrics, now: float) -> Render:
-        """The job is done and paid: keep where its picture is, and what it cost."""
-        cost = metrics.get("cost", self.price)
+        """The job is done and paid: keep where its picture is, and what it cost; the price, if that cannot be."""
+        stated = metrics.get("cost")
+        believed = ledger.is_believable(stated, self.price)
+        cost = stated if stated is not None and believed else self.price
         entry = ledger.book(render, cost, self.price, now)
         noted: HistoryEntry = {"what": "completed", "cost": cost}
+        noted |= {} if believed else {"stated": stated, "reason": "strange_cost"}
         paid = {"output_url": output_url, "metrics": metrics, "cost": cost, "completed_at": now}
         return self.move(render, IN_FLIGHT, Status.COMPLETED, now, noted, entry, **paid)
 
