@@ -65,7 +65,7 @@ def _fragile(services: tuple[str, ...], minutes: float) -> dict[str, str]:
         return {}
     if "lambda" in services:
         return {"poll transact_write_items": _NOT_KEPT}
-    if "secretsmanager" in services:
+    if "secretsmanager" in services and len(services) > 1:
         return dict.fromkeys(("submit", "poll", "late", "throttled"), _KEY_UNKNOWN)
     return {"submit": _BY_THE_QUEUE} if services[0] == "sqs" else {}
 

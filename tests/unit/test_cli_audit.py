@@ -148,9 +148,8 @@ def test_the_audit_of_a_stack_reads_its_table_and_asks_for_the_balance_alone(
     said = json.loads(capsys.readouterr().out)
     assert code == 0
     assert said["balance"] == 9.9
-    assert [(one["day"], one["unexplained"], one["verdict"]) for one in said["days"]] == [
-        ("2027-01-15", 0.05, "others")
-    ]
+    (one,) = said["days"]
+    assert (one["day"], one["unexplained"], one["verdict"]) == ("2027-01-15", 0.05, "others")
     assert [(request.method, request.url.path) for request in segmind.asked] == [("GET", "/v1/get-user-credits")]
 
 
