@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
@@ -51,7 +52,7 @@ def run(*, stack: str | None, as_json: bool) -> int:
 
 def compare(operator: Operator, *, as_json: bool) -> int:
     """The same, for a stack that is found."""
-    with progress() as shown:
+    with progress() as shown, closing(operator):
         shown.spin("reading the table")
         renders = [render_of(item) for item in operator.table.scan() if item["sk"].startswith("render#")]
         held = _held(operator)

@@ -66,6 +66,12 @@ class Operator:
         outputs = OutputBucket(self.chosen.client("s3"), self.chosen.output("OutputBucket"))
         return Delivery(outputs, Allowed.named(self.parameters["ResultHosts"]), self.transport)
 
+    def close(self) -> None:
+        """Close what connections to Segmind and its file host are kept."""
+        for name in ("segmind", "delivery"):
+            if name in vars(self):
+                vars(self)[name].close()
+
     def pair(self, prefix: str) -> pairs.Pair:
         """The pair under a prefix, its last separator left out or not. Raises CommandError if there is none."""
         found = (self.drops.get(prefix + separator) for separator in SEPARATORS)

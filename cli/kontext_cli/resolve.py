@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import cast, get_args
 
@@ -86,7 +87,7 @@ def read(table: Path) -> list[Decision]:
 
 def decide(operator: Operator, decisions: list[Decision], *, as_json: bool) -> int:
     """The same, for a stack that is found: all are checked before the first is carried out."""
-    with progress() as shown:
+    with progress() as shown, closing(operator):
         checked = _checked(operator, decisions, shown)
         if resubmitted := [one for one in checked if one[0].what == "resubmit"]:
             for line in _prices(operator, resubmitted):

@@ -91,6 +91,10 @@ class Delivery:
         self.allowed = allowed
         self._way = transport or BoundedTransport(httpx.create_ssl_context(trust_env=False), allowed.addresses)
 
+    def close(self) -> None:
+        """Close what connections are kept."""
+        self._way.close()
+
     def copy(self, url: str, key: str, output_format: str, metadata: dict[str, str], condition: Condition) -> Result:
         """Copy a picture to a key; returns the object as events tell of it.
 
