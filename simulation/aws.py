@@ -22,6 +22,7 @@ READS = (
     "get_item",
     "batch_get_item",
     "query",
+    "scan",
     "list_object_versions",
     "get_object",
     "head_object",

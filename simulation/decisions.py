@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from kontext_cli import replay
+from kontext_cli.decisions import Decision, Resolver, Unanswered
 from kontext_cli.errors import CommandError
 from kontext_cli.operate import Operator
 
@@ -19,12 +21,12 @@ if TYPE_CHECKING:
 class Decide:
     """The operator decides what becomes of a pair's render; who finds nothing to decide is told so.
 
-    `adopt` gives the job that was made for the undecided render, as the vendor's own console shows it. `slip`: its id
-    has a wrong digit, or is that of another job, of this pair or of another one.
+    `request-id` names the job that was made for the undecided render, as the vendor's own console shows it. `slip`: its
+    id has a wrong digit, or is that of another job, of this pair or of another one.
     """
 
     prefix: str
-    what: Literal["resubmit", "adopt", "give up", "redeliver"]
+    what: Literal["resubmit", "request-id", "give-up", "redeliver"]
     slip: Literal["", "a wrong digit", "another job's", "another pair's"] = ""
     lasts: ClassVar[bool] = True
 
@@ -33,17 +35,14 @@ class Decide:
         world.operate(lambda operator: self._decide(operator, list(jobs)))
 
     def _decide(self, operator: Operator, jobs: list[Job]) -> None:
-        with contextlib.suppress(CommandError):
-            match self.what:
-                case "resubmit":
-                    operator.resubmit(operator.undecided(self.prefix))
-                case "adopt":
-                    render = operator.undecided(self.prefix)
-                    operator.adopt(render, self._request_id(render, jobs))
-                case "give up":
-                    operator.give_up(operator.undecided(self.prefix))
-                case "redeliver":
-                    operator.deliver_again(operator.paid(self.prefix))
+        with told_what_is_wrong():
+            if self.what == "redeliver":
+                operator.deliver_again(operator.paid(self.prefix))
+                return
+            resolver, value = Resolver(operator), ""
+            if self.what == "request-id":
+                value = self._request_id(resolver.undecided(self.prefix), jobs)
+            resolver.carry_out(*resolver.check(Decision(self.prefix, self.what, value)))
 
     def _request_id(self, render: dict[str, Any], jobs: list[Job]) -> str:
         own = [job for job in jobs if _was_asked_for(render, job)]
@@ -58,6 +57,17 @@ class Decide:
 
     def __str__(self) -> str:
         return f"the operator about {self.prefix}: {self.what} {self.slip}".strip()
+
+
+@contextlib.contextmanager
+def told_what_is_wrong() -> Iterator[None]:
+    """Who hears that something is wrong leaves it at that; where nobody answered, he gives the command again."""
+    try:
+        yield
+    except Unanswered:
+        raise
+    except CommandError:
+        pass
 
 
 @dataclass(frozen=True)

@@ -99,9 +99,10 @@ class DynamoDB:
         return {"Responses": {table: [dict(self.items[place]) for place in places if place in self.items]}}
 
     def get_paginator(self, operation: str) -> Pages:
-        if operation != "query":
-            raise NotImplementedError(operation)
-        return Pages(self.query)
+        return Pages({"query": self.query, "scan": self.scan}[operation])
+
+    def scan(self, *, TableName: str) -> dict[str, Any]:
+        return {"Items": [dict(item) for item in self.items.values()]}
 
     def query(
         self,

@@ -14,6 +14,7 @@ from kontext.drops.pairs import Pair, pair_of
 from kontext.dynamodb import Table
 from kontext_local.segmind.jobs import Job
 from kontext_local.segmind.padding import padded
+from simulation.decisions import Decide
 from simulation.dynamodb import DynamoDB
 from simulation.outside import SERVER_ERRORS, Outside
 from simulation.s3 import linked
@@ -149,6 +150,12 @@ class Evidence:
         """What was dropped under a prefix, in order."""
         return sorted(drop for drop in self.world.bucket.drops if drop.key.startswith(prefix))
 
+    def paid_anew(self, prefix: str) -> int:
+        """How often a person has said that a pair may be paid again: now, or when it is dropped again, which it was."""
+        given_up = [at for at, action in self.outside.decisions if action == Decide(prefix, "give-up")]
+        dropped_again = [drop for drop in self.drops_of(prefix) if given_up and drop.at > given_up[0]]
+        return self.outside.decided(Decide(prefix, "resubmit")) + min(len(given_up), len(dropped_again))
+
     def sent_jobs(self) -> Iterator[tuple[Render, Job]]:
         """Every job with its render."""
         yield from ((render, job) for render in self.renders for job in self.jobs_of(render))
@@ -175,7 +182,7 @@ class Evidence:
         for render in self.renders:
             attempt = 1
             for entry in render["history"] if render["prefix"] == prefix else ():
-                attempt += entry["what"] == "again"
+                attempt = entry.get("attempt", attempt)
                 if entry["what"] in KINDS:
                     ends.append((unix(entry["at"]), f"{render['render_id']}.{attempt}.{KINDS[entry['what']]}"))
         return sorted(ends)

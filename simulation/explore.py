@@ -56,7 +56,7 @@ def play(story: Story, *faults: Fault) -> Outcome:
         max(HALF_AN_HOUR, story.patience or 0.0) if faults or given.seed is not None else story.patience,
     )
     wrong, stuck = broken((*PROMISED, *(NOT_KEPT_YET if story.missing else ())), seen), broken(LIVENESS, seen)
-    return Outcome(story, faults, world, wrong, (*stuck, *dead_ends(world, by_link=bool(story.missing))))
+    return Outcome(story, faults, world, wrong, (*stuck, *dead_ends(world)))
 
 
 def broken(promises: Sequence[Promise], seen: Evidence) -> tuple[str, ...]:

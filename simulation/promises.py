@@ -15,7 +15,6 @@ from typing import Any
 from kontext.errors import CODES
 from kontext_local.segmind.jobs import Job
 from simulation.brakes import BRAKES
-from simulation.decisions import Decide
 from simulation.evidence import ENDED, Broken, Evidence, Promise, Render
 from simulation.oracle import dropped, prefixes
 from simulation.outside import SERVER_ERRORS
@@ -35,7 +34,7 @@ def at_most_one_paid_job_per_render(seen: Evidence) -> Broken:
     for render in seen.renders:
         jobs = seen.jobs_of(render)
         paid = [job.request_id for job in jobs if job.charged]
-        allowed = 1 + _decided(seen, render["prefix"]) + _repeated(seen.hidden(render))
+        allowed = 1 + seen.paid_anew(render["prefix"]) + _repeated(seen.hidden(render))
         if len(paid) > allowed:
             yield f"{render['prefix']} was paid {len(paid)} times: {', '.join(paid)}"
         running = [job for job in jobs if job.state != "FAILED"]
@@ -51,16 +50,9 @@ def what_is_dropped_once_is_paid_once(seen: Evidence) -> Broken:
     jobs = ((render["prefix"], job) for render in seen.renders for job in seen.jobs_of(render))
     paid = Counter(prefix for prefix, job in jobs if job.charged and job.request_id not in hidden)
     for prefix, times in paid.items():
-        allowed = 1 + _decided(seen, prefix)
+        allowed = 1 + seen.paid_anew(prefix)
         if times > allowed and _at_once(seen, seen.drops_of(prefix)):
             yield f"{prefix} was dropped once, and paid for {times} times"
-
-
-def _decided(seen: Evidence, prefix: str) -> int:
-    """How often a person has said that a pair may be paid again: now, or when it is dropped again, which it was."""
-    given_up = [at for at, action in seen.outside.decisions if action == Decide(prefix, "give up")]
-    dropped_again = [drop for drop in seen.drops_of(prefix) if given_up and drop.at > given_up[0]]
-    return seen.outside.decided(Decide(prefix, "resubmit")) + min(len(given_up), len(dropped_again))
 
 
 def _repeated(hidden: Sequence[Job]) -> int:
@@ -256,22 +248,24 @@ def _said(render: Render, code: str) -> int:
 
 
 def _expired(render: Render) -> int:
-    """How many of its requests have ended without a result, and none was found when they were looked at again."""
+    """How many of its requests have ended without a result, and none was found or taken up when they were looked at
+    again."""
     expired, of_this_request = 0, 0
     for entry in render["history"]:
         if entry["what"] == "submitting":
             expired, of_this_request = expired + of_this_request, 0
         elif entry.get("code") == "expired":
             of_this_request = 1
-        elif entry["what"] in ("completed", "unlinked"):
+        elif entry["what"] in ("completed", "unlinked") or entry.get("reason") == "reopened":
             of_this_request = 0
     return expired + of_this_request
 
 
 def _unsettled(render: Render) -> int:
     """How many of its attempts have ended without anyone knowing whether they were paid."""
-    said = [entry["what"] for entry in render["history"] if entry["what"] in ("uncertain", "accepted", "again")]
-    return sum(now == "uncertain" and then != "accepted" for now, then in pairwise([*said, ""]))
+    known = ("uncertain", "accepted", "completed", "again")
+    said = [entry["what"] for entry in render["history"] if entry["what"] in known]
+    return sum(now == "uncertain" and then not in ("accepted", "completed") for now, then in pairwise([*said, ""]))
 
 
 def _speaks(key: str, prefix: str) -> bool:

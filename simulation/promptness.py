@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from itertools import pairwise
 
 from kontext_local.segmind.jobs import Job
-from simulation.evidence import Broken, Evidence, Promise
+from simulation.evidence import Broken, Evidence, Promise, unix
 
 _LAG_SECONDS = 5.0
 _LAG_SHARE = 0.02
@@ -22,7 +22,7 @@ _TRUE = (200, 422, 429)
 
 
 def a_picture_is_soon_seen(seen: Evidence) -> Broken:
-    """4. A picture is seen soon after it is made, on the mean, or soon after the vendor stops to answer wrongly."""
+    """4. A picture is seen soon after it is made, on the mean, or after its job is known, or the vendor well again."""
     jobs = seen.world.vendor.ledger.jobs.values() if seen.outside.undisturbed else ()
     lags = [lag for job in jobs for lag in _lag(seen, job)]
     if lags and (mean := sum(lags) / len(lags)) > _LAG_SECONDS:
@@ -35,9 +35,17 @@ def _lag(seen: Evidence, job: Job) -> Iterator[float]:
     if not found or job.ended_at is None:
         return
     wrong = [look for look in looks if look.at < found[0] and (look.scripted or look.status not in _TRUE)]
-    free = [job.ended_at, *(_reset(look.resets) or look.at for look in wrong)]
+    free = [job.ended_at, *_known_since(seen, job), *(_reset(look.resets) or look.at for look in wrong)]
     backed_off = 2.0 ** min(6, len(wrong)) if wrong else 0.0
     yield max(0.0, found[0] - max(free) - backed_off - _LAG_SHARE * (job.ended_at - job.accepted_at))
+
+
+def _known_since(seen: Evidence, job: Job) -> Iterator[float]:
+    """When a job was found whose id came in a broken answer alone."""
+    for render in seen.renders:
+        if any(entry.get("candidate_id") == job.request_id for entry in render["history"]):
+            accepted = (entry for entry in render["history"] if entry.get("request_id") == job.request_id)
+            yield from (unix(entry["at"]) for entry in accepted)
 
 
 def a_rate_limit_holds_nobody_longer_than_it_says(seen: Evidence) -> Broken:

@@ -11,35 +11,32 @@ from contextlib import suppress
 from functools import partial
 
 from kontext.dynamodb import ConditionFailed
-from kontext.renders.overdue import RECORD_SECONDS
+from kontext_cli.decisions import Decision, Resolver, What
 from kontext_cli.errors import CommandError
 from kontext_cli.operate import Operator
 from kontext_local.segmind.jobs import Job
+from simulation.decisions import told_what_is_wrong
 from simulation.evidence import Evidence, Render
 from simulation.world import World
 
 _A_WHILE_SECONDS = 600.0
+_FILES = "https://images.segmind.com"
 
 
-def dead_ends(world: World, *, by_link: bool) -> list[str]:
-    """The paid pictures that no command delivers, in words.
-
-    `by_link`: also those of which only Segmind's console still has the link, because their jobs' records have ended.
-    The product does not promise them yet: only stories that say what is missing are held to it.
-    """
-    return [f"no_dead_ends: {words}" for words in _dead_ends(world, by_link=by_link)]
+def dead_ends(world: World) -> list[str]:
+    """The paid pictures that no command delivers, in words."""
+    return [f"no_dead_ends: {words}" for words in _dead_ends(world)]
 
 
-def _dead_ends(world: World, *, by_link: bool) -> Iterator[str]:
+def _dead_ends(world: World) -> Iterator[str]:
     _let_jobs_end(world)
     if not _undelivered(world):
         return
-    known = {job.request_id for render, job in _undelivered(world) if render.get("output_url") or _is_known(world, job)}
     world.make_well()
     world.go_on()
-    lost = [(render, job) for render, job in _undelivered(world) if by_link or job.request_id in known]
+    lost = _undelivered(world)
     posts = len(world.vendor.ledger.posts)
-    for remedy in (_redeliver, _adopt):
+    for remedy in (_redeliver, _resolve):
         for render, job in _undelivered(world):
             world.operate(partial(remedy, render, job))
             world.go_on()
@@ -56,10 +53,14 @@ def _redeliver(render: Render, _: Job, operator: Operator) -> None:
         operator.deliver_again(operator.paid(render["prefix"]) if not render.get("output_url") else render)
 
 
-def _adopt(render: Render, job: Job, operator: Operator) -> None:
-    """Segmind's own console shows the job's id."""
-    with suppress(CommandError, ConditionFailed):
-        operator.adopt(render, job.request_id)
+def _resolve(render: Render, job: Job, operator: Operator) -> None:
+    """Segmind's own console shows the job's id, and its picture's link."""
+    resolver, link = Resolver(operator), f"{_FILES}/output/{job.request_id}.{job.parameters.output_format}"
+    decisions: tuple[tuple[What, str], ...] = (("request-id", job.request_id), ("output-url", link))
+    for what, value in decisions:
+        with told_what_is_wrong(), suppress(ConditionFailed):
+            resolver.carry_out(*resolver.check(Decision(render["prefix"], what, value)))
+            return
 
 
 def _let_jobs_end(world: World) -> None:
@@ -78,11 +79,6 @@ def _undelivered(world: World) -> list[tuple[Render, Job]]:
         if not any(seen.picture_of(job) in there for job in paid):
             lost += [(render, job) for job in paid[-1:] if _can_be_had(world, job)]
     return lost
-
-
-def _is_known(world: World, job: Job) -> bool:
-    """Whether the vendor still answers requests about a job, and will for a while."""
-    return world.vendor.clock() < job.accepted_at + RECORD_SECONDS - _A_WHILE_SECONDS
 
 
 def _can_be_had(world: World, job: Job) -> bool:

@@ -211,8 +211,11 @@ def _pause(rng: Random, start: float) -> Steps:
 def _slip(rng: Random, start: float) -> Steps:
     prefix, at = f"p{rng.randrange(7)}/", start + rng.uniform(0, 600)
     slip = rng.choice(["", "a wrong digit", "another pair's"])
-    what = rng.choice(["adopt", "redeliver", "give up"])
-    return [(at, vendor(drop=True, accept=True)), (at + 100, Decide(prefix, what, slip if what == "adopt" else ""))]
+    what = rng.choice(["request-id", "redeliver", "give-up"])
+    return [
+        (at, vendor(drop=True, accept=True)),
+        (at + 100, Decide(prefix, what, slip if what == "request-id" else "")),
+    ]
 
 
 def _gateway(rng: Random, start: float) -> Steps:

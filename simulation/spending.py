@@ -33,7 +33,7 @@ def the_same_content_is_paid_once(seen: Evidence) -> Broken:
         anew[asked] += seen.is_forgotten(render)
     for asked, jobs in paid.items():
         prefix = asked.partition(" ")[0]
-        if len(jobs) > 1 + anew[asked] + seen.outside.decided(Decide(prefix, "resubmit")):
+        if len(jobs) > 1 + anew[asked] + seen.paid_anew(prefix):
             yield f"{prefix} was paid for {len(jobs)} times with the same content"
 
 

@@ -214,7 +214,9 @@ class World:
             if problem:
                 self.scheduler.at(self.scheduler.now + _A_COMMAND_SECONDS, lambda: self.operate(decide))
 
-        self.scheduler.process("operator", lambda: decide(Operator(target, self.clock)), _A_COMMAND_SECONDS, ended)
+        self.scheduler.process(
+            "operator", lambda: decide(Operator(target, self.clock, self.transport)), _A_COMMAND_SECONDS, ended
+        )
 
     def _target(self, client: Callable[[str], Any]) -> Target:
         return Target("simulation", self.template.outputs, client)

@@ -45,12 +45,14 @@ class Journey:
     def execution_arns(self, render: Render) -> list[str]:
         """The executions that have followed a render, one for each generation, the newest last."""
         executions = f"{self._workflow.replace(':stateMachine:', ':execution:')}:"
-        job: RenderRecord = {"prefix": render.prefix}
+        job: RenderRecord = {"prefix": render.prefix, "render_id": render.render_id}
         arns = []
         for entry in render.history:
+            if entry["what"] == "submitting":
+                job.pop("request_id", None)
             if "request_id" in entry:
                 job["request_id"] = entry["request_id"]
-            if "generation" in entry and "request_id" in job:
+            if "generation" in entry:
                 job["generation"] = entry["generation"]
                 arns.append(executions + execution_name(job))
         return arns
@@ -110,13 +112,15 @@ def told(entry: dict[str, Any]) -> str:
         case {"what": "submitting"}:
             return "submitting to Segmind"
         case {"what": "accepted", "request_id": request_id}:
-            return f"QUEUED at Segmind as {request_id}"
+            return f"{_reopened(entry)}QUEUED at Segmind as {request_id}"
         case {"what": "restarted"}:
             return "its execution stood still: another one has taken over"
         case {"what": "processing"}:
             return "PROCESSING: a worker has it"
         case {"what": "completed"}:
-            return f"COMPLETED and paid (USD {entry.get('cost', 0):.2f}); the output's URL is on the record"
+            paid = f"COMPLETED and paid (USD {entry.get('cost', 0):.2f}); the output's URL is on the record"
+            stated = "; the cost that Segmind states cannot be" if entry.get("reason") == "strange_cost" else ""
+            return f"{_reopened(entry)}{paid}{stated}"
         case {"what": "unlinked"}:
             return "done and paid, and Segmind's answer names no picture: it is asked again"
         case {"what": "kept"}:
@@ -128,7 +132,8 @@ def told(entry: dict[str, Any]) -> str:
         case {"what": "failed" | "rejected" as how}:
             return f"{how.upper()} ({entry.get('code')}): {entry.get('message')}"
         case {"what": "uncertain"}:
-            return f"UNCERTAIN: {entry.get('message')}"
+            job = f"; its answer names the job {entry['candidate_id']}" if "candidate_id" in entry else ""
+            return f"UNCERTAIN: {entry.get('message')}{job}"
         case {"what": "parked", "reason": reason}:
             known = REASONS.get(reason)
             answer = f" (Segmind: {entry['message']})" if entry.get("message") else ""
@@ -139,3 +144,7 @@ def told(entry: dict[str, Any]) -> str:
 
 def _times(entry: dict[str, Any]) -> str:
     return f", {entry['times']} times until {entry['last_at'][11:19]}" if "times" in entry else ""
+
+
+def _reopened(entry: dict[str, Any]) -> str:
+    return "taken up again: " if entry.get("reason") == "reopened" else ""

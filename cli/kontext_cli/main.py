@@ -280,20 +280,53 @@ def doctor(
 
 @app.command()
 def resolve(
-    prefix: Annotated[str, typer.Argument(help="The pair whose render is uncertain.", show_default=False)],
+    prefix: Annotated[
+        str | None, typer.Argument(help="The pair whose render is uncertain.", show_default=False)
+    ] = None,
+    request_id: Annotated[
+        str | None,
+        typer.Option("--request-id", metavar="ID", help="Segmind's console shows this job, an hour old at most."),
+    ] = None,
+    output_url: Annotated[
+        str | None, typer.Option("--output-url", metavar="URL", help="Segmind's console shows its picture there.")
+    ] = None,
     resubmit: Annotated[
         bool, typer.Option("--resubmit", help="Send it again for the price of a picture; may pay twice.")
     ] = False,
-    request_id: Annotated[str | None, typer.Option("--request-id", help="Segmind's console shows this job.")] = None,
     give_up: Annotated[bool, typer.Option("--give-up", help="End it without a picture.")] = False,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", metavar="TABLE.csv", help="Many: a pair, a decision and its value in each row."),
+    ] = None,
     stack: Stack = None,
     json: Json = False,
 ) -> None:
-    """Decide about a render whose answer from Segmind was lost."""
-    from kontext_cli import operate as command
+    """Decide about a render whose answer from Segmind was lost, or take one up again that was given up or expired.
 
-    code = command.resolve(prefix, resubmit=resubmit, request_id=request_id, give_up=give_up, stack=stack, as_json=json)
+    Ids and links are checked first, which costs nothing; whatever is in doubt leaves the render undecided. The
+    decisions of a table are request-id, output-url, resubmit and give-up; none is carried out unless all can be.
+    """
+    from kontext_cli import resolve as command
+
+    code = command.run(
+        prefix,
+        request_id=request_id,
+        output_url=output_url,
+        resubmit=resubmit,
+        give_up=give_up,
+        table=file,
+        stack=stack,
+        as_json=json,
+    )
     raise typer.Exit(code)
+
+
+@app.command()
+def audit(stack: Stack = None, json: Json = False) -> None:
+    """Compare what Segmind's balance has lost with what the stack has booked, day by day; costs nothing."""
+    from kontext_cli import audit as command
+
+    raise typer.Exit(command.run(stack=stack, as_json=json))
 
 
 @app.command()

@@ -1,33 +1,33 @@
-"""What a person decides: `resolve`, `redeliver`, `redrive`, `pause`, `resume`. Nothing here pays unless told to."""
+"""The stack in a person's hands, and its simple commands: `redeliver`, `redrive`, `pause`, `resume`. None pays."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from kontext.clock import Clock
-from kontext.drops import keys, pairs
+from kontext.drops import pairs
 from kontext.drops.pairs import Drops
 from kontext.drops.redelivery import REASON, reason_of
 from kontext.dynamodb import ConditionFailed, Table
-from kontext.errors import problem
 from kontext.hints import Hints
 from kontext.model import IN_FLIGHT, Render, Status
 from kontext.renders.overdue import RECORD_SECONDS
 from kontext.renders.store import Renders, render_of
 from kontext.renders.workflow import Workflow
-from kontext.results.cloudevents import Topic, announce, announce_changes
+from kontext.results.cloudevents import Topic, announce_changes
+from kontext.results.copy import Delivery
+from kontext.results.hosts import Allowed
 from kontext.results.output_bucket import OutputBucket
+from kontext.segmind.client import Segmind
 from kontext.throttle.admission import Throttle
 from kontext.throttle.line import Line, hand_out_permits
 from kontext.throttle.rate_limiter import Rate
 from kontext_cli import target
 from kontext_cli.console import print_json, progress
-from kontext_cli.errors import INTERRUPTED, UNFINISHED, CommandError, Unfinished, explain
+from kontext_cli.errors import CommandError
 from kontext_cli.records import SEPARATORS
 from kontext_cli.resources import description, parameters
 from kontext_cli.target import Target
@@ -36,20 +36,43 @@ from kontext_cli.target import Target
 class Operator:
     """The stack's own parts, in a person's hands."""
 
-    def __init__(self, chosen: Target, clock: Clock | None = None) -> None:
+    def __init__(self, chosen: Target, clock: Clock | None = None, transport: Any = None) -> None:
         self.chosen = chosen
         self.clock = clock or Clock()
+        self.transport = transport
         self.table = Table(chosen.client("dynamodb"), chosen.output("RendersTable"))
         self.drops = Drops(self.table)
-        given = parameters(description(chosen))
-        rate, retention = Rate(float(given["RequestsPerMinute"])), float(given["RecordRetentionDays"])
-        # No command reserves or gives back money, so it needs neither price nor limit.
-        self.renders = Renders(self.table, price=0.0, daily_limit=0.0, retention_days=retention)
+        self.parameters = parameters(description(chosen))
+        rate = Rate(float(self.parameters["RequestsPerMinute"]))
+        price, retention = (float(self.parameters[name]) for name in ("PricePerRender", "RecordRetentionDays"))
+        # No command reserves money, so it needs no limit.
+        self.renders = Renders(self.table, price=price, daily_limit=0.0, retention_days=retention)
         self.throttle = Throttle(self.table, rate)
         self.line = Line(self.table, rate.interval)
         self.hints = Hints(chosen.client("sqs"), chosen.output("UploadQueueUrl"))
         self.topic = Topic(chosen.client("sns"), chosen.output("RenderTopicArn"), chosen.output("EventSource"))
         self.workflow = Workflow(chosen.client("stepfunctions"), chosen.output("RenderWorkflowArn"))
+
+    @cached_property
+    def segmind(self) -> Segmind:
+        """Segmind, with the stack's own key: to ask, never to send."""
+        return Segmind(self.parameters["SegmindUrl"], self.parameters["SegmindModel"], self._api_key, self.transport)
+
+    def _api_key(self, _: bool) -> str:
+        secret = self.chosen.client("secretsmanager").get_secret_value(SecretId=self.chosen.output("SegmindSecretArn"))
+        return str(secret["SecretString"]).strip()
+
+    @cached_property
+    def delivery(self) -> Delivery:
+        """The way to the hosts that the stack fetches pictures from."""
+        outputs = OutputBucket(self.chosen.client("s3"), self.chosen.output("OutputBucket"))
+        return Delivery(outputs, Allowed.named(self.parameters["ResultHosts"]), self.transport)
+
+    def close(self) -> None:
+        """Close what connections to Segmind and its file host are kept."""
+        for name in ("segmind", "delivery"):
+            if name in vars(self):
+                vars(self)[name].close()
 
     def pair(self, prefix: str) -> pairs.Pair:
         """The pair under a prefix, its last separator left out or not. Raises CommandError if there is none."""
@@ -65,14 +88,6 @@ class Operator:
         found = [render_of(item) for item in items if item["sk"].startswith("render#")]
         return sorted(found, key=lambda render: render["created_at"], reverse=True)
 
-    def undecided(self, prefix: str) -> Render:
-        """The render of a pair that waits for a decision. Raises CommandError if there is none."""
-        pair = self.pair(prefix)
-        render = next((render for render in self.renders_of(pair.prefix) if _undecided(render)), None)
-        if render is None:
-            raise CommandError(f"No render of {pair.prefix!r} is uncertain: there is nothing to decide.")
-        return render
-
     def paid(self, prefix: str) -> Render:
         """The newest render of a pair whose job may have a picture. Raises CommandError if there is none."""
         render = next(
@@ -80,15 +95,6 @@ class Operator:
         )
         if render is None:
             raise CommandError(f"No render of {prefix!r} is paid: there is nothing to deliver.")
-        return render
-
-    def resubmit(self, render: Render) -> Render:
-        """Pay for a new attempt, which waits in line: only a person may say so."""
-        now = self.clock.now()
-        line_at = self.line.place(render["prefix"], now)
-        render = self.renders.new_attempt(render, Status.CLAIMED, render["drop_id"], now, line_at=line_at)
-        with suppress(ClientError, BotoCoreError):  # the decision is taken, and Sweep hands out permits as well
-            self.hints.send_permits(self.throttle.join(now).permits, now)
         return render
 
     def pause(self) -> None:
@@ -106,31 +112,6 @@ class Operator:
         hand_out_permits(self.line, self.throttle, self.hints, now)
         self.hints.send_due(self.throttle.KEY)
 
-    def adopt(self, render: Render, request_id: str) -> Render:
-        """The job that Segmind's console shows is this render's.
-
-        The workflow is told first: should this command die on the way, the first look records it.
-        """
-        if render["status"] != Status.UNCERTAIN:
-            raise CommandError("The render has ended: only an uncertain one can be given a job.")
-        now = self.clock.now()
-        generation = render.get("generation", 0) + 1
-        job: Render = {**render, "request_id": request_id, "submitted_at": now, "generation": generation}
-        self.workflow.start(job, wait=0)
-        try:
-            return self.renders.accepted(render, request_id, now)
-        except ConditionFailed as faster:
-            return render_of(faster.found) if faster.found else render
-
-    def give_up(self, render: Render) -> Render:
-        """End an uncertain render without a picture."""
-        error = problem("given_up", "an operator gave this render up")
-        if render["status"] == Status.UNCERTAIN:
-            render = self.renders.failed(render, error, keys.error_key(render["prefix"]), self.clock.now())
-        outputs = OutputBucket(self.chosen.client("s3"), self.chosen.output("OutputBucket"))
-        announce(render, self.drops, outputs, self.topic, self.renders)
-        return render
-
     def deliver_again(self, render: Render) -> Render:
         """Copy and tell once more, without paying; where no picture was seen, look at the job once more."""
         now = self.clock.now()
@@ -141,50 +122,6 @@ class Operator:
             render = self.renders.new_attempt(render, status, render["drop_id"], now, stays=True)
         self.workflow.start(render, wait=0)
         return render
-
-
-def resolve(
-    prefix: str, *, resubmit: bool, request_id: str | None, give_up: bool, stack: str | None, as_json: bool
-) -> int:
-    """Decide about the uncertain render of a pair; returns the exit code."""
-    if [resubmit, bool(request_id), give_up].count(True) != 1:
-        raise CommandError("Say one of --resubmit (may pay twice), --request-id ID or --give-up.")
-    return decide(Operator(target.find(stack)), prefix, resubmit=resubmit, request_id=request_id, as_json=as_json)
-
-
-def decide(operator: Operator, prefix: str, *, resubmit: bool, request_id: str | None, as_json: bool) -> int:
-    """The same, for a stack that is found; without another decision the render is given up."""
-    render = operator.undecided(prefix)
-    if resubmit:
-        with progress() as shown:
-            shown.step(_price_of(operator, render))
-    try:
-        if resubmit:
-            render = operator.resubmit(render)
-        else:
-            render = operator.adopt(render, request_id) if request_id else operator.give_up(render)
-    except ConditionFailed as moved:
-        raise CommandError("The render has just moved on; look at it again with `kontext status`.") from moved
-    except (ClientError, BotoCoreError, KeyboardInterrupt) as broken:
-        raise _half_done(render, broken) from broken
-    _tell([render], as_json)
-    return 0
-
-
-def _price_of(operator: Operator, render: Render) -> str:
-    """What it costs to send a render again, and what may be paid twice."""
-    price = f"USD {float(parameters(description(operator.chosen))['PricePerRender']):g}"
-    lost = render["status"] == Status.UNCERTAIN
-    twice = f"; the request whose answer was lost may be paid as well ({price})" if lost else ""
-    return f"{render['prefix']} is sent again for {price}{twice}"
-
-
-def _half_done(render: Render, broken: BaseException) -> Unfinished:
-    why = explain(broken) or "Interrupted"
-    again = "the decision may have been taken. The same command may be given again, and sends nothing twice"
-    document = {name: render.get(name) for name in ("prefix", "render_id", "status", "attempt")}
-    interrupted = isinstance(broken, KeyboardInterrupt)
-    return Unfinished(f"{why}: {again}.", document, INTERRUPTED if interrupted else UNFINISHED)
 
 
 def redeliver(prefix: str | None, *, everything: bool, stack: str | None, as_json: bool) -> int:
@@ -209,7 +146,7 @@ def deliver(operator: Operator, prefix: str | None, *, as_json: bool) -> int:
                 shown.step(f"{render['prefix']} has just moved on")
             else:
                 shown.step(f"delivering {render['prefix']} again")
-    _tell(paid, as_json)
+    tell(paid, as_json)
     return 0
 
 
@@ -251,11 +188,6 @@ def resume(*, stack: str | None) -> int:
     return 0
 
 
-def _undecided(render: Render) -> bool:
-    told = render.get("announced") or render.get("error", {}).get("code") != "given_up"
-    return render["status"] == Status.UNCERTAIN or not told
-
-
 def _may_have_picture(render: Render) -> bool:
     unpaid = render["status"] == Status.FAILED and render["error"]["charged"] == "no"
     return bool(render.get("request_id")) and not unpaid
@@ -291,7 +223,8 @@ def about(body: str) -> str:
         return body[:80]
 
 
-def _tell(renders: list[Render], as_json: bool) -> None:
+def tell(renders: list[Render], as_json: bool) -> None:
+    """Say how far renders are now."""
     if as_json:
         print_json([{name: r.get(name) for name in ("prefix", "render_id", "status", "attempt")} for r in renders])
         return

@@ -11,7 +11,6 @@ from simulation.stories.vendor import FEW, MANY, always, well
 
 _MODEL = "multi-image-kontext-pro"
 _THE_ACCOUNT = "what is the account's fault fails the pair, as if its dropper had erred"
-_COST = "what the vendor states as a cost is believed"
 
 
 def shortly_before_midnight(seconds: float, *steps: tuple[float, Action]) -> list[tuple[float, Action]]:
@@ -108,9 +107,8 @@ LIMIT: tuple[Story, ...] = (
         "a cost of 30 USD is stated once",
         (0.0, vendor(on="result", patch={"metrics": {"cost": 30.0}})),
         *many(3, every=60.0),
-        missing=_COST,
     ),
-    story("costs are stated in cents", stated(cost=5), *many(6, every=30.0), missing=_COST),
+    story("costs are stated in cents", stated(cost=5), *many(6, every=30.0)),
     story(
         "a cost of nothing is stated",
         *shortly_before_midnight(300, stated(cost=0), *many(4, every=60.0)),
@@ -121,7 +119,7 @@ LIMIT: tuple[Story, ...] = (
         stated(cost=0.05),
         *many(3, every=60.0),
         account={"price": 0.10},
-        missing="nobody compares the balance with what the ledger counts",
+        missing="what the balance loses beside the ledger is told, and not booked: others may have spent it",
     ),
     story("a cost that is no number is stated", stated(cost="0.05 USD"), *pair()),
     story(

@@ -16,13 +16,12 @@ BEGINS = 30.0
 """Then the first pair is at the vendor, and another has just been dropped."""
 MISSING_AFTER = {
     "dynamodb": (70.0, "what Poll finds while the table does not answer is not kept, and messages run out of receives"),
-    "lambda": (70.0, "a paid job that nobody could look at within its hour is lost"),
 }
 """What is missing if a service is away for so many minutes or more."""
 _AN_HOUR = 60.0
 """Segmind forgets a job then: whatever else goes wrong in so long an outage may cost one."""
 _KEY_UNKNOWN = "a function that does not know the key cannot look at a paid job"
-_TEN_RECEIVES = "a message whose pair was paid is given up after ten receives, because its end cannot be told"
+_NOT_KEPT = "what Poll finds is not kept where it cannot be recorded"
 _BY_THE_QUEUE = "whoever is to look at a paid job is told through the queue alone"
 _NOBODY_COULD_LOOK = {"DELIVERED", "FAILED expired"}
 
@@ -44,7 +43,7 @@ def away(services: tuple[str, ...], minutes: float, *, hangs: bool = False, cold
         ends=dict.fromkeys(("flying/", "dropped/"), _NOBODY_COULD_LOOK) if "lambda" in services or cold else None,
         patience=130.0 if known else _patience(services, minutes),
         fragile=_fragile(services, minutes),
-        missing=_missing(services, minutes) or _KEY_UNKNOWN * (cold and minutes > _AN_HOUR),
+        missing=_missing(services, minutes),
     )
 
 
@@ -57,7 +56,8 @@ def _patience(services: tuple[str, ...], minutes: float) -> float | None:
 def _missing(services: tuple[str, ...], minutes: float) -> str:
     if services == ("sqs", "stepfunctions"):
         return _BY_THE_QUEUE
-    known = [MISSING_AFTER[service] for service in services if service in MISSING_AFTER]
+    work = ("dynamodb",) if "lambda" in services else services  # while no function runs, nobody misses the others
+    known = [MISSING_AFTER[service] for service in services if service in MISSING_AFTER and service in work]
     return "; ".join(missing for least, missing in known if minutes >= least)
 
 
@@ -65,9 +65,11 @@ def _fragile(services: tuple[str, ...], minutes: float) -> dict[str, str]:
     """What one more fault brings about, where nothing is missing without it."""
     if minutes < _AN_HOUR:
         return {}
-    if "secretsmanager" in services:
+    if "lambda" in services:
+        return {"poll transact_write_items": _NOT_KEPT}
+    if "secretsmanager" in services and len(services) > 1:
         return dict.fromkeys(("submit", "poll", "late", "throttled"), _KEY_UNKNOWN)
-    return {"sns": {"submit": _TEN_RECEIVES}, "sqs": {"submit": _BY_THE_QUEUE}}.get(services[0], {})
+    return {"submit": _BY_THE_QUEUE} if services[0] == "sqs" else {}
 
 
 def overtaken() -> Story:

@@ -88,7 +88,7 @@ USUAL: tuple[Story, ...] = (
         "the request is lost, and the operator gives it up",
         (0.0, vendor(drop=True)),
         *pair(),
-        (100.0, Decide(TAJ, "give up")),
+        (100.0, Decide(TAJ, "give-up")),
         end="FAILED given_up",
     ),
     story("the job fails", (0.0, vendor(fail="blocked", times=None)), *pair(), end="FAILED render_failed"),
@@ -183,10 +183,9 @@ USUAL: tuple[Story, ...] = (
             *pair(),
             (100.0, Decide(TAJ, what)),
             (700.0, Decide(TAJ, what)),
-            end="FAILED given_up" if what == "give up" else None,
-            missing="what was given up cannot be taken up again" if what == "give up" else "",
+            end="FAILED given_up" if what == "give-up" else None,
         )
-        for what in ("resubmit", "adopt", "give up")
+        for what in ("resubmit", "request-id", "give-up")
     ),
     story(
         "the answer is lost, and the operator says one thing and then another",
@@ -194,7 +193,7 @@ USUAL: tuple[Story, ...] = (
         *pair(),
         (50.0, Gate("pause")),
         (100.0, Decide(TAJ, "resubmit")),
-        (200.0, Decide(TAJ, "adopt")),
+        (200.0, Decide(TAJ, "request-id")),
         (2000.0, Gate("resume")),
     ),
     story(
@@ -210,7 +209,6 @@ USUAL: tuple[Story, ...] = (
         (0.0, vendor(inference=4000.0, times=None)),
         *pair(),
         end="FAILED expired",
-        missing="a picture that comes after the record's hour cannot be fetched by its link",
     ),
     story("trouble with looks", *trouble_with_looks(), *pair(), provokes_429=True, patience=200.0),
     story("a large picture", (0.0, vendor(output_bytes=11_000_000)), *pair()),

@@ -216,9 +216,23 @@ POSTS: tuple[Story, ...] = (
             f"an answer with the job's id {what}",
             (0.0, vendor(**rule)),
             *pair(),
-            missing="an id that can be read is not kept, nor looked at",
         )
         for what, rule in (("is no JSON", {"into": "{}<!-- gate 7 -->"}), ("breaks off", {"cut_after": 70}))
+    ),
+    story(
+        "an answer with the job's id breaks off, and no job is known for two minutes",
+        (0.0, vendor(cut_after=70)),
+        always(on="status", status=404, body={"error": "not found"}),
+        *pair(),
+        well(110),
+        end="DELIVERED",
+        patience=200.0,
+    ),
+    story(
+        "an answer with the id of a job that nobody ever knows",
+        (0.0, vendor(status=504, text='{"request_id": "00000000-0000-4000-8000-000000000000"}')),
+        *pair(),
+        end="UNCERTAIN",
     ),
     *(
         story(

@@ -6,6 +6,7 @@ from tests.chaos.mutants import Change, Mutant
 
 _KONTEXT = "layers/kontext/python/kontext"
 _CONNECTIONS, _OPERATE = f"{_KONTEXT}/connections.py", "cli/kontext_cli/operate.py"
+_DECISIONS = "cli/kontext_cli/decisions.py"
 _SUBMIT, _PAIRS, _INTAKE = (f"{_KONTEXT}/pipeline/{module}.py" for module in ("submit", "pairs", "intake"))
 _BREAKER, _POLL, _DELIVER = (f"{_KONTEXT}/pipeline/{module}.py" for module in ("breaker", "poll", "deliver"))
 _WORKFLOW = "workflow.asl.json"
@@ -525,8 +526,28 @@ ANNOUNCING = (
 OPERATOR = (
     Mutant(
         "an adopted job that nobody looks at",
-        ((_OPERATE, "self.workflow.start(job, wait=0)", "pass"),),
-        ("the answer is lost, and the operator says: adopt",),
+        ((_DECISIONS, "self.operator.workflow.start(render, wait=0)", "pass"),),
+        ("the answer is lost, and the operator says: request-id",),
+    ),
+    Mutant(
+        "an id that is taken on trust",
+        ((_DECISIONS, "self.operator.segmind.look(request_id)", "pass"),),
+        ("an id with a wrong digit, and the right one later",),
+    ),
+    Mutant(
+        "an id that another record has",
+        ((_DECISIONS, "self._refuse_other(render, self._jobs.get(request_id)", "self._refuse_other(render, None"),),
+        ("another pair's id", "the id of another job of the same pair"),
+    ),
+    Mutant(
+        "a job that a broken answer names and nobody looks for again",
+        (_layer("renders/overdue", 'return "verify"', 'return "announce"'),),
+        ("an answer with the job's id breaks off, and no job is known for two minutes",),
+    ),
+    Mutant(
+        "a cost that is believed whatever it is",
+        (_layer("renders/ledger", "0 < cost <= BELIEVED_PRICES * price", "cost >= 0"),),
+        ("a cost of 30 USD is stated once",),
     ),
     Mutant(
         "a redelivery that starts nothing",
@@ -535,12 +556,12 @@ OPERATOR = (
     ),
     Mutant(
         "what was given up is not told",
-        ((_OPERATE, "announce(render, self.drops, outputs, self.topic, self.renders)", "pass"),),
+        ((_DECISIONS, "announce(render, operator.drops, outputs, operator.topic, operator.renders)", "pass"),),
         ("the request is lost, and the operator gives it up",),
     ),
     Mutant(
         "what an operator sends again stands in no line",
-        ((_OPERATE, 'render["drop_id"], now, line_at=line_at)', 'render["drop_id"], now)'),),
+        ((_DECISIONS, 'render["drop_id"], now, line_at=line_at)', 'render["drop_id"], now)'),),
         ("the answer is lost, and the operator says: resubmit",),
     ),
     Mutant(

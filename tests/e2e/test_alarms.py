@@ -113,6 +113,24 @@ def lost_answer(scene: Scene, eventually: Eventually) -> list[Measured]:
     return eventually(lambda: scene.measured("lost", "Uncertain"), "the loss")  # type: ignore[no-any-return]
 
 
+def strange_cost(scene: Scene, eventually: Eventually) -> list[Measured]:
+    scene.rule("strange-cost", on="result", patch={"metrics": {"cost": 5}})
+
+    scene.drop("strange-cost")
+
+    return eventually(lambda: scene.measured("strange-cost", "StrangeCost"), "the cost")  # type: ignore[no-any-return]
+
+
+def others_spend(scene: Scene, eventually: Eventually) -> list[Measured]:
+    scene.drop("before-others")
+    eventually(lambda: scene.measured("before-others", "UnexplainedUsd"), "a balance")
+
+    scene.tell("settings", {"credits": 60.0})
+    scene.drop("after-others")
+
+    return eventually(lambda: scene.measured("after-others", "UnexplainedUsd"), "the balance")  # type: ignore[no-any-return]
+
+
 def renders_fail(scene: Scene, eventually: Eventually) -> list[Measured]:
     scene.rule("blocked", on="submit", fail="content blocked")
 
@@ -221,6 +239,8 @@ PROOFS: dict[str, tuple[Callable[[Scene, Eventually], list[Measured]], ...]] = {
     "LowCreditsAlarm": (low_credits,),
     "SegmindDownAlarm": (segmind_down,),
     "UncertainAlarm": (lost_answer,),
+    "StrangeCostAlarm": (strange_cost,),
+    "UnexplainedSpendAlarm": (others_spend,),
     "RendersFailingAlarm": (renders_fail,),
     "UndeliveredAlarm": (undelivered,),
     "DeadLettersAlarm": (dead_letter,),

@@ -26,6 +26,8 @@ from kontext.renders.store import render_key
 from kontext.throttle.admission import state_in
 from kontext.throttle.line import why_parked
 from kontext_cli import operate
+from kontext_cli.decisions import Decision
+from kontext_cli.resolve import decide
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack
 from kontext_local.stack import LocalStack
@@ -238,10 +240,10 @@ def test_a_lost_answer_is_never_sent_again_until_a_person_decides(customer: Cust
     )
     assert (said["code"], said["charged"]) == ("uncertain", "unknown")
 
-    customer.operator.resubmit(customer.render("again"))
     job = next(job for job in customer.ledger()["jobs"] if "adopt/" in json.dumps(job))
-    customer.operator.adopt(customer.render("adopt"), job["request_id"])
-    customer.operator.give_up(customer.render("leave"))
+    decide(customer.operator, [Decision("again/", "resubmit")], as_json=True)
+    decide(customer.operator, [Decision("adopt/", "request-id", job["request_id"])], as_json=True)
+    decide(customer.operator, [Decision("leave/", "give-up")], as_json=True)
     eventually(lambda: customer.render("again")["status"] == "DELIVERED", "the resubmitted one delivered")
     eventually(lambda: customer.render("adopt")["status"] == "DELIVERED", "the adopted one delivered")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -10,9 +12,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from kontext.clock import iso
 from kontext.drops.pairs import Complete, Drops, Pair, pair_key
 from kontext.dynamodb import ConditionFailed, Table
 from kontext.renders.store import Renders
+from kontext_cli.target import Target
 
 Aws = Callable[[str], Any]
 PRICE, DAILY_LIMIT = 0.05, 1.0
@@ -82,3 +86,47 @@ def complete() -> Callable[..., Complete]:
         return Complete((pair.parts["1"], pair.parts["2"]), given | parameters)
 
     return asked
+
+
+class Described:
+    """A CloudFormation client that knows one stack."""
+
+    def describe_stacks(self, **asked: str) -> dict[str, Any]:
+        settings = {"RecordRetentionDays": "400", "PricePerRender": "0.05", "RequestsPerMinute": "50"}
+        settings |= {"SegmindUrl": "https://api.segmind.com", "SegmindModel": "m", "ResultHosts": "images.segmind.com"}
+        given = [{"ParameterKey": name, "ParameterValue": value} for name, value in settings.items()]
+        return {"Stacks": [{**asked, "Parameters": given}]}
+
+
+@pytest.fixture
+def target(aws: Aws, renders_table: str) -> Target:
+    """A stack as its operators' commands find it."""
+    queue = aws("sqs").create_queue(QueueName="uploads")["QueueUrl"]
+    topic = aws("sns").create_topic(Name="renders")["TopicArn"]
+    secret = aws("secretsmanager").create_secret(Name="key", SecretString="SG_0123456789abcdef")["ARN"]
+    outputs = dict.fromkeys(("EventSource", "RenderWorkflowArn"), "x")
+    outputs |= {"RendersTable": renders_table, "UploadQueueUrl": queue, "RenderTopicArn": topic}
+    outputs |= {"SegmindSecretArn": secret, "OutputBucket": "pictures"}
+    aws("s3").create_bucket(Bucket="pictures")
+    return Target("shop", outputs, functools.cache(lambda name: Described() if name == "cloudformation" else aws(name)))
+
+
+def add_uncertain(table: Table, prefix: str, **more: Any) -> str:
+    """A pair whose answer was lost, just now."""
+    part = {"key": f"{prefix}1.png", "etag": "e", "sequencer": "1", "at": 1}
+    values = {"prefix": prefix, "current": f"of {prefix}", "part_1": part}
+    table.update({"pk": f"pair#{prefix}", "sk": "pair"}, "SET " + ", ".join(f"#{n} = :{n}" for n in values), **values)
+    when = iso(time.time())
+    history = [{"at": when, "what": "submitting"}, {"at": when, "what": "uncertain"}]
+    item = {"prefix": prefix, "render_id": f"of {prefix}", "status": "UNCERTAIN", "attempt": 1, "drop_id": 1}
+    item |= {"revision": 1, "created_at": when, "updated_at": when, "history": history, "day": when[:10]}
+    item |= {"reserved": PRICE, "parameters": {"prompt": "both", "output_format": "png"}} | more
+    key = {"pk": f"pair#{prefix}", "sk": f"render#of {prefix}"}
+    table.update(key, "SET " + ", ".join(f"#{n} = :{n}" for n in item), **item)
+    return prefix
+
+
+@pytest.fixture
+def uncertain(table: Table) -> str:
+    """The prefix of a pair whose answer was lost."""
+    return add_uncertain(table, "a cat/")

@@ -20,7 +20,8 @@ from kontext.errors import Ambiguous, DeliveryError, SegmindError, Unavailable
 from kontext.images import verify
 from kontext.net import addresses
 from kontext.net.transport import BoundedTransport
-from kontext.results.copy import Allowed, Delivery
+from kontext.results.copy import Delivery
+from kontext.results.hosts import Allowed
 from kontext.results.output_bucket import OutputBucket
 from kontext.segmind.client import Look, Segmind
 

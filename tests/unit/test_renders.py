@@ -880,3 +880,20 @@ def test_a_heartbeat_of_a_render_that_has_moved_is_not_heard(life: Life) -> None
     life.renders.beat(render, NOW + 1e6)
 
     assert life.renders.get("taj/", render["render_id"])["due_at"] == moved["due_at"]  # type: ignore[index]
+
+
+COSTS = [(0.04, 0.04), (0.2, 0.2), (0.21, 0.05), (30.0, 0.05), (0.0, 0.05), (None, 0.05)]
+
+
+@pytest.mark.parametrize(("stated", "booked"), COSTS)
+def test_a_cost_that_cannot_be_is_noted_and_booked_at_the_price(
+    life: Life, stated: float | None, booked: float
+) -> None:
+    job: Any = {} if stated is None else {"cost": stated}
+
+    render = life.renders.completed(life.renders.accepted(life.submitting(), "r-1", NOW), "https://x/1.png", job, NOW)
+
+    noted = render["history"][-1]
+    strange = None if booked == stated else "strange_cost"
+    assert (render["cost"], noted["cost"], noted.get("reason")) == (booked, booked, strange)
+    assert noted.get("stated") == (stated if strange else None)

@@ -56,6 +56,17 @@ class Network:
         return Segmind("https://api.segmind.com/", "multi-image-kontext-pro", api_key, transport, lambda: previous_key)
 
 
+class BrokenOff(httpx.SyncByteStream):
+    """An answer of which only the beginning comes."""
+
+    def __init__(self, part: bytes) -> None:
+        self.part = part
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.part
+        raise httpx.RemoteProtocolError("peer closed connection without sending complete message body")
+
+
 def says(code: int, /, *, text: str | None = None, headers: dict[str, str] | None = None, **content: Any) -> Answer:
     """An answer with a JSON body, or with a text."""
     if text is not None:
@@ -590,3 +601,32 @@ def test_whatever_is_answered_nothing_but_its_own_errors_is_raised(
 
     assert told
     told.encode()
+
+
+OTHER_ID = ID.replace("3f2c", "4f2c")
+
+
+@pytest.mark.parametrize(
+    ("answer", "candidate"),
+    [
+        pytest.param(says(200, text=f'{{"request_id": "{ID}", "status": "QUE'), ID, id="cut off, yet of full length"),
+        pytest.param(httpx.Response(200, stream=BrokenOff(f'{{"request_id": "{ID}"'.encode())), ID, id="broken off"),
+        pytest.param(
+            httpx.Response(200, stream=BrokenOff(f'{{"request_id": "{ID[:-1]}'.encode())), None, id="within the id"
+        ),
+        pytest.param(says(504, request_id=ID.upper(), error="timed out"), ID, id="a gateway that names it"),
+        pytest.param(says(200, text=f"<a href='/v2/requests/{ID}/status'>here</a>"), ID, id="in a link"),
+        pytest.param(says(200, result={"request_id": ID}), ID, id="within something else"),
+        pytest.param(says(400, request_id=ID, status="QUEUED"), ID, id="a refusal that names a job"),
+        pytest.param(says(504, text=f"request_id={ID} request_id={OTHER_ID}"), None, id="two of them"),
+        pytest.param(says(504, trace=ID), None, id="an id of something else"),
+        pytest.param(says(504, text=HTML), None, id="none"),
+    ],
+)
+def test_a_job_that_a_broken_answer_to_a_request_names_is_a_candidate(answer: Answer, candidate: str | None) -> None:
+    client = Network(answer).client()
+
+    with pytest.raises(Ambiguous) as lost:
+        client.submit(PARAMETERS)
+
+    assert lost.value.candidate_id == candidate

@@ -180,7 +180,7 @@ class Connections:
     def allowed(self) -> "Allowed":
         from kontext.results.hosts import Allowed
 
-        return Allowed(tuple(host.strip() for host in self.environment["RESULT_HOSTS"].split(",") if host.strip()))
+        return Allowed.named(self.environment["RESULT_HOSTS"])
 
     @cached_property
     def topic(self) -> "Topic":

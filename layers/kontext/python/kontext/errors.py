@@ -75,7 +75,14 @@ class ServerError(SegmindError):
 
 
 class Ambiguous(SegmindError):
-    """The answer never came, or made no sense: the job may run, and be charged."""
+    """The answer never came, or made no sense: the job may run, and be charged.
+
+    `candidate_id`: the job that can be read in what came, if any.
+    """
+
+    def __init__(self, message: str, status: int | None = None, candidate_id: str | None = None) -> None:
+        super().__init__(message, status)
+        self.candidate_id = candidate_id
 
 
 class RecordGone(SegmindError):
@@ -137,7 +144,8 @@ CODES: dict[str, Code] = {
     "expired": Code(
         "No result came before Segmind's record of the job ended (one hour).",
         "unknown",
-        "Run `kontext redeliver` if the picture stands in Segmind's console; dropping the pair again pays again.",
+        "If Segmind's console shows the picture, `kontext resolve PREFIX --output-url URL` delivers it for nothing; "
+        "else drop the pair again to render it anew.",
     ),
     "no_result": Code(
         "Segmind ran the job and charged for it, and its answer never named the picture.",
@@ -167,7 +175,7 @@ CODES: dict[str, Code] = {
     "given_up": Code(
         "An operator decided not to go on with this render.",
         "unknown",
-        "Drop the pair again to render it anew.",
+        "Drop the pair again to render it anew; if its job is found after all, `kontext resolve` takes it up again.",
     ),
 }
 

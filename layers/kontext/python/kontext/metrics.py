@@ -52,6 +52,8 @@ METRICS: dict[str, Metric] = {
     "RateLimited": Metric("Count", "answers 429: with a correct RequestsPerMinute there are none"),
     "CostUsd": Metric("None", "USD that a completed render cost"),
     "RemainingCredits": Metric("None", "USD left at Segmind after a completed render"),
+    "StrangeCost": Metric("Count", "costs that Segmind stated and that cannot be: they were booked at the price"),
+    "UnexplainedUsd": Metric("None", "USD that the day's balance has lost beside what is booked, beyond a tolerance"),
     "QueueSeconds": Metric("Seconds", "from acceptance until a worker of Segmind took the job"),
     "InferenceSeconds": Metric("Seconds", "a worker's time for the job"),
     "Lag": Metric("Seconds", "from the job's completion at Segmind until the workflow saw it"),
@@ -86,11 +88,13 @@ def emit_outcome(render: Mapping[str, Any]) -> None:
         emit(render, **{_ENDS.get(render["error"]["code"], "Failed"): 1})
 
 
-def emit_job(render: Mapping[str, Any], now: float) -> None:
+def emit_job(render: Mapping[str, Any], now: float, unexplained: float | None = None) -> None:
     """Metric a completed job, seen at `now`."""
     told = render["metrics"]
     values = {
         "CostUsd": render["cost"],
+        "StrangeCost": 1 if render["history"][-1].get("reason") == "strange_cost" else None,
+        "UnexplainedUsd": unexplained,
         "RemainingCredits": told.get("remaining_credits"),
         "QueueSeconds": told.get("queue_time"),
         "InferenceSeconds": told.get("inference_time"),

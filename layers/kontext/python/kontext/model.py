@@ -100,8 +100,10 @@ class HistoryEntry(TypedDict, total=False):
     message: str
     attempt: int
     request_id: str
+    candidate_id: str
     generation: int
     cost: float
+    stated: float | None
     key: str
 
 
@@ -199,6 +201,8 @@ class Render(TypedDict, total=False):
     day: str
     reserved: float
     request_id: str
+    candidate_id: str
+    """A job that a broken answer to the render's request names: Segmind is asked for it before it is believed."""
     submitted_at: float
     submitted_with: str | None
     """The fingerprint of the API key: another one may not know the job."""

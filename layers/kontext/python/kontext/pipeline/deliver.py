@@ -185,6 +185,7 @@ def _name(caught: dict[str, str]) -> str:
 
 
 def _metadata(render: Render) -> dict[str, str]:
-    told = {"render-id": render["render_id"], "request-id": render["request_id"]}
-    parameters = {name: render["parameters"].get(name) for name in ("aspect_ratio", "safety_tolerance", "seed")}
+    told = {"render-id": render["render_id"]}
+    parameters: dict[str, Any] = {"request-id": render.get("request_id")}  # none where a person gave the link alone
+    parameters |= {name: render["parameters"].get(name) for name in ("aspect_ratio", "safety_tolerance", "seed")}
     return told | {name.replace("_", "-"): str(value) for name, value in parameters.items() if value is not None}

@@ -5,7 +5,8 @@ from kontext.connections import Connections
 from kontext.drops import keys
 from kontext.errors import problem
 from kontext.log import logger
-from kontext.model import Charged, Render
+from kontext.model import Charged, Render, Status
+from kontext.renders.settle import is_left_open
 from kontext.results import cloudevents
 
 
@@ -17,13 +18,23 @@ class Ends:
 
     def fail(self, render: Render, code: str, message: str, charged: Charged | None = None) -> None:
         """The render ends without a picture."""
+        if render["status"] == Status.CLAIMED and is_left_open(
+            render
+        ):  # it was sent before, and a person sent it again
+            charged = "unknown"
         error, key = problem(code, message, charged), keys.error_key(render["prefix"])
         self.announce(self.deps.renders.failed(render, error, key, self.deps.clock.now()))
 
     def mark_uncertain(self, render: Render, message: str) -> None:
         """Perhaps accepted, perhaps not: a person decides."""
+        self.announce(self.record_uncertain(render, message))
+
+    def record_uncertain(self, render: Render, message: str, candidate_id: str | None = None) -> Render:
+        """The same, not told yet: if Segmind knows the job that the answer named, nobody has to decide."""
+        if candidate_id:
+            message += f"; it names the job {candidate_id}, and if Segmind knows that the render goes on by itself"
         error, key = problem("uncertain", message), keys.error_key(render["prefix"])
-        self.announce(self.deps.renders.uncertain(render, error, key, self.deps.clock.now()))
+        return self.deps.renders.uncertain(render, error, key, self.deps.clock.now(), candidate_id)
 
     def announce(self, render: Render) -> None:
         """Tell how a render ended."""

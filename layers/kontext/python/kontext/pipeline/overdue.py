@@ -9,6 +9,7 @@ from kontext.due import TIMER
 from kontext.dynamodb import Key
 from kontext.log import logger
 from kontext.model import Render, Status
+from kontext.pipeline.candidate import verify_candidate
 from kontext.pipeline.ends import Ends
 from kontext.pipeline.intake import Intake
 from kontext.pipeline.watch import Watch
@@ -67,6 +68,8 @@ class Overdue:
                 self.expire(render)
             case "lost":
                 self.ends.mark_uncertain(render, "the submitter stopped before Segmind's answer was recorded")
+            case "verify":
+                verify_candidate(self.deps, self.watch, render)
             case "announce":
                 for ended in self.deps.renders.unannounced(pair.prefix):  # in the order in which they ended
                     self.ends.announce(ended)

@@ -16,6 +16,7 @@ from kontext.log import logger
 from kontext.model import IN_FLIGHT, JobMetrics, PollState, Render, Status, WorkflowState
 from kontext.polling.history import MAX_MISS_SECONDS
 from kontext.polling.schedule import Progress, stays
+from kontext.renders.balance import unexplained
 from kontext.renders.overdue import is_stale
 from kontext.renders.store import render_of
 from kontext.segmind.client import Look, Result
@@ -169,10 +170,18 @@ class Poll:
         """Keep where the picture is before anything else, and learn how long it took."""
         now = self.deps.clock.now()
         render = self.deps.renders.completed(render, link, told, now)
-        metrics.emit_job(render, now)
+        metrics.emit_job(render, now, self.unexplained(render, now))
         logger.info("completed", extra={"total_seconds": round(now - self.submitted_at, 1), **told})
         self.deps.learning.learn(render["render_id"], now, told)
         return render
+
+    def unexplained(self, render: Render, now: float) -> float | None:
+        """What the balance has lost beside what is booked; the picture does not wait for it."""
+        try:
+            return unexplained(self.deps.table, self.deps.renders.price, render, now)
+        except Exception:
+            logger.exception("the balance is not compared")
+            return None
 
     def recorded(self, render: Render) -> Render:
         """Record the request_id if Submit could not."""

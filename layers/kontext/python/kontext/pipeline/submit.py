@@ -19,6 +19,7 @@ from kontext.errors import (
 from kontext.log import logger
 from kontext.model import HistoryEntry, Parameters, Render, Status
 from kontext.pipeline.breaker import Breaker
+from kontext.pipeline.candidate import verify_candidate
 from kontext.pipeline.ends import Ends
 from kontext.pipeline.watch import Watch
 from kontext.renders.ledger import OverLimit, is_later
@@ -29,6 +30,8 @@ from kontext.throttle.line import is_in_line
 TIME_FOR_A_SUBMIT = 80.0
 """Seconds that must be left before another request is sent: its answer may take half a minute, and neither of the two
 AWS calls after it, which keep its request_id, may outlive the function. With less left, another invocation sends it."""
+TIME_FOR_A_LOOK = 60.0
+"""The same, for a status request and what is written after it. With less left, Sweep calls for it."""
 LATEST_SECONDS = 5.0
 """So late after its slot a request may still go: later than that it could meet a 429."""
 MOST_FAILURES = 3
@@ -193,7 +196,7 @@ class Submitter:
             return
         except Ambiguous as lost:
             self.breaker.doubt(render, lost=True, trial=trial)
-            self.ends.mark_uncertain(render, str(lost))
+            self.uncertain(render, lost)
             return
         except RateLimited as limited:
             metrics.emit(render, RateLimited=1)
@@ -228,6 +231,13 @@ class Submitter:
         if not started:
             self.watch.stop_paying(accepted)
         return started
+
+    def uncertain(self, render: Render, lost: Ambiguous) -> None:
+        """The answer is lost, or broken. Where it names a job that Segmind knows, nobody has to be told."""
+        render = self.ends.record_uncertain(render, str(lost), lost.candidate_id)
+        asks = lost.candidate_id and self.seconds_left() >= TIME_FOR_A_LOOK
+        if not (asks and verify_candidate(self.deps, self.watch, render)):
+            self.ends.announce(render)
 
     def wait(self, render: Render, reason: str, failure: SegmindError) -> None:
         """Let a render wait whose request was not accepted, or most likely not.

@@ -5,6 +5,8 @@ from kontext.dynamodb import Item, Key, Write
 from kontext.errors import KontextError
 from kontext.model import Render
 
+BELIEVED_PRICES = 4
+
 
 class OverLimit(KontextError):
     """The day's spend limit leaves no room for another render."""
@@ -41,6 +43,15 @@ def give_back(render: Render) -> Write:
     """A render was surely not charged."""
     values = {"minus": -render["reserved"], "one": 1}
     return ledger_key(render["day"]), "ADD #reserved :minus, #not_charged :one", None, values
+
+
+def is_believable(cost: float | None, price: float) -> bool:
+    """Whether a cost that Segmind states can be one: nothing, or over four times the price, is a mistake of somebody's.
+
+    >>> [is_believable(cost, 0.05) for cost in (None, 0.0, 0.01, 0.05, 0.2, 5.0)]
+    [False, False, True, True, True, False]
+    """
+    return cost is not None and 0 < cost <= BELIEVED_PRICES * price
 
 
 def book(render: Render, cost: float, price: float, now: float) -> Write:

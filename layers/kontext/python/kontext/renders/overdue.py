@@ -13,7 +13,7 @@ OUTPUT_SECONDS = 6.9 * 86_400
 DELAY_SECONDS = 600.0
 """So long after its completion a picture that is not delivered is told to be late."""
 
-Action = Literal["submit", "lost", "restart", "expire", "announce"]
+Action = Literal["submit", "lost", "restart", "expire", "announce", "verify"]
 
 
 def overdue_action(render: Render, now: float) -> Action:
@@ -27,6 +27,8 @@ def overdue_action(render: Render, now: float) -> Action:
             return "restart" if now - render["submitted_at"] < RECORD_SECONDS else "expire"
         case Status.COMPLETED:
             return "restart" if now - render["completed_at"] < OUTPUT_SECONDS else "expire"
+        case Status.UNCERTAIN if render.get("announced"):
+            return "verify"
     return "announce"
 
 

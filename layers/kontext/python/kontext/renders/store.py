@@ -170,9 +170,11 @@ class Renders:
             )
 
     def completed(self, render: Render, output_url: str, metrics: JobMetrics, now: float) -> Render:
-        """The job is done and paid: keep where its picture is, and what it cost."""
+        """The job is done and paid: keep where its picture is, and what it cost; the price, if that cannot be."""
+        stated = metrics.get("cost")
         cost, booked = self._book(render, metrics, now)
         noted: HistoryEntry = {"what": "completed", "cost": cost}
+        noted |= {} if ledger.is_believable(stated, self.price) else {"stated": stated, "reason": "strange_cost"}
         paid = {"output_url": output_url, "metrics": metrics, "cost": cost, "completed_at": now, "answer": None}
         return self.move(render, IN_FLIGHT, Status.COMPLETED, now, noted, *booked, **paid)
 
@@ -185,7 +187,8 @@ class Renders:
         """What a job has cost, and its entry in the ledger: one, however often the job is seen to be done."""
         if "cost" in render:
             return render["cost"], []
-        cost = metrics.get("cost", self.price)
+        stated = metrics.get("cost")
+        cost = stated if stated is not None and ledger.is_believable(stated, self.price) else self.price
         return cost, [ledger.book(render, cost, self.price, now)]
 
     def put_off(self, render: Render, message: str, now: float) -> Render:
@@ -238,18 +241,22 @@ class Renders:
         allowed = (Status.CLAIMED, Status.SUBMITTING, *IN_FLIGHT, Status.COMPLETED, Status.UNCERTAIN)
         return self._end(render, allowed, Status.FAILED, noted, now, *extra, error=error, **paid)
 
-    def uncertain(self, render: Render, error: RenderError, key: str, now: float) -> Render:
-        """The answer to the request is lost; only a person can decide what to do."""
+    def uncertain(
+        self, render: Render, error: RenderError, key: str, now: float, candidate_id: str | None = None
+    ) -> Render:
+        """The answer to the request is lost; a person decides, unless Segmind knows the job that it names."""
         noted: HistoryEntry = {"what": "uncertain", "message": error["message"]}
+        noted |= {"candidate_id": candidate_id} if candidate_id else {}
         written = wrote(render["prefix"], key)
-        ended = {"error": error, "announced": None}
+        ended = {"error": error, "announced": None, "candidate_id": candidate_id}
         return self.move(render, (Status.SUBMITTING,), Status.UNCERTAIN, now, noted, written, **ended)
 
     def announced(self, render: Render) -> None:
-        """The end of the render was told: error file and event are out."""
+        """The end of the render was told: error file and event are out. One with a candidate stays due for a look."""
+        looked_for = render["status"] == Status.UNCERTAIN and render.get("candidate_id")
         self.table.update(
             render_key(render["prefix"], render["render_id"]),
-            f"SET #announced = :yes REMOVE {REMOVE_DUE}",
+            "SET #announced = :yes" + ("" if looked_for else f" REMOVE {REMOVE_DUE}"),
             "#attempt = :attempt AND #status = :status",
             yes=True,
             attempt=render["attempt"],
@@ -282,7 +289,9 @@ class Renders:
         fresh: Item = dict.fromkeys(forgotten) | {"attempt": attempt, "drop_id": drop_id}
         noted: HistoryEntry = {"what": "again", "attempt": attempt}
         if status == Status.CLAIMED:
-            fresh |= dict.fromkeys(("request_id", "output_url", "answer", "cost", "submitted_at", "day"))
+            fresh |= dict.fromkeys(
+                ("request_id", "candidate_id", "output_url", "answer", "cost", "submitted_at", "day")
+            )
             fresh |= {"line_at": line_at, "lease_until": now + LEASE_SECONDS}
             fresh |= {"waiting_since": now} if line_at else {}
         else:

@@ -23,10 +23,8 @@ class Workflow:
 
     def start(self, render: "Render", wait: int) -> bool:
         """Start the render's execution, which first looks after `wait` whole seconds; False if it was started."""
-        told: dict[str, Any] = {
-            name: render[name] for name in ("prefix", "render_id", "attempt", "request_id", "submitted_at")
-        }
-        told["generation"] = render.get("generation", 0)
+        told: dict[str, Any] = {name: render[name] for name in ("prefix", "render_id", "attempt", "submitted_at")}
+        told |= {"request_id": render.get("request_id"), "generation": render.get("generation", 0)}
         if submitted_with := render.get("submitted_with"):
             told["submitted_with"] = submitted_with
         try:
@@ -51,6 +49,7 @@ class Workflow:
 def execution_name(render: "Render") -> str:
     """The name of a generation's execution, at most 80 characters: a readable part of the prefix, Segmind's request_id
     and the generation. AWS keeps a name for 90 days, longer than a record may live: the request_id makes it another one
-    when the same content is rendered anew."""
+    when the same content is rendered anew. Of a picture that is known by its link alone the render_id stands for it."""
     readable = _NOT_IN_A_NAME.sub("-", render["prefix"].rstrip("/_-"))[-38:].strip("-") or "pair"
-    return f"{readable}-{_NOT_IN_A_NAME.sub('-', render['request_id'])[:36]}-{render.get('generation', 0)}"
+    job = render.get("request_id") or render["render_id"]
+    return f"{readable}-{_NOT_IN_A_NAME.sub('-', job)[:36]}-{render.get('generation', 0)}"

@@ -5,11 +5,12 @@ Which hosts it is fetched from says `hosts`; every redirect is judged anew. What
 ends as a DeliveryError; what S3 raises is passed on.
 """
 
+import contextlib
 import hashlib
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from io import BytesIO
 
 import httpx
@@ -45,6 +46,10 @@ class Delivery:
         self.allowed = allowed
         self._way = transport or BoundedTransport(httpx.create_ssl_context(trust_env=False), allowed.addresses)
 
+    def close(self) -> None:
+        """Close what connections are kept."""
+        self._way.close()
+
     def copy(self, url: str, key: str, output_format: str, metadata: dict[str, str], condition: Condition) -> Result:
         """Copy a picture to a key; returns the object as events tell of it.
 
@@ -78,7 +83,12 @@ class Delivery:
             "height": reader.image.height,
         }
 
-    def _stream(self, url: str) -> Iterator[bytes]:
+    def look(self, url: str, output_format: str) -> None:
+        """See that a picture of this format begins there, and keep nothing. Raises DeliveryError as `copy` does."""
+        with contextlib.closing(self._stream(url)) as stream:
+            _expect(next(stream, b""), _KINDS[output_format][0])
+
+    def _stream(self, url: str) -> Generator[bytes]:
         ends_at = time.monotonic() + COPY_SECONDS
         try:
             for _ in range(_MAX_REDIRECTS + 1):

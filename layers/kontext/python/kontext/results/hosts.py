@@ -22,6 +22,11 @@ class Allowed:
 
     hosts: tuple[str, ...]
 
+    @classmethod
+    def named(cls, listed: str) -> "Allowed":
+        """The hosts of the stack's parameter ResultHosts."""
+        return cls(tuple(host.strip() for host in listed.split(",") if host.strip()))
+
     def check(self, url: str) -> httpx.URL:
         """The URL as it will be asked for. Raises DeliveryError (final), saying what is wrong, unless it leads to an
         allowed host."""

@@ -39,6 +39,7 @@ from kontext.errors import (
 from kontext.model import JobMetrics, Parameters
 from kontext.net.transport import BoundedTransport, answered, request
 from kontext.segmind.links import MAX_LINKS, links_in
+from kontext.segmind.named import job_named_in
 from kontext.text import summarize_vendor_message
 
 MAX_ANSWER_BYTES = 1_000_000
@@ -101,7 +102,10 @@ def _door(lost: type[SegmindError]) -> Iterator[None]:
         raise
     except _NEVER_SENT as problem:
         raise Unavailable(f"Segmind cannot be reached: {problem}") from problem
-    except (httpx.HTTPError, _TooMuch) as problem:
+    except _BrokenOff as broken:
+        message = f"Segmind's answer did not arrive: {type(broken.__cause__).__name__}"
+        raise Ambiguous(message, None, job_named_in(broken.part)) if lost is Ambiguous else lost(message) from broken
+    except httpx.HTTPError as problem:
         raise lost(f"Segmind's answer did not arrive: {type(problem).__name__}") from problem
     except Exception as unknown:
         logging.getLogger(__name__).exception("an exception that nobody has thought of")
@@ -151,10 +155,13 @@ class Segmind:
         """
         status, headers, body = self._call("POST", f"/v2/{self.model}", parameters)
         if not 200 <= status < 300:
-            raise _refusal_of_post(status, headers, body)
+            refused = _refusal_of_post(status, headers, body)
+            if isinstance(refused, Ambiguous):
+                refused.candidate_id = job_named_in(body)
+            raise refused
         request_id = _object(body).get("request_id")
         if not isinstance(request_id, str) or not _REQUEST_ID.fullmatch(request_id):
-            raise Ambiguous("Segmind's answer holds no usable request_id", status)
+            raise Ambiguous("Segmind's answer holds no usable request_id", status, job_named_in(body))
         return request_id
 
     @_door(Unavailable)
@@ -288,13 +295,24 @@ class _TooMuch(Exception):
     """The answer is longer, takes longer, or is packed otherwise than any answer of the contract."""
 
 
+class _BrokenOff(Exception):
+    """The answer did not come to its end; `part` of it came."""
+
+    def __init__(self, part: bytes) -> None:
+        super().__init__()
+        self.part = part
+
+
 def _read(response: httpx.Response, most: int, seconds: float) -> bytes:
     body = bytearray()
     ends = time.monotonic() + seconds
-    for chunk in _unpacked(response, most):
-        body += chunk
-        if len(body) > most or time.monotonic() > ends:
-            raise _TooMuch
+    try:
+        for chunk in _unpacked(response, most):
+            body += chunk
+            if len(body) > most or time.monotonic() > ends:
+                raise _TooMuch
+    except (httpx.HTTPError, _TooMuch) as problem:
+        raise _BrokenOff(bytes(body)) from problem
     return bytes(body)
 
 

@@ -1,0 +1,166 @@
+"""`kontext audit`: what Segmind's balance has lost, against what the stack has booked, by UTC day."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+
+from rich.markup import escape
+from rich.table import Table
+
+from kontext.clock import day
+from kontext.errors import SegmindError
+from kontext.model import Render, Status
+from kontext.renders import settle
+from kontext.renders.balance import TOP_UP_PRICES, tolerated
+from kontext.renders.ledger import is_believable
+from kontext.renders.store import render_of
+from kontext_cli import target
+from kontext_cli.console import print_json, progress, terminal
+from kontext_cli.errors import CommandError
+from kontext_cli.operate import Operator
+
+SHOWN = 5
+
+
+@dataclass
+class Day:
+    """The money of a UTC day, in USD: what the balance has lost (top-ups apart), what completed renders are booked at,
+    and the renders that may have been charged besides, each with a reason."""
+
+    day: str
+    moved: float = 0.0
+    booked: float = 0.0
+    topped_up: float = 0.0
+    candidates: list[dict[str, str]] = field(default_factory=list)
+    verdict: str = "agrees"
+    by_others: float = 0.0
+    """At least so much was spent by others, or is a price that has risen."""
+
+    @property
+    def unexplained(self) -> float:
+        return round(self.moved - self.booked, 6)
+
+
+def run(*, stack: str | None, as_json: bool) -> int:
+    """Compare; returns the exit code."""
+    return compare(Operator(target.find(stack)), as_json=as_json)
+
+
+def compare(operator: Operator, *, as_json: bool) -> int:
+    """The same, for a stack that is found."""
+    with progress() as shown, closing(operator):
+        shown.spin("reading the table")
+        renders = [render_of(item) for item in operator.table.scan() if item["sk"].startswith("render#")]
+        held = _held(operator)
+    days = audit(renders, operator.renders.price, held, operator.clock.now())
+    if as_json:
+        print_json({"balance": held, "days": [{**asdict(one), "unexplained": one.unexplained} for one in days]})
+    else:
+        show(days, held)
+    return 0
+
+
+def audit(renders: Iterable[Render], price: float, held: float, now: float) -> list[Day]:
+    """The days on which anything has moved, the newest first. `held`: the balance at the time `now`."""
+    found = [render for render in renders if "history" in render]
+    days: dict[str, Day] = {}
+
+    def of(at: float) -> Day:
+        return days.setdefault(day(at), Day(day(at)))
+
+    movements = list(_movements(found, held, now))
+    for at, moved, booked in movements:
+        if moved < booked - TOP_UP_PRICES * price:
+            of(at).topped_up += booked - moved
+            moved = booked
+        of(at).moved += moved
+        of(at).booked += booked
+    candidates = defaultdict(list)
+    for render in found:
+        # A charge shows in the first balance after it; before the first one of all nothing can be compared.
+        seen = [at for at, *_ in movements if at >= _charged_at(render)]
+        if (why := _may_be_charged(render, price)) and seen and len(seen) < len(movements) + ("cost" in render):
+            candidates[day(seen[0])].append({"pair": render["prefix"], "why": why})
+    for one in days.values():
+        one.moved, one.booked, one.topped_up = (round(usd, 6) for usd in (one.moved, one.booked, one.topped_up))
+        one.candidates = candidates[one.day]
+        _judge(one, price)
+    return sorted(days.values(), key=lambda one: one.day, reverse=True)
+
+
+def _movements(renders: list[Render], held: float, now: float) -> Iterator[tuple[float, float, float]]:
+    """From one known balance to the next: when it was seen, what was lost since the last, what was booked for it."""
+    seen = [render for render in renders if render.get("metrics", {}).get("remaining_credits") is not None]
+    seen.sort(key=lambda render: render["completed_at"])
+    before: float | None = None
+    for render in seen:
+        remaining, cost = render["metrics"]["remaining_credits"], render["cost"]
+        yield render["completed_at"], cost if before is None else before - remaining, cost
+        before = remaining
+    if before is not None:
+        yield now, before - held, 0.0
+
+
+def _judge(one: Day, price: float) -> None:
+    """Whether the renders that may have been charged explain what the balance has lost besides."""
+    known = price * len(one.candidates)
+    if one.unexplained <= price / 2:
+        return
+    if one.candidates and one.unexplained <= known + tolerated(price, one.booked):
+        one.verdict = "candidates"
+        return
+    one.by_others = round(one.unexplained - known, 6)
+    one.verdict = "others"
+
+
+def _may_be_charged(render: Render, price: float) -> str | None:
+    stated = render.get("metrics", {}).get("cost")
+    if render.get("cost") is not None and stated is not None and not is_believable(stated, price):
+        return f"Segmind states a cost of USD {stated:g}"
+    if render["status"] == Status.UNCERTAIN:
+        return "uncertain"
+    if settle.may_be_paid(render):
+        return str(render["error"]["code"])
+    return "an earlier attempt is uncertain" if settle.is_left_open(render) else None
+
+
+def _charged_at(render: Render) -> float:
+    """When Segmind may have charged for a render: as it completed, or soon after it was sent."""
+    return float(render["completed_at"]) if "completed_at" in render else settle.sent_at(render)
+
+
+def _held(operator: Operator) -> float:
+    try:
+        return operator.segmind.credits()
+    except SegmindError as failure:
+        raise CommandError(f"Segmind does not say what the account holds: {failure}") from failure
+
+
+def show(days: list[Day], held: float) -> None:
+    """The same for people."""
+    console = terminal()
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in ("UTC day", "balance lost", "booked", "topped up", ""):
+        table.add_column(title, justify="left" if title in ("UTC day", "") else "right", overflow="fold")
+    for one in days:
+        usd = (f"{value:.2f}" for value in (one.moved, one.booked, one.topped_up))
+        table.add_row(one.day, *usd, escape(in_words(one)))
+    console.print(table if days else "No completed render has told a balance so far.")
+    console.print(f"Segmind holds USD {held:.2f} now ({datetime.now().astimezone():%H:%M %Z}).")
+
+
+def in_words(one: Day) -> str:
+    """What the comparison says of a day."""
+    some = ", ".join(f"{known['pair']} ({known['why']})" for known in one.candidates[:SHOWN])
+    some += ", …" if len(one.candidates) > SHOWN else ""
+    match one.verdict:
+        case "candidates":
+            return f"USD {one.unexplained:.2f} more than booked: perhaps for {some}"
+        case "others":
+            besides = f", besides what may be for {some}" if some else ""
+            return f"others have moved USD {one.by_others:.2f}{besides}, or the price has risen"
+    return "agrees" + (f"; not charged, it seems: {some}" if some else "")

@@ -1,0 +1,28 @@
+"""A broken answer to a POST named a job: whether there is one, Segmind says for nothing. That settles the render."""
+
+from contextlib import suppress
+
+from kontext.connections import Connections
+from kontext.dynamodb import ConditionFailed
+from kontext.errors import SegmindError
+from kontext.log import logger
+from kontext.model import Render
+from kontext.pipeline.watch import Watch
+from kontext.renders import settle
+from kontext.renders.overdue import RECORD_SECONDS
+
+
+def verify_candidate(deps: Connections, watch: Watch, render: Render) -> bool:
+    """Ask for the job once; whether that has settled the render. Sweep calls for it again, ever more seldom, until
+    Segmind would have forgotten it."""
+    candidate_id, now = render["candidate_id"], deps.clock.now()
+    try:
+        deps.segmind.look(candidate_id)
+    except SegmindError as failure:  # a 404 is not believed either: a job may be known a little later
+        logger.warning("the job that an answer named is not found", candidate_id=candidate_id, reason=str(failure))
+        if now - settle.sent_at(render) > RECORD_SECONDS:
+            settle.leave_to_a_person(deps.renders, render)
+        return False
+    with suppress(ConditionFailed):  # a person was faster
+        watch.start(settle.with_job(deps.renders, render, candidate_id, now))
+    return True

@@ -1,0 +1,51 @@
+"""What Segmind's balance says beside what is booked: one item a UTC day, moved by each job that is seen complete.
+
+`first` is the balance (USD) before the first of them, `booked` what they cost since. Whatever else the balance has lost
+was charged without our knowing, or was spent by others on the same account: `kontext audit` tells which it may be.
+"""
+
+import math
+
+from kontext.clock import day
+from kontext.dynamodb import Item, Key, Table
+from kontext.model import Render
+from kontext.renders.ledger import ledger_key
+
+TOLERATED_PRICES, TOLERATED_SHARE = 3, 0.05
+"""So much of a day goes unsaid: answers come in another order than charges, and a price is rounded."""
+TOP_UP_PRICES = 20
+"""A balance that is higher by so much was topped up; by less, another job's answer was older."""
+
+
+def balance_key(utc_day: str) -> Key:
+    """Where the balance of a UTC day stands."""
+    return {"pk": "stack", "sk": f"balance#{utc_day}"}
+
+
+def tolerated(price: float, booked: float) -> float:
+    """USD that the balance of a day may lose beside what is booked before anybody is told."""
+    return max(TOLERATED_PRICES * price, TOLERATED_SHARE * booked)
+
+
+def unexplained(table: Table, price: float, render: Render, now: float) -> float | None:
+    """USD beyond what is tolerated that the day's balance has lost and nothing explains; None if no balance was told.
+
+    What is at Segmind may be charged already, and is not booked yet: it explains its price.
+    """
+    remaining = render["metrics"].get("remaining_credits")
+    if remaining is None:
+        return None
+    cost, today = render["cost"], day(now)
+    seen = table.update(balance_key(today), "ADD #booked :cost", cost=cost)
+    lost = seen.get("first", -math.inf) - seen["booked"] - remaining
+    if lost < -TOP_UP_PRICES * price:  # the first of the day, or topped up
+        table.update(balance_key(today), "SET #first = :first", first=round(remaining + seen["booked"], 6))
+    beyond = lost - tolerated(price, seen["booked"])
+    if beyond > 0:
+        beyond -= price * sum(_unsettled(table.get(ledger_key(day(at))) or {}) for at in (now, now - 86_400))
+    return max(0.0, round(float(beyond), 6))
+
+
+def _unsettled(ledger: Item) -> float:
+    """How many requests of a day are neither booked nor surely free."""
+    return float(ledger.get("submitted", 0) - ledger.get("completed", 0) - ledger.get("not_charged", 0))

@@ -1,0 +1,79 @@
+"""A person, or a look at Segmind, settles what became of a request that may have been paid.
+
+What is settled is an `UNCERTAIN` render, or one that was ended though it may have been charged: given up, or expired.
+Neither way pays: the price that was reserved for the request stays what is booked.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from kontext.due import REMOVE_DUE
+from kontext.dynamodb import ConditionFailed
+from kontext.model import HistoryEntry, Render, Status
+from kontext.renders import ledger
+from kontext.renders.store import Renders, render_key
+
+
+def may_be_paid(render: Render) -> bool:
+    """Whether nobody knows if the render's request was accepted, and charged."""
+    failed = render["status"] == Status.FAILED and render["error"]["charged"] == "unknown"
+    return render["status"] == Status.UNCERTAIN or failed
+
+
+def sent_at(render: Render) -> float:
+    """When the render's last request was sent, in unix seconds."""
+    sent = [entry.get("last_at", entry["at"]) for entry in render["history"] if entry["what"] == "submitting"]
+    return datetime.fromisoformat(sent[-1] if sent else render["created_at"]).timestamp()
+
+
+def jobs_of(render: Render) -> Iterator[str]:
+    """Every job of Segmind's that the record names, in lower case: of this attempt, of earlier ones, a candidate."""
+    for known in (render, *render["history"]):
+        for name in (known.get("request_id"), known.get("candidate_id")):
+            if name:
+                yield str(name).lower()
+
+
+def is_left_open(render: Render) -> bool:
+    """Whether an attempt of the render may still be paid: its answer was lost, and nobody has found out."""
+    known = ("uncertain", "accepted", "completed")
+    said = [entry["what"] for entry in render["history"] if entry["what"] in known]
+    return said[-1:] == ["uncertain"]
+
+
+def leave_to_a_person(renders: Renders, render: Render) -> None:
+    """Nobody looks for the job any more that an answer named: what it was stays on the record."""
+    with suppress(ConditionFailed):  # it has moved
+        key = render_key(render["prefix"], render["render_id"])
+        renders.table.update(key, f"REMOVE {REMOVE_DUE}", "#revision = :seen", seen=render["revision"])
+
+
+def with_job(renders: Renders, render: Render, request_id: str, now: float) -> Render:
+    """The job is the render's: it is looked for from now on. Raises ConditionFailed if the render has moved on."""
+    found = {"request_id": request_id, "submitted_at": sent_at(render)}
+    return _settled(renders, render, Status.QUEUED, now, {"what": "accepted", "request_id": request_id}, **found)
+
+
+def with_picture(renders: Renders, render: Render, output_url: str, now: float) -> Render:
+    """The picture is the render's, and paid: only its delivery is left. Raises ConditionFailed if it has moved on."""
+    cost = renders.price
+    paid = {"output_url": output_url, "metrics": {}, "cost": cost, "completed_at": now, "submitted_at": sent_at(render)}
+    noted: HistoryEntry = {"what": "completed", "cost": cost}
+    booked = ledger.book(render, cost, renders.price, now)
+    return _settled(renders, render, Status.COMPLETED, now, noted, booked, **paid)
+
+
+def _settled(
+    renders: Renders, render: Render, status: Status, now: float, noted: HistoryEntry, *extra: Any, **values: Any
+) -> Render:
+    """What was told as failed is begun anew, as another attempt: what is told of it later is another event."""
+    generation = render.get("generation", 0) + 1
+    noted = {**noted, "generation": generation}
+    if render["status"] == Status.FAILED:
+        values["attempt"] = noted["attempt"] = render["attempt"] + 1
+        noted["reason"] = "reopened"
+    forgotten = dict.fromkeys(("error", "announced", "expires_at", "waiting_since", "candidate_id"))
+    allowed = (Status.UNCERTAIN, Status.FAILED)
+    return renders.move(render, allowed, status, now, noted, *extra, **forgotten, generation=generation, **values)
