@@ -7,7 +7,7 @@ one that is lost costs its slot and nothing else.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, TypeVar
 
@@ -269,9 +269,11 @@ class Throttle:
 
 
 def _due_at(state: State) -> float | None:
-    """When somebody must look at the state: to probe, or to announce."""
-    times: Iterable[float] = [change.at + TELL_SECONDS for change in state.unannounced]
-    return min([*times, *([state.breaker.probe_at] if state.breaker.reason else [])], default=None)
+    """When somebody must look at the state: to probe, which nobody does during a pause, or to announce."""
+    times = [change.at + TELL_SECONDS for change in state.unannounced]
+    if state.breaker.reason and not state.paused.reason:
+        times.append(state.breaker.probe_at)
+    return min(times, default=None)
 
 
 def state_in(table: Table) -> State:
