@@ -172,3 +172,22 @@ def test_a_picture_that_the_stack_delivers_meanwhile_is_no_error(
 
     assert code == 0
     assert "a cat/ has just moved on" in capsys.readouterr().err
+
+
+def test_all_that_is_paid_and_not_delivered_is_delivered_again(target: Target, uncertain: str, aws: Aws) -> None:
+    states, role = aws("stepfunctions"), "arn:aws:iam::123456789012:role/workflow"
+    machine = states.create_state_machine(name="renders", definition="{}", roleArn=role)["stateMachineArn"]
+    chosen = Target("shop", {**target.outputs, "RenderWorkflowArn": machine}, target.client)
+    table = Table(target.client("dynamodb"), target.output("RendersTable"))
+    failed = {"status": "FAILED", "error": {"code": "delivery"}, "output_url": "https://x.example/1"}
+    failed |= {"request_id": "3f2c", "submitted_at": 1.0, "completed_at": 2.0}
+    table.update(
+        {"pk": f"pair#{uncertain}", "sk": "render#r1"}, "SET " + ", ".join(f"#{n} = :{n}" for n in failed), **failed
+    )
+
+    code = deliver(Operator(chosen), None, as_json=False)
+
+    (started,) = states.list_executions(stateMachineArn=machine)["executions"]
+    given = json.loads(states.describe_execution(executionArn=started["executionArn"])["input"])
+    assert (code, given["render_id"], given["attempt"]) == (0, "r1", 2)
+    assert render_of(target, uncertain)["status"] == "COMPLETED"
