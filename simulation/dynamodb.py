@@ -87,6 +87,13 @@ class DynamoDB:
             self.expired.append(self.items.pop(place))
             self._index.put(place, self.expired[-1], {}, now)
 
+    def restore(self, items: dict[tuple[str, str], Item]) -> None:
+        """Be what another table was at some moment."""
+        self.items.clear()
+        self._index = Index()
+        for place, item in items.items():
+            self._put(place, dict(item))
+
     def get_item(self, *, TableName: str, Key: Item, ConsistentRead: bool) -> dict[str, Any]:
         item = self.items.get(_place(Key))
         return {"Item": dict(item)} if item is not None else {}
@@ -99,9 +106,10 @@ class DynamoDB:
         return {"Responses": {table: [dict(self.items[place]) for place in places if place in self.items]}}
 
     def get_paginator(self, operation: str) -> Pages:
-        if operation != "query":
-            raise NotImplementedError(operation)
-        return Pages(self.query)
+        return Pages({"query": self.query, "scan": self.scan}[operation])
+
+    def scan(self, *, TableName: str) -> dict[str, Any]:
+        return {"Items": [dict(item) for item in self.items.values()]}
 
     def query(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kontext.errors import REASONS, AccountRefused, SegmindError
-from kontext.throttle.admission import state_in
+from kontext.throttle.admission import is_restored, state_in
 from kontext.throttle.circuit_breaker import PAUSED
 from kontext_cli.checks import Finding, Patient
 from kontext_cli.records import moment
@@ -52,7 +52,11 @@ def _credits(patient: Patient, held: float) -> Finding:
 
 def gate(patient: Patient) -> Iterator[Finding]:
     """Whether renders are let through to Segmind."""
-    stop = state_in(patient.table).stopped
+    state = state_in(patient.table)
+    stop = state.stopped
+    if is_restored(state, patient.table.name):
+        yield Finding("gate", "wrong", "the table was restored to an earlier moment: nothing is sent", REMEDY_RESTORED)
+        return
     if stop is None:
         yield Finding("gate", "good", "renders go to Segmind")
         return
@@ -62,3 +66,9 @@ def gate(patient: Patient) -> Iterator[Finding]:
     says = f"all renders wait since {since} ({reason}). {known.meaning}"
     probe = "" if reason == PAUSED else " The account is looked at every minute, and the first in line goes as a trial."
     yield Finding("gate", "wrong", says, known.remedy + probe)
+
+
+REMEDY_RESTORED = (
+    "Tell it of what came since by `kontext replay --all --send`, then of what was paid by `kontext reconcile`; "
+    "`kontext resume` lets the rest go. docs/operations.md has it step by step."
+)

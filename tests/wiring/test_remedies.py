@@ -1,8 +1,8 @@
 """Whatever people are told to do is done by a test, and helps.
 
 A remedy is told by an `error.code`, a reason to wait, an alarm, a finding of `kontext doctor`, or a command of
-`docs/operations.md`. `CARRIED_OUT` names for each who carries it out: a story, which is played on virtual time and comes
-to the end that it ought to, or a test.
+`docs/operations.md`. `CARRIED_OUT` names for each who carries it out: a story, which is played on virtual time and
+comes to the end that it ought to, or a test.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ _NO_ROOM = "fifty minutes in which Lambda has no room"
 _REDRIVE = "a drop is a dead letter after an hour without S3, and is moved back"
 _REPLAY = "the queue is purged with drops in it, and they are replayed"
 _REDELIVER = "a picture that could not be copied is delivered again when the file host is well"
+_RESTORED = "tests/unit/test_reconcile.py::test_a_restored_table_pays_nothing_twice_and_loses_nothing"
+_AS_AWS_RESTORES = "tests/unit/test_reconcile.py::test_a_table_that_aws_has_restored_starts_paused"
 _UNCERTAIN = (_ADOPT, _RESUBMIT, _GIVE_UP)
 
 CARRIED_OUT: dict[str, tuple[str, ...]] = {
@@ -116,6 +118,7 @@ CARRIED_OUT: dict[str, tuple[str, ...]] = {
     "doctor api_key: 'If it is down, wait: renders go on by themselves. Check SegmindUrl.'": ("outage",),
     "doctor _credits: REASONS['no_credits'].remedy": ("no credits",),
     "doctor _credits: 'Top the account up at Segmind.'": ("no credits",),
+    "doctor gate: REMEDY_RESTORED": (_RESTORED,),
     "doctor gate: known.remedy + probe": ("goes on soon after the operator resumes", "no credits"),
     "doctor unknown_drops: REMEDY_UNKNOWN": (_REPLAY,),
     "doctor unknown_drops: rest": (f"{UNIT}test_cli_replay.py::test_a_hundred_and_more_objects_are_compared",),
@@ -126,6 +129,12 @@ CARRIED_OUT: dict[str, tuple[str, ...]] = {
     "doctor stuck_renders: REMEDY_STILL": ("everything is lost while a slow job is at the vendor", _REDELIVER),
     "command aws secretsmanager put-secret-value": ("wrong key", f"{DOCTOR}test_a_secret_without_a_key"),
     "command sam deploy": (_OWN_LIMIT,),
+    "command kontext pause": (_RESTORED,),
+    "command kontext reconcile": (_RESTORED,),
+    "command aws dynamodb restore-table-to-point-in-time": (_AS_AWS_RESTORES,),
+    "command aws dynamodb describe-table": (_AS_AWS_RESTORES,),
+    "command aws dynamodb update-time-to-live": (_AS_AWS_RESTORES,),
+    "command aws dynamodb update-continuous-backups": (_AS_AWS_RESTORES,),
     "command kontext resume": ("goes on soon after the operator resumes",),
     "command kontext resolve": _UNCERTAIN,
     "command kontext resolve --request-id": (_ADOPT,),

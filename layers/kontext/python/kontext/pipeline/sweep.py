@@ -15,6 +15,9 @@ TIME_TO_END = 10.0
 def sweep(deps: Connections, seconds_left: Callable[[], float]) -> dict[str, int]:
     """Hand out the permits that the line lacks, and send a hint for each item that is due."""
     in_line = hand_out_permits(deps.line, deps.throttle, deps.hints, deps.clock.now())
+    if deps.throttle.is_restored():
+        logger.warning("the table was restored: nothing is brought on before `kontext reconcile`")
+        return {"in_line": in_line, "sent": 0}
     sent = stuck = 0
     for item in deps.due.over(deps.clock.now()):
         if seconds_left() < TIME_TO_END:
