@@ -87,6 +87,13 @@ class DynamoDB:
             self.expired.append(self.items.pop(place))
             self._index.put(place, self.expired[-1], {}, now)
 
+    def restore(self, items: dict[tuple[str, str], Item]) -> None:
+        """Be what another table was at some moment."""
+        self.items.clear()
+        self._index = Index()
+        for place, item in items.items():
+            self._put(place, dict(item))
+
     def get_item(self, *, TableName: str, Key: Item, ConsistentRead: bool) -> dict[str, Any]:
         item = self.items.get(_place(Key))
         return {"Item": dict(item)} if item is not None else {}

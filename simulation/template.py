@@ -103,9 +103,19 @@ class Template:
         if not isinstance(value, dict):
             return str(value)
         ((kind, said),) = value.items()
+        if kind == "If":
+            condition, *chosen = said
+            return self._resolved(chosen[not self._holds(parsed()["Conditions"][condition])])
         if kind == "Sub":
             return re.sub(r"\$\{([^}]+)\}", lambda match: self._named(match[1]), said)
         return self._named(said)
+
+    def _holds(self, condition: Any) -> bool:
+        ((kind, said),) = condition.items()
+        if kind == "Not":
+            return not self._holds(said[0])
+        one, other = map(self._resolved, said)
+        return one == other
 
     def _named(self, name: str) -> str:
         return self.parameters.get(name, name.partition(".")[0].replace("AWS::", ""))

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -54,6 +55,7 @@ class Execution:
     data: Any = None
     transitions: int = 0
     history: int = 0
+    started_at: float = 0.0
     closed_at: float = 0.0
     tries: dict[int, int] = field(default_factory=dict)
 
@@ -87,13 +89,25 @@ class Executions:
             said: Any = {"Error": {"Code": "ExecutionAlreadyExists", "Message": name}}
             raise ExecutionAlreadyExists(said, "StartExecution")
         if not known:
-            execution = self.by_name[name] = Execution(name, input, data=json.loads(input))
+            execution = self.by_name[name] = Execution(
+                name, input, data=json.loads(input), started_at=self.scheduler.now
+            )
             self.all.append(execution)
             self._go_on(execution, self._start)
         return {"executionArn": f"{stateMachineArn}:{name}"}
 
     def describe_state_machine(self, *, stateMachineArn: str) -> dict[str, Any]:
         return {"stateMachineArn": stateMachineArn, "status": "ACTIVE"}
+
+    def list_executions(self, *, stateMachineArn: str) -> dict[str, Any]:
+        executions = [
+            {"executionArn": f"{stateMachineArn}:{one.name}", "startDate": datetime.fromtimestamp(one.started_at, UTC)}
+            for one in reversed(self.all)
+        ]
+        return {"executions": executions}
+
+    def describe_execution(self, *, executionArn: str) -> dict[str, Any]:
+        return {"input": self.by_name[executionArn.rpartition(":")[2]].given}
 
     def abort(self, named: str = "") -> None:
         """Abort all running executions whose name begins so, as a person does in the console."""

@@ -1,4 +1,5 @@
-"""What `kontext doctor` looks at. Each check looks at one thing and says what it found, and what to do about it."""
+"""What `kontext doctor` looks at of a deployment: each check looks at one thing and says what it found, and what to do
+about it. The vendor's account is in `account_checks`, what does not move in `standstill_checks`."""
 
 from __future__ import annotations
 
@@ -9,33 +10,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from kontext.drops.redelivery import REASON, reason_of
 from kontext.dynamodb import Item, Table
-from kontext.errors import REASONS, AccountRefused, SegmindError
 from kontext.model import Status
-from kontext.renders.store import LEASE_SECONDS
-from kontext.text import escape_line
-from kontext.throttle.admission import state_in
-from kontext.throttle.circuit_breaker import PAUSED
-from kontext_cli.operate import about
-from kontext_cli.records import moment
 from kontext_cli.resources import description, parameters, physical_ids, stack_name
 from kontext_cli.target import LOCAL, Target
-from kontext_cli.untold import Comparison
 
 FUNCTIONS = ("SubmitFunction", "SweepFunction", "PollFunction", "FinalizeFunction")
 LAMBDA_SECONDS = 10.0
 """Of a render: about eight in Poll, which sleeps between looks (bench/report.md), and two in Finalize."""
 SUBMITTERS = 5
 """At most so many Submit functions read the queue at once (MaximumConcurrency)."""
-RECORD_SECONDS = 3600.0
+THROTTLED_SECONDS = 900
 DRIFT_SECONDS = 120.0
-LISTINGS = 2
-"""So many listings of the bucket, of a thousand versions each, are compared with the table: a second or two of work."""
-FRESH_SECONDS = 600.0
-"""What came since may still be on its way."""
-
-
 State = Literal["good", "note", "wrong"]
 
 
@@ -104,45 +90,6 @@ def stack(patient: Patient) -> Iterator[Finding]:
         yield Finding("stack", "good", f"{stack_name(patient.target)} is {status}")
 
 
-def api_key(patient: Patient) -> Iterator[Finding]:
-    """Whether Segmind accepts the key, and what the account holds."""
-    import httpx
-
-    from kontext.segmind.client import Segmind
-
-    secret = patient.client("secretsmanager").get_secret_value(SecretId=patient.target.output("SegmindSecretArn"))
-    key = str(secret.get("SecretString", "")).strip()
-    put = f"aws secretsmanager put-secret-value --secret-id {patient.target.output('SegmindSecretArn')} --secret-string"
-    remedy = f"Put a valid key there: `{put} KEY`; parked renders then go on by themselves."
-    if key in ("", "put-the-api-key-here"):
-        yield Finding("API key", "wrong", "the secret holds no API key yet", remedy)
-        return
-    url, model = patient.parameters["SegmindUrl"], patient.parameters["SegmindModel"]
-    try:
-        with httpx.HTTPTransport() as transport:
-            held = Segmind(url, model, lambda _: key, transport).credits()
-    except AccountRefused as refused:
-        fix = remedy if refused.reason == "bad_key" else REASONS[refused.reason].remedy
-        yield Finding("API key", "wrong", f"Segmind refuses it: {refused}", fix)
-    except SegmindError as failure:
-        says = f"Segmind does not answer at {url}: {failure}"
-        yield Finding("API key", "wrong", says, "If it is down, wait: renders go on by themselves. Check SegmindUrl.")
-    else:
-        yield Finding("API key", "good", "Segmind accepts it")
-        yield _credits(patient, held)
-
-
-def _credits(patient: Patient, held: float) -> Finding:
-    price, low = float(patient.parameters["PricePerRender"]), float(patient.parameters["LowCredits"])
-    pictures = int(max(0.0, held) / price) if price else 0
-    says = f"USD {held:.2f} at Segmind, enough for {pictures} pictures"
-    if held < price:
-        return Finding("credits", "wrong", says, REASONS["no_credits"].remedy)
-    if held < low:
-        return Finding("credits", "wrong", f"{says}; LowCredits is {low:g}", "Top the account up at Segmind.")
-    return Finding("credits", "good", says)
-
-
 def event_wiring(patient: Patient) -> Iterator[Finding]:
     """Bucket → queue → function."""
     bucket = patient.target.output("InputBucket")
@@ -155,28 +102,6 @@ def event_wiring(patient: Patient) -> Iterator[Finding]:
     else:
         yield Finding("drops", "good", f"{bucket} tells the upload queue of drops")
     yield _mapping(patient)
-
-
-def unknown_drops(
-    patient: Patient, now: Callable[[], float] = time.time, listings: int = LISTINGS, page_size: int = 1000
-) -> Iterator[Finding]:
-    """Whether the table knows what lies in the bucket. Looks at the first objects only."""
-    comparison = Comparison(patient.target)
-    found = comparison.untold(listings=listings, page_size=page_size)
-    unknown = [one for one in found if one.at < now() - FRESH_SECONDS]
-    count = f"{comparison.compared:,} objects"
-    looked = f"all {count}" if comparison.is_whole else f"the first {count} by name"
-    if unknown:
-        some = ", ".join(escape_line(one.key) for one in unknown[:5]) + (", …" if len(unknown) > 5 else "")
-        says = f"of {looked} of the input bucket {len(unknown)} are not known to the table: {some}"
-        yield Finding("bucket", "wrong", says, REMEDY_UNKNOWN)
-    else:
-        says = f"the table knows {looked} of the input bucket"
-        rest = "`kontext replay --all` compares the others, too, and says what it finds."
-        yield Finding("bucket", "good", says) if comparison.is_whole else Finding("bucket", "note", says, rest)
-
-
-REMEDY_UNKNOWN = "`kontext replay --all` tells of them again, and says first what that may cost; or name a prefix."
 
 
 def _mapping(patient: Patient) -> Finding:
@@ -220,6 +145,36 @@ def _reserved(client: Any, function: str) -> int | None:
     return found
 
 
+def throttles(patient: Patient, now: Callable[[], float] = time.time) -> Iterator[Finding]:
+    """Whether Lambda has refused to run the functions of late."""
+    counts = {name: _throttles(patient, patient.ids[name], now()) for name in FUNCTIONS}
+    refused = ", ".join(f"{name} {count:g} times" for name, count in counts.items() if count)
+    if refused:
+        says = f"in the last quarter of an hour Lambda has refused to run {refused}"
+        yield Finding("throttles", "wrong", says, REMEDY_THROTTLED)
+    else:
+        yield Finding("throttles", "good", "Lambda runs each function when it is called")
+
+
+REMEDY_THROTTLED = (
+    "Ask AWS for more concurrent executions (Service Quotas, AWS Lambda), free what other functions use, or take a "
+    "limit of the function's own away: `aws lambda delete-function-concurrency --function-name NAME`."
+)
+
+
+def _throttles(patient: Patient, function: str, now: float) -> float:
+    answer = patient.client("cloudwatch").get_metric_statistics(
+        Namespace="AWS/Lambda",
+        MetricName="Throttles",
+        Dimensions=[{"Name": "FunctionName", "Value": function}],
+        StartTime=now - THROTTLED_SECONDS,
+        EndTime=now,
+        Period=THROTTLED_SECONDS,
+        Statistics=["Sum"],
+    )
+    return float(sum(one["Sum"] for one in answer["Datapoints"]))
+
+
 def schedule(patient: Patient) -> Iterator[Finding]:
     """Whether Sweep is called each minute, and lets nothing stand still."""
     arn = patient.client("lambda").get_function_configuration(FunctionName=patient.ids["SweepFunction"])["FunctionArn"]
@@ -230,91 +185,6 @@ def schedule(patient: Patient) -> Iterator[Finding]:
         yield Finding("schedule", "wrong", says, enable)
     else:
         yield Finding("schedule", "good", "Sweep is called each minute")
-
-
-def gate(patient: Patient) -> Iterator[Finding]:
-    """Whether renders are let through to Segmind."""
-    stop = state_in(patient.table).stopped
-    if stop is None:
-        yield Finding("gate", "good", "renders go to Segmind")
-        return
-    reason = str(stop.reason)
-    since = moment(stop.since).strftime("%Y-%m-%d %H:%M:%S UTC")
-    known = REASONS[reason]
-    says = f"all renders wait since {since} ({reason}). {known.meaning}"
-    probe = "" if reason == PAUSED else " The account is looked at every minute, and the first in line goes as a trial."
-    yield Finding("gate", "wrong", says, known.remedy + probe)
-
-
-def dead_letters(patient: Patient) -> Iterator[Finding]:
-    """Messages that nobody could work on."""
-    count = int(patient.attribute("DeadLetterQueueUrl", "ApproximateNumberOfMessages") or 0)
-    if not count:
-        yield Finding("dead letters", "good", "none")
-        return
-    url = patient.target.output("DeadLetterQueueUrl")
-    asked = {"MaxNumberOfMessages": 1, "VisibilityTimeout": 0, "MessageAttributeNames": [REASON]}
-    answer = patient.client("sqs").receive_message(QueueUrl=url, **asked)
-    some = [
-        f"; one is about {about(one['Body'])}: {reason_of(patient.table, one) or 'why is not known'}"
-        for one in answer.get("Messages", ())
-    ]
-    yield Finding("dead letters", "wrong", f"{count}{''.join(some)}", REMEDY_DEAD)
-
-
-def stuck_renders(patient: Patient) -> Iterator[Finding]:
-    """Renders that need a person, and renders that should have moved on."""
-    findings = [
-        _renders("uncertain renders", _in_status(patient, Status.UNCERTAIN), REMEDY_UNCERTAIN),
-        _renders("undelivered pictures", [r for r in patient.renders if _undelivered(r)], REMEDY_UNDELIVERED),
-        _renders("renders that stand still", [r for r in patient.renders if _stands_still(r)], REMEDY_STILL),
-    ]
-    yield from (finding for finding in findings if finding)
-    if not any(findings):
-        yield Finding("renders", "good", "none needs a hand")
-
-
-REMEDY_DEAD = (
-    "Remove the cause, then `kontext redrive` moves them back. A message that is no drop of ours can be deleted: "
-    "purge the dead-letter queue."
-)
-REMEDY_UNCERTAIN = (
-    "Look for each in Segmind's console, then `kontext resolve PREFIX`: --request-id ID if it is there, else "
-    "--resubmit or --give-up."
-)
-REMEDY_UNDELIVERED = (
-    "`kontext explain PREFIX` says why: remove the cause. They are tried again by themselves, at last every six hours; "
-    "`kontext redeliver --all` does it now. Nothing is paid again."
-)
-REMEDY_STILL = "`kontext explain PREFIX` tells how far each came; `kontext redrive`, or drop one of its files again."
-
-
-def _renders(what: str, found: list[Item], remedy: str) -> Finding | None:
-    if not found:
-        return None
-    some = ", ".join(sorted(item["prefix"] for item in found)[:5])
-    return Finding("renders", "wrong", f"{len(found)} {what}: {some}{', …' if len(found) > 5 else ''}", remedy)
-
-
-def _in_status(patient: Patient, *statuses: str) -> list[Item]:
-    return [item for item in patient.renders if item["status"] in statuses]
-
-
-def _undelivered(item: Item) -> bool:
-    failed = item["status"] == Status.FAILED and item["error"]["code"] == "delivery"
-    late = item["status"] == Status.COMPLETED and "undelivered" in item
-    return bool(item.get("output_url")) and (failed or late)
-
-
-def _stands_still(item: Item) -> bool:
-    now = time.time()
-    if item["status"] == Status.SUBMITTING:
-        return bool(item.get("lease_until", 0) < now - LEASE_SECONDS)
-    return (
-        item["status"] in (Status.QUEUED, Status.PROCESSING, Status.COMPLETED)
-        and "undelivered" not in item
-        and item["submitted_at"] < now - 2 * RECORD_SECONDS
-    )
 
 
 def subscriptions(patient: Patient) -> Iterator[Finding]:

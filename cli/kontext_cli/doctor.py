@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.markup import escape
 
-from kontext_cli import checks, target
+from kontext_cli import account_checks, checks, standstill_checks, target
 from kontext_cli.checks import Finding, Patient
 from kontext_cli.console import print_json, terminal
 
@@ -17,14 +17,16 @@ WRONG = 1
 MARKS = {"good": "[green]✔[/]", "note": "[yellow]•[/]", "wrong": "[bold red]✘[/]"}
 CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
     checks.stack,
-    checks.api_key,
-    checks.gate,
+    account_checks.api_key,
+    account_checks.gate,
     checks.event_wiring,
-    checks.unknown_drops,
+    standstill_checks.unknown_drops,
     checks.functions,
+    checks.throttles,
     checks.schedule,
-    checks.dead_letters,
-    checks.stuck_renders,
+    standstill_checks.dead_letters,
+    standstill_checks.stuck_renders,
+    standstill_checks.stuck_items,
     checks.alarms,
     checks.subscriptions,
 )

@@ -351,6 +351,14 @@ def redrive(stack: Stack = None, json: Json = False) -> None:
 
 
 @app.command()
+def reconcile(stack: Stack = None, json: Json = False) -> None:
+    """Tell a table that was restored to an earlier moment what has been paid since."""
+    from kontext_cli import reconcile as command
+
+    raise typer.Exit(command.run(stack=stack, as_json=json))
+
+
+@app.command()
 def replay(
     prefix: Annotated[str | None, typer.Argument(help="Only objects whose key begins so.", show_default=False)] = None,
     everything: Annotated[bool, typer.Option("--all", help="The whole input bucket.")] = False,

@@ -107,6 +107,8 @@ class Operator:
         """End a pause; what the account or the vendor refuses is tried at once."""
         now = self.clock.now()
         self.throttle.look()
+        if self.throttle.is_restored():
+            raise CommandError("The table was restored to an earlier moment: `kontext reconcile` comes first.")
         self.throttle.resume(now)
         announce_changes(self.throttle, self.topic)
         hand_out_permits(self.line, self.throttle, self.hints, now)

@@ -14,6 +14,7 @@ money         an account that refuses, requests that are paid although they were
 operator      what the operator does by mistake
 queue         batches, purges, dead letters
 workflow      executions and their tasks
+remedies      what people are told to do is done; `tests/wiring/test_remedies.py` plays them
 """
 
 from simulation.stories.deployments import DEPLOYMENTS

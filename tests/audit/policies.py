@@ -69,6 +69,8 @@ def resolved(node: Any, resources: Json) -> Any:
     match node:
         case {"Ref": name}:
             return named(name, resources)
+        case {"If": [_, _, own]}:
+            return resolved(own, resources)
         case {"GetAtt": attribute}:
             return named(attribute.partition(".")[0], resources)
         case {"Sub": text}:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from kontext.drops.pairs import pair_key
-from kontext.due import SET_DUE, TIMER
+from kontext.due import SET_DUE, STUCK_AFTER, TIMER
 from kontext.hints import MAX_DELAY_SECONDS
 from kontext.renders.overdue import DELAY_SECONDS
 from kontext.renders.store import render_key
@@ -206,18 +206,26 @@ def finalize_crashes(scene: Scene, eventually: Eventually) -> list[Measured]:
     return _without_its_policy(scene, eventually, "Finalize")
 
 
+def submit_throttled(scene: Scene, eventually: Eventually) -> list[Measured]:
+    # The embedded cloud's queue calls no function that may not run, as AWS's does: somebody else calls it.
+    return _throttled(scene, eventually, "SubmitFunction", lambda function: _call_in_vain(scene, function))
+
+
 def poll_throttled(scene: Scene, eventually: Eventually) -> list[Measured]:
-    client, function = scene.running.client("lambda"), scene.ids["PollFunction"]
-    allowed = client.get_function_concurrency(FunctionName=function)["ReservedConcurrentExecutions"]
-    client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
+    return _throttled(scene, eventually, "PollFunction", lambda _: scene.drop("throttled"))
 
-    scene.drop("throttled")
 
-    try:
-        eventually(lambda: _sum(scene.throttles("PollFunction")), "the throttle")
-    finally:
-        client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=allowed)
-    return scene.throttles("PollFunction")
+def stuck(scene: Scene, eventually: Eventually) -> list[Measured]:
+    # Nobody waits for three and a half hours here: it has been looked at nine times, and nobody can read what it is.
+    key = pair_key("stuck/")
+    looked_at = {"due_lane": TIMER, "due_at": 0, "sent": STUCK_AFTER - 1, "torn": "no parts"}
+    scene.table.update(key, f"SET {SET_DUE}, #dispatches = :sent, #parts = :torn", **looked_at)
+
+    scene.sweep()
+    eventually(lambda: (scene.table.get(key) or {})["dispatches"] == STUCK_AFTER, "the tenth look")
+    scene.sweep()
+
+    return eventually(lambda: scene.measured(None, "Stuck")[:1], "the measure")  # type: ignore[no-any-return]
 
 
 def no_sweep(scene: Scene, eventually: Eventually) -> list[Measured]:
@@ -248,8 +256,10 @@ PROOFS: dict[str, tuple[Callable[[Scene, Eventually], list[Measured]], ...]] = {
     "UploadQueueOldAlarm": (stopped_submitter,),
     "PollFailingAlarm": (poll_crashes,),
     "FinalizeFailingAlarm": (finalize_crashes,),
+    "SubmitThrottledAlarm": (submit_throttled,),
     "PollThrottledAlarm": (poll_throttled,),
     "SweepSilentAlarm": (no_sweep,),
+    "StuckAlarm": (stuck,),
 }
 """For each alarm what makes it ring. A new alarm needs a line here."""
 
@@ -262,7 +272,10 @@ DIAGNOSES: dict[Callable[..., list[Measured]], tuple[str, str, str | None]] = {
     lost_answer: ("renders", "`kontext resolve PREFIX`", "lost"),
     undelivered: ("renders", "`kontext redeliver --all`", "elsewhere"),
     dead_letter: ("dead letters", "`kontext redrive`", None),
+    submit_throttled: ("throttles", "Ask AWS for more concurrent executions", None),
+    poll_throttled: ("throttles", "Ask AWS for more concurrent executions", None),
     no_sweep: ("schedule", "Enable it in EventBridge Scheduler", None),
+    stuck: ("stuck", "then goes on by itself", None),
 }
 """What `kontext doctor` finds while the cause lasts and advises, and the pair whose story says it too."""
 
@@ -406,3 +419,26 @@ def _without_its_policy(scene: Scene, eventually: Eventually, name: str) -> list
     finally:
         iam.put_role_policy(RoleName=role, PolicyName=name.lower(), PolicyDocument=json.dumps(policy))
     return scene.crashes(pair, function)
+
+
+def _throttled(scene: Scene, eventually: Eventually, name: str, call: Callable[[str], None]) -> list[Measured]:
+    """What Lambda measures of a function that it may not run."""
+    client, function = scene.running.client("lambda"), scene.ids[name]
+    allowed = client.get_function_concurrency(FunctionName=function).get("ReservedConcurrentExecutions")
+    client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
+
+    call(function)
+
+    try:
+        eventually(lambda: _sum(scene.throttles(name)), "the throttle")
+    finally:
+        client.delete_function_concurrency(FunctionName=function)
+        if allowed is not None:
+            client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=allowed)
+    return scene.throttles(name)
+
+
+def _call_in_vain(scene: Scene, function: str) -> None:
+    client = scene.running.client("lambda")
+    with pytest.raises(client.exceptions.TooManyRequestsException):
+        client.invoke(FunctionName=function, Payload=b"{}")

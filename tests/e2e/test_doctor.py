@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
+from kontext.drops.pairs import pair_key
 from kontext.drops.redelivery import REASON
-from kontext.due import LINE
+from kontext.due import LINE, REMOVE_DUE, SET_DUE, STUCK_AFTER, TIMER
 from kontext.dynamodb import Table
 from kontext.renders.store import render_key
 from kontext.throttle.admission import Throttle
 from kontext.throttle.rate_limiter import Rate
-from kontext_cli import checks
+from kontext_cli import account_checks, checks, standstill_checks
 from kontext_cli.checks import Finding, Patient
 from kontext_cli.doctor import examine
 from kontext_cli.target import LOCAL, Target
@@ -96,14 +97,21 @@ def the_one(findings: list[Finding]) -> Finding:
     return wrong
 
 
+def assert_well(ward: Ward, check: Check) -> None:
+    """What was advised has been done, and has helped."""
+    assert {finding.state for finding in ward.find(check)} == {"good"}
+
+
 ALL_CHECKS = (
     checks.stack,
-    checks.api_key,
-    checks.gate,
+    account_checks.api_key,
+    account_checks.gate,
     checks.event_wiring,
     checks.functions,
-    checks.unknown_drops,
-    checks.dead_letters,
+    standstill_checks.unknown_drops,
+    standstill_checks.dead_letters,
+    standstill_checks.stuck_items,
+    checks.throttles,
     checks.alarms,
     checks.drift,
 )
@@ -121,16 +129,18 @@ def test_a_stack_that_is_well_is_found_well(ward: Ward, check: Check) -> None:
 def test_a_secret_without_a_key(ward: Ward, secret: Callable[[str], None], text: str) -> None:
     secret(text or " ")
 
-    found = the_one(ward.find(checks.api_key))
+    found = the_one(ward.find(account_checks.api_key))
 
+    secret(ward.running.emulator_key)
     assert (found.check, found.says) == ("API key", "the secret holds no API key yet")
+    assert_well(ward, account_checks.api_key)
     assert f"put-secret-value --secret-id {ward.running.outputs['SegmindSecretArn']}" in str(found.remedy)
 
 
 def test_a_wrong_key(ward: Ward, secret: Callable[[str], None]) -> None:
     secret("SG_0000000000000000")
 
-    found = the_one(ward.find(checks.api_key))
+    found = the_one(ward.find(account_checks.api_key))
 
     assert found.check == "API key"
     assert found.says.startswith("Segmind refuses it")
@@ -148,7 +158,7 @@ def test_a_wrong_key(ward: Ward, secret: Callable[[str], None]) -> None:
 def test_too_few_credits(ward: Ward, emulator: Callable[[str, Any], None], credits: float, remedy: str) -> None:
     emulator("settings", {"credits": credits})
 
-    found = the_one(ward.find(checks.api_key))
+    found = the_one(ward.find(account_checks.api_key))
 
     assert found.check == "credits"
     assert found.says.startswith(f"USD {credits:.2f} at Segmind")
@@ -158,7 +168,7 @@ def test_too_few_credits(ward: Ward, emulator: Callable[[str, Any], None], credi
 def test_segmind_down(ward: Ward, emulator: Callable[[str, Any], None]) -> None:
     emulator("script", {"on": "credits", "status": 503, "times": None, "body": {"error": "temporarily unavailable"}})
 
-    found = the_one(ward.find(checks.api_key))
+    found = the_one(ward.find(account_checks.api_key))
 
     assert found.says == f"Segmind does not answer at {ward.running.segmind_url}: temporarily unavailable"
     assert "go on by themselves" in str(found.remedy)
@@ -176,12 +186,12 @@ def test_segmind_down(ward: Ward, emulator: Callable[[str, Any], None]) -> None:
 def test_a_closed_gate(ward: Ward, stop: Callable[[Throttle], object], reason: str, remedy: str) -> None:
     stop(ward.throttle)
 
-    found = the_one(ward.find(checks.gate))
+    found = the_one(ward.find(account_checks.gate))
 
     ward.well()
     assert f"({reason})" in found.says
     assert remedy in str(found.remedy)
-    assert [finding.state for finding in ward.find(checks.gate)] == ["good"]
+    assert [finding.state for finding in ward.find(account_checks.gate)] == ["good"]
 
 
 def test_a_bucket_that_tells_nobody(ward: Ward) -> None:
@@ -194,6 +204,7 @@ def test_a_bucket_that_tells_nobody(ward: Ward) -> None:
     again = {"QueueConfigurations": before}
     s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=again)
     assert found.says == f"{bucket} does not tell the upload queue of drops"
+    assert_well(ward, checks.event_wiring)
 
 
 def test_a_queue_that_lets_nobody_in(ward: Ward) -> None:
@@ -205,6 +216,7 @@ def test_a_queue_that_lets_nobody_in(ward: Ward) -> None:
 
     sqs.set_queue_attributes(QueueUrl=url, Attributes=before)
     assert "does not let S3 send" in found.says
+    assert_well(ward, checks.event_wiring)
 
 
 def test_a_function_that_does_not_read_the_queue(ward: Ward) -> None:
@@ -217,6 +229,7 @@ def test_a_function_that_does_not_read_the_queue(ward: Ward) -> None:
     client.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
     assert found.check == "queue"
     assert mapping["UUID"] in str(found.remedy)
+    assert_well(ward, checks.event_wiring)
 
 
 def test_a_function_that_may_not_run(ward: Ward) -> None:
@@ -229,6 +242,20 @@ def test_a_function_that_may_not_run(ward: Ward) -> None:
     client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=allowed)
     assert "PollFunction may not run" in found.says
     assert function in str(found.remedy)
+    assert_well(ward, checks.functions)
+
+
+def test_a_schedule_that_calls_nobody(ward: Ward) -> None:
+    client, name = ward.running.client("scheduler"), ward.patient().ids["SweepFunctionMinute"]
+    known = client.get_schedule(Name=name)
+    kept = {one: known[one] for one in ("Name", "ScheduleExpression", "FlexibleTimeWindow", "Target")}
+    client.update_schedule(**kept, State="DISABLED")
+
+    found = the_one(ward.find(checks.schedule))
+
+    client.update_schedule(**kept, State="ENABLED")
+    assert "Enable it in EventBridge Scheduler" in str(found.remedy)
+    assert_well(ward, checks.schedule)
 
 
 def test_a_dead_letter_says_what_it_died_of(ward: Ward) -> None:
@@ -236,11 +263,12 @@ def test_a_dead_letter_says_what_it_died_of(ward: Ward) -> None:
     reason = {"DataType": "String", "StringValue": "the message is no JSON"}
     sqs.send_message(QueueUrl=url, MessageBody="poison", MessageAttributes={REASON: reason})
 
-    found = the_one(ward.find(checks.dead_letters))
+    found = the_one(ward.find(standstill_checks.dead_letters))
 
     sqs.purge_queue(QueueUrl=url)
     assert found.says == "1; one is about poison: the message is no JSON"
     assert "kontext redrive" in str(found.remedy)
+    assert_well(ward, standstill_checks.dead_letters)
 
 
 LONG_AGO = time.time() - 3 * 3600
@@ -264,12 +292,12 @@ LONG_AGO = time.time() - 3 * 3600
 def test_a_render_that_needs_a_hand(ward: Ward, status: str, more: dict[str, Any], says: str, remedy: str) -> None:
     ward.render(status.lower(), status, **more)
 
-    found = the_one(ward.find(checks.stuck_renders))
+    found = the_one(ward.find(standstill_checks.stuck_renders))
 
     ward.render(status.lower(), "DELIVERED")
     assert found.says == says
     assert remedy in str(found.remedy)
-    assert [finding.state for finding in ward.find(checks.stuck_renders)] == ["good"]
+    assert [finding.state for finding in ward.find(standstill_checks.stuck_renders)] == ["good"]
 
 
 def test_renders_on_their_way_need_no_hand(ward: Ward) -> None:
@@ -277,9 +305,26 @@ def test_renders_on_their_way_need_no_hand(ward: Ward) -> None:
     ward.render("at-work", "PROCESSING", submitted_at=time.time() - 20)
     ward.render("blocked", "FAILED", error={"code": "render_failed"})
 
-    findings = ward.find(checks.stuck_renders)
+    findings = ward.find(standstill_checks.stuck_renders)
 
     assert [finding.state for finding in findings] == ["good"]
+
+
+def test_a_pair_that_ten_looks_did_not_move(ward: Ward) -> None:
+    key = pair_key("stuck/")
+    ward.table.update(
+        key, f"SET {SET_DUE}, #dispatches = :sent, #dispatched_until = :far", **LOOKED_AT, far=time.time() + 3000
+    )
+
+    found = the_one(ward.find(standstill_checks.stuck_items))
+
+    ward.table.update(key, f"REMOVE {REMOVE_DUE}")
+    assert found.says == "1 that 10 looks did not move: stuck/"
+    assert "`kontext explain PREFIX`" in str(found.remedy)
+    assert [finding.state for finding in ward.find(standstill_checks.stuck_items)] == ["good"]
+
+
+LOOKED_AT = {"due_lane": TIMER, "due_at": LONG_AGO, "sent": STUCK_AFTER}
 
 
 def test_an_alarm_that_rings_is_told_with_its_remedy(ward: Ward) -> None:
@@ -301,6 +346,20 @@ def test_an_alarm_that_calls_nobody(ward: Ward) -> None:
 
     client.enable_alarm_actions(AlarmNames=[name])
     assert found.says == f"{name} calls nobody"
+    assert_well(ward, checks.alarms)
+
+
+def test_an_alarm_that_has_been_deleted(ward: Ward) -> None:
+    client, name = ward.running.client("cloudwatch"), ward.patient().ids["UncertainAlarm"]
+    known = client.meta.service_model.operation_model("PutMetricAlarm").input_shape.members
+    (alarm,) = client.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+    client.delete_alarms(AlarmNames=[name])
+
+    found = the_one(ward.find(checks.alarms))
+
+    client.put_metric_alarm(**{one: value for one, value in alarm.items() if one in known})  # as the template has it
+    assert (found.says, found.remedy) == (f"{name} has been deleted", "Run `sam deploy` again.")
+    assert_well(ward, checks.alarms)
 
 
 def test_a_subscription_that_nobody_confirmed(ward: Ward) -> None:
@@ -321,6 +380,7 @@ def test_a_resource_that_somebody_changed(ward: Ward) -> None:
 
     sqs.set_queue_attributes(QueueUrl=url, Attributes=before)
     assert found.says == "changed since the deployment: UploadQueue"
+    assert_well(ward, checks.drift)
 
 
 def test_the_command_says_it_all_in_one_document_and_by_its_exit_code(ward: Ward, tmp_path: Path) -> None:

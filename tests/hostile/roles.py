@@ -94,10 +94,12 @@ def _of_type(resources: Json, kind: str) -> Iterator[Json]:
 
 
 def named(value: Any) -> str:
-    """The logical name in a reference, with what follows it."""
+    """The logical name in a reference, with what follows it; the stack's own where a parameter may name another."""
     if isinstance(value, str):
         return value
     ((kind, said),) = value.items()
+    if kind == "Fn::If":
+        return named(said[-1])
     if kind == "Fn::Sub":
         return str(said).replace("${", "").replace(".Arn}", "").replace("}", "")
     return str(said[0] if isinstance(said, list) else said.partition(".")[0])

@@ -42,3 +42,49 @@ def test_the_accounts_concurrency_is_compared_with_the_stacks_rate(limit: int, r
     (finding,) = checks.functions(patient)
 
     assert finding.state == state
+
+
+class Formation:
+    """CloudFormation, as the client of a stack whose resources are compared for ever, or are as they were made."""
+
+    def __init__(self, detection: str) -> None:
+        self.detection = detection
+
+    def detect_stack_drift(self, StackName: str) -> dict[str, str]:  # noqa: N803  CloudFormation's own name
+        return {"StackDriftDetectionId": "1"}
+
+    def describe_stack_drift_detection_status(self, StackDriftDetectionId: str) -> dict[str, str]:  # noqa: N803
+        return {"DetectionStatus": self.detection, "StackDriftStatus": "IN_SYNC"}
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "remedy"),
+    [
+        pytest.param("UPDATE_IN_PROGRESS", "note", "Look again when it is done.", id="under way"),
+        pytest.param("UPDATE_ROLLBACK_COMPLETE", "wrong", "run `sam deploy` again", id="rolled back"),
+        pytest.param("CREATE_FAILED", "wrong", "run `sam deploy` again", id="failed"),
+        pytest.param("UPDATE_COMPLETE", "good", "", id="deployed again"),
+    ],
+)
+def test_a_deployment_is_looked_at(status: str, state: str, remedy: str) -> None:
+    patient: Any = SimpleNamespace(description={"StackStatus": status}, target=named("kontext-drop"))
+
+    (finding,) = checks.stack(patient)
+
+    assert (finding.state, remedy in str(finding.remedy or "")) == (state, True)
+
+
+def test_a_comparison_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "DRIFT_SECONDS", 0.0)
+    formations = iter([Formation("DETECTION_IN_PROGRESS"), Formation("DETECTION_COMPLETE")])
+    patient: Any = SimpleNamespace(client=lambda service: next(formations), target=named("kontext-drop"))
+
+    (first,), (later,) = checks.drift(patient), checks.drift(patient)
+
+    assert (first.state, first.remedy) == ("note", "Look at the stack's drift page later.")
+    assert later.state == "good"
+
+
+def named(name: str) -> Any:
+    """A target, by its stack's name."""
+    return SimpleNamespace(name=name)

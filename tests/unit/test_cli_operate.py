@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from kontext.throttle.admission import Throttle, state_in
 from kontext_cli.errors import CommandError
 from kontext_cli.operate import Operator, deliver
 from kontext_cli.target import Target
+
+Aws = Callable[[str], Any]
 
 
 def messages(target: Target) -> list[Any]:
@@ -117,3 +120,27 @@ def test_all_that_is_undelivered_has_no_job_that_segmind_has_forgotten(target: T
     deliver(operator, None, as_json=True)
 
     assert operator.given == []
+
+
+def render_of(target: Target, prefix: str) -> dict[str, Any]:
+    table = Table(target.client("dynamodb"), target.output("RendersTable"))
+    return table.get({"pk": f"pair#{prefix}", "sk": "render#r1"}) or {}
+
+
+def test_all_that_is_paid_and_not_delivered_is_delivered_again(target: Target, uncertain: str, aws: Aws) -> None:
+    states, role = aws("stepfunctions"), "arn:aws:iam::123456789012:role/workflow"
+    machine = states.create_state_machine(name="renders", definition="{}", roleArn=role)["stateMachineArn"]
+    chosen = Target("shop", {**target.outputs, "RenderWorkflowArn": machine}, target.client)
+    table = Table(target.client("dynamodb"), target.output("RendersTable"))
+    failed = {"status": "FAILED", "error": {"code": "delivery"}, "output_url": "https://x.example/1"}
+    failed |= {"request_id": "3f2c", "submitted_at": 1.0, "completed_at": 2.0}
+    table.update(
+        {"pk": f"pair#{uncertain}", "sk": "render#r1"}, "SET " + ", ".join(f"#{n} = :{n}" for n in failed), **failed
+    )
+
+    code = deliver(Operator(chosen), None, as_json=False)
+
+    (started,) = states.list_executions(stateMachineArn=machine)["executions"]
+    given = json.loads(states.describe_execution(executionArn=started["executionArn"])["input"])
+    assert (code, given["render_id"], given["attempt"]) == (0, "r1", 2)
+    assert render_of(target, uncertain)["status"] == "COMPLETED"

@@ -15,7 +15,7 @@ from kontext.drops import messages
 from kontext.drops.pairs import Drops, Pair
 from kontext.drops.waiters import Waiters
 from kontext.dynamodb import Table
-from kontext_cli import checks
+from kontext_cli import standstill_checks
 from kontext_cli.checks import Patient
 from kontext_cli.errors import INTERRUPTED, UNFINISHED, CommandError, Unfinished
 from kontext_cli.replay import Replay, carry_out, run
@@ -284,11 +284,11 @@ def test_one_says_what_is_to_be_told(prefix: str | None, *, everything: bool) ->
 @pytest.fixture
 def later() -> float:
     """A moment at which what was just put is no news any more."""
-    return time.time() + 2 * checks.FRESH_SECONDS
+    return time.time() + 2 * standstill_checks.FRESH_SECONDS
 
 
 def found(shop: Shop, now: float, page_size: int = 1000) -> Any:
-    (finding,) = checks.unknown_drops(Patient(shop.target), lambda: now, listings=1, page_size=page_size)
+    (finding,) = standstill_checks.unknown_drops(Patient(shop.target), lambda: now, listings=1, page_size=page_size)
     return finding
 
 

@@ -17,6 +17,7 @@ from kontext.due import (
     LEASE_GRACE_SECONDS,
     LINE,
     POLL_SECONDS,
+    SENT,
     SET_DUE,
     SLACK_SECONDS,
     TELL_SECONDS,
@@ -110,7 +111,7 @@ def test_two_sweeps_at_once_send_once(table: Table, index: DueIndex) -> None:
     item = DueItem(put(table, "pair", NOW), 0)
 
     assert [index.dispatch(item, NOW), index.dispatch(item, NOW)] == [True, False]
-    assert list(index.over(NOW + 59)) == []
+    assert list(index.over(NOW + 59)) == [DueItem(item.key, 1, NOW + 60)]
 
 
 def test_what_does_not_move_is_sent_for_ever_more_seldom_but_each_hour(table: Table, index: DueIndex) -> None:
@@ -194,6 +195,33 @@ def test_a_sweep_ends_itself_in_time_and_leaves_the_rest_to_the_next_one(table: 
     assert deps.sweep(15) == ["6", "7", "8"]
 
 
+def measured(capsys: pytest.CaptureFixture[str], name: str) -> list[float]:
+    """The values of a metric that were emitted."""
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+    return [value for line in lines for value in line.get(name, ())]
+
+
+def test_what_ten_looks_did_not_move_is_measured_by_each_sweep_until_it_moves(
+    table: Table, index: DueIndex, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deps = Via(table)
+    put(table, "pair", NOW)
+    for _ in range(9):
+        deps.sweep()
+        deps.time = table.get(KEY)["dispatched_until"]  # type: ignore[index]
+    before = measured(capsys, "Stuck")
+
+    tenth = deps.sweep()
+    again = [deps.sweep(), deps.sweep()]
+    stuck = [item.is_stuck for item in index.over(deps.time)]
+    while_it_stands = measured(capsys, "Stuck")
+    table.update(KEY, f"SET {SET_DUE} REMOVE {SENT}", due_lane=TIMER, due_at=NOW)
+    deps.sweep()
+
+    assert (tenth, again, stuck) == (["pair"], [[], []], [True])
+    assert (before, while_it_stands, measured(capsys, "Stuck")) == ([], [1.0, 1.0], [])
+
+
 def test_an_item_that_cannot_be_written_to_keeps_no_other_from_being_looked_at(table: Table) -> None:
     deps = Via(table)
     for sk in ("full", "good"):
@@ -234,9 +262,12 @@ def test_while_segmind_refuses_somebody_is_sent_to_probe_and_nobody_who_waits_is
     assert (sent, deps.permits) == (["throttle"], [])
 
 
-def test_nobody_is_sent_for_what_waits_while_the_stack_is_paused(table: Table) -> None:
+@pytest.mark.parametrize("refused", [False, True], ids=["", "and Segmind refuses"])
+def test_nobody_is_sent_for_what_waits_or_to_probe_while_the_stack_is_paused(table: Table, refused: bool) -> None:
     deps = Via(table)
     deps.throttle.pause(NOW)
+    if refused:
+        deps.throttle.open_breaker("no_credits", NOW)
     put(table, "a", NOW - 1, LINE)
     for change in deps.throttle.unannounced():
         deps.throttle.mark_announced(change)

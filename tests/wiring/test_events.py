@@ -151,6 +151,8 @@ def _environment(template: Json, names: dict[str, str]) -> dict[str, str]:
         given |= resource.get("Properties", {}).get("Environment", {}).get("Variables", {})
 
     def value(said: Any) -> str:
+        if isinstance(said, dict) and "Fn::If" in said:
+            return value(said["Fn::If"][-1])
         logical_id = said.get("Ref") or said.get("Fn::GetAtt", [""])[0] if isinstance(said, dict) else ""
         if logical_id in template["Parameters"]:
             return str(template["Parameters"][logical_id]["Default"])

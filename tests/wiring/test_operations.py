@@ -89,6 +89,13 @@ def test_every_alarm_says_what_to_do_and_where_more_is_written(alarms: dict[str,
         assert 150 < len(alarm["AlarmDescription"]) <= LONGEST_DESCRIPTION
 
 
+def test_what_the_alarms_cost_a_month_is_told(root: Path, alarms: dict[str, Json]) -> None:
+    told = re.search(r"\| … (\d+) alarms at 0\.10 .*\| (\d\.\d\d) \|", (root / "docs" / "deploy.md").read_text())
+
+    assert told
+    assert (int(told[1]), float(told[2])) == (len(alarms), round(0.1 * len(alarms), 2))
+
+
 def test_every_alarm_looks_at_a_metric_that_exists(alarms: dict[str, Json]) -> None:
     for alarm in alarms.values():
         (dimension,) = alarm["Dimensions"]

@@ -163,7 +163,7 @@ class Gallery:
         return views.notice_of({"parked": {"reason": stop.reason, "since": stop.since}}) if stop else None
 
     def _state(self) -> State:
-        return state_of(self._stack.get(Throttle.KEY["sk"], {}))
+        return state_of(self._stack.get(Throttle.KEY["sk"], {}), self._table.name)
 
 
 @contextmanager

@@ -39,6 +39,8 @@ DELIVERY_SECONDS = 720.0
 SLACK_SECONDS = 180.0
 """So much more is noted, so that a workflow that is on time mostly has nothing to write."""
 TELL_SECONDS = 60.0
+STUCK_AFTER = 10
+"""So many messages were sent for an item, over three and a half hours, and it has not moved: that needs a person."""
 _AGAIN_SECONDS = (60.0, 3000.0)
 """No hour passes without a look, the minutes until the next sweep counted."""
 
@@ -79,10 +81,17 @@ def marks(due: Due | None) -> Item:
 
 @dataclass(frozen=True)
 class DueItem:
-    """An item that is over. `dispatches`: how many messages were sent for it since it last moved."""
+    """An item that is over. `dispatches`: how many messages were sent for it since it last moved; no other is sent
+    before `dispatched_until`."""
 
     key: Key
     dispatches: int
+    dispatched_until: float = 0.0
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether looking at it again and again has changed nothing."""
+        return self.dispatches >= STUCK_AFTER
 
 
 class DueIndex:
@@ -92,10 +101,10 @@ class DueIndex:
         self.table = table
 
     def over(self, now: float) -> Iterator[DueItem]:
-        """What is over and was not sent for a while, the oldest first. The index may be a little behind the table."""
+        """What is over, the oldest first. The index may be a little behind the table."""
         for item in self.table.query_due(TIMER, now):
-            if float(item.get("dispatched_until", 0.0)) <= now:
-                yield DueItem({"pk": item["pk"], "sk": item["sk"]}, int(item.get("dispatches", 0)))
+            key = {"pk": item["pk"], "sk": item["sk"]}
+            yield DueItem(key, int(item.get("dispatches", 0)), float(item.get("dispatched_until", 0.0)))
 
     def dispatch(self, item: DueItem, now: float) -> bool:
         """Take it on to send a message for an item; False if it has moved, or another sweep has taken it on.

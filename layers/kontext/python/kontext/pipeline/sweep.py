@@ -15,15 +15,21 @@ TIME_TO_END = 10.0
 def sweep(deps: Connections, seconds_left: Callable[[], float]) -> dict[str, int]:
     """Hand out the permits that the line lacks, and send a hint for each item that is due."""
     in_line = hand_out_permits(deps.line, deps.throttle, deps.hints, deps.clock.now())
-    sent = 0
+    if deps.throttle.is_restored():
+        logger.warning("the table was restored: nothing is brought on before `kontext reconcile`")
+        return {"in_line": in_line, "sent": 0}
+    sent = stuck = 0
     for item in deps.due.over(deps.clock.now()):
         if seconds_left() < TIME_TO_END:
             break
-        if dispatch(deps, item):
+        stuck += item.is_stuck
+        if item.dispatched_until <= deps.clock.now() and dispatch(deps, item):
             deps.hints.send_due(item.key)
             sent += 1
     if sent:
         metrics.emit(Dispatched=sent)
+    if stuck:
+        metrics.emit(Stuck=stuck)
     if in_line:
         metrics.emit(InLine=in_line, LineAge=deps.line.age(deps.clock.now()))
     if sent or in_line:
@@ -33,6 +39,8 @@ def sweep(deps: Connections, seconds_left: Callable[[], float]) -> dict[str, int
 
 def dispatch(deps: Connections, item: DueItem) -> bool:
     """Take an item on; one that cannot be written to keeps no other from being looked at."""
+    if item.is_stuck:
+        logger.warning("looking at it again and again changes nothing", item=item.key, dispatches=item.dispatches)
     try:
         return deps.due.dispatch(item, deps.clock.now())
     except Exception:

@@ -7,7 +7,7 @@ one that is lost costs its slot and nothing else.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, TypeVar
 
@@ -42,7 +42,7 @@ _INDEX_LAG_SECONDS = 5.0
 @dataclass(frozen=True)
 class State:
     """All times in unix seconds. `joined_at`: when somebody joined the line, 0 if nobody stands in it. Permits are out
-    until `permits_until`, one for every `interval` seconds."""
+    until `permits_until`, one for every `interval` seconds. `table`: in which table it was written."""
 
     slots: Slots = field(default_factory=Slots)
     breaker: Breaker = field(default_factory=Breaker)
@@ -50,6 +50,7 @@ class State:
     joined_at: float = 0.0
     permits_until: float = 0.0
     interval: float = 0.0
+    table: str = ""
 
     @property
     def stopped(self) -> Stop | None:
@@ -151,7 +152,7 @@ class Throttle:
     def look(self) -> State:
         """The state now, unchanged."""
         self._seen = _read(self.table)
-        return state_of(self._seen)
+        return self._state()
 
     def admit(self, now: float) -> Admit | Wait:
         """`admit`, for all submitters."""
@@ -201,7 +202,7 @@ class Throttle:
 
     def hear_answer(self) -> None:
         """An answer has come: the doubtful ones before it are no outage. Mostly there is nothing to write."""
-        if state_of(self._seen).breaker.doubtful:
+        if state_of(self._seen, self.table.name).breaker.doubtful:
             self._put(lambda state: replace(state, breaker=replace(state.breaker, doubtful=0)))
 
     def fail_probe(self) -> None:
@@ -237,7 +238,18 @@ class Throttle:
 
     def unannounced(self) -> list[Change]:
         """The changes that subscribers have not been told of, of the state as it was last seen."""
-        return state_of(self._seen).unannounced
+        return self._state().unannounced
+
+    def mark_reconciled(self) -> None:
+        """A table that was restored is up to date: it is the right one from now on, and stays paused."""
+        self._put(lambda state: replace(state, table=self.table.name))
+
+    def is_restored(self) -> bool:
+        """Whether the table was restored to an earlier moment, and not reconciled since; as it was last seen."""
+        return is_restored(self._state(), self.table.name)
+
+    def _state(self) -> State:
+        return state_of(self._seen, self.table.name)
 
     def mark_announced(self, change: Change) -> None:
         """Subscribers have been told of a change."""
@@ -260,12 +272,13 @@ class Throttle:
         if not self._seen:
             self.look()
         while True:
-            state, answer = to(state_of(self._seen))
+            state, answer = to(self._state())
             if self._swap(state):
                 return answer
 
     def _swap(self, state: State) -> bool:
-        if state == state_of(self._seen) and self._seen:
+        state = state if state.table else replace(state, table=self.table.name)
+        if state == self._state() and self._seen:
             return self._unchanged()
         version = self._seen.get("version", 0)
         at = _due_at(state)
@@ -293,25 +306,37 @@ class Throttle:
 
 
 def _due_at(state: State) -> float | None:
-    """When somebody must look at the state: to probe, or to announce."""
-    times: Iterable[float] = [change.at + TELL_SECONDS for change in state.unannounced]
-    return min([*times, *([state.breaker.probe_at] if state.breaker.reason else [])], default=None)
+    """When somebody must look at the state: to probe, which nobody does during a pause, or to announce."""
+    times = [change.at + TELL_SECONDS for change in state.unannounced]
+    if state.breaker.reason and not state.paused.reason:
+        times.append(state.breaker.probe_at)
+    return min(times, default=None)
 
 
 def state_in(table: Table) -> State:
     """The state of the stack with this table, to read alone."""
-    return state_of(_read(table))
+    return state_of(_read(table), table.name)
 
 
 def _read(table: Table) -> dict[str, Any]:
     return table.get(Throttle.KEY) or _of_first_edition(table.get({"pk": "stack", "sk": "pace"}) or {})
 
 
-def state_of(item: dict[str, Any]) -> State:
-    """The state in a table item, without what a later version has added."""
+def state_of(item: dict[str, Any], table: str) -> State:
+    """The state in an item of a table, without what a later version has added. One that was written in another table
+    came here as that was restored to an earlier moment: it starts paused."""
     kept = _known(State, item.get("state", {}))
     parts = {"slots": Slots, "breaker": Breaker, "paused": Stop}
-    return State(**kept | {name: part(**_known(part, kept[name])) for name, part in parts.items() if name in kept})
+    state = State(**kept | {name: part(**_known(part, kept[name])) for name, part in parts.items() if name in kept})
+    if not is_restored(state, table):
+        return state
+    since = max(state.joined_at, state.slots.next_free)  # about when the other one stood so
+    return replace(state, paused=pause(state.paused, since), permits_until=0.0)
+
+
+def is_restored(state: State, table: str) -> bool:
+    """Whether a state that was found in a table was written in another one, and not reconciled since."""
+    return state.table not in ("", table)
 
 
 def _known(kind: Any, values: dict[str, Any]) -> dict[str, Any]:

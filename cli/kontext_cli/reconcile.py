@@ -1,0 +1,165 @@
+"""`kontext reconcile`: a table that was restored to an earlier moment learns what has been paid since.
+
+Three places outside the table know of it: the picture in the output bucket names its render and Segmind's job, each
+execution of the workflow is given both, and an error.json tells of an answer that was lost. Nothing here pays, and the
+command may be given again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from kontext.clock import iso
+from kontext.drops import keys
+from kontext.dynamodb import ConditionFailed
+from kontext.errors import problem
+from kontext.images.identify import identify
+from kontext.model import ENDED, IN_FLIGHT, Render, Result, Status, WorkflowState
+from kontext.renders.store import Renders, render_of
+from kontext_cli import target
+from kontext_cli.console import print_json, progress
+from kontext_cli.operate import Operator
+from kontext_cli.resources import description, parameters
+
+_HEAD_BYTES = 65_536
+_NO_LIMIT = 1e9
+_A_DAY_SECONDS = 86_400.0
+_NOT_SURELY_PAID = (Status.CLAIMED, Status.SUBMITTING, Status.UNCERTAIN)
+
+
+class Reconciliation:
+    """A stack whose table is behind, and what is known outside of it."""
+
+    def __init__(self, operator: Operator) -> None:
+        self.operator = operator
+        self.chosen = operator.chosen
+        self.s3 = self.chosen.client("s3")
+        self.bucket = self.chosen.output("OutputBucket")
+        price = float(parameters(description(self.chosen))["PricePerRender"])
+        # What has been paid is counted, whatever today's limit says.
+        self.renders = Renders(
+            operator.table, price=price, daily_limit=_NO_LIMIT, retention_days=operator.renders.retention_days
+        )
+
+    def run(self) -> Iterator[tuple[Render, str]]:
+        """Bring up each render that has not ended; yields those of which more was known, and what."""
+        known = [render_of(item) for item in self.operator.table.scan() if item["sk"].startswith("render#")]
+        newest = max((render["updated_at"] for render in known), default="")
+        jobs = self._jobs(newest)
+        for render in known:
+            if render["status"] in ENDED and render["status"] != Status.UNCERTAIN:
+                continue
+            try:
+                said = self._bring_up(render, jobs.get((render["prefix"], render["render_id"])))
+            except ConditionFailed:
+                said = "has just moved on"
+            if said:
+                yield render, said
+        self.operator.throttle.look()
+        self.operator.throttle.mark_reconciled()
+
+    def _bring_up(self, render: Render, job: WorkflowState | None) -> str | None:
+        now = self.operator.clock.now()
+        if picture := self._picture(render):
+            result, request_id = picture
+            if render["status"] in _NOT_SURELY_PAID:
+                render = self._accepted(render, request_id, job["submitted_at"] if job else now)
+            if render["status"] in IN_FLIGHT:
+                render = self.renders.completed(render, "", {}, now)
+            self.renders.delivered(render, result, now)
+            return "its picture is in the output bucket"
+        if job and render["status"] in _NOT_SURELY_PAID and job["request_id"] != render.get("request_id"):
+            later: Render = {**render, "generation": max(render.get("generation", 0), job.get("generation", 0))}
+            self.operator.workflow.start(self._accepted(later, job["request_id"], job["submitted_at"]), wait=0)
+            return f"Segmind has its job {job['request_id']}: it is looked at"
+        if render["status"] == Status.CLAIMED and self._is_uncertain(render):
+            render, key = self.renders.submitting(render, now), keys.error_key(render["prefix"])
+            self.renders.uncertain(render, problem("uncertain", "the answer was lost, as error.json says"), key, now)
+            return "the answer to its request was lost: `kontext resolve` decides"
+        return None
+
+    def _accepted(self, render: Render, request_id: str, submitted_at: float) -> Render:
+        if render["status"] == Status.CLAIMED:
+            render = self.renders.submitting(render, self.operator.clock.now())
+        return self.renders.accepted(render, request_id, submitted_at)
+
+    def _picture(self, render: Render) -> tuple[Result, str] | None:
+        """The render's own picture in the output bucket, and the job that made it."""
+        if "parameters" not in render:
+            return None
+        output_format = render["parameters"]["output_format"]
+        pair = self.operator.drops.get(render["prefix"])
+        overtaken = pair is not None and pair.current != render["render_id"]
+        beside = keys.superseded_key(render["prefix"], render["render_id"], output_format)
+        key = beside if overtaken else keys.result_key(render["prefix"], output_format)
+        found = self._read(key)
+        if found is None or found["Metadata"].get("render-id") != render["render_id"]:
+            return None
+        body = found["Body"].read()
+        image = identify(body[:_HEAD_BYTES])
+        result: Result = {
+            "bucket": self.bucket,
+            "key": key,
+            "version_id": found.get("VersionId"),
+            "etag": found["ETag"].strip('"'),
+            "content_type": found["ContentType"],
+            "bytes": len(body),
+            "sha256": sha256(body).hexdigest(),
+            "width": image.width,
+            "height": image.height,
+            "superseded": overtaken,
+        }
+        return result, found["Metadata"]["request-id"]
+
+    def _is_uncertain(self, render: Render) -> bool:
+        found = self._read(keys.error_key(render["prefix"]))
+        said = json.loads(found["Body"].read()) if found else {}
+        return (said.get("render_id"), said.get("code")) == (render["render_id"], "uncertain")
+
+    def _read(self, key: str) -> dict[str, Any] | None:
+        try:
+            return dict(self.s3.get_object(Bucket=self.bucket, Key=key))
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+                raise
+            return None
+
+    def _jobs(self, newest: str) -> dict[tuple[str, str], WorkflowState]:
+        """The last job of each render, as its execution was told; of executions since the day before the table's
+        newest write."""
+        jobs: dict[tuple[str, str], WorkflowState] = {}
+        for execution in self._executions():
+            if iso(execution["startDate"].timestamp() + _A_DAY_SECONDS) < newest:
+                break  # the newest come first
+            states = self.chosen.client("stepfunctions")
+            given = json.loads(states.describe_execution(executionArn=execution["executionArn"])["input"])
+            jobs.setdefault((given["prefix"], given["render_id"]), given)
+        return jobs
+
+    def _executions(self) -> Iterator[dict[str, Any]]:
+        states, asked = self.chosen.client("stepfunctions"), {"stateMachineArn": self.operator.workflow.arn}
+        while True:
+            page = states.list_executions(**asked)
+            yield from page["executions"]
+            if not page.get("nextToken"):
+                return
+            asked["nextToken"] = page["nextToken"]
+
+
+def run(*, stack: str | None, as_json: bool) -> int:
+    """Bring the table up to what is known outside of it; returns the exit code."""
+    reconciled = []
+    with progress() as shown:
+        shown.waiting("comparing the table with the output bucket and the executions")
+        for render, said in Reconciliation(Operator(target.find(stack))).run():
+            reconciled.append({"prefix": render["prefix"], "render_id": render["render_id"], "what": said})
+            shown.step(f"{render['prefix']}: {said}")
+        shown.line(f"{len(reconciled)} renders brought up to what is known of them. `kontext resume` lets the rest go.")
+    if as_json:
+        print_json(reconciled)
+    return 0
