@@ -32,26 +32,27 @@ DROPPERS: tuple[Story, ...] = (
     ),
     story(
         "given up after server errors, and dropped again",
-        (0.0, vendor(status=500, body={"error": "oh"}, times=6)),
+        (0.0, vendor(status=500, body={"error": "oh"}, prompt="both at the Taj", times=4)),
         *pair(),
-        (3000.0, pair()[1][1]),
-        patience=BETWEEN_TRIALS,
+        *pair("other/", at=600.0, prompt="both elsewhere"),
+        (6000.0, pair()[1][1]),
+        patience=_LOOKED_AT_HOURLY,
     ),
     story(
         "the request is lost, the render is given up, and its pair dropped again",
         (0.0, vendor(drop=True)),
         *pair(),
-        (100.0, Decide(TAJ, "give up")),
+        (100.0, Decide(TAJ, "give-up")),
         (200.0, pair()[1][1]),
     ),
 )
 OPERATORS: tuple[Story, ...] = (
     story(
-        "the model is not offered any more, another one is named, and the pair dropped again",
+        "the model is not offered any more, and another one is named",
         *pair(),
         (60.0, deploy(SegmindModel=_OTHER)),
-        (120.0, pair()[1][1]),
         account={"models": {_OTHER: "available"}},
+        patience=BETWEEN_TRIALS,
     ),
     story(
         "the model is forbidden, and then allowed",
@@ -74,6 +75,7 @@ OPERATORS: tuple[Story, ...] = (
         *pair(),
         (3000.0, WellAgain()),
         (3060.0, Decide(TAJ, "redeliver")),
+        patience=_LOOKED_AT_HOURLY,
     ),
 )
 

@@ -77,7 +77,7 @@ def ended(target: Target, prefix: str, **values: Any) -> None:
     """Let the render of a pair have come to another end."""
     table = Table(target.client("dynamodb"), target.output("RendersTable"))
     expression = "SET " + ", ".join(f"#{name} = :{name}" for name in values)
-    table.update({"pk": f"pair#{prefix}", "sk": "render#r1"}, expression, **values)
+    table.update({"pk": f"pair#{prefix}", "sk": f"render#of {prefix}"}, expression, **values)
 
 
 @pytest.mark.parametrize("code", ["expired", "no_result"])
@@ -124,7 +124,7 @@ def test_all_that_is_undelivered_has_no_job_that_segmind_has_forgotten(target: T
 
 def render_of(target: Target, prefix: str) -> dict[str, Any]:
     table = Table(target.client("dynamodb"), target.output("RendersTable"))
-    return table.get({"pk": f"pair#{prefix}", "sk": "render#r1"}) or {}
+    return table.get({"pk": f"pair#{prefix}", "sk": f"render#of {prefix}"}) or {}
 
 
 def test_all_that_is_paid_and_not_delivered_is_delivered_again(target: Target, uncertain: str, aws: Aws) -> None:
@@ -135,12 +135,14 @@ def test_all_that_is_paid_and_not_delivered_is_delivered_again(target: Target, u
     failed = {"status": "FAILED", "error": {"code": "delivery"}, "output_url": "https://x.example/1"}
     failed |= {"request_id": "3f2c", "submitted_at": 1.0, "completed_at": 2.0}
     table.update(
-        {"pk": f"pair#{uncertain}", "sk": "render#r1"}, "SET " + ", ".join(f"#{n} = :{n}" for n in failed), **failed
+        {"pk": f"pair#{uncertain}", "sk": f"render#of {uncertain}"},
+        "SET " + ", ".join(f"#{n} = :{n}" for n in failed),
+        **failed,
     )
 
     code = deliver(Operator(chosen), None, as_json=False)
 
     (started,) = states.list_executions(stateMachineArn=machine)["executions"]
     given = json.loads(states.describe_execution(executionArn=started["executionArn"])["input"])
-    assert (code, given["render_id"], given["attempt"]) == (0, "r1", 2)
+    assert (code, given["render_id"], given["attempt"]) == (0, f"of {uncertain}", 2)
     assert render_of(target, uncertain)["status"] == "COMPLETED"

@@ -118,7 +118,8 @@ class Job(World):
 
     def completed(self, render: dict[str, Any], link: str, *_: Any) -> dict[str, Any]:
         self.links.append(link)
-        return {**render, "status": "COMPLETED", "submitted_at": ACCEPTED, "metrics": {}, "cost": 0.05}
+        paid = {"submitted_at": ACCEPTED, "metrics": {}, "cost": 0.05, "history": [{"what": "completed"}]}
+        return {**render, "status": "COMPLETED", **paid}
 
     def unlinked(self, render: dict[str, Any], answer: str, *_: Any) -> dict[str, Any]:
         self.kept.append(answer)

@@ -25,15 +25,16 @@ from simulation.stories.story import Story
 Json = dict[str, Any]
 
 E2E, UNIT = "tests/e2e/", "tests/unit/"
+AUDIT, RESOLVE = f"{UNIT}test_cli_audit.py::", f"{UNIT}test_cli_resolve.py::"
 DOCTOR, PROMISES, ALARMS = f"{E2E}test_doctor.py::", f"{E2E}test_promises.py::", f"{E2E}test_alarms.py::"
 
 _OWN_LIMIT = "the spend limit is raised while a pair waits for the next day"
 _TEAMS_LIMIT = "the team's spend limit is reached, and then raised"
 _HOST = "the host of the picture is allowed, and it is delivered again"
-_ADOPT = "the answer is lost, and the operator says: adopt"
+_ADOPT = "the answer is lost, and the operator says: request-id"
 _RESUBMIT = "the answer is lost, and the operator says: resubmit"
 _GIVE_UP = "the request is lost, and the operator gives it up"
-_MODEL = "the model is not offered any more, another one is named, and the pair dropped again"
+_MODEL = "the model is not offered any more, and another one is named"
 _NO_ROOM = "fifty minutes in which Lambda has no room"
 _REDRIVE = "a drop is a dead letter after an hour without S3, and is moved back"
 _REPLAY = "the queue is purged with drops in it, and they are replayed"
@@ -50,11 +51,15 @@ CARRIED_OUT: dict[str, tuple[str, ...]] = {
     "code invalid_request": ("a wrong request, corrected",),
     "code invalid_image": ("a wrong image, and a right one under its name",),
     "code refused": ("a request that Segmind refused, corrected",),
-    "code model_unavailable": (_MODEL,),
     "code render_failed": ("dropped again after it failed",),
     "code server_error": ("given up after server errors, and dropped again",),
     "code expired": ("aborted by hand, and dropped again when the job is forgotten",),
     "code delivery": (_REDELIVER, "delivered by another drop"),
+    "code no_result": (
+        "the link to the picture is not there",
+        f"{UNIT}test_cli_operate.py::test_what_was_not_seen_within_its_hour_is_looked_at_again_and_not_paid",
+    ),
+    "code delivery_delayed": ("the file host answers 503 for an hour", _HOST),
     "code superseded": ("changed while parked",),
     "code uncertain": _UNCERTAIN,
     "code given_up": ("the request is lost, the render is given up, and its pair dropped again",),
@@ -64,6 +69,9 @@ CARRIED_OUT: dict[str, tuple[str, ...]] = {
     "reason bad_key": ("wrong key",),
     "reason forbidden": ("the model is forbidden, and then allowed",),
     "reason spend_limit": ("spend limit until midnight", _OWN_LIMIT, _TEAMS_LIMIT),
+    "reason configuration": (_MODEL,),
+    "reason unknown_refusal": ("406 in words that nobody knows",),
+    "reason workflow": ("stepfunctions away for 10 minutes",),
     "reason outage": ("outage",),
     "reason paused": ("goes on soon after the operator resumes",),
     "alarm AccountRefusedAlarm": (
@@ -89,6 +97,16 @@ CARRIED_OUT: dict[str, tuple[str, ...]] = {
     "alarm SubmitThrottledAlarm": (_NO_ROOM, f"{DOCTOR}test_a_function_that_may_not_run"),
     "alarm PollThrottledAlarm": ("Lambda has no room for ten minutes while a job is at the vendor",),
     "alarm SweepSilentAlarm": (f"{DOCTOR}test_a_schedule_that_calls_nobody",),
+    "alarm StrangeCostAlarm": (
+        "costs are stated in cents",
+        f"{AUDIT}test_a_cost_that_cannot_be_makes_its_render_a_candidate",
+    ),
+    "alarm UnexplainedSpendAlarm": (f"{AUDIT}test_what_the_stack_may_have_been_charged_for_is_named_with_its_day",),
+    "command kontext audit": (f"{AUDIT}test_the_audit_of_a_stack_reads_its_table_and_asks_for_the_balance_alone",),
+    "command kontext resolve --file": (f"{RESOLVE}test_a_table_is_carried_out_row_by_row_and_says_what_was_done",),
+    "command kontext resolve --output-url": (
+        f"{RESOLVE}test_the_link_of_a_picture_is_delivered_from_and_booked_at_the_price",
+    ),
     "alarm StuckAlarm": ("nobody can be told for five hours",),
     "doctor stack: 'Look again when it is done.'": (f"{UNIT}test_checks.py::test_a_deployment_is_looked_at",),
     "doctor stack: remedy": (f"{UNIT}test_checks.py::test_a_deployment_is_looked_at",),

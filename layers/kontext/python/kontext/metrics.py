@@ -90,7 +90,7 @@ def emit_outcome(render: Mapping[str, Any]) -> None:
 
 
 def emit_job(render: Mapping[str, Any], now: float, unexplained: float | None = None) -> None:
-    """Metric a completed job, seen at `now`."""
+    """Emit the metrics of a completed job, seen at `now`."""
     told = render["metrics"]
     values = {
         "CostUsd": render["cost"],
