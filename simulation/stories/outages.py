@@ -42,7 +42,7 @@ def away(services: tuple[str, ...], minutes: float, *, hangs: bool = False, cold
         *steps,
         ends=dict.fromkeys(("flying/", "dropped/"), _NOBODY_COULD_LOOK) if "lambda" in services or cold else None,
         patience=130.0 if known else _patience(services, minutes),
-        fragile=_fragile(services, minutes),
+        fragile={} if cold else _fragile(services, minutes),
         missing=_missing(services, minutes),
     )
 
@@ -67,7 +67,7 @@ def _fragile(services: tuple[str, ...], minutes: float) -> dict[str, str]:
         return {}
     if "lambda" in services:
         return {"poll transact_write_items": _NOT_KEPT}
-    if "secretsmanager" in services and len(services) > 1:
+    if "secretsmanager" in services:
         return dict.fromkeys(("submit", "poll", "late", "throttled"), _KEY_UNKNOWN)
     return {"submit": _BY_THE_QUEUE} if services[0] == "sqs" else {}
 
