@@ -182,7 +182,7 @@ def _row(desk: Desk, pair: Travelling, folder: Path) -> sheet.Row:
 
 def _facts(pair: Travelling, file: Path) -> str:
     with Image.open(file) as opened:
-        size = f"{opened.width} x {opened.height}"
+        size = f"{opened.width} × {opened.height}"
     cost = pair.render.cost if pair.render else None
     took = max(step.at for step in pair.shown) - pair.dropped_at
     facts = (f"result{file.suffix}", size, f"{file.stat().st_size / 1e6:.1f} MB", f"{took.total_seconds():.1f} s")

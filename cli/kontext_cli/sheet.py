@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from PIL import Image, ImageDraw, ImageOps
 
-from kontext_local.lettering import drawable, own_font, wrapped
+from kontext_local.lettering import Typeface, shown, typeface, wrapped
 
 WIDTH, MARGIN, GAP = 1600, 64, 28
 SMALL, LARGE, TILE_HEIGHT = 340, 640, 440
@@ -27,34 +27,41 @@ class Row:
     prompt: str
     facts: str
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All that is written about it."""
+        return self.prompt, self.facts, self.first.name, self.second.name
+
 
 def draw(rows: list[Row], file: BinaryIO, title: str, note: str) -> None:
-    """Write the sheet as a PNG."""
+    """Write the sheet as a PNG, all of it in one typeface."""
+    face = typeface([title, note, *(text for row in rows for text in row.texts)])
     sheet = Image.new("RGB", (WIDTH, HEADER + ROW * len(rows) + MARGIN // 2), PAPER)
     pen = ImageDraw.Draw(sheet)
-    pen.text((MARGIN, 52), title, INK, own_font(40))
-    pen.text((WIDTH - MARGIN, 70), note, QUIET, own_font(20), anchor="ra")
+    pen.text((MARGIN, 52), shown(title, face), INK, face(40))
+    pen.text((WIDTH - MARGIN, 70), shown(note, face), QUIET, face(20), anchor="ra")
     for number, row in enumerate(rows):
-        _draw_row(sheet, pen, row, HEADER + ROW * number)
+        _draw_row(sheet, pen, face, row, HEADER + ROW * number)
     sheet.save(file, "PNG", optimize=True)
 
 
-def _draw_row(sheet: Image.Image, pen: ImageDraw.ImageDraw, row: Row, top: int) -> None:
+def _draw_row(sheet: Image.Image, pen: ImageDraw.ImageDraw, face: Typeface, row: Row, top: int) -> None:
     pen.line((MARGIN, top, WIDTH - MARGIN, top), LINE, 2)
-    prompt, font = drawable(f"“{row.prompt}”", 24)
-    for line, text in enumerate(wrapped(prompt, font, WIDTH - 2 * MARGIN, most=2)):
+    font = face(24)
+    for line, text in enumerate(wrapped(shown(f"“{row.prompt}”", face), font, WIDTH - 2 * MARGIN, most=2)):
         pen.text((MARGIN, top + 22 + 32 * line), text, INK, font)
     tiles, left = top + 96, MARGIN
     for image in (row.first, row.second):
-        _place(sheet, pen, image, (left, tiles), SMALL, image.name)
+        _place(sheet, pen, face, image, (left, tiles), SMALL, image.name)
         left += SMALL + GAP
     _arrow(pen, left + 20, tiles + TILE_HEIGHT // 2)
-    _place(sheet, pen, row.result, (WIDTH - MARGIN - LARGE, tiles), LARGE, row.facts)
+    _place(sheet, pen, face, row.result, (WIDTH - MARGIN - LARGE, tiles), LARGE, row.facts)
 
 
 def _place(
     sheet: Image.Image,
     pen: ImageDraw.ImageDraw,
+    face: Typeface,
     path: Path,
     corner: tuple[int, int],
     width: int,
@@ -69,8 +76,8 @@ def _place(
     at = (left + (width - picture.width) // 2, top + (TILE_HEIGHT - picture.height) // 2)
     sheet.paste(picture, at, mask)
     below = at[1] + picture.height + 14
-    caption, font = drawable(caption, 19)
-    for line in wrapped(caption, font, width, most=1):
+    font = face(19)
+    for line in wrapped(shown(caption, face), font, width, most=1):
         pen.text((left + width // 2, below), line, QUIET, font, anchor="ma")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import unicodedata
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from PIL import ImageFont
 
@@ -18,6 +20,7 @@ FONTS = (
 BESIDE_ASCII = "“”·…"
 """What Pillow's own font has beside ASCII."""
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+Typeface = Callable[[float], Font]
 
 
 def own_font(size: float) -> Font:
@@ -27,12 +30,29 @@ def own_font(size: float) -> Font:
 
 def drawable(text: str, size: float) -> tuple[str, Font]:
     """The text and a font that has its letters; without such a font the text loses what Pillow's own cannot show."""
-    if all(map(_is_own, text)):
-        return text, own_font(size)
-    for name in FONTS:
-        with contextlib.suppress(OSError):
-            return text, ImageFont.truetype(name, size * 0.92)
-    return "".join(filter(_is_own, unicodedata.normalize("NFKD", text))), own_font(size)
+    face = typeface([text])
+    return shown(text, face), face(size)
+
+
+def typeface(texts: Iterable[str]) -> Typeface:
+    """From a size to a font: one typeface that has the letters of all these texts; Pillow's own if there is none."""
+    if not all(map(_is_own, "".join(texts))):
+        for name in FONTS:
+            with contextlib.suppress(OSError):
+                ImageFont.truetype(name, 10)
+                return partial(_truetype, name)
+    return own_font
+
+
+def shown(text: str, face: Typeface) -> str:
+    """The text as a typeface can show it."""
+    if face is not own_font or all(map(_is_own, text)):
+        return text
+    return "".join(filter(_is_own, unicodedata.normalize("NFKD", text.replace("×", "x"))))
+
+
+def _truetype(name: str, size: float) -> Font:
+    return ImageFont.truetype(name, size * 0.92)
 
 
 def _is_own(letter: str) -> bool:

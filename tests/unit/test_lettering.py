@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kontext_local import lettering
-from kontext_local.lettering import drawable, own_font, wrapped
+from kontext_local.lettering import drawable, own_font, shown, typeface, wrapped
 
 
 def test_what_pillows_own_font_has_is_drawn_with_it() -> None:
@@ -47,3 +47,15 @@ def test_a_prompt_with_accents_is_drawn_with_a_font_that_has_them() -> None:
     text, font = drawable("café", 24)
 
     assert (text == "café") == (font.getname() != own_font(24).getname())
+
+
+def test_several_texts_are_drawn_in_one_typeface_that_has_the_letters_of_all() -> None:
+    face = typeface(["plain", "café"])
+
+    assert (shown("café × plain", face) == "café × plain") == (face(24).getname() != own_font(24).getname())
+
+
+def test_a_size_is_readable_without_a_font_that_has_the_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lettering, "FONTS", ())
+
+    assert shown("1024 × 768", typeface(["1024 × 768"])) == "1024 x 768"
