@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kontext.pipeline.watch import AGAIN_SECONDS
+from kontext.pipeline.watch import DONE_AGAIN_SECONDS
 from tests.unit.pipeline import PREFIX, Call, Strike, World
 
 Play = Callable[..., World]
@@ -69,7 +69,7 @@ def test_the_older_execution_is_the_right_one_until_another_has_begun(world: Pla
 
     assert played.states.executions == {}
     assert played.render["generation"] == render["generation"]
-    assert played.render["due_at"] == pytest.approx(render["due_at"] + AGAIN_SECONDS, abs=1)
+    assert played.render["due_at"] == pytest.approx(render["due_at"] + DONE_AGAIN_SECONDS, abs=1)
 
 
 def test_a_hint_that_fails_never_comes_back_and_is_no_dead_letter(world: Play) -> None:

@@ -70,6 +70,9 @@ class Unavailable(SegmindError):
     """Not accepted, and not our fault: try again."""
 
 
+SERVER_ERRORS = (500, 502, 503)
+
+
 class ServerError(SegmindError):
     """HTTP 500, 502 or 503: most likely not accepted, but a gateway may have lost the answer of a job that runs."""
 
@@ -227,9 +230,9 @@ REASONS: dict[str, Code] = {
         "Wait for the next day (UTC), or raise the stack's DailySpendLimit parameter, or the team's limit at Segmind.",
     ),
     "outage": Code(
-        "Segmind cannot be reached, or answers with server errors.",
+        "Segmind cannot be reached, answers with server errors, or its answers are lost.",
         "no",
-        "Nothing to do: the renders go on by themselves when Segmind answers again.",
+        "Nothing to do: the renders go on by themselves when Segmind answers again; `kontext resume` tries it at once.",
     ),
     "paused": Code(
         "An operator paused the stack.",

@@ -112,10 +112,10 @@ class Finalize:
         for stale in pair.written - {key, error_key}:
             self.deps.outputs.remove(stale)
         if error_key in pair.written:
-            write_precondition = self.deps.outputs.write_precondition(error_key)
+            condition = self.deps.outputs.write_precondition(error_key)
             now = self.deps.drops.get(pair.prefix)  # read after the file: one that comes later is not touched
             if now is not None and now.rejected_drop <= now.current_drop:
-                self.deps.outputs.remove(error_key, write_precondition)
+                self.deps.outputs.remove(error_key, condition)
 
     def undelivered(self, message: str, tries: int) -> dict[str, Any]:
         """Try again soon, `tries` times in all, and once where that was done before; then it is put off."""

@@ -48,14 +48,12 @@ class Watch:
 
     def look_after(self, render: Render) -> None:
         """Do what the workflow would, as far as that cannot wait: after an hour Segmind forgets the job."""
+        if render["status"] in IN_FLIGHT:
+            render, failure = Poll(self.deps, _state_of(render)).look(render)
+            if failure is not None:
+                self.ends.fail(render, "render_failed", failure)
+                return
         self.stop_paying(render)
-        if render["status"] not in IN_FLIGHT:
-            return
-        render, failure = Poll(self.deps, _state_of(render)).look(render)
-        if failure is not None:
-            self.ends.fail(render, "render_failed", failure)
-        else:
-            self.deps.renders.look_again(render, self.deps.clock.now() + AGAIN_SECONDS)
 
     def stop_paying(self, render: Render) -> None:
         """Without a workflow nothing more is paid. The render is looked at again soon."""

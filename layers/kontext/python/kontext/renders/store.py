@@ -17,6 +17,7 @@ from kontext.clock import day, iso
 from kontext.drops.pairs import pair_key
 from kontext.due import LEASE_GRACE_SECONDS, REMOVE_DUE, SENT, SET_DUE, SLACK_SECONDS, TIMER, due, marks
 from kontext.dynamodb import ConditionFailed, Item, Key, Table, Write
+from kontext.errors import SERVER_ERRORS
 from kontext.model import ENDED, IN_FLIGHT, HistoryEntry, JobMetrics, Render, RenderError, Result, Status, Undelivered
 from kontext.renders import ledger
 from kontext.renders.ledger import OverLimit
@@ -26,8 +27,6 @@ LEASE_SECONDS = 130.0
 """Longer than a submitter can live (its function's timeout is 120 s): an expired lease has no living owner.
 A message stays out of sight for longer than both together, so one that comes back never finds its own lease alive."""
 
-DOUBTFUL = (500, 502, 503)
-"""Answers that may hide an accepted job: what was reserved for it stays so until the day ends."""
 UNKNOWN = "unknown_refusal"
 HISTORY_KEPT = 60
 _OF_A_DELIVERY = ("redelivered_at", "undelivered", "delay_announced", "restore_from", "stays_delivered")
@@ -80,7 +79,7 @@ class Renders:
     def _back(self, render: Render, now: float, reason: str, noted: HistoryEntry | None, **values: Any) -> Render:
         """Back from a request that was not accepted: its price is given back, unless a server error may hide a job."""
         entry: HistoryEntry = {"what": "parked", "reason": reason, **(noted or {})}
-        doubtful = entry.get("status") in DOUBTFUL
+        doubtful = entry.get("status") in SERVER_ERRORS  # what was reserved for it stays so until the day ends
         own_fault = doubtful or reason == UNKNOWN
         refund = [ledger.give_back(render)] if render["status"] == Status.SUBMITTING and not doubtful else []
         if own_fault:

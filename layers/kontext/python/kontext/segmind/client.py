@@ -27,6 +27,7 @@ from urllib.parse import quote
 import httpx
 
 from kontext.errors import (
+    SERVER_ERRORS,
     AccountRefused,
     Ambiguous,
     RateLimited,
@@ -353,7 +354,7 @@ def _refusal_of_post(status: int, headers: httpx.Headers, body: bytes) -> Segmin
         return AccountRefused(message, status, "configuration")
     if status in (408, 425):
         return Unavailable(message, status)
-    if status in (500, 502, 503):
+    if status in SERVER_ERRORS:
         return ServerError(message, status)
     if status >= 500 or status < 400:  # a redirect may well come after the job was taken
         return Ambiguous(message, status)
