@@ -175,7 +175,7 @@ ANSWERS = (
     ),
     Mutant(
         "a gateway's time-out taken for a refusal",
-        (_layer("segmind/client", "if status in (408, 425):", "if status in (408, 425, 504):"),),
+        (_layer("segmind/answers", "if status in (408, 425):", "if status in (408, 425, 504):"),),
         kinds=("gateway time-out",),
     ),
     Mutant(

@@ -21,8 +21,9 @@ from kontext.images import identify
 from kontext.images.verify import CorruptImage, Reader
 from kontext.net import addresses
 from kontext.results.hosts import Allowed
-from kontext.segmind import client
-from kontext.segmind.client import Result, Segmind
+from kontext.segmind import answers
+from kontext.segmind.answers import Result
+from kontext.segmind.client import Segmind
 
 Target = Callable[[bytes], None]
 STATUSES = (200, 201, 204, 302, 400, 401, 403, 404, 405, 406, 410, 422, 429, 500, 503, 504)
@@ -143,7 +144,7 @@ def _plain(told: Any) -> None:
 
 def reset(data: bytes) -> None:
     """A reset time in a header: a finite time, or none."""
-    at = client.parse_reset(data.decode("latin-1"))
+    at = answers.parse_reset(data.decode("latin-1"))
     assert at is None or math.isfinite(at)
 
 

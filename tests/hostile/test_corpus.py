@@ -12,7 +12,7 @@ from kontext.drops import keys
 from kontext.images import identify
 from kontext.net import addresses
 from kontext.results.hosts import Allowed
-from kontext.segmind import client
+from kontext.segmind import answers
 from tests.hostile.judge import played, wrong
 from tests.hostile.play import CORPUS, Case, cases, play
 
@@ -38,14 +38,14 @@ GUARDS: list[Any] = [
     pytest.param(keys, "_fitting", lambda *parts: "".join((parts[0], parts[2])), "keys", "longest", id="long keys"),
     pytest.param(text, "escape_line", lambda same: same, "keys", "reads backwards", id="hidden characters"),
     pytest.param(
-        client,
+        answers,
         "summarize_vendor_message",
         lambda same: same,
         "looks",
         "links to the images",
         id="signatures in messages",
     ),
-    pytest.param(client, "_number", lambda value: value, "results", "too small", id="numbers of any size"),
+    pytest.param(answers, "number", lambda value: value, "results", "too small", id="numbers of any size"),
     pytest.param(Allowed, "_names", lambda self: Everything(), "pictures", "redirect to metadata", id="any host"),
 ]
 

@@ -23,7 +23,8 @@ from kontext.net.transport import BoundedTransport
 from kontext.results.copy import Delivery
 from kontext.results.hosts import Allowed
 from kontext.results.output_bucket import OutputBucket
-from kontext.segmind.client import Look, Segmind
+from kontext.segmind.answers import Look
+from kontext.segmind.client import Segmind
 
 Ask = Callable[[Segmind], Any]
 HOST = "images.segmind.com"

@@ -12,7 +12,7 @@ from kontext.due import POLL_SECONDS
 from kontext.errors import RateLimited, RecordGone, SegmindError, Unavailable
 from kontext.polling.schedule import DEADLINE
 from kontext.results.hosts import Allowed
-from kontext.segmind.client import Look, Result
+from kontext.segmind.answers import Look, Result
 
 ACCEPTED = 1_000_000.0
 CONTEXT = SimpleNamespace(function_name="p", memory_limit_in_mb=128, invoked_function_arn="arn", aws_request_id="1")

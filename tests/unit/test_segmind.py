@@ -23,7 +23,8 @@ from kontext.errors import (
     ServerError,
     Unavailable,
 )
-from kontext.segmind.client import ANSWER_SECONDS, MAX_ANSWER_BYTES, Look, Result, Segmind, fingerprint, parse_reset
+from kontext.segmind.answers import Look, Result, parse_reset
+from kontext.segmind.client import ANSWER_SECONDS, MAX_ANSWER_BYTES, Segmind, fingerprint
 
 ID = "3f2c8f5e-8f5e-4b7a-9d6e-0123456789ab"
 URL = "https://images.segmind.com/outputs/a.png"

@@ -272,5 +272,5 @@ def _keywords_of_emit(path: Path) -> list[str]:
 
 
 def _refusals(root: Path) -> list[str]:
-    text = (root / "layers/kontext/python/kontext/segmind/client.py").read_text()
+    text = (root / "layers/kontext/python/kontext/segmind/answers.py").read_text()
     return re.findall(r'AccountRefused\([^)]*"(\w+)"\)', text)

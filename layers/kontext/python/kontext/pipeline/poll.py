@@ -19,7 +19,7 @@ from kontext.polling.schedule import Progress, stays
 from kontext.renders.balance import unexplained
 from kontext.renders.overdue import is_stale
 from kontext.renders.store import render_of
-from kontext.segmind.client import Look, Result
+from kontext.segmind.answers import Look, Result
 from kontext.throttle.rate_limiter import sane_reset
 
 JUST_OVER_SECONDS = 10.0

@@ -1,1 +1,1 @@
-"""The vendor: its API, and what its answers mean."""
+"""The vendor: `client` asks, `answers` says what comes back means, `links` and `named` find pictures and jobs in it."""

@@ -8,37 +8,43 @@ Nothing but a SegmindError leaves the public methods. What else is raised means 
 can have left, that it was not accepted; later, that a GET told nothing, and that a POST may have been accepted.
 """
 
-import email.utils
 import hashlib
 import json
 import logging
-import math
 import re
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 
 from kontext.errors import (
-    SERVER_ERRORS,
     AccountRefused,
     Ambiguous,
-    RateLimited,
     RecordGone,
-    RequestRefused,
     SegmindError,
-    ServerError,
     Unavailable,
 )
-from kontext.model import JobMetrics, Parameters
+from kontext.model import Parameters
 from kontext.net.transport import BoundedTransport, answered, request
+from kontext.segmind.answers import (
+    MOST_OWED,
+    REQUEST_ID,
+    Look,
+    Picture,
+    Result,
+    accepted_job_in,
+    message_in,
+    metrics_in,
+    number,
+    object_in,
+    refusal_of_get,
+    refusal_of_post,
+)
 from kontext.segmind.links import MAX_LINKS, links_in
 from kontext.segmind.named import job_named_in
 from kontext.text import summarize_vendor_message
@@ -52,46 +58,7 @@ ANSWER_SECONDS = 30.0
 
 _TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
-_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _ESCAPE = re.compile(rb"\\\\|\\u00([2-7][0-9A-Fa-f])")
-_ABOUT_THE_REQUEST = re.compile(
-    r"content type|invalid|allowed|must be|one of|prompt|aspect_ratio|output_format|safety_tolerance|seed|input_image",
-    re.IGNORECASE,
-)
-"""A 406 in other words may be about the account: the vendor gives no code that tells the two apart."""
-_ACCEPTED = ("QUEUED", "PROCESSING", "COMPLETED")
-_MOST_OWED = -1e9
-_METRICS = {"inference_time": 0.0, "queue_time": 0.0, "total_time": 0.0, "cost": 0.0, "remaining_credits": _MOST_OWED}
-"""What is kept of a job's metrics, and the least that each can be: a job is charged when it completes, so several that
-run as the account runs out leave it below zero."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """What the status endpoint said: `status` is Segmind's own word, upper case; `error` why a job FAILED."""
-
-    status: str
-    error: str | None = None
-    metrics: JobMetrics = field(default_factory=JobMetrics)
-
-
-@dataclass(frozen=True)
-class Result:
-    """A completed job: `links` to its picture, `others` that stand elsewhere in the answer (on any host: check them),
-    `metrics` in seconds and USD; `answer`: what it said, without what could be a secret."""
-
-    links: tuple[str, ...]
-    metrics: JobMetrics = field(default_factory=JobMetrics)
-    others: tuple[str, ...] = ()
-    answer: str = ""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """What the synchronous endpoint gave: the bytes of an image and its `x-…` headers."""
-
-    body: bytes
-    headers: dict[str, str]
 
 
 @contextmanager
@@ -156,12 +123,12 @@ class Segmind:
         """
         status, headers, body = self._call("POST", f"/v2/{self.model}", parameters)
         if not 200 <= status < 300:
-            refused = _refusal_of_post(status, headers, body)
+            refused = refusal_of_post(status, headers, body)
             if isinstance(refused, Ambiguous):
                 refused.candidate_id = job_named_in(body)
             raise refused
-        request_id = _object(body).get("request_id")
-        if not isinstance(request_id, str) or not _REQUEST_ID.fullmatch(request_id):
+        request_id = object_in(body).get("request_id")
+        if not isinstance(request_id, str) or not REQUEST_ID.fullmatch(request_id):
             raise Ambiguous("Segmind's answer holds no usable request_id", status, job_named_in(body))
         return request_id
 
@@ -176,7 +143,7 @@ class Segmind:
         status = answer.get("status")
         if not isinstance(status, str):
             raise Unavailable("Segmind's answer holds no status")
-        return Look(status.upper(), _message(answer), _metrics(answer))
+        return Look(status.upper(), message_in(answer), metrics_in(answer))
 
     @_door(Unavailable)
     def result(self, request_id: str, submitted_with: str | None = None) -> Look | Result:
@@ -188,20 +155,20 @@ class Segmind:
         answer = self._about(request_id, "", submitted_with)
         status = str(answer.get("status", "")).upper()
         if status != "COMPLETED":
-            return Look(status, _message(answer), _metrics(answer))
+            return Look(status, message_in(answer), metrics_in(answer))
         # The job is paid, wherever its picture is said to be: whether it may be fetched is for others to say.
         links, others = (
             tuple(dict.fromkeys(islice(links_in(part), MAX_LINKS)))
             for part in ([answer.get("images"), answer.get("output")], answer)
         )
         said = summarize_vendor_message(json.dumps(answer), MAX_KEPT_ANSWER)
-        return Result(links, _metrics(answer), tuple(link for link in others if link not in links), said)
+        return Result(links, metrics_in(answer), tuple(link for link in others if link not in links), said)
 
     @_door(Unavailable)
     def credits(self) -> float:
         """What the account holds, in USD; less than nothing if jobs ended after it was empty. Costs nothing, and
         checks the key. Raises as `look` does."""
-        held = _number(self._get("/v1/get-user-credits").get("credits"), _MOST_OWED)
+        held = number(self._get("/v1/get-user-credits").get("credits"), MOST_OWED)
         if held is None:
             raise Unavailable("Segmind's answer holds no credits")
         return held
@@ -216,13 +183,13 @@ class Segmind:
             "POST", f"/v1/{self.model}", parameters, most=MAX_PICTURE_BYTES, seconds=600.0
         )
         if not 200 <= status < 300:
-            raise _refusal_of_post(status, headers, body)
+            raise refusal_of_post(status, headers, body)
         return Picture(body, {name: value for name, value in headers.items() if name.startswith("x-")})
 
     def _about(self, request_id: str, what: str, submitted_with: str | None) -> dict[str, Any]:
         answer = self._get(f"/v2/requests/{quote(request_id, safe='')}{what}", submitted_with)
         other = answer.get("request_id")
-        if isinstance(other, str) and _REQUEST_ID.fullmatch(other) and other.lower() != request_id.lower():
+        if isinstance(other, str) and REQUEST_ID.fullmatch(other) and other.lower() != request_id.lower():
             raise Unavailable("Segmind's answer is about another request")
         return answer
 
@@ -230,14 +197,14 @@ class Segmind:
         status, headers, body = self._call("GET", path)
         if status in (401, 404) and submitted_with and (key := self._key_with(submitted_with)):
             status, headers, body = self._exchange("GET", path, None, key, MAX_ANSWER_BYTES, ANSWER_SECONDS)
-        answer = _object(body)
+        answer = object_in(body)
         if status == 200 and answer:
             return answer
         if status == 422 and ("status" in answer or "error" in answer):  # the job failed; says so, or only why
             return {**answer, "status": "FAILED"}
         if status == 404:
-            raise RecordGone(_message(answer) or "Segmind does not know the request", 404)
-        raise _refusal_of_get(status, headers, answer)
+            raise RecordGone(message_in(answer) or "Segmind does not know the request", 404)
+        raise refusal_of_get(status, headers, answer)
 
     def _call(
         self,
@@ -250,7 +217,7 @@ class Segmind:
     ) -> tuple[int, httpx.Headers, bytes]:
         key = self._key(fresh=False)
         answer = self._exchange(method, path, body, key, most, seconds)
-        if answer[0] == 401 and not _job_in(_object(answer[2])) and (fresh := self._key(fresh=True)) != key:
+        if answer[0] == 401 and not accepted_job_in(object_in(answer[2])) and (fresh := self._key(fresh=True)) != key:
             answer = self._exchange(method, path, body, fresh, most, seconds)
         return answer
 
@@ -343,111 +310,3 @@ def _unpacked(response: httpx.Response, most: int) -> Iterator[bytes]:
             yield unpacker.decompress(chunk, most + 1)
     except zlib.error as problem:
         raise _TooMuch from problem
-
-
-def _refusal_of_post(status: int, headers: httpx.Headers, body: bytes) -> SegmindError:
-    answer = _object(body)
-    message = _message(answer) or f"HTTP {status}"
-    if job := _job_in(answer):
-        return Ambiguous(f"Segmind refused the request and named a job for it at once, {job}: {message}", status)
-    if status in (404, 410):
-        return AccountRefused(message, status, "configuration")
-    if status in (408, 425):
-        return Unavailable(message, status)
-    if status in SERVER_ERRORS:
-        return ServerError(message, status)
-    if status >= 500 or status < 400:  # a redirect may well come after the job was taken
-        return Ambiguous(message, status)
-    refused = _account(status, headers, message)
-    if refused is None and status == 406 and not _ABOUT_THE_REQUEST.search(message):
-        return AccountRefused(message, status, "unknown_refusal")
-    return refused or RequestRefused(message, status)
-
-
-def _job_in(answer: dict[str, Any]) -> str | None:
-    """The job that an answer names as accepted, whatever its HTTP status says."""
-    job = answer.get("request_id")
-    if not isinstance(job, str) or str(answer.get("status")).upper() not in _ACCEPTED:
-        return None
-    return job if _REQUEST_ID.fullmatch(job) else "by no usable request_id"
-
-
-def _refusal_of_get(status: int, headers: httpx.Headers, answer: dict[str, Any]) -> SegmindError:
-    message = _message(answer) or f"HTTP {status}"
-    return _account(status, headers, message) or Unavailable(message, status)
-
-
-def _account(status: int, headers: httpx.Headers, message: str) -> SegmindError | None:
-    if status == 429:
-        return RateLimited(message, parse_reset(headers.get("x-rate-limit-reset-at-utc")))
-    if status == 401:
-        return AccountRefused(message, status, "bad_key")
-    if status == 403:
-        return AccountRefused(message, status, "forbidden")
-    if status == 402 or (status == 406 and re.search(r"insufficient|credit", message, re.IGNORECASE)):
-        return AccountRefused(message, status, "no_credits")
-    if status == 406 and re.search(r"spend(ing)?[ _-]?limit", message, re.IGNORECASE):
-        return AccountRefused(message, status, "spend_limit")
-    return None
-
-
-def parse_reset(value: str | None) -> float | None:
-    """When the rate limit resets, in unix seconds; None if the header is missing or says nothing that can be read.
-
-    The vendor documents no form: ISO 8601 (UTC if it names no zone), HTTP dates and unix times in s or ms are read.
-    """
-    if not value:
-        return None
-    for read in (_unix, _iso8601, _http_date):
-        try:
-            at = read(value.strip())
-        except (ValueError, TypeError, OverflowError, IndexError):
-            continue
-        if math.isfinite(at):
-            return at
-    return None
-
-
-def _unix(value: str) -> float:
-    at = float(value)
-    return at / 1000 if at > 1e11 else at
-
-
-def _iso8601(value: str) -> float:
-    at = datetime.fromisoformat(value)
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-
-
-def _http_date(value: str) -> float:
-    return email.utils.parsedate_to_datetime(value).timestamp()
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return answer if isinstance(answer, dict) else {}
-
-
-def _message(answer: dict[str, Any]) -> str | None:
-    said = answer.get("error_description") or answer.get("error")
-    if said is None or said == "":
-        return None
-    try:
-        return summarize_vendor_message(said if isinstance(said, str) else json.dumps(said))
-    except RecursionError:
-        return "an error that is nested too deeply to be shown"
-
-
-def _metrics(answer: dict[str, Any]) -> JobMetrics:
-    given = answer.get("metrics")
-    if not isinstance(given, dict):
-        return {}
-    numbers = {name: _number(given.get(name), least) for name, least in _METRICS.items()}
-    return cast("JobMetrics", {name: value for name, value in numbers.items() if value is not None})
-
-
-def _number(value: Any, least: float) -> float | None:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and least <= value < 1e9
-    return round(float(value), 6) if good else None  # DynamoDB knows no number as small as a float can be

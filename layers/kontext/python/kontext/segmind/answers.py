@@ -1,0 +1,172 @@
+"""What Segmind's answers mean: where a job is, what came of it, and whom a refusal is about."""
+
+import email.utils
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import httpx
+
+from kontext.errors import (
+    SERVER_ERRORS,
+    AccountRefused,
+    Ambiguous,
+    RateLimited,
+    RequestRefused,
+    SegmindError,
+    ServerError,
+    Unavailable,
+)
+from kontext.model import JobMetrics
+from kontext.text import summarize_vendor_message
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_ABOUT_THE_REQUEST = re.compile(
+    r"content type|invalid|allowed|must be|one of|prompt|aspect_ratio|output_format|safety_tolerance|seed|input_image",
+    re.IGNORECASE,
+)
+"""A 406 in other words may be about the account: the vendor gives no code that tells the two apart."""
+_ACCEPTED = ("QUEUED", "PROCESSING", "COMPLETED")
+MOST_OWED = -1e9
+_METRICS = {"inference_time": 0.0, "queue_time": 0.0, "total_time": 0.0, "cost": 0.0, "remaining_credits": MOST_OWED}
+"""What is kept of a job's metrics, and the least that each can be: a job is charged when it completes, so several that
+run as the account runs out leave it below zero."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the status endpoint said: `status` is Segmind's own word, upper case; `error` why a job FAILED."""
+
+    status: str
+    error: str | None = None
+    metrics: JobMetrics = field(default_factory=JobMetrics)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A completed job: `links` to its picture, `others` that stand elsewhere in the answer (on any host: check them),
+    `metrics` in seconds and USD; `answer`: what it said, without what could be a secret."""
+
+    links: tuple[str, ...]
+    metrics: JobMetrics = field(default_factory=JobMetrics)
+    others: tuple[str, ...] = ()
+    answer: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What the synchronous endpoint gave: the bytes of an image and its `x-…` headers."""
+
+    body: bytes
+    headers: dict[str, str]
+
+
+def refusal_of_post(status: int, headers: httpx.Headers, body: bytes) -> SegmindError:
+    answer = object_in(body)
+    message = message_in(answer) or f"HTTP {status}"
+    if job := accepted_job_in(answer):
+        return Ambiguous(f"Segmind refused the request and named a job for it at once, {job}: {message}", status)
+    if status in (404, 410):
+        return AccountRefused(message, status, "configuration")
+    if status in (408, 425):
+        return Unavailable(message, status)
+    if status in SERVER_ERRORS:
+        return ServerError(message, status)
+    if status >= 500 or status < 400:  # a redirect may well come after the job was taken
+        return Ambiguous(message, status)
+    refused = _account(status, headers, message)
+    if refused is None and status == 406 and not _ABOUT_THE_REQUEST.search(message):
+        return AccountRefused(message, status, "unknown_refusal")
+    return refused or RequestRefused(message, status)
+
+
+def accepted_job_in(answer: dict[str, Any]) -> str | None:
+    """The job that an answer names as accepted, whatever its HTTP status says."""
+    job = answer.get("request_id")
+    if not isinstance(job, str) or str(answer.get("status")).upper() not in _ACCEPTED:
+        return None
+    return job if REQUEST_ID.fullmatch(job) else "by no usable request_id"
+
+
+def refusal_of_get(status: int, headers: httpx.Headers, answer: dict[str, Any]) -> SegmindError:
+    message = message_in(answer) or f"HTTP {status}"
+    return _account(status, headers, message) or Unavailable(message, status)
+
+
+def _account(status: int, headers: httpx.Headers, message: str) -> SegmindError | None:
+    if status == 429:
+        return RateLimited(message, parse_reset(headers.get("x-rate-limit-reset-at-utc")))
+    if status == 401:
+        return AccountRefused(message, status, "bad_key")
+    if status == 403:
+        return AccountRefused(message, status, "forbidden")
+    if status == 402 or (status == 406 and re.search(r"insufficient|credit", message, re.IGNORECASE)):
+        return AccountRefused(message, status, "no_credits")
+    if status == 406 and re.search(r"spend(ing)?[ _-]?limit", message, re.IGNORECASE):
+        return AccountRefused(message, status, "spend_limit")
+    return None
+
+
+def parse_reset(value: str | None) -> float | None:
+    """When the rate limit resets, in unix seconds; None if the header is missing or says nothing that can be read.
+
+    The vendor documents no form: ISO 8601 (UTC if it names no zone), HTTP dates and unix times in s or ms are read.
+    """
+    if not value:
+        return None
+    for read in (_unix, _iso8601, _http_date):
+        try:
+            at = read(value.strip())
+        except (ValueError, TypeError, OverflowError, IndexError):
+            continue
+        if math.isfinite(at):
+            return at
+    return None
+
+
+def _unix(value: str) -> float:
+    at = float(value)
+    return at / 1000 if at > 1e11 else at
+
+
+def _iso8601(value: str) -> float:
+    at = datetime.fromisoformat(value)
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+def _http_date(value: str) -> float:
+    return email.utils.parsedate_to_datetime(value).timestamp()
+
+
+def object_in(body: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def message_in(answer: dict[str, Any]) -> str | None:
+    said = answer.get("error_description") or answer.get("error")
+    if said is None or said == "":
+        return None
+    try:
+        return summarize_vendor_message(said if isinstance(said, str) else json.dumps(said))
+    except RecursionError:
+        return "an error that is nested too deeply to be shown"
+
+
+def metrics_in(answer: dict[str, Any]) -> JobMetrics:
+    given = answer.get("metrics")
+    if not isinstance(given, dict):
+        return {}
+    numbers = {name: number(given.get(name), least) for name, least in _METRICS.items()}
+    return cast("JobMetrics", {name: value for name, value in numbers.items() if value is not None})
+
+
+def number(value: Any, least: float) -> float | None:
+    good = isinstance(value, int | float) and not isinstance(value, bool) and least <= value < 1e9
+    return round(float(value), 6) if good else None  # DynamoDB knows no number as small as a float can be
