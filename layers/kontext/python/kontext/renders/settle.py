@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from kontext.due import REMOVE_DUE
+from kontext.due import SENT, SET_LANE
 from kontext.dynamodb import ConditionFailed
 from kontext.model import HistoryEntry, Render, Status
 from kontext.renders import ledger
@@ -47,7 +47,13 @@ def leave_to_a_person(renders: Renders, render: Render) -> None:
     """Nobody looks for the job any more that an answer named: what it was stays on the record."""
     with suppress(ConditionFailed):  # it has moved
         key = render_key(render["prefix"], render["render_id"])
-        renders.table.update(key, f"REMOVE {REMOVE_DUE}", "#revision = :seen", seen=render["revision"])
+        renders.table.update(
+            key,
+            f"SET {SET_LANE} REMOVE {SENT}",
+            "#revision = :seen",
+            due_lane=render["status"],
+            seen=render["revision"],
+        )
 
 
 def with_job(renders: Renders, render: Render, request_id: str, now: float) -> Render:

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from kontext.clock import day, iso
 from kontext.drops.pairs import pair_key
-from kontext.due import LEASE_GRACE_SECONDS, REMOVE_DUE, SENT, SET_DUE, SLACK_SECONDS, TIMER, due, marks
+from kontext.due import LEASE_GRACE_SECONDS, SENT, SET_DUE, SET_LANE, SLACK_SECONDS, TIMER, due, marks
 from kontext.dynamodb import ConditionFailed, Item, Key, Table, Write
 from kontext.errors import SERVER_ERRORS
 from kontext.model import ENDED, IN_FLIGHT, HistoryEntry, JobMetrics, Render, RenderError, Result, Status, Undelivered
@@ -255,9 +255,10 @@ class Renders:
         looked_for = render["status"] == Status.UNCERTAIN and render.get("candidate_id")
         self.table.update(
             render_key(render["prefix"], render["render_id"]),
-            "SET #announced = :yes" + ("" if looked_for else f" REMOVE {REMOVE_DUE}"),
+            "SET #announced = :yes" + ("" if looked_for else f", {SET_LANE} REMOVE {SENT}"),
             "#attempt = :attempt AND #status = :status",
             yes=True,
+            due_lane=render["status"],
             attempt=render["attempt"],
             status=render["status"],
         )
