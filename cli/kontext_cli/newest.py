@@ -127,7 +127,7 @@ class Newest(Generic[T]):
 
 
 def renders_in(table: Table, lane: str, most: int | None = None) -> Iterator[Item]:
-    """The renders of a lane, whole, at most so many: of lane `timer` the longest overdue, of others the newest first."""
+    """The renders of a lane, whole, at most so many: in `timer` the longest overdue, else the newest first."""
     items = table.query_due(lane, newest_first=lane != TIMER)
     entries = islice((item for item in items if item["sk"].startswith("render#")), most)
     while some := [{"pk": item["pk"], "sk": item["sk"]} for item in islice(entries, 2 * AT_ONCE)]:

@@ -467,8 +467,8 @@ ANNOUNCING = (
         (
             _layer(
                 "due",
-                'return None if render.get("announced") else Due(TIMER, now + TELL_SECONDS)',
-                "return None",
+                'return Due(ended, now) if render.get("announced") else Due(TIMER, now + TELL_SECONDS)',
+                "return Due(ended, now)",
             ),
         ),
         ("refused", "a wrong image", "the answer is lost"),
