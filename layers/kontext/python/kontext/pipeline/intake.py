@@ -1,6 +1,5 @@
 """An object was dropped: it is recorded, and its pair, and those who wait for it, go on."""
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,11 +21,34 @@ class Intake:
         self.seconds_left = seconds_left
         self.pairs = Advancer(deps, seconds_left)
 
+    def on_notification(self, body: dict[str, Any]) -> None:
+        """S3 tells of objects. What is wrong with one keeps none of the others back; what may go well another time is
+        raised before what no try can do anything with."""
+        problems: list[Exception] = []
+        try:
+            for event in messages.object_events(body):
+                try:
+                    self.on_event(event)
+                except Exception as problem:
+                    logger.exception("the message tells of other objects, too", key=event.key)
+                    problems.append(problem)
+        except messages.Unreadable as problem:
+            problems.append(problem)
+        if problems:
+            raise min(problems, key=lambda problem: isinstance(problem, messages.Unreadable))
+
+    def on_event(self, event: messages.ObjectEvent | messages.RemovalEvent) -> None:
+        """Something has happened to an object."""
+        if event.bucket != self.deps.inputs.bucket:
+            raise messages.Unreadable(f"the message tells of another bucket, {text.escape_line(event.bucket)}")
+        if isinstance(event, messages.RemovalEvent):
+            logger.info("an object was removed", key=event.key)
+        else:
+            self.on_drop(event)
+
     def on_drop(self, event: messages.ObjectEvent) -> None:
         """An object has been dropped. Its message is needed until it is recorded: then the table knows of it."""
         key = event.key
-        if event.bucket != self.deps.inputs.bucket:
-            raise messages.Unreadable(f"the message tells of another bucket, {text.escape_line(event.bucket)}")
         if keys.is_error_file(key) or keys.is_folder_placeholder(key, event.size):
             logger.info("nobody's drop", key=key)
             return
@@ -103,14 +125,6 @@ class Intake:
 
 def count_drops(records: Sequence[dict[str, Any]]) -> None:
     """Measure what has come in, once: not when a message comes back."""
-    new = [_body(record) for record in records if int(record["attributes"]["ApproximateReceiveCount"]) == 1]
-    dropped = [body["Records"] for body in new if isinstance(body, dict) and isinstance(body.get("Records"), list)]
-    if dropped:
-        metrics.emit(Dropped=sum(len(told) for told in dropped))
-
-
-def _body(record: dict[str, Any]) -> Any:
-    try:
-        return json.loads(record["body"])
-    except (ValueError, RecursionError):
-        return None
+    new = [record["body"] for record in records if int(record["attributes"]["ApproximateReceiveCount"]) == 1]
+    if dropped := sum(messages.count_drops(body) for body in new):
+        metrics.emit(Dropped=dropped)
