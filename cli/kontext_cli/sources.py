@@ -161,7 +161,8 @@ class Folder:
         self.limits = limits
         found = [(path.relative_to(root), path) for path in sorted(root.rglob("*")) if path.is_file()]
         shown = [(name, path) for name, path in found if not any(step.startswith(".") for step in name.parts)]
-        self.files = {under + name.as_posix(): path for name, path in shown}
+        files = {name.as_posix(): path for name, path in shown}
+        self.files = {under + name: path for name, path in files.items() if not keys.is_litter(name)}
         self.used: set[str] = set()
 
     def read(self) -> Source:

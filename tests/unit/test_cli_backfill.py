@@ -248,7 +248,7 @@ def test_the_request_is_uploaded_before_the_images(target: Target, drop_folder: 
         pytest.param(
             ("a/1.png", "a/2.png"), {"a__request_json": '{"colour": 1}'}, "unknown field", id="a wrong request"
         ),
-        pytest.param(("a/1.png", "a/2.png"), {"a__prompt_txt": " "}, "prompt.txt", id="an empty prompt"),
+        pytest.param(("a/1.png", "a/2.png"), {"a__prompt_txt": "{}"}, "prompt.txt", id="a wrong prompt"),
         pytest.param(
             ("a/1.png",),
             {"a__request_json": '{"input_image_2": "/logo.png"}'},

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from kontext import text
-from kontext.drops import keys, request
+from kontext.drops import keys, request, text_file
 from kontext.errors import BadDrop, KontextError
 from kontext.images import identify
 from kontext.model import ObjectRead, RenderInput
@@ -18,7 +18,7 @@ LINK_SECONDS = 3600
 """Segmind reads the images when a worker takes the job, which may be long after the submit."""
 
 _ABSENT = {"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"}
-_FIRST_BYTES = max(identify.HEAD_BYTES, request.MAX_BYTES) + 1
+_FIRST_BYTES = max(identify.HEAD_BYTES, text_file.MAX_BYTES) + 1
 
 
 class Overwritten(KontextError):
@@ -117,6 +117,8 @@ class InputBucket:
             return None
         wrong = "invalid_request" if slot in ("request", "prompt") else "invalid_image"
         if code == "InvalidRange":  # what S3 answers for an object of no bytes
+            if slot == "prompt":
+                return self._unread(key) | {"parameters": request.parse_prompt(b"")}
             return self._unread(key) | _problem(key, wrong, "it is empty (0 bytes)")
         if code == "InvalidRequest":  # and for one that is encrypted with a key that came with it
             unknown: ObjectRead = {"key": key, "version_id": None, "etag": "", "bytes": 0}
@@ -130,6 +132,11 @@ class InputBucket:
         etag = head["ETag"].strip('"')
         return {"key": key, "version_id": head.get("VersionId"), "etag": etag, "bytes": head["ContentLength"]}
 
+    def keys_under(self, start: str, most: int = 100) -> list[str]:
+        """The first keys that begin so."""
+        answer = self.client.list_objects_v2(Bucket=self.bucket, Prefix=start, MaxKeys=most)
+        return [found["Key"] for found in answer.get("Contents", ())]
+
     def presign(self, read: ObjectRead | RenderInput) -> str:
         """A URL that gives this version of the object to anyone, for `LINK_SECONDS`."""
         pinned = {"VersionId": read["version_id"]} if read.get("version_id") else {}
@@ -139,4 +146,5 @@ class InputBucket:
 
 
 def _problem(key: str, code: str, message: str) -> ObjectRead:
+    message = message.removeprefix("request.json: ").removeprefix("prompt.txt: ")  # which the key says
     return {"problem": {"code": code, "message": f"{text.escape_line(key)}: {message}"}}

@@ -49,7 +49,7 @@ class Intake:
     def on_drop(self, event: messages.ObjectEvent) -> None:
         """An object has been dropped. Its message is needed until it is recorded: then the table knows of it."""
         key = event.key
-        if keys.is_error_file(key) or keys.is_folder_placeholder(key, event.size):
+        if keys.is_error_file(key) or keys.is_litter(key, event.size):
             logger.info("nobody's drop", key=key)
             return
         part = keys.parse(key)
