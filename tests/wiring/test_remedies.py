@@ -50,6 +50,7 @@ CARRIED_OUT: dict[str, tuple[str, ...]] = {
     ),
     "code invalid_request": ("a wrong request, corrected",),
     "code invalid_image": ("a wrong image, and a right one under its name",),
+    "code near_miss": ("a prompt lies beside a pair under a copy's name, and then under its own",),
     "code refused": ("a request that Segmind refused, corrected",),
     "code render_failed": ("dropped again after it failed",),
     "code server_error": ("given up after server errors, and dropped again",),

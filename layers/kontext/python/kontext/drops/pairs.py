@@ -128,6 +128,11 @@ def named_keys(pair: Pair) -> tuple[str, ...]:
     )
 
 
+def names_images(pair: Pair) -> bool:
+    """Whether the pair's request names an image, so that it needs none under the pair's own name."""
+    return any(field in _parameters(pair.parts.get("request")) for field in _FIELDS.values())
+
+
 def check_links(pair: Pair, output_bucket: str) -> None:
     """See that no result is an input again, by whatever link.
 

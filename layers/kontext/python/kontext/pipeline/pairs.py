@@ -10,6 +10,7 @@ from kontext.drops.waiters import TooMany
 from kontext.errors import BadDrop, problem
 from kontext.log import logger
 from kontext.pipeline.ends import Ends
+from kontext.pipeline.near_misses import NearMisses
 from kontext.pipeline.submit import Submitter
 
 
@@ -20,6 +21,7 @@ class Advancer:
         self.deps = deps
         self.submitter = Submitter(deps, seconds_left)
         self.ends = Ends(deps)
+        self.near_misses = NearMisses(deps)
 
     def try_to_advance(self, pair: pairs.Pair) -> None:
         """Do what a pair that is recorded asks for. If that fails the pair is due, which needs no message any more."""
@@ -37,10 +39,14 @@ class Advancer:
         if isinstance(decision, pairs.Complete) and decision.default_prompt:
             pair = self.with_prompt(pair)
             decision = self.decide(pair, now)
+            if isinstance(decision, pairs.Complete) and decision.default_prompt:
+                decision = self.unless_another_was_meant(pair, decision)
         match decision:
             case pairs.Incomplete(missing, wanted):
                 logger.info("the pair is not complete", missing=missing)
                 self.wait_for(pair, wanted)
+                if meant := self.near_misses.half_beside(pair):
+                    self.reject(pair, "near_miss", meant)
             case pairs.Settling(until):
                 logger.info("the pair waits for a prompt", until=iso(until))
                 self.deps.drops.settle(pair.prefix, until)
@@ -57,6 +63,13 @@ class Advancer:
                 if render := self.deps.claims.claim(pair, complete, now):
                     self.submitter.go_on(render)
                 self.wait_for(pair, {})
+
+    def unless_another_was_meant(self, pair: pairs.Pair, complete: pairs.Complete) -> pairs.Decision:
+        """The default prompt is not paid while what was meant as the prompt seems to lie beside the pair."""
+        if complete.render_id(pair.prefix) == pair.current:  # it is claimed, and may be paid
+            return complete
+        meant = self.near_misses.prompt_beside(pair)
+        return pairs.Rejected("near_miss", meant) if meant else complete
 
     def with_prompt(self, pair: pairs.Pair) -> pairs.Pair:
         """The pair with a prompt that was dropped, and whose message still waits: in a burst that takes longer than
