@@ -126,7 +126,7 @@ def test_of_two_objects_for_one_place_only_the_newer_counts(shop: Shop) -> None:
 
 def test_an_object_that_fits_no_rule_is_told_unless_it_was_reported_or_is_named(shop: Shop) -> None:
     shop.put("notes.txt", "reported.txt", "shared/product.png")
-    Drops(shop.table).reported("reported.txt")
+    Drops(shop.table).reported("reported.txt", 0.0)
     Drops(shop.table).named("shared/product.png")
 
     assert shop.untold() == ["notes.txt"]

@@ -18,7 +18,7 @@ PREFIXES = st.just("") | st.builds(str.__add__, st.text(max_size=30), st.sampled
 def test_the_example_of_the_documentation_holds() -> None:
     results = doctest.testmod(keys)
 
-    assert (results.failed, results.attempted) == (0, 2)
+    assert (results.failed, results.attempted) == (0, 3)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,29 @@ def test_a_key_that_fits_the_rule_names_a_part(key: str, part: Part) -> None:
 )
 def test_any_other_key_names_nothing(key: str) -> None:
     assert keys.parse(key) is None
+
+
+@given(KEYS)
+def test_every_key_that_names_no_part_misses_a_rule_that_can_be_told(key: str) -> None:
+    assert keys.rule_missed(key)
+
+
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        ("taj/1.gif", "PNG, JPEG or WebP"),
+        ("taj/1 (1).png", "like a copy"),
+        ("taj/2 - Copy.png", "like a copy"),
+        ("taj1.png", "before the 1 or 2"),
+        ("taj/prompt (1).txt", "a prompt prompt.txt"),
+        ("taj/me.HEIC", "by a request.json"),
+        ("taj/result.png", "like a result"),
+        ("notes.txt", "neither an image"),
+    ],
+)
+def test_the_rule_that_an_object_misses_is_told_in_a_few_words(key: str, why: str) -> None:
+    assert keys.parse(key) is None
+    assert why in keys.rule_missed(key)
 
 
 @given(KEYS)

@@ -140,6 +140,7 @@ CARRIED_OUT: dict[str, tuple[str, ...]] = {
     "doctor gate: REMEDY_RESTORED": (_RESTORED,),
     "doctor gate: known.remedy + probe": ("goes on soon after the operator resumes", "no credits"),
     "doctor unknown_drops: REMEDY_UNKNOWN": (_REPLAY,),
+    "doctor loose_objects: REMEDY_LOOSE": ("a photograph under a wrong name, and under a right one",),
     "doctor unknown_drops: rest": (f"{UNIT}test_cli_replay.py::test_a_hundred_and_more_objects_are_compared",),
     "doctor dead_letters: REMEDY_DEAD": (_REDRIVE, f"{DOCTOR}test_a_dead_letter_says_what_it_died_of"),
     "doctor stuck_items: REMEDY_STUCK": ("nobody can be told for five hours",),

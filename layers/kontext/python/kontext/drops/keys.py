@@ -33,6 +33,23 @@ _LITTER_FOLDERS = frozenset(
 )
 """What Windows, macOS and network drives keep beside people's files."""
 
+_MISSED = tuple(
+    (re.compile(shape, re.IGNORECASE | re.DOTALL), why)
+    for shape, why in (
+        (r".*/", "a folder is no file"),
+        (_RESULT.pattern, "it is named like a result of this stack"),
+        (r"(?:.*[/_-])?[12]\.[^./]+", "an image is a PNG, JPEG or WebP"),
+        (r".*[12](?: ?\(\d+\)| ?-? ?copy)\.[^./]+", "it is named like a copy; an image is named 1 or 2 alone"),
+        (r".*[^/_-][12]\.(?:png|jpe?g|jpe|jfif|webp)", "before the 1 or 2 stands '/', '_' or '-'"),
+        (r".*(?:request|prompt)[^/]*", "a request is named request.json, a prompt prompt.txt, behind '/', '_' or '-'"),
+        (
+            r".*\.(?:png|jpe?g|jpe|jfif|webp|gif|heic|heif|avif|tiff?|bmp)",
+            "an image is named 1 or 2, or by a request.json",
+        ),
+        (r".*", "it is neither an image nor a request.json or prompt.txt"),
+    )
+)
+
 MAX_KEY_BYTES = 1024
 """S3's limit. A key of ours that would be longer is cut, and a hash takes the place of what is left out."""
 
@@ -96,6 +113,15 @@ def is_result(key: str) -> bool:
 def has_steps(key: str) -> bool:
     """Whether a key has "." or ".." steps, which clients take out of the links that lead to it."""
     return any(step in (".", "..") for step in key.split("/"))
+
+
+def rule_missed(key: str) -> str:
+    """Why a key that names no part names none, in a few words.
+
+    >>> rule_missed("taj/3.png")
+    'an image is named 1 or 2, or by a request.json'
+    """
+    return next(why for shape, why in _MISSED if shape.fullmatch(key))
 
 
 def resolve_name(prefix: str, name: str) -> str:

@@ -42,7 +42,7 @@ class Intake:
         if event.bucket != self.deps.inputs.bucket:
             raise messages.Unreadable(f"the message tells of another bucket, {text.escape_line(event.bucket)}")
         if isinstance(event, messages.RemovalEvent):
-            logger.info("an object was removed", key=event.key)
+            self.on_removal(event.key)
         else:
             self.on_drop(event)
 
@@ -70,6 +70,12 @@ class Intake:
         if pair.awaited:
             self.on_arrival(key)
 
+    def on_removal(self, key: str) -> None:
+        """An object has been taken away. What fitted no rule is no mistake any more."""
+        logger.info("an object was removed", key=key)
+        if keys.parse(key) is None and self.deps.drops.forget_loose(key):
+            self.deps.outputs.remove(keys.unknown_drop_key(key))
+
     def on_loose_object(self, key: str) -> None:
         """An object whose name fits no rule: some request names it, or it is a mistake."""
         wanted = self.deps.drops.wanted(key)
@@ -81,9 +87,10 @@ class Intake:
             self.on_arrival(key)
             return
         error_key = keys.unknown_drop_key(key)
-        said = {**problem("unknown_drop", f"{text.escape_line(key)} fits no rule. {keys.RULE}"), "object": key}
+        why = f"{text.escape_line(key)} fits no rule: {keys.rule_missed(key)}. {keys.RULE}"
+        said = {**problem("unknown_drop", why), "object": key}
         self.deps.outputs.put_json(error_key, text.dumps(said, indent=2).encode())
-        if self.deps.drops.reported(key):
+        if self.deps.drops.reported(key, self.deps.clock.now()):
             logger.info("the name fits no rule", key=key)
             metrics.emit(UnknownDrops=1)
         else:

@@ -4,7 +4,7 @@ from kontext import text
 from kontext.connections import Connections
 from kontext.drops import keys, near_misses, pairs
 
-_LOOK_THE_SAME = "its name looks the same, but its accents are written in another way (Unicode NFC and NFD)"
+_LOOKS_THE_SAME = "whose name looks the same and has its accents written in another way (Unicode NFC and NFD)"
 
 
 class NearMisses:
@@ -31,9 +31,7 @@ class NearMisses:
             missing = {"1", "2"} - set(pair.parts)
             if missing and missing <= slots and not {"1", "2"} <= slots:
                 half = text.escape_line(f"{twin}{min(missing)}")
-                return (
-                    f"{half} is there, but {_LOOK_THE_SAME}: upload both images with the same tool, or without accents"
-                )
+                return f"{half} is there, {_LOOKS_THE_SAME}: upload both images with the same tool, or without accents"
         return None
 
     def _is_used(self, prefix: str) -> bool:
@@ -46,6 +44,6 @@ class NearMisses:
     def _told(self, pair: pairs.Pair, key: str, part: keys.Part | None) -> str:
         name, prefix = text.escape_line(key), text.escape_line(pair.prefix)
         if part and part.prefix in near_misses.twins(pair.prefix):
-            return f"{name} is there, but {_LOOK_THE_SAME}"
+            return f"{name} is there, {_LOOKS_THE_SAME}"
         usual = "prompt.txt" if "prompt" in key[len(keys.folder_of(pair.prefix)) :].lower() else "request.json"
         return f"{name} is there, and belongs to no pair; if it is meant for this one, name it {prefix}{usual}"
