@@ -23,9 +23,9 @@ from kontext.results.copy import Delivery
 from kontext.results.hosts import Allowed
 from kontext.results.output_bucket import OutputBucket
 from kontext.segmind.client import Segmind
-from kontext.throttle.admission import Throttle
 from kontext.throttle.line import Line, hand_out_permits
 from kontext.throttle.rate_limiter import Rate
+from kontext.throttle.throttle import Throttle
 from kontext_cli import target
 from kontext_cli.console import print_json, progress
 from kontext_cli.errors import CommandError

@@ -15,9 +15,10 @@ from kontext.dynamodb import Table
 from kontext.errors import BadDrop
 from kontext.model import Parameters, Status
 from kontext.renders.store import render_key, render_of
-from kontext.throttle.admission import State, state_in
+from kontext.throttle.admission import State
 from kontext.throttle.circuit_breaker import PAUSED
 from kontext.throttle.line import why_parked
+from kontext.throttle.throttle import state_in
 from kontext_cli.newest import LANES, RESTING, Between, Listing, Newest
 from kontext_cli.target import Target
 

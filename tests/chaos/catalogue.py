@@ -577,7 +577,7 @@ OPERATOR = (
     ),
     Mutant(
         "a pause that nothing ends",
-        (_layer("throttle/admission", "paused=end(state.paused, now), breaker=breaker", "breaker=breaker"),),
+        (_layer("throttle/throttle", "paused=end(state.paused, now), breaker=breaker", "breaker=breaker"),),
         ("goes on soon after the operator resumes",),
     ),
 )

@@ -19,7 +19,8 @@ from kontext.due import LINE, TIMER, WAITING
 from kontext.dynamodb import Item, Table
 from kontext.model import Status
 from kontext.renders.ledger import ledger_key
-from kontext.throttle.admission import State, Throttle, state_of
+from kontext.throttle.admission import State
+from kontext.throttle.throttle import Throttle, state_of
 from kontext_cli.errors import explain
 from kontext_cli.newest import LANES, MOST, Newest
 from kontext_cli.target import Target
