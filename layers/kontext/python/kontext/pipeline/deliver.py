@@ -17,6 +17,7 @@ from kontext.errors import DeliveryError, KontextError, problem
 from kontext.log import logger
 from kontext.model import IN_FLIGHT, Ending, Render, Result, Status, WorkflowState
 from kontext.renders.overdue import is_stale, unseen
+from kontext.renders.settle import error_of
 from kontext.renders.store import render_of
 from kontext.results import cloudevents
 from kontext.results.output_bucket import Condition
@@ -142,7 +143,7 @@ class Finalize:
 
     def fail(self, code: str, message: str) -> None:
         """The render ends without a picture."""
-        error = problem(code, message)
+        error = error_of(self.render, code, message)
         key = keys.error_key(self.render["prefix"])
         try:
             self.render = self.deps.renders.failed(self.render, error, key, self.deps.clock.now())

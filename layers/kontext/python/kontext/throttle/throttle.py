@@ -4,6 +4,7 @@ submit at a moment each has a slot of its own."""
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from typing import Any, ClassVar, TypeVar
+from uuid import uuid4
 
 from kontext.due import REMOVE_DUE, SENT, SET_DUE, TELL_SECONDS, TIMER
 from kontext.dynamodb import ConditionFailed, Item, Key, Table
@@ -16,6 +17,7 @@ from kontext.throttle.circuit_breaker import (
     Stop,
     doubt,
     end,
+    fail_probe,
     open_breaker,
     pause,
 )
@@ -94,8 +96,8 @@ class Throttle:
             self._put(lambda state: replace(state, breaker=replace(state.breaker, doubtful=0)))
 
     def fail_probe(self) -> None:
-        """The free probe has told that Segmind takes no requests: once it tells otherwise, a trial goes at once."""
-        self._put(lambda state: replace(state, breaker=replace(state.breaker, next_trial_at=0.0)))
+        """`fail_probe`, for all submitters."""
+        self._put(lambda state: replace(state, breaker=fail_probe(state.breaker)))
 
     def close_breaker(self, now: float) -> State:
         """Segmind takes requests again."""
@@ -168,22 +170,24 @@ class Throttle:
         state = state if state.table else replace(state, table=self.table.name)
         if state == self._state() and self._seen:
             return self._unchanged()
-        version = self._seen.get("version", 0)
+        version, written_by = self._seen.get("version", 0), uuid4().hex
         at = _due_at(state)
         try:
             self._seen = self.table.update(
                 self.KEY,
-                "SET #version = :next, #state = :state"
+                "SET #version = :next, #state = :state, #written_by = :written_by"
                 + (f" REMOVE {REMOVE_DUE}" if at is None else f", {SET_DUE} REMOVE {SENT}"),
                 "#version = :version" if version else "attribute_not_exists(#version)",
                 next=version + 1,
                 state=asdict(state),
+                written_by=written_by,
                 version=version,
                 **({} if at is None else {"due_lane": TIMER, "due_at": at}),
             )
         except ConditionFailed as other:
             self._seen = other.found or {}
-            return False
+            # The SDK repeats a write whose answer was lost, and finds its own.
+            return self._seen.get("written_by") == written_by
         return True
 
     def _unchanged(self) -> bool:
