@@ -372,7 +372,7 @@ WAITING = (
     Mutant(
         "a refused render that loses its place",
         ((_SUBMIT, "line_at = place or self.deps.line.place", "line_at = self.deps.line.place"),),
-        ("those who came first go first after an outage",),
+        ("newcomers while others are in line",),
     ),
     Mutant(
         "a line in which a folder's flood goes first",
