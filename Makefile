@@ -72,6 +72,10 @@ fuzz: $(VENV)/.fuzz ## feed the parsers what coverage-guided chance comes up wit
 test-adversarial: $(READY) ## play what is hostile, prove the roles, and look for secrets, on the embedded cloud (about five minutes)
 	@PYTHONPATH=.:functions $(BIN)/python -m tests.adversarial
 
+.PHONY: drawings
+drawings: $(READY) ## draw the architecture and the state machine anew, from template and workflow
+	$(BIN)/python -m scripts.draw_architecture
+
 .PHONY: screenshots
 screenshots: $(READY) ## photograph the console anew for the README, in a real browser
 	@sh tests/browser/install-chromium
