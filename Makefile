@@ -12,6 +12,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 AUDIT := .venv-audit
 AUDIT_READY := $(AUDIT)/.ready
+# Half of the time of these folders goes into six files that play whole days, or start the command each time.
+LONG := tests/wiring/test_events.py $(patsubst %,tests/unit/test_%.py,untold bench_simulate cli cli_resolve hostile_answers)
+QUICK := tests/unit tests/wiring $(LONG:%=--ignore=%)
+IN_PROCESS := tests/unit tests/wiring tests/contract tests/adversarial
 RUNTIME := .lambda-runtime
 RUNTIME_READY := $(RUNTIME)/.ready
 
@@ -27,6 +31,20 @@ demo: $(READY) ## watch two pairs of photographs go through the whole stack on t
 test: check ## run everything that is checked and tested
 	@sh tests/browser/install-chromium
 	$(BIN)/pytest -n 3 --dist worksteal
+
+.PHONY: quick
+quick: $(READY) ## format, lint, types, and the short tests (under a minute)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/pytest -q -n 3 --dist worksteal $(QUICK)
+
+.PHONY: coverage
+coverage: $(READY) ## which lines of the product are run by the tests in process (about five minutes)
+	@rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -q -n 3 --dist worksteal $(IN_PROCESS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
 
 .PHONY: check
 check: $(READY) $(AUDIT_READY) ## format, lint, types, template, policies, workflow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,14 @@ def test_a_check_runs_when_a_file_that_it_names_has_changed(hooks: dict[str, Jso
     ]
 
     assert unseen == []
+
+
+def test_what_the_quick_check_leaves_out_exists(root: Path) -> None:
+    recipe = subprocess.run(["make", "-n", "quick"], cwd=root, check=True, capture_output=True, text=True).stdout
+    left_out = re.findall(r"--ignore=(\S+)", recipe)
+
+    assert left_out
+    assert [path for path in left_out if not (root / path).exists()] == []
 
 
 def test_the_build_server_runs_what_a_person_runs(root: Path) -> None:
