@@ -95,8 +95,9 @@ drawings: $(READY) ## draw the architecture and the state machine anew, from tem
 	$(BIN)/python -m scripts.draw_architecture
 
 .PHONY: screenshots
-screenshots: $(READY) ## photograph the console anew for the README, in a real browser
+screenshots: $(READY) ## photograph demo and console anew for the README; on an idle machine, for it states the seconds
 	@sh tests/browser/install-chromium
+	$(BIN)/python -m scripts.show_demo
 	KONTEXT_SCREENSHOTS=1 $(BIN)/pytest tests/browser/test_console_live.py
 
 .PHONY: down
