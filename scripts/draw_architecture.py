@@ -135,7 +135,7 @@ def _words() -> Iterator[str]:
         "each minute": (100, 282),
         "poll": (845, 205),
         "the picture": (945, 232),
-        "not yet": (812, 366),
+        "not yet": (812, 357),
         "done": (982, 308),
         "the result": (1075, 46),
         "the event": (1065, 258),
@@ -165,7 +165,7 @@ CELLS = {
     "RenderFailed": (5, 2),
 }
 """Column and row of each state."""
-COLUMN, ROW = 200, 105
+COLUMN, ROW = 209, 105
 COLOURS = {"Task": "#ed7100", "Wait": "#4d72f3", "Choice": "#8250df", "Succeed": "#3f8624", "Fail": "#dd344c"}
 
 
@@ -180,12 +180,12 @@ def workflow() -> str:
         label("dashed: after every retry has failed", (140, 275)),
     ]
     description = "; ".join(f"{way.source} to {way.target} {way.when}".strip() for way in ways)
-    return picture(1185, 325, "RenderWorkflow: the states of a render that is paid for", description, parts)
+    return picture(1223, 325, "RenderWorkflow: the states of a render that is paid for", description, parts)
 
 
 def _state(name: str, state: Json) -> Box:
     column, row = CELLS[name]
-    return Box(name, _about(state), 15 + column * COLUMN, 20 + row * ROW, 155, accent=COLOURS[state["Type"]])
+    return Box(name, _about(state), 15 + column * COLUMN, 20 + row * ROW, 148, accent=COLOURS[state["Type"]])
 
 
 def _about(state: Json) -> str:
