@@ -40,11 +40,12 @@ quick: $(READY) ## format, lint, types, and the short tests (under a minute)
 	$(BIN)/pytest -q -n 3 --dist worksteal $(QUICK)
 
 .PHONY: coverage
-coverage: $(READY) ## which lines of the product are run by the tests in process (about five minutes)
+coverage: $(READY) ## which lines of the product are run by the tests in process (some minutes)
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest -q -n 3 --dist worksteal $(IN_PROCESS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
+	@echo "functions and layers: $$($(BIN)/coverage report --include='functions/*,layers/*' --format=total) %"
 
 .PHONY: check
 check: $(READY) $(AUDIT_READY) ## format, lint, types, template, policies, workflow
