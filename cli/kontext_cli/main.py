@@ -16,7 +16,6 @@ from kontext_cli.errors import UNREAD, CommandError, Interrupted, Unread
 from kontext_cli.errors import explain as in_plain_words
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     help="Drop two photographs and a prompt; get one picture back.",
     epilog="Exit codes: 0 done, 1 the render failed, 2 it could not be tried, 3 it was dropped and may be paid, "
@@ -45,6 +44,23 @@ Inference = Annotated[
     float | None,
     typer.Option("--inference", min=0, metavar="SECONDS", help="How long the emulator works on a picture."),
 ]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"kontext {version('kontext-drop')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """What every command has in common."""
 
 
 def main() -> NoReturn:

@@ -1,6 +1,6 @@
 """The hostile vendor behind real sockets: an API, a host of pictures, and a host that nobody may ever ask.
 
-One stand-in serves many cases at once. Each has a folder of its own in the bucket, `case-N/`, and the links to its
+One fake serves many cases at once. Each has a folder of its own in the bucket, `case-N/`, and the links to its
 images say which one is meant; its job is called `case-N` too.
 """
 
@@ -17,14 +17,14 @@ from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.hostile.vendor import Reply, Seen, Vendor
+from tests.adversarial.vendor import Reply, Seen, Vendor
 
 JOB = re.compile(r"case-\d+")
 LONGEST_SECONDS = 45.0
 """Longer than any answer is waited for."""
 
 
-class StandIn:
+class FakeVendor:
     """The three hosts, and each case's vendor by the name of its job."""
 
     def __init__(self, key: str) -> None:
@@ -73,19 +73,19 @@ def _status(link: str) -> int:
 
 
 @contextmanager
-def standing_in(key: str) -> Iterator[StandIn]:
-    """A stand-in on loopback, for the length of a `with` block."""
-    standin = StandIn(key)
+def serving(key: str) -> Iterator[FakeVendor]:
+    """A fake on loopback, for the length of a `with` block."""
+    fake = FakeVendor(key)
     with ExitStack() as servers:
-        api, files, elsewhere = (servers.enter_context(_served(standin)) for _ in range(3))
-        standin.hosts = api, files, elsewhere
-        yield standin
+        api, files, elsewhere = (servers.enter_context(_served(fake)) for _ in range(3))
+        fake.hosts = api, files, elsewhere
+        yield fake
 
 
 @contextmanager
-def _served(answering: StandIn) -> Iterator[str]:
+def _served(answering: FakeVendor) -> Iterator[str]:
     class Handler(_Handler):
-        standin = answering
+        fake = answering
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
@@ -95,13 +95,13 @@ def _served(answering: StandIn) -> Iterator[str]:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    standin: StandIn
+    fake: FakeVendor
 
     def do_GET(self) -> None:
         host = f"http://127.0.0.1:{self.server.server_address[1]}"
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        reply = self.standin.answer(host, Seen(self.command, host, self.path, headers, body))
+        reply = self.fake.answer(host, Seen(self.command, host, self.path, headers, body))
         self.close_connection = True
         try:
             self._send(reply)

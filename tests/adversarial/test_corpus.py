@@ -13,8 +13,8 @@ from kontext.images import identify
 from kontext.net import addresses
 from kontext.results.hosts import Allowed
 from kontext.segmind import answers
-from tests.hostile.judge import played, wrong
-from tests.hostile.play import CORPUS, Case, cases, play
+from tests.adversarial.oracle import played, wrong
+from tests.adversarial.play import CORPUS, Case, cases, play
 
 FILES = sorted(path.stem for path in CORPUS.glob("*.yaml"))
 

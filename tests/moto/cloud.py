@@ -26,7 +26,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import make_server
 
 from simulation.template import Template
-from tests.second.sandbox import Function, FunctionFailed, Places
+from tests.moto.sandbox import Function, FunctionFailed, Places
 
 Json = dict[str, Any]
 REGION = "us-east-1"
@@ -36,7 +36,7 @@ POLLERS = 3
 SWEEP_SECONDS = 6.0
 
 
-class SecondCloud:
+class MotoCloud:
     """An AWS account with the stack's resources in it; `.outputs` and `.client` are those of a stack."""
 
     def __init__(self, places: Places, parameters: dict[str, str], api_key: str, log: Path) -> None:

@@ -1,4 +1,4 @@
-"""`make second`: builds what is deployed, then runs the scenarios where there is no network but the loopback."""
+"""`make test-moto`: builds what is deployed, then runs the scenarios where there is no network but the loopback."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ NAMESPACES = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", 
 def main() -> None:
     """Replaces this process by the scenarios'."""
     if not shutil.which("unshare"):
-        sys.exit("make second needs Linux and its `unshare` command (util-linux), for sandboxes like Lambda's.")
-    deploy.build(BUILD_FOLDER / "second.log")
+        sys.exit("make test-moto needs Linux and its `unshare` command (util-linux), for sandboxes like Lambda's.")
+    deploy.build(BUILD_FOLDER / "moto.log")
     emulator = Path(samcli.__file__).parent / "local" / "rapid" / EMULATORS[platform.machine()]
     shutil.copy(emulator, RUNTIME / "aws-lambda-rie")
     alone = [*NAMESPACES, *([] if os.geteuid() == 0 else ["--map-root-user"])]

@@ -13,7 +13,7 @@ import jsonschema
 
 import kontext
 from simulation.world import KEY
-from tests.hostile.play import API, FILES, PROMPT, Case, Outcome, cases, play
+from tests.adversarial.play import API, FILES, PROMPT, Case, Outcome, cases, play
 
 Wrong = Iterator[str]
 SIGNATURE = re.compile(r"X-Amz-[A-Za-z-]+(?:=|%3D)[0-9A-Za-z]|SG_[0-9a-f]{8}", re.IGNORECASE)

@@ -1,6 +1,6 @@
-"""A stack's life: updated with renders in flight, beside a second stack, and removed as docs/deploy.md tells.
+"""The lifecycle of a stack: updated with renders in flight, beside a second stack, and removed as docs/deploy.md tells.
 
-Run by `make life`; two deployments of two stacks would be too long for `make test`.
+Run by `make test-lifecycle`; two deployments of two stacks would be too long for `make test`.
 """
 
 from __future__ import annotations

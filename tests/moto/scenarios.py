@@ -1,4 +1,4 @@
-"""The main stories once more, on another implementation of AWS and in Lambda's own runtime. Run by `make second`."""
+"""The main stories once more, on another implementation of AWS and in Lambda's own runtime. Run by `make test-moto`."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from kontext.polling.sketch import SLOTS, Sketch
 from kontext_local.project import BUILD_FOLDER
 from kontext_local.segmind import server
 from simulation.template import Spec
-from tests.second.__main__ import RUNTIME
-from tests.second.cloud import SecondCloud
-from tests.second.sandbox import Function, FunctionFailed, Places
+from tests.moto.__main__ import RUNTIME
+from tests.moto.cloud import MotoCloud
+from tests.moto.sandbox import Function, FunctionFailed, Places
 
 Json = dict[str, Any]
 
@@ -58,15 +58,15 @@ def segmind() -> Iterator[server.Emulator]:
 
 
 @pytest.fixture(scope="session")
-def cloud(places: Places, segmind: server.Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecondCloud]:
-    log = tmp_path_factory.mktemp("second") / "functions.log"
+def cloud(places: Places, segmind: server.Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MotoCloud]:
+    log = tmp_path_factory.mktemp("moto") / "functions.log"
     parameters = {
         "SegmindUrl": segmind.url,
         "ResultHosts": urlsplit(segmind.url).netloc,
         "SettleSeconds": "2",
         "RequestsPerMinute": "1200",
     }
-    running = SecondCloud(places, parameters, segmind.api_key, log)
+    running = MotoCloud(places, parameters, segmind.api_key, log)
     teach(running)
     yield running
     peaks = {name: f"{one.peak_megabytes()} of {one.spec.memory} MB" for name, one in running.functions.items()}
@@ -84,7 +84,7 @@ def probe(places: Places, tmp_path: Path) -> Iterator[Function]:
     function.stop()
 
 
-def teach(cloud: SecondCloud) -> None:
+def teach(cloud: MotoCloud) -> None:
     """Let the stack know how fast its emulator is; a new one expects 23 s, and looks no earlier."""
     sketch = Sketch()
     for number in range(3 * SLOTS):
@@ -99,7 +99,7 @@ def teach(cloud: SecondCloud) -> None:
 class Customer:
     """Somebody who drops pairs under a prefix, and waits for what becomes of them."""
 
-    def __init__(self, cloud: SecondCloud, prefix: str) -> None:
+    def __init__(self, cloud: MotoCloud, prefix: str) -> None:
         self.cloud, self.prefix = cloud, prefix
         self.s3 = cloud.client("s3")
 
@@ -159,7 +159,7 @@ def wait_for(look: Callable[[], Any], what: str) -> Any:
     return seen
 
 
-def test_a_pair_becomes_one_picture_one_event_and_one_charge(cloud: SecondCloud, segmind: server.Emulator) -> None:
+def test_a_pair_becomes_one_picture_one_event_and_one_charge(cloud: MotoCloud, segmind: server.Emulator) -> None:
     customer = Customer(cloud, "good/")
     customer.drop(prompt="success")
 
@@ -173,7 +173,7 @@ def test_a_pair_becomes_one_picture_one_event_and_one_charge(cloud: SecondCloud,
     assert charges(segmind, "success") == 1
 
 
-def test_a_job_that_fails_at_segmind_is_told_and_not_charged(cloud: SecondCloud, segmind: server.Emulator) -> None:
+def test_a_job_that_fails_at_segmind_is_told_and_not_charged(cloud: MotoCloud, segmind: server.Emulator) -> None:
     segmind.script(prompt="failure", fail="blocked by a content check", times=None)
     customer = Customer(cloud, "bad/")
     customer.drop(prompt="failure")
@@ -188,7 +188,7 @@ def test_a_job_that_fails_at_segmind_is_told_and_not_charged(cloud: SecondCloud,
     assert charges(segmind, "failure") == 0
 
 
-def test_an_invalid_request_is_refused_before_anything_is_sent(cloud: SecondCloud, segmind: server.Emulator) -> None:
+def test_an_invalid_request_is_refused_before_anything_is_sent(cloud: MotoCloud, segmind: server.Emulator) -> None:
     before = len(segmind.ledger()["posts"])
     customer = Customer(cloud, "wrong/")
     customer.put("request.json", b'{"prompt": "invalid", "aspect_ration": "1:1"}')
@@ -201,7 +201,7 @@ def test_an_invalid_request_is_refused_before_anything_is_sent(cloud: SecondClou
     assert len(segmind.ledger()["posts"]) == before
 
 
-def test_the_same_content_dropped_again_is_rendered_and_paid_once(cloud: SecondCloud, segmind: server.Emulator) -> None:
+def test_the_same_content_dropped_again_is_rendered_and_paid_once(cloud: MotoCloud, segmind: server.Emulator) -> None:
     customer = Customer(cloud, "again/")
     customer.drop(prompt="duplicate")
     customer.output("result.png")
@@ -215,7 +215,7 @@ def test_the_same_content_dropped_again_is_rendered_and_paid_once(cloud: SecondC
     assert charges(segmind, "duplicate") == 1
 
 
-def test_what_is_due_is_found_by_a_sweep_and_looked_at(cloud: SecondCloud) -> None:
+def test_what_is_due_is_found_by_a_sweep_and_looked_at(cloud: MotoCloud) -> None:
     customer = Customer(cloud, "due/")
     customer.drop(prompt="due")
     customer.output("result.png")

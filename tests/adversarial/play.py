@@ -31,9 +31,9 @@ from simulation.s3 import S3, error
 from simulation.schedule import Schedule
 from simulation.scheduler import BEGINNING, NeverRests, Scheduler
 from simulation.world import KEY, World
-from tests.hostile.material import Description, made
-from tests.hostile.roles import Deed, Witness
-from tests.hostile.vendor import Reply, Seen, Vendor
+from tests.adversarial.material import Description, made
+from tests.adversarial.roles import Access, Witness
+from tests.adversarial.vendor import Reply, Seen, Vendor
 
 CORPUS = Path(__file__).parent / "corpus"
 PREFIX = "case/"
@@ -152,13 +152,13 @@ class Outcome:
     logs: str
 
     @property
-    def deeds(self) -> set[Deed]:
+    def accesses(self) -> set[Access]:
         """What the roles have done, the reading of those who follow the links to the images included."""
         bodies = [json.loads(seen.body) for seen in self.vendor.requests if seen.kind == "submit"]
         links = [body[name] for body in bodies for name in ("input_image_1", "input_image_2")]
         read = [self.world.s3.version(link)[0] for link in links if urlsplit(link).netloc.startswith("InputBucket.")]
-        return self.world.injector.deeds | {
-            Deed("SubmitRole", "s3:GetObjectVersion", f"InputBucket/{key}") for key in read
+        return self.world.injector.accesses | {
+            Access("SubmitRole", "s3:GetObjectVersion", f"InputBucket/{key}") for key in read
         }
 
 

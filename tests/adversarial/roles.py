@@ -17,7 +17,7 @@ from simulation.fault_injection import FailureModes, FaultInjector
 Json = dict[str, Any]
 
 
-class Deed(NamedTuple):
+class Access(NamedTuple):
     """Something that a role has to do."""
 
     role: str
@@ -34,10 +34,10 @@ class Grant:
     action: str
     resource: str
 
-    def covers(self, deed: Deed) -> bool:
-        """Whether it is this that allows the deed."""
-        same = (self.role, self.action) == (deed.role, deed.action)
-        return same and fnmatchcase(deed.resource, self.resource)
+    def covers(self, access: Access) -> bool:
+        """Whether it is this that allows the access."""
+        same = (self.role, self.action) == (access.role, access.action)
+        return same and fnmatchcase(access.resource, self.resource)
 
 
 def grants(role: str, document: Json) -> Iterator[Grant]:
@@ -53,17 +53,17 @@ def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def missing(granted: Collection[Grant], deeds: Collection[Deed]) -> set[Deed]:
-    """The deeds that no grant covers."""
-    return {deed for deed in deeds if not any(grant.covers(deed) for grant in granted)}
+def missing(granted: Collection[Grant], accesses: Collection[Access]) -> set[Access]:
+    """The accesses that no grant covers."""
+    return {access for access in accesses if not any(grant.covers(access) for grant in granted)}
 
 
-def unused(granted: Collection[Grant], deeds: Collection[Deed]) -> set[Grant]:
-    """The grants that cover no deed."""
-    return {grant for grant in granted if not any(grant.covers(deed) for deed in deeds)}
+def unused(granted: Collection[Grant], accesses: Collection[Access]) -> set[Grant]:
+    """The grants that cover no access."""
+    return {grant for grant in granted if not any(grant.covers(access) for access in accesses)}
 
 
-def deeds_of_services(resources: Json) -> Iterator[Deed]:
+def accesses_of_services(resources: Json) -> Iterator[Access]:
     """What AWS does in the roles' names, by its documentation, with the resources of a transformed template.
 
     A function logs (docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html) and is traced
@@ -73,20 +73,22 @@ def deeds_of_services(resources: Json) -> Iterator[Deed]:
     """
     for properties in _of_type(resources, "AWS::Lambda::Function"):
         role, log = named(properties["Role"]), named(properties["LoggingConfig"]["LogGroup"])
-        yield from (Deed(role, f"logs:{what}", log) for what in ("CreateLogStream", "PutLogEvents"))
-        yield from (Deed(role, f"xray:{what}", "*") for what in ("PutTraceSegments", "PutTelemetryRecords"))
+        yield from (Access(role, f"logs:{what}", log) for what in ("CreateLogStream", "PutLogEvents"))
+        yield from (Access(role, f"xray:{what}", "*") for what in ("PutTraceSegments", "PutTelemetryRecords"))
     for properties in _of_type(resources, "AWS::Lambda::EventSourceMapping"):
         function = resources[named(properties["FunctionName"])]["Properties"]
         for what in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes"):
-            yield Deed(named(function["Role"]), f"sqs:{what}", named(properties["EventSourceArn"]))
+            yield Access(named(function["Role"]), f"sqs:{what}", named(properties["EventSourceArn"]))
     for properties in _of_type(resources, "AWS::Scheduler::Schedule"):
-        yield Deed(named(properties["Target"]["RoleArn"]), "lambda:InvokeFunction", named(properties["Target"]["Arn"]))
+        yield Access(
+            named(properties["Target"]["RoleArn"]), "lambda:InvokeFunction", named(properties["Target"]["Arn"])
+        )
     for properties in _of_type(resources, "AWS::StepFunctions::StateMachine"):
         role = named(properties["RoleArn"])
         for task in properties["DefinitionSubstitutions"].values():
-            yield Deed(role, "lambda:InvokeFunction", named(task))
+            yield Access(role, "lambda:InvokeFunction", named(task))
         for what in ("PutTraceSegments", "PutTelemetryRecords", "GetSamplingRules", "GetSamplingTargets"):
-            yield Deed(role, f"xray:{what}", "*")
+            yield Access(role, f"xray:{what}", "*")
 
 
 def _of_type(resources: Json, kind: str) -> Iterator[Json]:
@@ -132,17 +134,17 @@ _OTHERS = {
 
 
 class Witness(FaultInjector):
-    """The border between the code and the world, where every deed is seen."""
+    """The border between the code and the world, where every access is seen."""
 
     def __init__(self, *given: Any, **more: Any) -> None:
         super().__init__(*given, **more)
-        self.deeds: set[Deed] = set()
+        self.accesses: set[Access] = set()
 
     def call(self, service: str, name: str, asked: Any, effect: Any, modes: FailureModes) -> Any:
         """Let a call take effect, and remember which permissions it needs. Raises KeyError for an unknown one."""
         process = self.scheduler.running
         role = ROLE_OF[process.name.partition(" ")[0]] if process else ""
-        self.deeds |= {Deed(role, *needed) for needed in _needed(name, asked)}
+        self.accesses |= {Access(role, *needed) for needed in _needed(name, asked)}
 
         def seen() -> Any:
             try:
@@ -150,7 +152,7 @@ class Witness(FaultInjector):
             except ClientError as error:
                 if service == "s3" and error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
                     # Without this permission S3 says 403 for what is not there.
-                    self.deeds.add(Deed(role, "s3:ListBucket", asked["Bucket"]))
+                    self.accesses.add(Access(role, "s3:ListBucket", asked["Bucket"]))
                 raise
 
         return super().call(service, name, asked, seen, modes)

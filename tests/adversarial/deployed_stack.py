@@ -19,11 +19,11 @@ from kontext_cli.resources import physical_ids
 from kontext_cli.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack
-from tests.hostile.material import Description, made
-from tests.hostile.play import KEY, Case, ended
-from tests.hostile.roles import Deed, Grant, grants, listed
-from tests.hostile.standin import StandIn, standing_in
-from tests.hostile.vendor import Vendor
+from tests.adversarial.fake_vendor import FakeVendor, serving
+from tests.adversarial.material import Description, made
+from tests.adversarial.play import KEY, Case, ended
+from tests.adversarial.roles import Access, Grant, grants, listed
+from tests.adversarial.vendor import Vendor
 
 Seen = TypeVar("Seen")
 Dropped = tuple[str, Description, dict[str, str]]
@@ -37,11 +37,11 @@ VISIBILITY_SECONDS = 15
 
 
 @dataclass
-class Ground:
+class DeployedStack:
     """The stack, its vendor, and the cases that were dropped into it."""
 
     running: stack.LocalStack
-    vendor: StandIn
+    vendor: FakeVendor
     record: Path
     events: Subscriber
     published: list[dict[str, Any]] = field(default_factory=list)
@@ -93,7 +93,7 @@ class Ground:
 
     def end(self, prefix: str, seconds: float) -> tuple[str, str]:
         """How a pair has ended, in words, and what was said; where it is if it has not within so many seconds."""
-        told = eventually(lambda: self._told(prefix), seconds)
+        told = eventually(lambda: self._announced(prefix), seconds)
         if told:
             return ended(max(told, key=lambda render: str(render["updated_at"])))
         files = [body for key, body in self.written(prefix).items() if key.endswith("error.json")]
@@ -101,7 +101,7 @@ class Ground:
             return f"FILE {json.loads(files[0])['code']}", json.loads(files[0])["message"]
         return f"STILL {[render['status'] for render in self._renders(prefix)]}", ""
 
-    def _told(self, prefix: str) -> list[dict[str, Any]]:
+    def _announced(self, prefix: str) -> list[dict[str, Any]]:
         return [one for one in self._renders(prefix) if one["status"] in ENDS and one.get("announced")]
 
     def _renders(self, prefix: str) -> list[dict[str, Any]]:
@@ -122,7 +122,7 @@ class Ground:
         bucket = self.running.outputs["OutputBucket"]
         return [str(self.s3.head_object(Bucket=bucket, Key=key)) for key in self._keys("")]
 
-    def told(self) -> list[dict[str, Any]]:
+    def receive_published(self) -> list[dict[str, Any]]:
         """All events published up to now."""
         while new := self.events.receive():
             self.published += new
@@ -178,11 +178,11 @@ class Ground:
         named = [{**one, "Resource": [self.logical(arn) for arn in listed(one["Resource"])]} for one in statements]
         return list(grants(role, {"Statement": named}))
 
-    def deeds(self, role: str, *, allowed: bool) -> set[Deed]:
+    def accesses(self, role: str, *, allowed: bool) -> set[Access]:
         """What a role was seen to do, or was refused."""
         lines = self.record.read_text().splitlines() if self.record.exists() else []
         ours = [one for one in map(json.loads, lines) if f"/{self.ids[role]}/" in one["principal"]]
-        return {Deed(role, one["action"], self.logical(one["resource"])) for one in ours if one["allowed"] is allowed}
+        return {Access(role, one["action"], self.logical(one["resource"])) for one in ours if one["allowed"] is allowed}
 
     def logical(self, arn: str) -> str:
         """The name in the template of what an ARN names, with the key of an object."""
@@ -221,10 +221,10 @@ def _is_image(drop: Dropped) -> bool:
 
 
 @contextmanager
-def ground(home: Path) -> Iterator[Ground]:
+def deploying(home: Path) -> Iterator[DeployedStack]:
     """Deploy a stack of its own against a hostile vendor, for the length of a `with` block."""
     record = home / "decisions.jsonl"
-    with standing_in(KEY) as vendor:
+    with serving(KEY) as vendor:
         options = stack.Options(
             segmind_url=vendor.hosts[0],
             api_key=KEY,
@@ -237,7 +237,7 @@ def ground(home: Path) -> Iterator[Ground]:
         with stack.using(home, options) as running:
             _hurry(running)
             with Subscriber(Target(LOCAL, running.outputs, running.client)) as events:
-                yield Ground(running, vendor, record, events)
+                yield DeployedStack(running, vendor, record, events)
 
 
 def _hurry(running: stack.LocalStack) -> None:

@@ -1,4 +1,4 @@
-"""`make hostile`: the corpus in process and a sample of it on the embedded cloud, the roles' proof, the secret scan."""
+"""`make test-adversarial`: the corpus in process and partly on the embedded cloud, roles and secrets."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from tests.hostile import cloud, secrets
-from tests.hostile.ground import Ground, ground
-from tests.hostile.judge import played
-from tests.hostile.play import CORPUS, KEY, PROMPT, cases
+from tests.adversarial import cloud, secrets
+from tests.adversarial.deployed_stack import DeployedStack, deploying
+from tests.adversarial.oracle import played
+from tests.adversarial.play import CORPUS, KEY, PROMPT, cases
 
 EVERY = 8
 BEGAN = time.monotonic()
@@ -25,17 +25,17 @@ def main() -> int:
     outcomes: list[str] = []
     with (
         ProcessPoolExecutor(1, get_context("spawn")) as beside,
-        tempfile.TemporaryDirectory(prefix="kontext-hostile-") as home,
+        tempfile.TemporaryDirectory(prefix="kontext-adversarial-") as home,
     ):
         inside = beside.map(played, files)
         say("deploying the stack, and playing the corpus in process meanwhile")
-        with ground(Path(home)) as field:
-            outcomes += on_the_cloud(field)
-            granted, used, problems = roles(field)
-            found = told(secrets.found(cloud.remains(field), KEY, PROMPT))
-            say(f"looked for secrets in {', '.join(cloud.remains(field))}: {len(found)} found")
+        with deploying(Path(home)) as deployed:
+            outcomes += on_the_cloud(deployed)
+            granted, used, problems = roles(deployed)
+            found = report(secrets.found(cloud.remains(deployed), KEY, PROMPT))
+            say(f"looked for secrets in {', '.join(cloud.remains(deployed))}: {len(found)} found")
         for file, wrongs in zip(files, inside, strict=True):
-            outcomes += told(f"{name}: {words}" for name, words in wrongs.items())
+            outcomes += report(f"{name}: {words}" for name, words in wrongs.items())
             say(f"in process: {file}, {len(cases(file))} cases, {len(wrongs)} wrong")
     bad = sum(not case.good for case in cases())
     counts = f"bad inputs: {bad}, wrong outcomes: {len(outcomes)}"
@@ -48,7 +48,7 @@ def say(words: str) -> None:
     print(f"{time.monotonic() - BEGAN:6.1f} s  {words}", flush=True)
 
 
-def told(wrongs: Iterable[str]) -> list[str]:
+def report(wrongs: Iterable[str]) -> list[str]:
     """Print what is wrong as it is found."""
     found = []
     for words in wrongs:
@@ -57,26 +57,26 @@ def told(wrongs: Iterable[str]) -> list[str]:
     return found
 
 
-def on_the_cloud(field: Ground) -> list[str]:
+def on_the_cloud(deployed: DeployedStack) -> list[str]:
     """Drop the sample into the stack; returns what is wrong."""
     say("the stack is up; a role is without a statement for a moment")
-    outcomes = told(cloud.refuse(field))
-    before = cloud.refused(field)
+    outcomes = report(cloud.refuse(deployed))
+    before = cloud.refused(deployed)
     sampled = cloud.sample(EVERY)
     say(f"dropping {len(sampled)} cases into it, all at once")
-    outcomes += told(cloud.play_all(field, sampled))
+    outcomes += report(cloud.play_all(deployed, sampled))
     say("letting a sweep find what is due")
-    outcomes += told(cloud.bring_on(field))
-    outcomes += told(f"{deed} was refused" for deed in cloud.refused(field) - before)
+    outcomes += report(cloud.bring_on(deployed))
+    outcomes += report(f"{access} was refused" for access in cloud.refused(deployed) - before)
     say(f"on the embedded cloud: {len(sampled)} cases, {len(outcomes)} wrong")
     return outcomes
 
 
-def roles(field: Ground) -> tuple[int, int, list[str]]:
+def roles(deployed: DeployedStack) -> tuple[int, int, list[str]]:
     """The roles' proof: how many actions are granted, how many of them used, and what is wrong."""
-    granted, unused, ungranted = cloud.proof(field)
-    problems = told(
-        [*(f"{grant} is never used" for grant in unused), *(f"{deed} is not granted" for deed in ungranted)]
+    granted, unused, ungranted = cloud.proof(deployed)
+    problems = report(
+        [*(f"{grant} is never used" for grant in unused), *(f"{access} is not granted" for access in ungranted)]
     )
     actions, used = ({(grant.role, grant.action) for grant in some} for some in (granted, granted - unused))
     by_role = {role: sum(one == role for one, _ in actions) for role in cloud.ROLES}

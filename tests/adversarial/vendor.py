@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.hostile.material import made
+from tests.adversarial.material import made
 
 PICTURE = {"png": {"image": "PNG", "size": [16, 12]}, "jpg": {"image": "JPEG", "size": [16, 12]}}
 METRICS = {

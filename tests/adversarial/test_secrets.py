@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.hostile.secrets import found
+from tests.adversarial.secrets import found
 
 KEY, PROMPT = "SG_0123456789abcdef", "A very private prompt."
 
