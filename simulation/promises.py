@@ -66,7 +66,7 @@ def _at_once(seen: Evidence, drops: Sequence[DroppedObject]) -> bool:
     if len({drop.key for drop in drops}) < len(drops):
         return False
     synced = all(later.at - earlier.at <= _SYNC_SECONDS for earlier, later in pairwise(drops))
-    waited = drops[-1].at - drops[0].at < float(seen.world.template.parameters["SettleSeconds"])
+    waited = drops[-1].at - drops[0].at < float(seen.world.template.parameters["PromptWaitSeconds"])
     return synced or (waited and not any(drop.has_prompt for drop in drops[:-1]))
 
 

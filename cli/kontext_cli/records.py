@@ -22,7 +22,7 @@ from kontext_cli.target import Target
 
 SEPARATORS = ("", "/", "_", "-")
 # The stack's own defaults cannot be seen from here: what a pair lacks is judged as if there were none.
-NO_DEFAULTS = pairs.Defaults(parameters={}, prompt="", settle_seconds=0.0)
+NO_DEFAULTS = pairs.Defaults(parameters={}, prompt="")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ _POOR: dict[str, Any] = {"account": {"credits": 0.01}}
 _RICH = account(credits=10.0)
 _REFUSES = vendor(status=400, body={"error": "no"}, times=None)
 
-_SETTLING = "what is dropped together is taken for several drops: nothing settles"
 _CONTENT = "an ETag is taken for the content"
 _REMOVALS = "nobody looks whether what was dropped is still there"
 _ONCE_A_PART = "a problem is told once for each part of the pair"
@@ -50,39 +49,34 @@ def taken_back(*keys: str, at: float, how: Any = "deleted") -> list[tuple[float,
 
 
 SYNCS: tuple[Story, ...] = (
-    story("one sync of four files", *synced("1.png", "2.png", "prompt.txt", "request.json"), missing=_SETTLING),
+    story("one sync of four files", *synced("1.png", "2.png", "prompt.txt", "request.json")),
     story(
         "one sync of four files, an image last, and the message of the request is late",
         *synced("prompt.txt", "request.json", "1.png", "2.png"),
         faults=(Fault(1, "late"),),
-        missing=_SETTLING,
     ),
     story(
         "one sync of four files, the prompt last, and the first message is throttled",
         *synced("request.json", "1.png", "2.png", "prompt.txt"),
         faults=(Fault(0, "throttled"),),
-        missing=_SETTLING,
     ),
     story(
         "a prompt with the image, and a request for the format",
         (0.0, image("taj/1.png", prompt="both at the Taj")),
         (0.1, image("taj/2.png")),
         (0.5, request(TAJ, output_format="jpg")),
-        missing=_SETTLING,
     ),
     story(
         "both images are exchanged",
         *pair(),
         (200.0, image("taj/1.png", "another")),
         (206.0, image("taj/2.png", "another")),
-        missing=_SETTLING,
     ),
     story(
         "both images are exchanged while the first picture is made",
         *pair(),
         (10.0, image("taj/1.png", "another")),
         (12.0, image("taj/2.png", "another")),
-        missing=_SETTLING,
     ),
     story(
         "a prompt file whose name is in capitals, and whose message is late",
@@ -90,7 +84,6 @@ SYNCS: tuple[Story, ...] = (
         (0.1, image("taj/2.png")),
         (0.2, Drop("taj/Prompt.TXT", b"both at the Taj")),
         faults=(Fault(2, "late"),),
-        missing="a prompt that was dropped is looked for under one spelling of its name",
     ),
 )
 

@@ -337,13 +337,23 @@ WAITING = (
         ("a pair comes behind another folder's flood",),
     ),
     Mutant(
+        "a pair that is claimed as it was told, and not as it lies in the bucket",
+        ((_PAIRS, "pair = self.siblings.look(pair)", "pass"),),
+        ("one sync of four files, an image last, and the message of the request is late",),
+    ),
+    Mutant(
+        "an image that was replaced, and whose other half is not waited for",
+        (_layer("drops/pairs", "return replaced == [True]", "return False"),),
+        ("both images are exchanged",),
+    ),
+    Mutant(
         "a pair that settles, and that only a sweep looks at again",
         ((_PAIRS, "self.deps.hints.send_due(pairs.pair_key(pair.prefix), until - now)", "pass"),),
         ("no prompt",),
     ),
     Mutant(
         "a pair that settles, and that no sweep finds",
-        ((_PAIRS, "self.deps.drops.settle(pair.prefix, until)", "pass"),),
+        ((_PAIRS, "if self.deps.drops.settle(pair.prefix, until):", "if True:"),),
         ("the queue is purged while a pair waits for a prompt",),
     ),
     Mutant(

@@ -25,8 +25,8 @@ from kontext.errors import BadDrop
 NOW = 1000.0
 SETTLE = 20.0
 TUNED = {"aspect_ratio": "1:1", "output_format": "png", "safety_tolerance": 2}
-DEFAULTS = Defaults(TUNED, prompt="Together.", settle_seconds=SETTLE)
-NO_PROMPT = Defaults(TUNED, prompt="", settle_seconds=SETTLE)
+DEFAULTS = Defaults(TUNED, prompt="Together.", prompt_wait_seconds=SETTLE)
+NO_PROMPT = Defaults(TUNED, prompt="", prompt_wait_seconds=SETTLE)
 
 
 def image(slot: str, **parameters: Any) -> dict[str, Any]:
@@ -234,7 +234,7 @@ def test_an_image_named_by_a_request_brings_its_metadata() -> None:
 def test_the_same_content_is_the_same_render_and_other_content_another() -> None:
     def name(**parts: Any) -> str:
         dropped = pair(**{"one": image("1"), "two": image("2"), "request": asked(prompt="p"), **parts})
-        return complete(decide(dropped, {}, DEFAULTS, NOW)).render_id("taj/")
+        return complete(decide(dropped, {}, DEFAULTS, NOW + 99)).render_id("taj/")
 
     again = image("1") | {"version_id": "another", "sequencer": "99", "at": NOW + 99}
 

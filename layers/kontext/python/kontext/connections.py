@@ -216,7 +216,8 @@ class Connections:
                 "safety_tolerance": int(self.environment["DEFAULT_SAFETY_TOLERANCE"]),
             },
             prompt=self.environment["DEFAULT_PROMPT"].strip(),
-            settle_seconds=float(self.environment["SETTLE_SECONDS"]),
+            hold_seconds=float(self.environment["HOLD_SECONDS"]),
+            prompt_wait_seconds=float(self.environment["PROMPT_WAIT_SECONDS"]),
         )
 
     @cached_property

@@ -130,6 +130,16 @@ class InputBucket:
         etag = head["ETag"].strip('"')
         return {"key": key, "version_id": head.get("VersionId"), "etag": etag, "bytes": head["ContentLength"]}
 
+    def newest(self, key: str) -> tuple[str | None, str] | None:
+        """The version id and the ETag of what stands under a key now; None if nothing does."""
+        try:
+            head = self.client.head_object(Bucket=self.bucket, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _ABSENT:
+                return None
+            raise
+        return head.get("VersionId"), head["ETag"].strip('"')
+
     def presign(self, read: ObjectRead | RenderInput) -> str:
         """A URL that gives this version of the object to anyone, for `LINK_SECONDS`."""
         pinned = {"VersionId": read["version_id"]} if read.get("version_id") else {}

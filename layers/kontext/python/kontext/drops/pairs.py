@@ -17,7 +17,7 @@ from kontext.drops.waiters import object_key
 from kontext.due import REMOVE_DUE, SENT, SET_DUE, TIMER
 from kontext.dynamodb import ConditionFailed, Item, Key, Table
 from kontext.errors import BadDrop
-from kontext.model import ObjectRead, Parameters, Part
+from kontext.model import ObjectRead, Parameters, Part, RenderInput
 
 _SEQUENCER_DIGITS = 32
 SETTLE_GRACE_SECONDS = 30.0
@@ -40,6 +40,8 @@ class Pair:
     """The render_id of the newest claim: only its result may stand under the pair's result key."""
     current_drop: int = 0
     """The `drop_id` of that claim."""
+    claimed_images: tuple[str, ...] = ()
+    """What identified both images of that claim."""
     rejected_drop: int = 0
     """The `drop_id` of the newest drop that could not be rendered."""
     written: frozenset[str] = frozenset()
@@ -64,7 +66,10 @@ class Defaults:
 
     parameters: Parameters
     prompt: str
-    settle_seconds: float
+    hold_seconds: float = 0.0
+    """How long a whole pair waits after its newest part, for what was dropped together with it."""
+    prompt_wait_seconds: float = 0.0
+    """How long it waits for a prompt, or for the other image once one was replaced."""
 
 
 Wanted = dict[str, str]
@@ -82,7 +87,7 @@ class Incomplete:
 
 @dataclass(frozen=True)
 class Settling:
-    """Complete but for a prompt, which may still come until `until` (unix seconds)."""
+    """Complete, but what was dropped together with it may still come until `until` (unix seconds)."""
 
     until: float
 
@@ -102,12 +107,10 @@ class Complete:
 
     inputs: tuple[ObjectRead, ObjectRead]
     parameters: Parameters
-    default_prompt: bool = False
-    """Whether no drop has said what to do with the images."""
 
     def render_id(self, prefix: str) -> str:
         """The deterministic name of the render that this content asks for."""
-        one, two = (given.get("etag") or given["url"] for given in self.inputs)
+        one, two = map(identity, self.inputs)
         return request.render_id(prefix, one, two, self.parameters)
 
 
@@ -155,16 +158,49 @@ def decide(pair: Pair, named: dict[str, ObjectRead | None], defaults: Defaults, 
         return _incomplete(pair, asked, images)
     sources = (*files, _parameters(one), _parameters(two))
     told = request.merge(*sources)
-    if "prompt" not in told:
-        until = max(part["at"] for part in parts.values()) + defaults.settle_seconds
-        if not defaults.prompt:
-            return Incomplete(("a prompt: drop request.json or prompt.txt",))
-        if now < until:
-            return Settling(until)
+    if "prompt" not in told and not defaults.prompt:
+        return Incomplete(("a prompt: drop request.json or prompt.txt",))
+    until = max(part["at"] for part in parts.values()) + _settling_seconds(pair, (one, two), told, defaults)
+    if now < until:
+        return Settling(until)
     parameters = request.merge(*sources, {"prompt": defaults.prompt}, defaults.parameters)
     for image_field in _FIELDS.values():
         parameters.pop(image_field, None)
-    return Complete((one, two), parameters, default_prompt="prompt" not in told)
+    return Complete((one, two), parameters)
+
+
+def _settling_seconds(pair: Pair, images: tuple[ObjectRead, ObjectRead], told: Parameters, defaults: Defaults) -> float:
+    """How long a pair waits after its newest part for what was dropped together with it."""
+    if "prompt" not in told or _is_half_exchanged(pair, images):
+        return defaults.prompt_wait_seconds
+    return 0.0 if pair.current is None and has_prompt(pair) else defaults.hold_seconds
+
+
+def _is_half_exchanged(pair: Pair, images: tuple[ObjectRead, ObjectRead]) -> bool:
+    """Whether one image was replaced by a drop, and the other is still the one that was claimed with it."""
+    if not pair.claimed_images:
+        return False
+    replaced = [
+        image is pair.parts.get(slot)
+        for slot, image, claimed in zip("12", images, pair.claimed_images, strict=True)
+        if identity(image) != claimed
+    ]
+    return replaced == [True]
+
+
+def has_prompt(pair: Pair) -> bool:
+    """Whether the pair's request.json holds a prompt, which none but a newer request.json can change."""
+    return "prompt" in _parameters(pair.parts.get("request"))
+
+
+def sequencer_after(part: Part) -> str:
+    """A place in the order of one key's drops: after this one, and before all that are dropped later."""
+    return f"{part['sequencer']}1"
+
+
+def identity(image: ObjectRead | RenderInput) -> str:
+    """What tells an image from any other."""
+    return image.get("etag") or image["url"]
 
 
 def _parameters(part: ObjectRead | None) -> Parameters:
@@ -220,7 +256,7 @@ class Drops:
         before all that is dropped later. To be asked for before the object is read."""
         pair = self.get(prefix)
         known = pair.parts.get(slot) if pair else None
-        return f"{known['sequencer']}1" if known else ""
+        return sequencer_after(known) if known else ""
 
     def record(self, prefix: str, slot: str, read: ObjectRead, sequencer: str, at: float) -> Pair:
         """Note that an object fills a slot, unless it or a newer one does; returns the whole pair as it is now.
@@ -264,10 +300,14 @@ class Drops:
         except ConditionFailed as newer:
             return newer.found or item
 
-    def settle(self, prefix: str, until: float) -> None:
-        """Note that somebody must look at a pair again when its waiting for a prompt is over."""
-        at = until + SETTLE_GRACE_SECONDS
-        self.table.update(pair_key(prefix), f"SET {SET_DUE} REMOVE {SENT}", due_lane=TIMER, due_at=at)
+    def settle(self, prefix: str, until: float) -> bool:
+        """Note that somebody must look at a pair again when it has settled; False if that is noted already."""
+        at, moved = until + SETTLE_GRACE_SECONDS, "attribute_not_exists(#due_at) OR #due_at <> :due_at"
+        try:
+            self.table.update(pair_key(prefix), f"SET {SET_DUE} REMOVE {SENT}", moved, due_lane=TIMER, due_at=at)
+        except ConditionFailed:
+            return False
+        return True
 
     def look_again(self, prefix: str, now: float) -> None:
         """Note that somebody must look at a pair again: what it asks for could not be done."""
@@ -325,10 +365,11 @@ def pair_of(item: Item) -> Pair:
     """The pair in a table item."""
     return Pair(
         prefix=item.get("prefix", ""),
-        parts={slot: item[f"part_{slot}"] for slot in ("1", "2", "request", "prompt") if f"part_{slot}" in item},
+        parts={slot: item[f"part_{slot}"] for slot in keys.SLOTS if f"part_{slot}" in item},
         drop_id=item.get("drops", 0),
         current=item.get("current"),
         current_drop=item.get("current_count", 0),
+        claimed_images=tuple(item.get("claimed_images", ())),
         rejected_drop=item.get("rejected_count", 0),
         written=frozenset(item.get("written", ())),
         due_at=item.get("due_at"),

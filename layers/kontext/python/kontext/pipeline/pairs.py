@@ -10,6 +10,7 @@ from kontext.drops.waiters import TooMany
 from kontext.errors import BadDrop, problem
 from kontext.log import logger
 from kontext.pipeline.ends import Ends
+from kontext.pipeline.siblings import Siblings
 from kontext.pipeline.submit import Submitter
 
 
@@ -20,6 +21,7 @@ class Advancer:
         self.deps = deps
         self.submitter = Submitter(deps, seconds_left)
         self.ends = Ends(deps)
+        self.siblings = Siblings(deps)
 
     def try_to_advance(self, pair: pairs.Pair) -> None:
         """Do what a pair that is recorded asks for. If that fails the pair is due, which needs no message any more."""
@@ -34,17 +36,17 @@ class Advancer:
         logger.append_keys(pair=pair.prefix, render_id=None, request_id=None)
         now = self.deps.clock.now()
         decision = self.decide(pair, now)
-        if isinstance(decision, pairs.Complete) and decision.default_prompt:
-            pair = self.with_prompt(pair)
+        if isinstance(decision, pairs.Complete) and pair.drop_id > pair.current_drop:
+            pair = self.siblings.look(pair)
             decision = self.decide(pair, now)
         match decision:
             case pairs.Incomplete(missing, wanted):
                 logger.info("the pair is not complete", missing=missing)
                 self.wait_for(pair, wanted)
             case pairs.Settling(until):
-                logger.info("the pair waits for a prompt", until=iso(until))
-                self.deps.drops.settle(pair.prefix, until)
-                self.deps.hints.send_due(pairs.pair_key(pair.prefix), until - now)
+                logger.info("the pair settles", until=iso(until))
+                if self.deps.drops.settle(pair.prefix, until):  # else a hint is on its way
+                    self.deps.hints.send_due(pairs.pair_key(pair.prefix), until - now)
             case pairs.Rejected(code, message):
                 if not self.wait_for(pair, decision.wanted):
                     self.reject(pair, code, message)
@@ -57,14 +59,6 @@ class Advancer:
                 if render := self.deps.claims.claim(pair, complete, now):
                     self.submitter.go_on(render)
                 self.wait_for(pair, {})
-
-    def with_prompt(self, pair: pairs.Pair) -> pairs.Pair:
-        """The pair with a prompt that was dropped, and whose message still waits: in a burst that takes longer than
-        the settling, and the default would be paid first."""
-        for slot, name in keys.PROMPTS.items():
-            if slot not in pair.parts and (read := self.deps.inputs.read(pair.prefix + name, slot)):
-                pair = self.deps.drops.record(pair.prefix, slot, read, sequencer="", at=0.0)
-        return pair
 
     def decide(self, pair: pairs.Pair, now: float) -> pairs.Decision:
         """What to do with a pair, with the images that its request names."""

@@ -7,7 +7,7 @@ pair, so that nothing older may any more.
 import hashlib
 
 from kontext.clock import iso
-from kontext.drops.pairs import Complete, Pair, pair_key
+from kontext.drops.pairs import Complete, Pair, identity, pair_key
 from kontext.due import REMOVE_DUE, due, marks
 from kontext.dynamodb import ConditionFailed, Write
 from kontext.model import ObjectRead, Render, RenderError, RenderInput, Status
@@ -117,9 +117,9 @@ def _make_current(pair: Pair, render: Render, *, anew: bool = False) -> Write:
         allowed.append("#current_count = :drop AND #current = :id")
     return (
         pair_key(pair.prefix),
-        f"SET #current = :id, #current_count = :drop REMOVE {REMOVE_DUE}",
+        f"SET #current = :id, #current_count = :drop, #claimed_images = :images REMOVE {REMOVE_DUE}",
         " OR ".join(f"#drops = :drop AND {one}" for one in allowed),
-        {"id": render["render_id"], "drop": pair.drop_id},
+        {"id": render["render_id"], "drop": pair.drop_id, "images": [identity(image) for image in render["inputs"]]},
     )
 
 
