@@ -13,7 +13,7 @@ from kontext.drops import pairs
 from kontext.due import LINE
 from kontext.dynamodb import Table
 from kontext.errors import BadDrop
-from kontext.model import Parameters, Status
+from kontext.model import Parameters, RenderInput, Status
 from kontext.renders.store import render_key, render_of
 from kontext.throttle.admission import State, state_in
 from kontext.throttle.circuit_breaker import PAUSED
@@ -34,6 +34,7 @@ class Render:
     status: str
     attempt: int = 1
     parameters: Parameters = field(default_factory=Parameters)
+    inputs: list[RenderInput] = field(default_factory=list)
     request_id: str | None = None
     parked: dict[str, Any] | None = None
     place: int | None = None

@@ -51,6 +51,11 @@ CLAIMS = (
         ("changed meanwhile",),
     ),
     Mutant(
+        "an ETag that is taken for the content",
+        (_layer("drops/pairs", 'return image.get("sha256") or image.get("etag")', 'return image.get("etag")'),),
+        ("the same photograph again, in parts",),
+    ),
+    Mutant(
         "an older drop that speaks again",
         (
             _layer("renders/claims", '"#current_count < :drop"]', '"attribute_exists(#pk)"]'),

@@ -97,10 +97,11 @@ def keys(target: Target) -> list[str]:
 
 def note(target: Target, drop: Drop, status: str, **values: Any) -> None:
     """A render of just this drop, as the stack would note it."""
-    one, two = (hashlib.md5(piece.body).hexdigest() for piece in drop.pair.pieces[-2:])
+    one, two = (hashlib.sha256(piece.body).hexdigest() for piece in drop.pair.pieces[-2:])
     asked = {"prompt": "Bring them together.", "aspect_ratio": "1:1", **drop.parameters}
-    render_id = request.render_id(drop.prefix, one, two, asked)
+    render_id = request.render_id(drop.prefix, one, two, drop.parameters)
     item = {"prefix": drop.prefix, "render_id": render_id, "status": status, "parameters": asked, **values}
+    item["inputs"] = [{"sha256": one}, {"sha256": two}]
     table = Table(target.client("dynamodb"), target.output("RendersTable"))
     key = {"pk": f"pair#{drop.prefix}", "sk": f"render#{render_id}"}
     table.update(key, "SET " + ", ".join(f"#{name} = :{name}" for name in item), **item)

@@ -689,7 +689,7 @@ def test_a_long_history_keeps_its_beginning_and_its_end(life: Life) -> None:
 
 def test_an_image_named_by_a_url_is_kept_as_a_url(renders: Renders, pair: MakePair) -> None:
     dropped = pair()
-    asked = Complete(({"url": "https://example.com/a.png"}, dropped.parts["2"]), {"prompt": "p"})
+    asked = Complete(({"url": "https://example.com/a.png"}, dropped.parts["2"]), {"prompt": "p"}, {"prompt": "p"})
 
     render = Claims(renders).claim(dropped, asked, NOW)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from kontext.drops.input_bucket import InputBucket
     from kontext.drops.pairs import Defaults, Drops
+    from kontext.drops.reads import Reads
     from kontext.drops.redelivery import Redelivery
     from kontext.drops.waiters import Waiters
     from kontext.due import DueIndex
@@ -163,6 +164,12 @@ class Connections:
             megapixels=float(self.environment["MAX_INPUT_MEGAPIXELS"]),
         )
         return InputBucket(self.s3, self.environment["INPUT_BUCKET"], limits)
+
+    @cached_property
+    def reads(self) -> "Reads":
+        from kontext.drops.reads import Reads
+
+        return Reads(self.table, self.inputs, self.clock)
 
     @cached_property
     def outputs(self) -> "OutputBucket":

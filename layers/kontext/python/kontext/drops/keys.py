@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Slot = Literal["1", "2", "request", "prompt"]
-SLOTS: tuple[Slot, ...] = ("1", "2", "request", "prompt")
+IMAGE_SLOTS: tuple[Slot, Slot] = ("1", "2")
+SLOTS: tuple[Slot, ...] = (*IMAGE_SLOTS, "request", "prompt")
 
 SPELLINGS: dict[Slot, tuple[str, ...]] = {
     "request": ("request.json", "Request.json", "REQUEST.JSON", "Request.JSON"),

@@ -103,14 +103,21 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Complete:
-    """All that a render needs. `inputs`: for each image what was read of it, or its URL."""
+    """All that a render needs. `inputs`: for each image what was read of it, or its URL; `asked`: the parameters that
+    the drops name, without the stack's defaults."""
 
     inputs: tuple[ObjectRead, ObjectRead]
     parameters: Parameters
+    asked: Parameters
 
     def render_id(self, prefix: str) -> str:
-        """The deterministic name of the render that this content asks for."""
+        """The deterministic name of the render that this content asks for: no default of the stack is in it."""
         one, two = map(identity, self.inputs)
+        return request.render_id(prefix, one, two, self.asked)
+
+    def earlier_id(self, prefix: str) -> str:
+        """What the render was called when an ETag named an image, and the defaults were asked for as well."""
+        one, two = (image.get("etag") or image["url"] for image in self.inputs)
         return request.render_id(prefix, one, two, self.parameters)
 
 
@@ -163,10 +170,9 @@ def decide(pair: Pair, named: dict[str, ObjectRead | None], defaults: Defaults, 
     until = max(part["at"] for part in parts.values()) + _settling_seconds(pair, (one, two), told, defaults)
     if now < until:
         return Settling(until)
-    parameters = request.merge(*sources, {"prompt": defaults.prompt}, defaults.parameters)
     for image_field in _FIELDS.values():
-        parameters.pop(image_field, None)
-    return Complete((one, two), parameters)
+        told.pop(image_field, None)
+    return Complete((one, two), request.merge(told, {"prompt": defaults.prompt}, defaults.parameters), asked=told)
 
 
 def _settling_seconds(pair: Pair, images: tuple[ObjectRead, ObjectRead], told: Parameters, defaults: Defaults) -> float:
@@ -199,8 +205,9 @@ def sequencer_after(part: Part) -> str:
 
 
 def identity(image: ObjectRead | RenderInput) -> str:
-    """What tells an image from any other."""
-    return image.get("etag") or image["url"]
+    """What an image is known by: its content, however it was uploaded; a part that was recorded before that was read
+    has its ETag alone."""
+    return image.get("sha256") or image.get("etag") or image["url"]
 
 
 def _parameters(part: ObjectRead | None) -> Parameters:

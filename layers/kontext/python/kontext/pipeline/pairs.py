@@ -64,7 +64,7 @@ class Advancer:
         """What to do with a pair, with the images that its request names."""
         try:
             pairs.check_links(pair, self.deps.outputs.bucket)
-            named = {key: self.deps.inputs.read(key, "image") for key in pairs.named_keys(pair)}
+            named = {key: self.deps.reads.image(key) for key in pairs.named_keys(pair)}
             return pairs.decide(pair, named, self.deps.defaults, now)
         except BadDrop as bad:
             return pairs.Rejected(bad.code, str(bad))
@@ -81,7 +81,7 @@ class Advancer:
         except TooMany as many:
             self.reject(pair, "invalid_request", f"request.json: {many}")
             return True
-        there = {key: (self.deps.inputs.read(key, "image") or {}).get("etag", "") for key in awaited}
+        there = {key: (self.deps.inputs.newest(key) or (None, ""))[1] for key in awaited}
         if there != wanted and all(there.values()):
             self.advance(replace(pair, waits_for=awaited))
             return True

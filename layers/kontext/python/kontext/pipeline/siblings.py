@@ -29,13 +29,14 @@ class Siblings:
         """The pair with what stands now under the key of one of its parts."""
         known = pair.parts[slot]
         there = self.deps.inputs.newest(known["key"])
-        if there is None or there == (known.get("version_id"), known["etag"]):
+        is_same = there == (known.get("version_id"), known["etag"])
+        if there is None or (is_same and (slot in keys.SPELLINGS or "sha256" in known)):
             return pair
         read = self.deps.inputs.read(known["key"], slot)
         if read is None:
             return pair
-        logger.info("a part was replaced, and its message has not come", slot=slot)
-        return self.deps.drops.record(pair.prefix, slot, read, pairs.sequencer_after(known), self.deps.clock.now())
+        at = known["at"] if is_same else self.deps.clock.now()  # one that was recorded without its content is no news
+        return self.deps.drops.record(pair.prefix, slot, read, pairs.sequencer_after(known), at)
 
     def find(self, pair: pairs.Pair, slot: Slot) -> pairs.Pair:
         """The pair with a part that was dropped, and whose message has not come."""

@@ -24,7 +24,7 @@ class Claims:
     def claim(self, pair: Pair, complete: Complete, now: float) -> Render | None:
         """Claim the render that a complete pair asks for: `CLAIMED` it may be sent, `COMPLETED` it is paid and may be
         delivered again. None if it is on its way or has ended: the table's own times see to it."""
-        render = _new(pair, complete.render_id(pair.prefix), now)
+        render = _new(pair, self._name(pair, complete), now)
         render["parameters"] = complete.parameters
         render["inputs"] = [_input(image) for image in complete.inputs]
         render = _made_due(render, now)
@@ -38,6 +38,12 @@ class Claims:
                 return None  # this drop of the pair, or a newer one, has been claimed already
             return self._claim_again(render_of(refused.found), pair, now)
         return render
+
+    def _name(self, pair: Pair, complete: Complete) -> str:
+        """What the render is called: as it was, if it was claimed before its content named it."""
+        name, earlier = complete.render_id(pair.prefix), complete.earlier_id(pair.prefix)
+        is_known = pair.current not in (None, name) and self.renders.get(pair.prefix, earlier) is not None
+        return earlier if is_known else name
 
     def reject(self, pair: Pair, error: RenderError, key: str, now: float) -> Render | None:
         """Record a drop that cannot become a render, once; `key`: where its error.json goes. None if it was announced,
@@ -149,6 +155,8 @@ def _input(image: ObjectRead) -> RenderInput:
         kept["url"] = url
     if key := image.get("key"):
         kept |= {"key": key, "etag": image["etag"]}
+    if sha256 := image.get("sha256"):
+        kept["sha256"] = sha256
     if version_id := image.get("version_id"):
         kept["version_id"] = version_id
     return kept
