@@ -170,8 +170,8 @@ class Desk:
         if not errand.pieces and not self._is_under_way(errand):
             if any(bucket.lacks(piece) for piece in pair.pieces):
                 raise Refused(f"what was dropped as {drop.prefix} is not in the bucket any more", GIVE_ANOTHER_NAME)
-            # One of its objects again is one more try for all.
-            errand.pieces = pair.pieces[-1:]
+            # One of its objects again is one more try for all, but what is wrong is told only of a new version of it.
+            errand.pieces = pair.pieces if self._is_rejected(errand) else pair.pieces[-1:]
         return errand
 
     def _is_under_way(self, errand: Errand) -> bool:
@@ -182,6 +182,11 @@ class Desk:
         if render and render.status == Status.FAILED and errand.bucket.is_told_of(errand.drop.pair):
             return False  # it was rejected before it became a render of its content
         return self.clock() - errand.bucket.changed_at(errand.drop.prefix) < TOLD_SECONDS
+
+    def _is_rejected(self, errand: Errand) -> bool:
+        """Whether the stack could not use what was dropped last."""
+        render = self._render(errand.drop)
+        return render is not None and render.status == Status.FAILED and not render.inputs
 
     def put(self, drop: Drop) -> None:
         """Upload what is to be uploaded of a drop."""

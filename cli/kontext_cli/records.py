@@ -146,7 +146,7 @@ def _waiting(pair: pairs.Pair) -> Pair:
     match decision:
         case pairs.Incomplete(missing):
             return Pair(pair.prefix, "WAITING", f"for {', '.join(missing)}", since, [])
-        case pairs.Rejected(_, message):
+        case pairs.Rejected(message=message):
             return Pair(pair.prefix, "REJECTED", message, since, [])
     return Pair(pair.prefix, "WAITING", "to be claimed", since, [])
 

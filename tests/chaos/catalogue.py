@@ -46,6 +46,17 @@ CLAIMS = (
         ),
     ),
     Mutant(
+        "a problem that is told for each part that comes to it",
+        (
+            _layer(
+                "renders/claims",
+                'hashlib.sha256("\\0".join((pair.prefix, cause, error["message"])).encode())',
+                'hashlib.sha256("\\0".join((pair.prefix, str(pair.drop_id))).encode())',
+            ),
+        ),
+        ("a request with a mistake comes before its images",),
+    ),
+    Mutant(
         "a render that does not depend on its images",
         (_layer("drops/pairs", "request.render_id(prefix, one, two,", 'request.render_id(prefix, "", "",'),),
         ("changed meanwhile",),

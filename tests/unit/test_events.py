@@ -111,7 +111,7 @@ class Stage:
         return self.renders.uncertain(self.submitting(), problem("uncertain", "lost"), "e", NOW)
 
     def rejected(self) -> Render:
-        return made(Claims(self.renders).reject(self.pair, problem("invalid_image", "empty"), "e", NOW))
+        return made(Claims(self.renders).reject(self.pair, problem("invalid_image", "empty"), "v", "e", NOW))
 
 
 GATES = sorted(REASONS.keys() - {"pace", "rate_limited"})

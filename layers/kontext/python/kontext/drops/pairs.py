@@ -94,10 +94,12 @@ class Settling:
 
 @dataclass(frozen=True)
 class Rejected:
-    """Cannot be rendered as dropped; with `wanted`, once those objects are replaced it may be."""
+    """Cannot be rendered as dropped; with `wanted`, once those objects are replaced it may be. `cause`: the version
+    that is wrong."""
 
     code: str
     message: str
+    cause: str = ""
     wanted: Wanted = field(default_factory=dict)
 
 
@@ -159,7 +161,7 @@ def decide(pair: Pair, named: dict[str, ObjectRead | None], defaults: Defaults, 
     images = [_image(pair, slot, asked.get(_FIELDS[slot]), named) for slot in "12"]
     for part in [parts.get("request"), parts.get("prompt"), *images]:
         if part and "problem" in part:
-            return Rejected(**part["problem"], wanted=_wrong(named))
+            return Rejected(**part["problem"], cause=version_of(part), wanted=_wrong(named))
     one, two = images
     if one is None or two is None:
         return _incomplete(pair, asked, images)
@@ -202,6 +204,11 @@ def has_prompt(pair: Pair) -> bool:
 def sequencer_after(part: Part) -> str:
     """A place in the order of one key's drops: after this one, and before all that are dropped later."""
     return f"{part['sequencer']}1"
+
+
+def version_of(read: ObjectRead) -> str:
+    """Which version of which object was read."""
+    return f"{read.get('key')} {read.get('version_id') or read['etag']}"
 
 
 def identity(image: ObjectRead | RenderInput) -> str:

@@ -47,9 +47,9 @@ class Advancer:
                 logger.info("the pair settles", until=iso(until))
                 if self.deps.drops.settle(pair.prefix, until):  # else a hint is on its way
                     self.deps.hints.send_due(pairs.pair_key(pair.prefix), until - now)
-            case pairs.Rejected(code, message):
-                if not self.wait_for(pair, decision.wanted):
-                    self.reject(pair, code, message)
+            case pairs.Rejected() as rejected:
+                if not self.wait_for(pair, rejected.wanted):
+                    self.reject(pair, rejected)
             case pairs.Complete() as complete:
                 for key in pairs.named_keys(pair):
                     if not keys.parse(key) and self.deps.drops.named(key):
@@ -67,7 +67,11 @@ class Advancer:
             named = {key: self.deps.reads.image(key) for key in pairs.named_keys(pair)}
             return pairs.decide(pair, named, self.deps.defaults, now)
         except BadDrop as bad:
-            return pairs.Rejected(bad.code, str(bad))
+            return self.bad_request(pair, str(bad), bad.code)
+
+    def bad_request(self, pair: pairs.Pair, message: str, code: str = "invalid_request") -> pairs.Rejected:
+        """What is wrong with a pair whose request.json cannot be followed."""
+        return pairs.Rejected(code, message, pairs.version_of(pair.parts["request"]))
 
     def wait_for(self, pair: pairs.Pair, wanted: pairs.Wanted) -> bool:
         """Let the objects that a request names, and no others, wake the pair when they come. True if they
@@ -79,7 +83,7 @@ class Advancer:
             for key, etag in wanted.items():
                 self.deps.waiters.add(key, pair.prefix, etag, now)
         except TooMany as many:
-            self.reject(pair, "invalid_request", f"request.json: {many}")
+            self.reject(pair, self.bad_request(pair, f"request.json: {many}"))
             return True
         there = {key: (self.deps.inputs.newest(key) or (None, ""))[1] for key in awaited}
         if there != wanted and all(there.values()):
@@ -89,8 +93,8 @@ class Advancer:
             self.deps.drops.wait_for(pair, awaited)
         return False
 
-    def reject(self, pair: pairs.Pair, code: str, message: str) -> None:
-        """End a drop that cannot become a render, and say why."""
-        error, key = problem(code, message), keys.error_key(pair.prefix)
-        if render := self.deps.claims.reject(pair, error, key, self.deps.clock.now()):
+    def reject(self, pair: pairs.Pair, rejected: pairs.Rejected) -> None:
+        """End a drop that cannot become a render, and say why: once, however many parts come to what is wrong."""
+        error, key = problem(rejected.code, rejected.message), keys.error_key(pair.prefix)
+        if render := self.deps.claims.reject(pair, error, rejected.cause, key, self.deps.clock.now()):
             self.ends.announce(render)

@@ -45,12 +45,13 @@ class Claims:
         is_known = pair.current not in (None, name) and self.renders.get(pair.prefix, earlier) is not None
         return earlier if is_known else name
 
-    def reject(self, pair: Pair, error: RenderError, key: str, now: float) -> Render | None:
-        """Record a drop that cannot become a render, once; `key`: where its error.json goes. None if it was announced,
-        or the drop, or a newer one, is a render: a named image has changed since, and the message came again."""
+    def reject(self, pair: Pair, error: RenderError, cause: str, key: str, now: float) -> Render | None:
+        """Record that a drop cannot become a render, once for each wrong version, the `cause`; `key`: where its
+        error.json goes. None if that was announced, and nothing was right since; or if the drop, or a newer one, is a
+        render: a named image has changed since, and the message came again."""
         if pair.current_drop == pair.drop_id:
             return None
-        render = _new(pair, rejected_id(pair), now)
+        render = _new(pair, rejected_id(pair, cause, error), now)
         render["status"], render["error"] = Status.FAILED, error
         render["expires_at"] = int(now + self.renders.retention_days * 86_400)
         code, message = error["code"], error["message"]
@@ -67,8 +68,18 @@ class Claims:
         except ConditionFailed as known:
             if known.position == 1:
                 return None  # a newer drop of this pair has been rejected already
-            render = render_of(known.found) if known.found else render
-        return None if render.get("announced") else render
+            return self._reject_again(render_of(known.found) if known.found else render, pair, newest)
+        return render
+
+    def _reject_again(self, render: Render, pair: Pair, newest: Write) -> Render | None:
+        """Another part has come to what is wrong. That is told again only if something right was claimed since."""
+        try:
+            self.renders.table.transact(write(render, "attribute_exists(#pk)", {"drop_id": pair.drop_id}), newest)
+        except ConditionFailed:
+            return None
+        was_right_since = pair.current_drop > drop_number(render)
+        is_told = render.get("announced") and not was_right_since
+        return None if is_told else render_of({**render, "drop_id": pair.drop_id})
 
     def _claim_again(self, render: Render, pair: Pair, now: float) -> Render | None:
         """Dropped before, perhaps then something else, and now again: it speaks for its pair, and nothing older may.
@@ -104,9 +115,9 @@ class Claims:
             return None
 
 
-def rejected_id(pair: Pair) -> str:
-    """The name of a drop that never became a render: another one for every drop."""
-    return hashlib.sha256(f"{pair.prefix}\0{pair.drop_id}".encode()).hexdigest()[:24]
+def rejected_id(pair: Pair, cause: str, error: RenderError) -> str:
+    """The name of a drop that never became a render: another one for every wrong version, and what is wrong with it."""
+    return hashlib.sha256("\0".join((pair.prefix, cause, error["message"])).encode()).hexdigest()[:24]
 
 
 def drop_number(render: Render) -> int:
