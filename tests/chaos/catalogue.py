@@ -354,7 +354,7 @@ WAITING = (
     ),
     Mutant(
         "a pair that is claimed as it was told, and not as it lies in the bucket",
-        ((_PAIRS, "pair = self.siblings.look(pair)", "pass"),),
+        ((_PAIRS, "pair = self.reader.look(pair)", "pass"),),
         ("one sync of four files, an image last, and the message of the request is late",),
     ),
     Mutant(
@@ -377,11 +377,21 @@ WAITING = (
         (
             (
                 _SUBMIT,
-                '        if not pair.asks_for(render["render_id"]):\n            self.ends.fail(render, "superseded"',
-                '        if False:\n            self.ends.fail(render, "superseded"',
+                "asked = self.last_look.look(render, pair)\n        if asked is None",
+                "asked = render\n        if False",
             ),
         ),
         ("a pair is changed long before the credits come",),
+    ),
+    Mutant(
+        "a removal that nobody hears of",
+        ((_INTAKE, "if event.removed:", "if False:"),),
+        ("a wrong request is deleted",),
+    ),
+    Mutant(
+        "what was taken back, and is paid all the same",
+        ((f"{_KONTEXT}/pipeline/last_look.py", "if isinstance(decision, pairs.Incomplete):", "if False:"),),
+        ("a whole pair is deleted while it waits for credits",),
     ),
 )
 

@@ -48,6 +48,10 @@ class Pair:
     """The keys in the output bucket that speak, or once spoke, for this pair."""
     due_at: float | None = None
     """When somebody must look at the pair again (unix seconds); None if a drop comes next."""
+    removed_at: float = 0.0
+    """When a part was seen to be taken away last."""
+    expired: frozenset[str] = frozenset()
+    """The versions that the bucket's retention rule has taken away, and no person."""
     waits_for: tuple[str, ...] = ()
     """The keys of the objects whose coming, or replacing, wakes this pair."""
     awaited: bool = False
@@ -169,7 +173,9 @@ def decide(pair: Pair, named: dict[str, ObjectRead | None], defaults: Defaults, 
     told = request.merge(*sources)
     if "prompt" not in told and not defaults.prompt:
         return Incomplete(("a prompt: drop request.json or prompt.txt",))
-    until = max(part["at"] for part in parts.values()) + _settling_seconds(pair, (one, two), told, defaults)
+    until = max(pair.removed_at, *(part["at"] for part in parts.values())) + _settling_seconds(
+        pair, (one, two), told, defaults
+    )
     if now < until:
         return Settling(until)
     for image_field in _FIELDS.values():
@@ -206,8 +212,8 @@ def sequencer_after(part: Part) -> str:
     return f"{part['sequencer']}1"
 
 
-def version_of(read: ObjectRead) -> str:
-    """Which version of which object was read."""
+def version_of(read: ObjectRead | RenderInput) -> str:
+    """Which version of which object it is."""
     return f"{read.get('key')} {read.get('version_id') or read['etag']}"
 
 
@@ -314,6 +320,30 @@ class Drops:
         except ConditionFailed as newer:
             return newer.found or item
 
+    def remove(self, pair: Pair, slot: str, now: float, *, expired: bool = False) -> Pair:
+        """Note that nothing stands under the key of a part any more; returns the whole pair as it is now."""
+        known = pair.parts[slot]
+        gone = f"SET #removed_at = :now REMOVE #part_{slot}" + (" ADD #expired :version" if expired else "")
+        values: Item = {"now": now, "seen": known["sequencer"], "version": {version_of(known)}}
+        try:
+            return pair_of(self.table.update(pair_key(pair.prefix), gone, f"#part_{slot}.#sequencer = :seen", **values))
+        except ConditionFailed as newer:
+            return pair_of(newer.found or {"prefix": pair.prefix})
+
+    def change(self, pair: Pair, now: float) -> None:
+        """What a pair is made of has changed since it was claimed: that is a drop, and somebody must look at it."""
+        there = "#drops = :drop"
+        with suppress(ConditionFailed):  # it was dropped anew, or counted already
+            self.table.update(
+                pair_key(pair.prefix),
+                f"SET {SET_DUE} REMOVE {SENT} ADD #drops :one",
+                there,
+                due_lane=TIMER,
+                due_at=now + AGAIN_SECONDS,
+                drop=pair.current_drop,
+                one=1,
+            )
+
     def settle(self, prefix: str, until: float) -> bool:
         """Note that somebody must look at a pair again when it has settled; False if that is noted already."""
         at, moved = until + SETTLE_GRACE_SECONDS, "attribute_not_exists(#due_at) OR #due_at <> :due_at"
@@ -387,6 +417,8 @@ def pair_of(item: Item) -> Pair:
         rejected_drop=item.get("rejected_count", 0),
         written=frozenset(item.get("written", ())),
         due_at=item.get("due_at"),
+        removed_at=item.get("removed_at", 0.0),
+        expired=frozenset(item.get("expired", ())),
         waits_for=tuple(item.get("waits_for", ())),
         awaited=bool(item.get("awaited")),
         wanted_by=frozenset(item.get("wanted_by", ())),

@@ -7,10 +7,10 @@ from kontext.clock import iso
 from kontext.connections import Connections
 from kontext.drops import keys, pairs
 from kontext.drops.waiters import TooMany
-from kontext.errors import BadDrop, problem
+from kontext.errors import problem
 from kontext.log import logger
 from kontext.pipeline.ends import Ends
-from kontext.pipeline.siblings import Siblings
+from kontext.pipeline.reading import PairReader, bad_request
 from kontext.pipeline.submit import Submitter
 
 
@@ -21,7 +21,7 @@ class Advancer:
         self.deps = deps
         self.submitter = Submitter(deps, seconds_left)
         self.ends = Ends(deps)
-        self.siblings = Siblings(deps)
+        self.reader = PairReader(deps)
 
     def try_to_advance(self, pair: pairs.Pair) -> None:
         """Do what a pair that is recorded asks for. If that fails the pair is due, which needs no message any more."""
@@ -37,7 +37,7 @@ class Advancer:
         now = self.deps.clock.now()
         decision = self.decide(pair, now)
         if isinstance(decision, pairs.Complete) and pair.drop_id > pair.current_drop:
-            pair = self.siblings.look(pair)
+            pair = self.reader.look(pair)
             decision = self.decide(pair, now)
         match decision:
             case pairs.Incomplete(missing, wanted):
@@ -61,17 +61,8 @@ class Advancer:
                 self.wait_for(pair, {})
 
     def decide(self, pair: pairs.Pair, now: float) -> pairs.Decision:
-        """What to do with a pair, with the images that its request names."""
-        try:
-            pairs.check_links(pair, self.deps.outputs.bucket)
-            named = {key: self.deps.reads.image(key) for key in pairs.named_keys(pair)}
-            return pairs.decide(pair, named, self.deps.defaults, now)
-        except BadDrop as bad:
-            return self.bad_request(pair, str(bad), bad.code)
-
-    def bad_request(self, pair: pairs.Pair, message: str, code: str = "invalid_request") -> pairs.Rejected:
-        """What is wrong with a pair whose request.json cannot be followed."""
-        return pairs.Rejected(code, message, pairs.version_of(pair.parts["request"]))
+        """What to do with a pair now."""
+        return self.reader.decide(pair, self.deps.defaults, now)
 
     def wait_for(self, pair: pairs.Pair, wanted: pairs.Wanted) -> bool:
         """Let the objects that a request names, and no others, wake the pair when they come. True if they
@@ -83,7 +74,7 @@ class Advancer:
             for key, etag in wanted.items():
                 self.deps.waiters.add(key, pair.prefix, etag, now)
         except TooMany as many:
-            self.reject(pair, self.bad_request(pair, f"request.json: {many}"))
+            self.reject(pair, bad_request(pair, f"request.json: {many}"))
             return True
         there = {key: (self.deps.inputs.newest(key) or (None, ""))[1] for key in awaited}
         if there != wanted and all(there.values()):

@@ -24,9 +24,9 @@ class Claims:
     def claim(self, pair: Pair, complete: Complete, now: float) -> Render | None:
         """Claim the render that a complete pair asks for: `CLAIMED` it may be sent, `COMPLETED` it is paid and may be
         delivered again. None if it is on its way or has ended: the table's own times see to it."""
-        render = _new(pair, self._name(pair, complete), now)
+        render = _new(pair, self.name(pair, complete), now)
         render["parameters"] = complete.parameters
-        render["inputs"] = [_input(image) for image in complete.inputs]
+        render["inputs"] = inputs_of(complete)
         render = _made_due(render, now)
         try:
             self.renders.table.transact(
@@ -39,7 +39,7 @@ class Claims:
             return self._claim_again(render_of(refused.found), pair, now)
         return render
 
-    def _name(self, pair: Pair, complete: Complete) -> str:
+    def name(self, pair: Pair, complete: Complete) -> str:
         """What the render is called: as it was, if it was claimed before its content named it."""
         name, earlier = complete.render_id(pair.prefix), complete.earlier_id(pair.prefix)
         is_known = pair.current not in (None, name) and self.renders.get(pair.prefix, earlier) is not None
@@ -118,6 +118,11 @@ class Claims:
 def rejected_id(pair: Pair, cause: str, error: RenderError) -> str:
     """The name of a drop that never became a render: another one for every wrong version, and what is wrong with it."""
     return hashlib.sha256("\0".join((pair.prefix, cause, error["message"])).encode()).hexdigest()[:24]
+
+
+def inputs_of(complete: Complete) -> list[RenderInput]:
+    """The images of a render, each pinned to its version."""
+    return [_input(image) for image in complete.inputs]
 
 
 def drop_number(render: Render) -> int:
