@@ -20,7 +20,8 @@ OURS = frozenset({"due", "permit", "waiters", "wake"})
 
 MAX_KEY_BYTES = 1024
 
-_REMOVED: dict[str, Literal["by a person", "by a rule"]] = {
+Removed = Literal["", "by a person", "by a rule"]
+_REMOVED: dict[str, Removed] = {
     "ObjectRemoved": "by a person",
     "LifecycleExpiration": "by a rule",
 }
@@ -40,7 +41,7 @@ class ObjectEvent:
     size: int | None
     sequencer: str
     at: float | None
-    removed: Literal["", "by a person", "by a rule"] = ""
+    removed: Removed = ""
     """Whether the object was taken away, and by whom."""
 
 
@@ -120,8 +121,13 @@ def _event(record: Any) -> ObjectEvent:
     size = told.get("size")
     time = record.get("eventTime")
     at = None if time is None else datetime.fromisoformat(time).timestamp()
-    what = str(record.get("eventName", "")).removeprefix("s3:").partition(":")[0]
-    return ObjectEvent(bucket, key, size if isinstance(size, int) else None, sequencer, at, _REMOVED.get(what, ""))
+    return ObjectEvent(bucket, key, size if isinstance(size, int) else None, sequencer, at, removed(record))
+
+
+def removed(record: Any) -> Removed:
+    """Whether a record of S3's tells that an object was taken away, and by whom."""
+    name = record.get("eventName", "") if isinstance(record, dict) else ""
+    return _REMOVED.get(str(name).removeprefix("s3:").partition(":")[0], "")
 
 
 def _unknown(body: dict[str, Any]) -> str:

@@ -130,7 +130,7 @@ def count_drops(records: Sequence[dict[str, Any]]) -> None:
     new = [_body(record) for record in records if int(record["attributes"]["ApproximateReceiveCount"]) == 1]
     dropped = [body["Records"] for body in new if isinstance(body, dict) and isinstance(body.get("Records"), list)]
     if dropped:
-        metrics.emit(Dropped=sum(len(told) for told in dropped))
+        metrics.emit(Dropped=sum(not messages.removed(one) for told in dropped for one in told))
 
 
 def _body(record: dict[str, Any]) -> Any:
