@@ -364,6 +364,44 @@ def redeliver(
 
 
 @app.command()
+def cancel(
+    prefix: Annotated[str, typer.Argument(help="The pair to take back.", show_default=False)],
+    stack: Stack = None,
+    json: Json = False,
+) -> None:
+    """Take a pair back that waits and was not sent yet; dropped again it is rendered after all."""
+    from kontext_cli import taking_back as command
+
+    raise typer.Exit(command.cancel(prefix, stack=stack, as_json=json))
+
+
+@app.command()
+def again(
+    prefix: Annotated[str, typer.Argument(help="The pair to render once more.", show_default=False)],
+    send: Annotated[bool, typer.Option("--send/--dry-run", help="Pay for it, or only say what it costs.")] = False,
+    stack: Stack = None,
+    json: Json = False,
+) -> None:
+    """Render the same images and prompt once more, for the price of a picture."""
+    from kontext_cli import taking_back as command
+
+    raise typer.Exit(command.again(prefix, send=send, stack=stack, as_json=json))
+
+
+@app.command()
+def forget(
+    prefix: Annotated[str, typer.Argument(help="The pair to forget.", show_default=False)],
+    delete: Annotated[bool, typer.Option("--delete/--dry-run", help="Delete it, or only say what is kept.")] = False,
+    stack: Stack = None,
+    json: Json = False,
+) -> None:
+    """Delete every version of a pair's images, its pictures, its prompt and its record, for good."""
+    from kontext_cli import forget as command
+
+    raise typer.Exit(command.run(prefix, delete=delete, stack=stack, as_json=json))
+
+
+@app.command()
 def redrive(stack: Stack = None, json: Json = False) -> None:
     """Move dead letters back to the upload queue, and tell what they died of."""
     from kontext_cli import operate as command

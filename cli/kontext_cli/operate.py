@@ -79,7 +79,7 @@ class Operator:
     def pair(self, prefix: str) -> pairs.Pair:
         """The pair under a prefix, its last separator left out or not. Raises CommandError if there is none."""
         found = (self.drops.get(prefix + separator) for separator in SEPARATORS)
-        pair = next((pair for pair in found if pair and pair.parts), None)
+        pair = next((pair for pair in found if pair and (pair.parts or pair.current)), None)
         if pair is None:
             raise CommandError(f"There is no pair {prefix!r} in {self.chosen.name}.")
         return pair

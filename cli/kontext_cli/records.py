@@ -13,7 +13,7 @@ from kontext.drops import pairs
 from kontext.due import LINE, TELL_SECONDS, TIMER, WAITING
 from kontext.dynamodb import Table
 from kontext.errors import BadDrop
-from kontext.model import Parameters, Status
+from kontext.model import Parameters, RenderInput, Status
 from kontext.renders.store import render_key, render_of
 from kontext.throttle.admission import State
 from kontext.throttle.circuit_breaker import PAUSED
@@ -24,7 +24,7 @@ from kontext_cli.target import Target
 
 SEPARATORS = ("", "/", "_", "-")
 # The stack's own defaults cannot be seen from here: what a pair lacks is judged as if there were none.
-NO_DEFAULTS = pairs.Defaults(parameters={}, prompt="", settle_seconds=0.0)
+NO_DEFAULTS = pairs.Defaults(parameters={}, prompt="")
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Render:
     status: str
     attempt: int = 1
     parameters: Parameters = field(default_factory=Parameters)
+    inputs: list[RenderInput] = field(default_factory=list)
     request_id: str | None = None
     parked: dict[str, Any] | None = None
     place: int | None = None
@@ -193,7 +194,7 @@ def _waiting(pair: pairs.Pair) -> Pair:
     match decision:
         case pairs.Incomplete(missing):
             return Pair(pair.prefix, "WAITING", f"for {', '.join(missing)}", since, [])
-        case pairs.Rejected(_, message):
+        case pairs.Rejected(message=message):
             return Pair(pair.prefix, "REJECTED", message, since, [])
     return Pair(pair.prefix, "WAITING", "to be claimed", since, [])
 

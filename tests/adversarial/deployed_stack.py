@@ -31,7 +31,7 @@ ENDS = ("DELIVERED", "FAILED", "UNCERTAIN")
 LOGS = ("SubmitLog", "SweepLog", "PollLog", "FinalizeLog")
 QUEUES = ("Upload", "DeadLetter")
 FUNCTIONS = ("SubmitFunction", "SweepFunction", "PollFunction", "FinalizeFunction")
-PARAMETERS = {"SettleSeconds": "2", "RequestsPerMinute": "6000", "DailySpendLimit": "1000"}
+PARAMETERS = {"PromptWaitSeconds": "2", "RequestsPerMinute": "6000", "DailySpendLimit": "1000"}
 # A message that fails comes back after this, rather than after the template's minutes.
 VISIBILITY_SECONDS = 15
 

@@ -41,6 +41,8 @@ PROMPT = "A very private prompt."
 GOOD: dict[str, Description] = {"1": {"image": "PNG"}, "2": {"image": "JPEG"}}
 API, FILES = "https://api.segmind.com", "https://images.segmind.com"
 LATER = 600.0
+APART = 30.0
+"""Seconds between two drops that do not belong together: a pair has settled by then."""
 USUAL_HEAD = 200
 ANSWERED = ("submit", "status", "result", "credits", "file")
 MODULES = ("submit", "sweep", "poll", "finalize")
@@ -262,10 +264,10 @@ class _Body(httpx.SyncByteStream):
 def play(case: Case) -> Outcome:
     """Drop what the case drops, and let everything happen until nothing does, or for as long as the case may take."""
     world = Street(case)
-    for begins, drops in ((BEGINNING, case.drops), (BEGINNING + LATER, case.later)):
+    for begins, every, drops in ((BEGINNING, 1.0, case.drops), (BEGINNING + LATER, APART, case.later)):
         for number, (key, content, metadata) in enumerate(drops):
             drop = Drop(key, made(content), tuple(metadata.items()))
-            world.scheduler.at(begins + number, partial(drop.do, world))
+            world.scheduler.at(begins + every * number, partial(drop.do, world))
     for body in case.sent:
         world.queue.send(body)
     if case.away:

@@ -56,7 +56,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def local(home: Path) -> Iterator[local_stack.LocalStack]:
     """A stack of its own: its account runs out of credits, which would park everybody else's renders."""
     emulator = {"inference": 2.0, "pixels": 262_144, "workers": 4, "rate_limit": None}
-    parameters = {"SettleSeconds": "2", "RequestsPerMinute": "1200", "LookCostSeconds": "0.05"}
+    parameters = {"PromptWaitSeconds": "2", "RequestsPerMinute": "1200", "LookCostSeconds": "0.05"}
     # A new stack expects renders of 23 s; its workflow waits a quarter of what it thinks right.
     options = local_stack.Options(keep=False, emulator=emulator, parameters=parameters, wait_scale=0.25)
     with local_stack.using(home, options) as running:

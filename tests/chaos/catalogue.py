@@ -46,9 +46,25 @@ CLAIMS = (
         ),
     ),
     Mutant(
+        "a problem that is told for each part that comes to it",
+        (
+            _layer(
+                "renders/claims",
+                'hashlib.sha256("\\0".join((pair.prefix, cause, error["message"])).encode())',
+                'hashlib.sha256("\\0".join((pair.prefix, str(pair.drop_id))).encode())',
+            ),
+        ),
+        ("a request with a mistake comes before its images",),
+    ),
+    Mutant(
         "a render that does not depend on its images",
         (_layer("drops/pairs", "request.render_id(prefix, one, two,", 'request.render_id(prefix, "", "",'),),
         ("changed meanwhile",),
+    ),
+    Mutant(
+        "an ETag that is taken for the content",
+        (_layer("drops/pairs", 'return image.get("sha256") or image.get("etag")', 'return image.get("etag")'),),
+        ("the same photograph again, in parts",),
     ),
     Mutant(
         "an older drop that speaks again",
@@ -380,13 +396,23 @@ WAITING = (
         ("a pair comes behind another folder's flood",),
     ),
     Mutant(
+        "a pair that is claimed as it was told, and not as it lies in the bucket",
+        ((_PAIRS, "pair = self.reader.look(pair)", "pass"),),
+        ("one sync of four files, an image last, and the message of the request is late",),
+    ),
+    Mutant(
+        "an image that was replaced, and whose other half is not waited for",
+        (_layer("drops/pairs", "return replaced == [True]", "return False"),),
+        ("both images are exchanged",),
+    ),
+    Mutant(
         "a pair that settles, and that only a sweep looks at again",
         ((_PAIRS, "self.deps.hints.send_due(pairs.pair_key(pair.prefix), until - now)", "pass"),),
         ("no prompt",),
     ),
     Mutant(
         "a pair that settles, and that no sweep finds",
-        ((_PAIRS, "self.deps.drops.settle(pair.prefix, until)", "pass"),),
+        ((_PAIRS, "if self.deps.drops.settle(pair.prefix, until):", "if True:"),),
         ("the queue is purged while a pair waits for a prompt",),
     ),
     Mutant(
@@ -394,11 +420,21 @@ WAITING = (
         (
             (
                 _SUBMIT,
-                '        if not pair.asks_for(render["render_id"]):\n            self.ends.fail(render, "superseded"',
-                '        if False:\n            self.ends.fail(render, "superseded"',
+                "asked = self.last_look.look(render, pair)\n        if asked is None",
+                "asked = render\n        if False",
             ),
         ),
         ("a pair is changed long before the credits come",),
+    ),
+    Mutant(
+        "a removal that nobody hears of",
+        ((_INTAKE, "if event.removed:", "if False:"),),
+        ("a wrong request is deleted",),
+    ),
+    Mutant(
+        "what was taken back, and is paid all the same",
+        ((f"{_KONTEXT}/pipeline/last_look.py", "if isinstance(decision, pairs.Incomplete):", "if False:"),),
+        ("a whole pair is deleted while it waits for credits",),
     ),
 )
 

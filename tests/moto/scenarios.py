@@ -63,7 +63,7 @@ def cloud(places: Places, segmind: server.Emulator, tmp_path_factory: pytest.Tem
     parameters = {
         "SegmindUrl": segmind.url,
         "ResultHosts": urlsplit(segmind.url).netloc,
-        "SettleSeconds": "2",
+        "PromptWaitSeconds": "2",
         "RequestsPerMinute": "1200",
     }
     running = MotoCloud(places, parameters, segmind.api_key, log)

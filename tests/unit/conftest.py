@@ -87,7 +87,7 @@ def complete() -> Callable[..., Complete]:
 
     def asked(pair: Pair, **parameters: Any) -> Complete:
         given = {"prompt": "Two people meet.", "aspect_ratio": "1:1", "output_format": "png", "safety_tolerance": 2}
-        return Complete((pair.parts["1"], pair.parts["2"]), given | parameters)
+        return Complete((pair.parts["1"], pair.parts["2"]), given | parameters, given | parameters)
 
     return asked
 

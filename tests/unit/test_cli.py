@@ -88,7 +88,7 @@ def test_help_imports_neither_aws_nor_the_cloud(kontext: Kontext) -> None:
         pytest.param(("status",), "No AWS region is set", id="no region"),
         pytest.param(("up", "--segmind-url", "https://x.test"), "--segmind-url needs --api-key", id="no key"),
         pytest.param(("up", "--segmind-url", "x.test", "--api-key", "k"), "must be an http or https URL", id="no url"),
-        pytest.param(("up", "--param", "SettleSeconds"), "--param takes NAME=VALUE", id="no value"),
+        pytest.param(("up", "--param", "PromptWaitSeconds"), "--param takes NAME=VALUE", id="no value"),
         pytest.param(("paint",), "No such command", id="no command"),
     ],
 )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from kontext.drops.input_bucket import InputBucket
     from kontext.drops.pairs import Defaults, Drops
+    from kontext.drops.reads import Reads
     from kontext.drops.redelivery import Redelivery
     from kontext.drops.waiters import Waiters
     from kontext.due import DueIndex
@@ -165,6 +166,12 @@ class Connections:
         return InputBucket(self.s3, self.environment["INPUT_BUCKET"], limits)
 
     @cached_property
+    def reads(self) -> "Reads":
+        from kontext.drops.reads import Reads
+
+        return Reads(self.table, self.inputs, self.clock)
+
+    @cached_property
     def outputs(self) -> "OutputBucket":
         from kontext.results.output_bucket import OutputBucket
 
@@ -216,7 +223,8 @@ class Connections:
                 "safety_tolerance": int(self.environment["DEFAULT_SAFETY_TOLERANCE"]),
             },
             prompt=self.environment["DEFAULT_PROMPT"].strip(),
-            settle_seconds=float(self.environment["SETTLE_SECONDS"]),
+            hold_seconds=float(self.environment["HOLD_SECONDS"]),
+            prompt_wait_seconds=float(self.environment["PROMPT_WAIT_SECONDS"]),
         )
 
     @cached_property

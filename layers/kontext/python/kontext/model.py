@@ -48,12 +48,13 @@ class Problem(TypedDict):
 
 class ObjectRead(TypedDict, total=False):
     """What is known of one version of an object: either `problem`, or what was read from it: `parameters`, and for an
-    image its `kind`, `width` and `height` (pixels). `url` alone: an image on the web, which nobody has read."""
+    image its `sha256`, `kind`, `width` and `height` (pixels). `url` alone: an image on the web that nobody has read."""
 
     key: str
     version_id: str | None
     etag: str
     bytes: int
+    sha256: str
     problem: Problem
     parameters: Parameters
     kind: str
@@ -75,6 +76,7 @@ class RenderInput(TypedDict, total=False):
     key: str
     version_id: str
     etag: str
+    sha256: str
     url: str
 
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote_plus, unquote_plus
 
 from kontext.clock import iso
@@ -19,6 +19,12 @@ OURS = frozenset({"due", "permit", "waiters", "wake"})
 """The fields by which a hint of our own is known."""
 
 MAX_KEY_BYTES = 1024
+
+Removed = Literal["", "by a person", "by a rule"]
+_REMOVED: dict[str, Removed] = {
+    "ObjectRemoved": "by a person",
+    "LifecycleExpiration": "by a rule",
+}
 
 
 class Unreadable(KontextError):
@@ -35,6 +41,8 @@ class ObjectEvent:
     size: int | None
     sequencer: str
     at: float | None
+    removed: Removed = ""
+    """Whether the object was taken away, and by whom."""
 
 
 def parse(text: str) -> dict[str, Any]:
@@ -113,7 +121,13 @@ def _event(record: Any) -> ObjectEvent:
     size = told.get("size")
     time = record.get("eventTime")
     at = None if time is None else datetime.fromisoformat(time).timestamp()
-    return ObjectEvent(bucket, key, size if isinstance(size, int) else None, sequencer, at)
+    return ObjectEvent(bucket, key, size if isinstance(size, int) else None, sequencer, at, removed(record))
+
+
+def removed(record: Any) -> Removed:
+    """Whether a record of S3's tells that an object was taken away, and by whom."""
+    name = record.get("eventName", "") if isinstance(record, dict) else ""
+    return _REMOVED.get(str(name).removeprefix("s3:").partition(":")[0], "")
 
 
 def _unknown(body: dict[str, Any]) -> str:

@@ -31,6 +31,9 @@ class Intake:
             logger.info("nobody's drop", key=key)
             return
         part = keys.parse(key)
+        if event.removed:
+            self.on_removal(key, part, expired=event.removed == "by a rule")
+            return
         if part is None:
             self.on_loose_object(key)
             return
@@ -47,6 +50,27 @@ class Intake:
             self.deps.drops.wake_wanted(pairs.pair_key(part.prefix), pair.wanted_by, now)
         if pair.awaited:
             self.on_arrival(key)
+
+    def on_removal(self, key: str, part: keys.Part | None, *, expired: bool) -> None:
+        """An object was taken away, or the marker that hid one: what stands under its key now is the truth.
+
+        Nothing is paid because of what was taken away alone: a pair goes on that has no render yet, or was wrong.
+        """
+        if expired:
+            self.deps.reads.mark_expired(key)
+        before = self.deps.drops.get(part.prefix) if part else None
+        if part is None or before is None:
+            return
+        logger.append_keys(pair=part.prefix)
+        known = before.parts.get(part.slot)
+        if known is None and not expired:
+            pair = self.pairs.reader.find(before, part.slot, key)
+        elif known and known["key"] == key:
+            pair = self.pairs.reader.refresh(before, part.slot, expired=expired)
+        else:
+            return
+        if pair != before and (pair.current is None or not pair.asks_for(pair.current)):
+            self.pairs.try_to_advance(pair)
 
     def on_loose_object(self, key: str) -> None:
         """An object whose name fits no rule: some request names it, or it is a mistake."""
@@ -106,7 +130,7 @@ def count_drops(records: Sequence[dict[str, Any]]) -> None:
     new = [_body(record) for record in records if int(record["attributes"]["ApproximateReceiveCount"]) == 1]
     dropped = [body["Records"] for body in new if isinstance(body, dict) and isinstance(body.get("Records"), list)]
     if dropped:
-        metrics.emit(Dropped=sum(len(told) for told in dropped))
+        metrics.emit(Dropped=sum(not messages.removed(one) for told in dropped for one in told))
 
 
 def _body(record: dict[str, Any]) -> Any:

@@ -22,6 +22,7 @@ from kontext.model import HistoryEntry, Parameters, Render, Status
 from kontext.pipeline.breaker import Breaker
 from kontext.pipeline.candidate import verify_candidate
 from kontext.pipeline.ends import Ends
+from kontext.pipeline.last_look import LastLook
 from kontext.pipeline.watch import Watch
 from kontext.renders.ledger import OverLimit, is_later
 from kontext.renders.store import UNKNOWN
@@ -50,6 +51,7 @@ class Submitter:
         self.seconds_left = seconds_left
         self.breaker = Breaker(deps)
         self.ends = Ends(deps)
+        self.last_look = LastLook(deps)
         self.watch = Watch(deps)
 
     def go_on(self, render: Render) -> None:
@@ -61,10 +63,8 @@ class Submitter:
 
     def resume(self, render: Render, pair: Pair) -> None:
         """Send a claimed render that has waited, unless the pair has gone on to another one."""
-        if pair.asks_for(render["render_id"]):
-            self.submit(render)
-        else:
-            self.ends.fail(render, "superseded", "a newer drop has replaced this one before it was sent")
+        if asked := self.last_look.look(render, pair):
+            self.submit(asked)
 
     def submit(self, render: Render) -> None:
         """Send a claimed render to Segmind, or let it wait in line."""
@@ -142,9 +142,10 @@ class Submitter:
         if render is None or pair is None or not is_in_line(render):
             return None  # the index is behind
         logger.append_keys(pair=pair.prefix, render_id=render["render_id"], request_id=None)
-        if not pair.asks_for(render["render_id"]):
-            self.ends.fail(render, "superseded", "a newer drop has replaced this one before it was sent")
+        asked = self.last_look.look(render, pair)
+        if asked is None:
             return None
+        render = asked
         body = self.body_of(render)
         return self.deps.renders.submitting(render, self.deps.clock.now()), body
 

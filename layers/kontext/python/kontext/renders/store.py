@@ -101,6 +101,7 @@ class Renders:
             raise OverLimit
         reserve = ledger.reserve(self.price, self.daily_limit, now)
         reserved = {"day": day(now), "reserved": self.price, "lease_until": now + LEASE_SECONDS}
+        reserved["inputs"] = render["inputs"]
         noted: HistoryEntry = {"what": "submitting", "attempt": render["attempt"]}
         try:
             return self.move(render, (Status.CLAIMED,), Status.SUBMITTING, now, noted, reserve, **reserved)
