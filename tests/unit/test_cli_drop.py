@@ -33,7 +33,12 @@ from kontext_cli.target import Target
 Aws = Callable[[str], Any]
 
 INPUTS, OUTPUTS = "inputs", "outputs"
-SETTINGS = {"DefaultPrompt": "Bring them together.", "PricePerRender": "0.05"}
+SETTINGS = {
+    "DefaultPrompt": "Bring them together.",
+    "PricePerRender": "0.05",
+    "MaxInputMegabytes": "50",
+    "MaxInputMegapixels": "100",
+}
 
 
 class Described:
