@@ -513,7 +513,7 @@ def test_a_photograph_that_vanishes_before_its_upload_leaves_nothing_behind(
     drop = prepare(*pictures, "cat", {"prompt": "A cat."})
     pictures[1].unlink()
 
-    with pytest.raises(CommandError, match="Nothing has been dropped: No such file or directory"):
+    with pytest.raises(CommandError, match=r"Nothing has been dropped: cup\.jpg: No such file or directory"):
         carried_out(target, drop, tmp_path)
 
     assert keys(target) == []

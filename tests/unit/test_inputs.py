@@ -183,18 +183,62 @@ def test_an_image_of_too_many_bytes_is_refused_unread() -> None:
 
 
 class Refusing:
-    """An S3 client that answers like S3 for an object whose key of encryption came with the upload."""
+    """An S3 client that refuses to give an object, and to describe it where it is not `described`."""
+
+    def __init__(self, code: str, message: str = "", *, described: bool = True) -> None:
+        self.code, self.message = code, message
+        self.described = described
 
     def get_object(self, **_: Any) -> Any:
-        raise ClientError({"Error": {"Code": "InvalidRequest"}}, "GetObject")
+        raise self._refusal(self.code, "GetObject")
+
+    def head_object(self, **_: Any) -> Any:
+        if not self.described:
+            raise self._refusal("403", "HeadObject")
+        return {"ETag": '"e"', "VersionId": "v", "ContentLength": 7}
+
+    def _refusal(self, code: str, operation: str) -> ClientError:
+        return ClientError(
+            {"Error": {"Code": code, "Message": self.message}, "ResponseMetadata": {"HTTPStatusCode": 403}}, operation
+        )  # type: ignore[typeddict-item]
 
 
-def test_an_object_under_a_key_of_its_own_is_a_problem_of_the_drop_not_of_the_stack() -> None:
-    read = InputBucket(Refusing(), "bucket").read("taj/1.png", "1")  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        pytest.param("AccessDenied", "may not read it", id="under a KMS key of others, or of another account"),
+        pytest.param("KMS.DisabledException", "may not read it", id="under a KMS key that is disabled"),
+        pytest.param("KMS.KMSInvalidStateException", "may not read it", id="under a KMS key that is to be deleted"),
+        pytest.param("InvalidObjectState", "archived", id="archived"),
+        pytest.param("InvalidRequest", "encrypted", id="under a key of its own"),
+    ],
+)
+@pytest.mark.parametrize("described", [True, False])
+@pytest.mark.parametrize(("slot", "problem"), [("1", "invalid_image"), ("request", "invalid_request")])
+def test_an_object_that_the_stack_may_not_read_is_a_problem_of_the_drop_not_of_the_stack(
+    code: str, said: str, described: bool, slot: str, problem: str
+) -> None:
+    read = InputBucket(Refusing(code, described=described), "bucket").read("taj/1.png", slot)  # type: ignore[arg-type]
 
     assert read is not None
-    assert read["problem"]["code"] == "invalid_image"
-    assert "encrypted" in read["problem"]["message"]
+    assert read["problem"]["code"] == problem
+    assert said in read["problem"]["message"]
+    assert read["version_id"] == ("v" if described else None)
+
+
+def test_a_role_that_has_lost_its_rights_is_no_problem_of_the_drop() -> None:
+    said = (
+        "User: r is not authorized to perform: s3:GetObject, as no identity-based policy allows the s3:GetObject action"
+    )
+
+    with pytest.raises(ClientError):
+        InputBucket(Refusing("AccessDenied", said), "bucket").read("taj/1.png", "1")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("code", ["SlowDown", "InternalError", "NoSuchBucket"])
+def test_an_outage_of_s3_is_no_problem_of_the_drop(code: str) -> None:
+    with pytest.raises(ClientError):
+        InputBucket(Refusing(code), "bucket").read("taj/1.png", "1")  # type: ignore[arg-type]
 
 
 def test_a_link_gives_the_version_that_was_read_and_ends_within_the_hour(

@@ -21,6 +21,18 @@ LINK_SECONDS = 3600
 """Segmind reads the images when a worker takes the job, which may be long after the submit."""
 
 _ABSENT = {"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"}
+_CLOSED = {
+    "AccessDenied": (
+        "this stack may not read it: it is encrypted with a KMS key that the stack's role may not use, or belongs to "
+        "another account; drop it again with the bucket's own encryption"
+    ),
+    "InvalidObjectState": "it is archived; drop it again in the storage class STANDARD",
+    "InvalidRequest": (
+        "it cannot be read without the key that it was encrypted with (SSE-C); drop it again with the bucket's own "
+        "encryption"
+    ),
+}
+"""What S3 answers for an object that is there and that no try again will read: its dropper is told."""
 _FIRST_BYTES = request.MAX_BYTES + 1
 
 
@@ -77,15 +89,19 @@ class InputBucket:
         wrong = "invalid_request" if slot in ("request", "prompt") else "invalid_image"
         if code == "InvalidRange":  # what S3 answers for an object of no bytes
             return self._unread(key) | _problem(key, wrong, "it is empty (0 bytes)")
-        if code == "InvalidRequest":  # and for one that is encrypted with a key that came with it
-            unknown: ObjectRead = {"key": key, "version_id": None, "etag": "", "bytes": 0}
-            return unknown | _problem(key, wrong, "it cannot be read without the key that it was encrypted with")
-        if code == "InvalidObjectState":
-            return self._unread(key) | _problem(key, wrong, "it is archived; restore it, then drop it again")
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/troubleshoot-403-errors.html
+        is_our_role = "no identity-based policy allows the s3:" in error.response["Error"].get("Message", "")
+        if (code in _CLOSED or code.startswith("KMS.")) and not is_our_role:
+            return self._unread(key) | _problem(key, wrong, _CLOSED.get(code, _CLOSED["AccessDenied"]))
         raise error
 
     def _unread(self, key: str) -> ObjectRead:
-        head = self.client.head_object(Bucket=self.bucket, Key=key)
+        try:
+            head = self.client.head_object(Bucket=self.bucket, Key=key)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] not in (400, 403, 404):
+                raise
+            return {"key": key, "version_id": None, "etag": "", "bytes": 0}
         etag = head["ETag"].strip('"')
         return {"key": key, "version_id": head.get("VersionId"), "etag": etag, "bytes": head["ContentLength"]}
 
