@@ -162,6 +162,45 @@ def test_an_image_of_many_pieces_is_read_by_one_request(aws: Aws, bucket: str, d
     assert len(client.asked) == 1
 
 
+class Metered(Counting):
+    """An S3 client that counts the bytes that are read."""
+
+    given = 0
+
+    def get_object(self, **asked: Any) -> Any:
+        answer = super().get_object(**asked)
+        body = answer["Body"].read()
+        answer["Body"] = io.BytesIO(body)
+        answer["Body"].close = lambda left=answer["Body"]: self._count(left)
+        return answer
+
+    def _count(self, body: io.BytesIO) -> None:
+        self.given += body.tell()
+
+
+def test_an_image_that_many_name_is_looked_at_once(aws: Aws, bucket: str, drop: Drop, encoded: Encoded) -> None:
+    drop("shared/a.png", encoded("PNG", (400, 300)))
+    client = Metered(aws("s3"))
+    inputs = InputBucket(client, bucket)  # type: ignore[arg-type]
+
+    reads = [inputs.read("shared/a.png", "image") for _ in range(3)]
+
+    assert reads[0] is not None
+    assert reads == [reads[0]] * 3
+    assert client.given == reads[0]["bytes"]
+
+
+def test_an_image_that_is_replaced_is_looked_at_anew(inputs: InputBucket, drop: Drop, encoded: Encoded) -> None:
+    drop("shared/a.png", encoded("PNG", (400, 300)))
+    inputs.read("shared/a.png", "image")
+    drop("shared/a.png", encoded("PNG", (8, 6)))
+
+    read = inputs.read("shared/a.png", "image")
+
+    assert read is not None
+    assert (read["width"], read["height"]) == (8, 6)
+
+
 class Endless:
     """An S3 client whose object is too large to be read."""
 

@@ -1,7 +1,9 @@
 """The one seam to the input bucket: what a dropped object is, and a link to it that ends within the hour."""
 
+from collections.abc import Mapping
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
@@ -33,7 +35,7 @@ _CLOSED = {
     ),
 }
 """What S3 answers for an object that is there and that no try again will read: its dropper is told."""
-_FIRST_BYTES = request.MAX_BYTES + 1
+_IMAGES_KEPT = 1_000
 
 
 class InputBucket:
@@ -43,42 +45,55 @@ class InputBucket:
         self.client = client
         self.bucket = bucket
         self.limits = limits or Limits()
+        self._images: dict[tuple[str, str | None, str], ObjectRead] = {}
 
     def read(self, key: str, slot: str) -> ObjectRead | None:
         """What the newest version of an object is as part `1`, `2`, `request` or `prompt`; None if there is none.
 
         An image is read whole, in a stream, by one request; what is no picture only as far as that takes to see.
         """
-        asked: Any = {"Range": f"bytes=0-{_FIRST_BYTES - 1}"} if slot in ("request", "prompt") else {}
         try:
-            answer = self.client.get_object(Bucket=self.bucket, Key=key, **asked)
+            answer = self.client.get_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
             return self._unreadable(key, slot, error)
         read: ObjectRead = {
             "key": key,
             "version_id": answer.get("VersionId"),
             "etag": answer["ETag"].strip('"'),
-            "bytes": int(answer.get("ContentRange", "").rpartition("/")[2] or answer["ContentLength"]),
+            "bytes": answer["ContentLength"],
         }
-        try:
-            with closing(answer["Body"]) as body:
-                if slot == "request":
-                    return read | {"parameters": request.parse_request(body.read())}
-                if slot == "prompt":
-                    return read | {"parameters": request.parse_prompt(body.read())}
-                seen = self._seen(read, body)
-            return read | seen | {"parameters": request.parse_metadata(answer["Metadata"])}
-        except BadDrop as bad:
-            return read | _problem(key, bad.code, str(bad))
-        except BadPicture as bad:
-            return read | _problem(key, "invalid_image", str(bad))
+        with closing(answer["Body"]) as body:
+            try:
+                return read | self._content(read, slot, body, answer["Metadata"])
+            except BadDrop as bad:
+                return read | _problem(key, bad.code, str(bad))
+            except BadPicture as bad:
+                return read | _problem(key, "invalid_image", str(bad))
 
-    def _seen(self, read: ObjectRead, body: "StreamingBody") -> ObjectRead:
-        """What an image is. Raises BadPicture where it cannot be used."""
+    def _content(self, read: ObjectRead, slot: str, body: "StreamingBody", metadata: Mapping[str, str]) -> ObjectRead:
+        """What is in an object. Raises BadDrop or BadPicture where it cannot be used."""
+        if slot in ("request", "prompt") and not read["bytes"]:
+            raise BadDrop("invalid_request", "it is empty (0 bytes)")
+        if slot == "request":
+            return {"parameters": request.parse_request(body.read(request.MAX_BYTES + 1))}
+        if slot == "prompt":
+            return {"parameters": request.parse_prompt(body.read(request.MAX_BYTES + 1))}
+        return self._image(read, body) | {"parameters": request.parse_metadata(metadata)}
+
+    def _image(self, read: ObjectRead, body: "StreamingBody") -> ObjectRead:
+        """What an image is, which is looked at once for all who name it. Raises BadPicture where it cannot be used."""
+        version = (read["key"], read["version_id"], read["etag"])
+        if version not in self._images:
+            self._images[version] = self._inspected(read, body)
+            if len(self._images) > _IMAGES_KEPT:
+                del self._images[next(iter(self._images))]
+        return self._images[version]
+
+    def _inspected(self, read: ObjectRead, body: "StreamingBody") -> ObjectRead:
         if keys.has_steps(read["key"]):
             raise BadPicture("its key has '.' or '..' steps, which no link to it can carry")
         self.limits.check_bytes(read["bytes"])
-        picture = inspect(iter(lambda: body.read(PIECE_BYTES), b""), self.limits)
+        picture = inspect(iter(partial(body.read, PIECE_BYTES), b""), self.limits)
         image = picture.image
         return {"kind": image.kind, "width": image.width, "height": image.height, "sha256": picture.sha256}
 
@@ -87,8 +102,6 @@ class InputBucket:
         if code in _ABSENT:
             return None
         wrong = "invalid_request" if slot in ("request", "prompt") else "invalid_image"
-        if code == "InvalidRange":  # what S3 answers for an object of no bytes
-            return self._unread(key) | _problem(key, wrong, "it is empty (0 bytes)")
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/troubleshoot-403-errors.html
         is_our_role = "no identity-based policy allows the s3:" in error.response["Error"].get("Message", "")
         if (code in _CLOSED or code.startswith("KMS.")) and not is_our_role:
