@@ -7,17 +7,25 @@ from __future__ import annotations
 
 import io
 import struct
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from random import Random
-from typing import Any
 
 from PIL import Image
 
-_RANDOM = Random(14)
+from tests.unit.containers import (
+    RANDOM,
+    box,
+    chunk,
+    encoded,
+    frames,
+    multi_picture,
+    samsung,
+    tarred,
+    video,
+    with_segment,
+    xmp,
+    zipped,
+)
 
 
 @dataclass(frozen=True)
@@ -31,84 +39,11 @@ class File:
     differs: str = ""
 
 
-def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
-    length = len(Image.new(mode, (width, height)).tobytes())
-    return Image.frombytes(mode, (width, height), _RANDOM.randbytes(length))
-
-
-def encoded(kind: str, width: int = 96, height: int = 64, mode: str = "RGB", **how: Any) -> bytes:
-    file = io.BytesIO()
-    noise(width, height, mode).save(file, kind, **how)
-    return file.getvalue()
-
-
-def frames(kind: str) -> bytes:
-    file = io.BytesIO()
-    noise(16, 12).save(file, kind, save_all=True, append_images=[noise(16, 12), noise(16, 12)])
-    return file.getvalue()
-
-
-def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
-def with_segment(picture: bytes, *segments: tuple[int, bytes]) -> bytes:
-    """A JPEG with segments right behind its beginning."""
-    added = b"".join(bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body for marker, body in segments)
-    return picture[:2] + added + picture[2:]
-
-
-def xmp(said: str) -> tuple[int, bytes]:
-    return 0xE1, b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta>" + said.encode() + b"</x:xmpmeta>"
-
-
-def box(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", 8 + len(content)) + kind + content
-
-
-def video(size: int = 90_000) -> bytes:
-    """An MP4 as a motion photograph has one, as far as its boxes go."""
-    start = box(b"ftyp", b"mp42\0\0\0\0mp42isom")
-    return start + box(b"moov", box(b"mvhd", bytes(100))) + box(b"mdat", _RANDOM.randbytes(size))
-
-
-def samsung(*records: tuple[int, bytes, bytes]) -> bytes:
-    """What a Galaxy puts behind its pictures: records, and a directory that says where each begins."""
-    blocks, places = b"", []
-    for kind, name, content in records:
-        block = struct.pack("<HHI", 0, kind, len(name)) + name + content
-        places.append((kind, len(blocks), len(block)))
-        blocks += block
-    directory = b"SEFH" + struct.pack("<II", 107, len(records))
-    directory += b"".join(struct.pack("<HHII", 0, kind, len(blocks) - at, size) for kind, at, size in places)
-    return blocks + directory + struct.pack("<I", len(directory)) + b"SEFT"
-
-
-def zipped() -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("payload.txt", "x" * 100)
-    return file.getvalue()
-
-
-def tarred() -> bytes:
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as archive:
-        archive.addfile(tarfile.TarInfo("payload.txt"))
-    return file.getvalue()
-
-
-def multi_picture() -> bytes:
-    file = io.BytesIO()
-    noise(96, 64).save(file, "MPO", save_all=True, append_images=[noise(48, 32)])
-    return file.getvalue()
-
-
 JPEG, PNG, WEBP = encoded("JPEG"), encoded("PNG"), encoded("WEBP")
 LARGE = encoded("JPEG", 640, 420)
 MOTION = xmp('<rdf:Description GCamera:MotionPhoto="1" Container:Directory="video/mp4 MotionPhoto MicroVideo"/>')
 GALAXY = samsung((0x0A30, b"MotionPhoto_Data", video()), (0x0A01, b"Image_UTC_Data", b"1470000000000"))
-PROFILE = [(0xE2, b"ICC_PROFILE\0" + bytes([part, 2]) + _RANDOM.randbytes(40_000)) for part in (1, 2)]
+PROFILE = [(0xE2, b"ICC_PROFILE\0" + bytes([part, 2]) + RANDOM.randbytes(40_000)) for part in (1, 2)]
 THUMBNAIL = b"Exif\0\0" + encoded("JPEG", 16, 12)
 RESTARTS = encoded("JPEG", 96, 64, restart_marker_rows=1)
 ANIMATED = frames("PNG")
@@ -138,8 +73,10 @@ def photographs() -> Iterator[File]:
     yield File("galaxy.jpg", LARGE + samsung((0x0A01, b"Image_UTC_Data", b"1470000000000")))
     yield File("galaxy-motion.jpg", LARGE + GALAXY)
     yield File("galaxy-gain-map-and-motion.jpg", JPEG + encoded("JPEG", 24, 16) + GALAXY)
-    yield File("galaxy-depth.jpg", JPEG + samsung((0x0AB1, b"DualShot_DepthMap_1", _RANDOM.randbytes(300_000))))
-    yield File("oneplus.jpg", JPEG + _RANDOM.randbytes(100_000) + b"jxrs\0\1\2\0")
+    yield File("galaxy-depth.jpg", JPEG + samsung((0x0AB1, b"DualShot_DepthMap_1", RANDOM.randbytes(300_000))))
+    yield File("galaxy-behind-an-unknown-record.jpg", JPEG + RANDOM.randbytes(500) + GALAXY)
+    yield File("huawei-live.jpg", JPEG + video() + b"v3_f31_c            " + b"LIVE_3637829        ")
+    yield File("oneplus.jpg", JPEG + RANDOM.randbytes(100_000) + b"jxrs\0\1\2\0")
     yield File(
         "vivo.jpg", JPEG + b'vivo{"watermark":0}' + bytes(90_000) + bytes.fromhex("ffffffff1b2a394857667584 93a2b1")
     )
@@ -147,11 +84,11 @@ def photographs() -> Iterator[File]:
     yield File("camera-padding.jpg", JPEG + bytes(32_768))
     yield File("camera-three-zeros.jpg", JPEG + bytes(3))
     yield File("camera-restarts.jpg", RESTARTS)
-    yield File("camera-unknown-record.jpg", JPEG + _RANDOM.randbytes(4_000))
+    yield File("camera-unknown-record.jpg", JPEG + RANDOM.randbytes(4_000))
     yield File(
         "canon-recipe.jpg", JPEG + b"CANON OPTIONAL DATA\0" + bytes(80_000) + b"CANON OPTIONAL DATA\0" + bytes(44)
     )
-    yield File("sony-hidden.jpg", JPEG + b"\x55\x26\x11\x05\0" + _RANDOM.randbytes(120_000))
+    yield File("sony-hidden.jpg", JPEG + b"\x55\x26\x11\x05\0" + RANDOM.randbytes(120_000))
     yield File("padding-before-a-preview.jpg", JPEG + bytes(5_000) + encoded("JPEG", 24, 16))
 
 
@@ -189,6 +126,7 @@ def solid(kind: str) -> bytes:
 
 
 _ENOUGH = "Pillow stops at the last pixel"
+_ALSO = "also something else"
 _APPENDED = f"{_ENOUGH}, and does not look at what is behind"
 
 
@@ -221,8 +159,8 @@ def two_sizes() -> bytes:
     return bytes(picture)
 
 
-def brand(major: bytes, *others: bytes) -> bytes:
-    return box(b"ftyp", major + bytes(4) + b"".join(others)) + bytes(300)
+def brand(*brands: bytes) -> bytes:
+    return box(b"ftyp", brands[0] + bytes(4) + b"".join(brands[1:])) + bytes(300)
 
 
 def others() -> Iterator[File]:
@@ -274,32 +212,26 @@ def hidden() -> Iterator[File]:
         "pdf": b"%PDF-1.4" + bytes(100),
     }
     for name, part in parts.items():
-        yield File(f"{name}-behind.jpg", JPEG + part, "also something else", _APPENDED)
-        yield File(f"{name}-behind.png", PNG + part, "also something else", _APPENDED)
-        yield File(f"{name}-behind.webp", WEBP + part, "also something else", _APPENDED)
+        yield File(f"{name}-behind.jpg", JPEG + part, _ALSO, _APPENDED)
+        yield File(f"{name}-behind.png", PNG + part, _ALSO, _APPENDED)
+        yield File(f"{name}-behind.webp", WEBP + part, _ALSO, _APPENDED)
     claims = with_segment(JPEG, MOTION)
-    for name in ("zip", "page", "rar"):
+    for name in ("zip", "page", "rar", "exe"):
         part = parts[name]
-        yield File(f"{name}-in-a-said-video.jpg", claims + part, "also something else", _APPENDED)
-        yield File(f"{name}-behind-a-video.jpg", claims + video() + part, "also something else", _APPENDED)
-        yield File(
-            f"{name}-in-a-video.jpg",
-            claims + box(b"ftyp", b"mp42") + box(b"mdat", part),
-            "also something else",
-            _APPENDED,
-        )
-        yield File(f"{name}-behind-zeros.jpg", JPEG + bytes(40_000) + part, "also something else", _APPENDED)
-        yield File(f"{name}-behind-a-picture.jpg", JPEG + JPEG + part, "also something else", _APPENDED)
-        yield File(f"{name}-between-pictures.jpg", JPEG + part + JPEG, "also something else", _APPENDED)
-        hides = samsung((0x0A30, b"MotionPhoto_Data", part))
-        yield File(f"{name}-as-a-galaxy-record.jpg", JPEG + hides, "also something else", _APPENDED)
-    yield File("zip-in-a-comment.jpg", with_segment(JPEG, (0xFE, zipped())), "also something else", _APPENDED)
-    yield File(
-        "pdf-in-a-text.png", PNG[:33] + chunk(b"tEXt", b"a\0%PDF-1.4") + PNG[33:], "also something else", _APPENDED
-    )
-    yield File(
-        "unknown-megabyte-behind.jpg", JPEG + _RANDOM.randbytes(1_000_000), "something else is appended", _APPENDED
-    )
+        yield File(f"{name}-in-a-said-video.jpg", claims + part, _ALSO, _APPENDED)
+        yield File(f"{name}-behind-a-video.jpg", claims + video() + part, _ALSO, _APPENDED)
+        hides = box(b"ftyp", b"mp42") + box(b"mdat", part)
+        yield File(f"{name}-in-a-video.jpg", claims + hides, _ALSO, _APPENDED)
+        yield File(f"{name}-behind-zeros.jpg", JPEG + bytes(40_000) + part, _ALSO, _APPENDED)
+        yield File(f"{name}-behind-a-picture.jpg", JPEG + JPEG + part, _ALSO, _APPENDED)
+        yield File(f"{name}-between-pictures.jpg", JPEG + part + JPEG, _ALSO, _APPENDED)
+        if name != "exe":  # its mark is too short to be looked for within a record
+            hides = samsung((0x0A30, b"MotionPhoto_Data", part))
+            yield File(f"{name}-as-a-galaxy-record.jpg", JPEG + hides, _ALSO, _APPENDED)
+    yield File("zip-in-a-comment.jpg", with_segment(JPEG, (0xFE, zipped())), _ALSO, _APPENDED)
+    yield File("pdf-in-a-text.png", PNG[:33] + chunk(b"tEXt", b"a\0%PDF-1.4") + PNG[33:], _ALSO, _APPENDED)
+    megabyte = RANDOM.randbytes(1_000_000)
+    yield File("unknown-megabyte-behind.jpg", JPEG + megabyte, "something else is appended", _APPENDED)
 
 
 CORPUS = [*photographs(), *encodings(), *mishaps(), *others(), *hidden()]

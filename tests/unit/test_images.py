@@ -16,7 +16,8 @@ from PIL import Image
 
 from kontext.images.image import BadPicture, CorruptImage, CutOff, Limits, TooLarge
 from kontext.images.inspection import Picture, inspect
-from tests.unit.photographs import CORPUS, chunk
+from tests.unit.containers import chunk
+from tests.unit.photographs import CORPUS, File
 
 Encoded = Callable[..., bytes]
 KINDS = ["PNG", "JPEG", "WEBP"]
@@ -44,8 +45,8 @@ def found_in(content: bytes, step: int = 1 << 20) -> Picture | str:
 
 
 @pytest.mark.parametrize("file", [pytest.param(file, id=file.name) for file in CORPUS])
-def test_a_file_is_the_same_in_whatever_pieces_it_comes(file: object) -> None:
-    content = file.content[:20_000]  # type: ignore[attr-defined]
+def test_a_file_is_the_same_in_whatever_pieces_it_comes(file: File) -> None:
+    content = file.content[:20_000]
 
     assert len({found_in(content, step) for step in (1, 7, 4096, 1 << 20)}) == 1
 

@@ -16,9 +16,10 @@ from kontext.images.source import TAIL_BYTES, Source
 _MOST_PICTURES = 100
 _UNKNOWN_BYTES = 65_536
 """Makers have more records than are listed here, but no larger ones."""
+_APPENDED = "it is cut off, or something else is appended to it; open it and save it as a new picture"
 _NO_LIMITS = Limits(float("inf"), float("inf"))
 
-_BOX = re.compile(rb"[A-Za-z0-9 \xa9_-]{4}")
+_BOX = re.compile(rb"ftyp|moov|mdat|free|skip|wide|uuid|meta|moof|mfra|sidx|styp|udta|pdin|pnot|junk|mpvd|sefd")
 # By how they begin: Sony's and Huawei's; and by how they end, as ExifTool tells them.
 _MAKER = re.compile(rb"\x55\x26\x11\x05|edof\0|streamdata|vivo\{\"", re.DOTALL)
 _MAKER_END = re.compile(
@@ -34,8 +35,8 @@ _SAMSUNG_BYTES = 16_384
 
 # Within what is not walked. Each is so long that it is not met by chance in megabytes of video.
 _NOT_A_PHOTOGRAPH = re.compile(
-    rb"PK\x03\x04[\x0a-\x3f]\0[\0-\xff]{2}[\0\x08-\x0e\x5d-\x63]\0|Rar!\x1a\x07|7z\xbc\xaf\x27\x1c|%PDF-[12]\.|\x7fELF[\x01\x02][\x01\x02]\x01"
-    rb"|<(?i:\?php|script[\s>]|html[\s>]|!doctype|iframe[\s>])"
+    rb"PK\x03\x04[\x0a-\x3f]\0[\0-\xff]{2}[\0\x08-\x0e\x5d-\x63]\0|Rar!\x1a\x07|7z\xbc\xaf\x27\x1c|%PDF-[12]\."
+    rb"|\x7fELF[\x01\x02][\x01\x02]\x01|<(?i:\?php|script[\s>]|html[\s>]|!doctype|iframe[\s>])"
 )
 _LONGEST = 16
 _ZIP_DIRECTORY = re.compile(rb"PK\x05\x06\0{4}(..)\1(.{4})(.{4})", re.DOTALL)
@@ -58,7 +59,7 @@ def check(source: Source) -> None:
             _record(source, head[zeros:])
             return
         jpeg.walk(source, _NO_LIMITS)
-    raise BadPicture(_appended(source))
+    raise BadPicture(_APPENDED)
 
 
 def check_archive(source: Source) -> None:
@@ -71,11 +72,14 @@ def check_archive(source: Source) -> None:
 
 def _video(source: Source) -> None:
     """Follow a video from box to box: it ends where none begins."""
-    while len(head := source.peek(16)) >= 8 and _BOX.fullmatch(head, 4, 8):
+    while _BOX.fullmatch(head := source.peek(identify.HEAD_BYTES), 4, 8):
         source.count_part()
         (length,) = struct.unpack_from(">I", head)
-        if length == 1 and len(head) == 16:
+        start = 16 if length == 1 and len(head) >= 16 else 8
+        if start == 16:
             (length,) = struct.unpack_from(">Q", head, 8)
+        if (name := identify.as_no_picture(head[start:])) is not None:
+            raise BadPicture(_also(name))
         if length == 0:
             _search(source.rest())
         elif length < 8:
@@ -89,12 +93,12 @@ def _record(source: Source, head: bytes) -> None:
         raise BadPicture(_also(name))
     start = source.position
     last = _search(source.rest())
-    if _begins_as_samsung(head):
+    if _begins_as_samsung(head) or last.endswith(b"SEFT"):
         _check_samsung(last, source.size - start)
         return
     known = _MAKER.match(head) or _MAKER_END.search(last) or _OLDER_PICTURE_END.search(last)
     if not known and source.size - start > _UNKNOWN_BYTES:
-        raise BadPicture(_appended(source))
+        raise BadPicture(_APPENDED)
 
 
 def _search(pieces: Iterable[bytes]) -> bytes:
@@ -119,14 +123,9 @@ def _check_samsung(last: bytes, length: int) -> None:
     directory = int.from_bytes(last[-8:-4], "little")
     entries = last[-8 - directory : -8] if directory + 8 <= len(last) else b""
     starts = [int.from_bytes(entries[at + 4 : at + 8], "little") for at in range(12, len(entries) - 11, 12)]
-    if not entries.startswith(b"SEFH") or max(starts, default=0) + directory + 8 < length:
+    if not entries.startswith(b"SEFH") or length - max(starts, default=0) - directory > _UNKNOWN_BYTES:
         raise BadPicture("it is damaged: what the phone has put behind its picture makes no sense")
 
 
 def _also(name: str) -> str:
     return f"it is also something else: {name} stands in it or behind its end; open it and save it as a new picture"
-
-
-def _appended(source: Source) -> str:
-    source.drain()
-    return "it is cut off, or something else is appended to it; open it and save it as a new picture"
