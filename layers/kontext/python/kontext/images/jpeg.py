@@ -11,7 +11,7 @@ from kontext.images.image import BadPicture, CorruptImage, Image, Limits
 from kontext.images.source import Source
 
 START = b"\xff\xd8\xff"
-_SOI, _EOI, _SOS, _DRI = 0xD8, 0xD9, 0xDA, 0xDD
+_EOI, _SOS, _DRI = 0xD9, 0xDA, 0xDD
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _DECODED_FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}
 """Sequential and progressive, by either coder. No browser and few programs read the others."""
