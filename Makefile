@@ -26,7 +26,7 @@ demo: $(READY) ## watch two pairs of photographs go through the whole stack on t
 .PHONY: test
 test: check ## run everything that is checked and tested
 	@sh tests/browser/install-chromium
-	$(BIN)/pytest -n 3 --dist worksteal
+	$(BIN)/pytest -n 4 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: check
 check: $(READY) $(AUDIT_READY) ## format, lint, types, template, policies, workflow

@@ -177,19 +177,23 @@ def deploy(**parameters: str) -> Deploy:
 
 @dataclass(frozen=True)
 class Away:
-    """AWS services do not answer for some minutes: they refuse, or `hangs` and let their callers wait."""
+    """AWS services do not answer for some minutes: they refuse, or `hangs` and let their callers wait. `only`: the one
+    operation that they refuse, as when a limit is reached or a permission taken away."""
 
     services: tuple[str, ...]
     minutes: float
     hangs: bool = False
+    only: str = ""
     lasts: ClassVar[bool] = False
 
     def do(self, world: World) -> None:
         for service in self.services:
-            world.away(service, 60 * self.minutes, "time-out without effect" if self.hangs else "error")
+            how = "time-out without effect" if self.hangs else "error"
+            world.away(service, 60 * self.minutes, how, self.only)
 
     def __str__(self) -> str:
-        return f"{' and '.join(self.services)}: away for {self.minutes:g} minutes" + (" (hanging)" * self.hangs)
+        what = f"refuses {self.only}" if self.only else "away"
+        return f"{' and '.join(self.services)}: {what} for {self.minutes:g} minutes" + (" (hanging)" * self.hangs)
 
 
 @dataclass(frozen=True)

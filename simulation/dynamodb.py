@@ -138,11 +138,14 @@ class DynamoDB:
         Limit: int | None = None,
         Select: str = "",
         ExclusiveStartKey: Item | None = None,
+        ScanIndexForward: bool = True,
     ) -> dict[str, Any]:
         if (index, condition) not in (("due", "due_lane = :lane AND due_at <= :until"), ("due", "due_lane = :lane")):
             raise NotImplementedError(f"{index}: {condition}")
         start = (Decimal(ExclusiveStartKey["due_at"]["N"]), _place(ExclusiveStartKey)) if ExclusiveStartKey else None
-        entries = self._index.query(values[":lane"]["S"], start, self._now(), self._lag())
+        entries = self._index.query(values[":lane"]["S"], start if ScanIndexForward else None, self._now(), self._lag())
+        if not ScanIndexForward:
+            entries = (one for one in reversed(list(entries)) if start is None or one[0] < start)
         until = Decimal(values[":until"]["N"]) if ":until" in values else None
         found = list(islice(takewhile(lambda one: until is None or one[0][0] <= until, entries), Limit))
         last = {"LastEvaluatedKey": _key(found[-1][0])} if Limit and len(found) == Limit else {}

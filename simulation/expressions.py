@@ -90,17 +90,18 @@ def steps(expression: str) -> tuple[Step, ...]:
     if parts[0]:
         raise NotImplementedError(f"this fake knows no update {expression!r}")
     clauses = zip(parts[1::2], parts[2::2], strict=True)
-    return tuple(_STEPS[verb](part.strip()) for verb, clause in clauses for part in clause.split(","))
+    return tuple(_STEPS[verb](part.strip()) for verb, clause in clauses for part in re.split(r",(?![^(]*\))", clause))
 
 
 def _set(text: str) -> Step:
-    match = re.fullmatch(r"(#\w+) = (:\w+)", text)
+    match = re.fullmatch(r"(#\w+) = (?:if_not_exists\((#\w+), (:\w+)\)|(:\w+))", text)
     if not match:
         raise NotImplementedError(f"this fake knows no assignment {text!r}")
-    name, value = match.groups()
+    name, kept, otherwise, value = match.groups()
 
     def step(item: Item, words: Words) -> None:
-        item[words.names[name]] = words.values[value]
+        given = words.values[value or otherwise]
+        item[words.names[name]] = item.get(words.names[kept], given) if kept else given
 
     return step
 

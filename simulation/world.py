@@ -16,7 +16,7 @@ from random import Random
 from typing import Any
 
 from kontext.connections import config
-from kontext.due import TIMER
+from kontext.due import LINE, TIMER
 from kontext.dynamodb import Table
 from kontext_cli.operate import Operator
 from kontext_cli.target import Target
@@ -143,11 +143,12 @@ class World:
         self._idle.clear()
         self.queue.follow(self.template)
 
-    def away(self, service: str, seconds: float, how: str = "error") -> None:
-        """Let an AWS service fail for so long, `how` a call does; `lambda` throttles every invocation."""
+    def away(self, service: str, seconds: float, how: str = "error", only: str = "") -> None:
+        """Let an AWS service fail for so long, `how` a call does, or `only` one operation of it; `lambda` throttles
+        every invocation."""
         self._away[service] = self.scheduler.now + seconds
-        self.injector.go_away(service, seconds, how)
-        if service == "stepfunctions":
+        self.injector.go_away(service, seconds, how, only)
+        if service == "stepfunctions" and not only:
             self.executions.stalled_until = self._away[service]
         if service == "sqs":
             self.queue.stalled_until = self._away[service]
@@ -226,7 +227,7 @@ class World:
 
     def _becomes_due(self, item: dict[str, Any]) -> None:
         """Let the schedule call Sweep when something is due: minutes in which nothing is change nothing."""
-        if "due_lane" not in item:
+        if item.get("due_lane", {}).get("S") not in (TIMER, LINE):
             return
         names = ("due_at", "dispatched_until") if item["due_lane"]["S"] == TIMER else ()
         due = max((float(item[name]["N"]) for name in names if name in item), default=0.0)

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from kontext.due import TIMER
 from kontext.dynamodb import Item, Table
 from kontext.model import Status
+from kontext_cli.newest import renders_in
 from kontext_cli.resources import description, parameters, physical_ids, stack_name
 from kontext_cli.target import LOCAL, Target
 
@@ -20,6 +22,8 @@ LAMBDA_SECONDS = 10.0
 """Of a render: about eight in Poll, which sleeps between looks (bench/report.md), and two in Finalize."""
 SUBMITTERS = 5
 """At most so many Submit functions read the queue at once (MaximumConcurrency)."""
+LOOKED_AT = 500
+"""So many renders of each kind are looked at, so that a doctor's visit costs the same however large the table is."""
 THROTTLED_SECONDS = 900
 DRIFT_SECONDS = 120.0
 State = Literal["good", "note", "wrong"]
@@ -65,12 +69,9 @@ class Patient:
 
     @cached_property
     def renders(self) -> list[Item]:
-        """Every render that has not ended well. Reads the whole table."""
-        return [
-            item
-            for item in self.table.scan()
-            if item["sk"].startswith("render#") and item["status"] != Status.DELIVERED
-        ]
+        """The renders that are on their way, wait for a person, or have failed; of each the newest `LOOKED_AT`."""
+        lanes = (TIMER, Status.UNCERTAIN, Status.FAILED)
+        return [render for lane in lanes for render in renders_in(self.table, lane, LOOKED_AT)]
 
     def attribute(self, queue: str, name: str) -> Any:
         """An attribute of a queue, given by the output that names it."""

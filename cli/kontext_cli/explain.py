@@ -24,6 +24,8 @@ from kontext_cli.status import STYLES
 from kontext_cli.target import Target
 
 UNDECIDED = Status.CLAIMED
+SOME = 5
+"""So many pairs are named where a beginning fits several."""
 
 
 def run(prefix: str, *, stack: str | None, as_json: bool) -> int:
@@ -131,14 +133,13 @@ class Story:
 
 def the_pair(chosen: Target, prefix: str) -> Pair:
     """The pair under a prefix, its last separator left out or not. Raises CommandError saying what is known instead."""
-    found = Records(chosen).matching(prefix)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        some = ", ".join(escape_line(pair.prefix) for pair in found[:5])
-        raise CommandError(
-            f"{len(found)} pairs begin with {escape_line(prefix)!r}: name one of them, for example {some}."
-        )
+    listing = Records(chosen).newest(prefix, SOME)
+    if len(listing.pairs) == 1:
+        return listing.pairs[0]
+    if listing.pairs:
+        some = ", ".join(escape_line(pair.prefix) for pair in listing.pairs)
+        count = str(len(listing.pairs)) if listing.is_whole else f"More than {len(listing.pairs)}"
+        raise CommandError(f"{count} pairs begin with {escape_line(prefix)!r}: name one of them, for example {some}.")
     raise CommandError(_unknown(chosen, prefix))
 
 

@@ -237,7 +237,10 @@ def status(
     prefix: Annotated[str, typer.Argument(help="Only pairs whose prefix begins so.", show_default=False)] = "",
     limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = 30,
     of: Annotated[str | None, typer.Option("--status", help="Only these, for example failed or parked.")] = None,
-    day: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only those of a UTC day.")] = None,
+    day: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Only those that ended, or were dropped and wait, on a UTC day."),
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow them until none is on its way.")] = False,
     ledger: Annotated[bool, typer.Option("--ledger", help="Show what was spent each day instead.")] = False,
     stack: Stack = None,
@@ -248,7 +251,9 @@ def status(
 
     if ledger:
         raise typer.Exit(command.ledger(stack=stack, as_json=json))
-    wanted = command.Wanted(of, day.date() if day else None)
+    from kontext_cli.records import Wanted
+
+    wanted = Wanted(of, day.date() if day else None)
     raise typer.Exit(command.run(prefix, wanted, watch=watch, stack=stack, limit=limit, as_json=json))
 
 

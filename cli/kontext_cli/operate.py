@@ -11,6 +11,7 @@ from kontext.clock import Clock
 from kontext.drops import pairs
 from kontext.drops.pairs import Drops
 from kontext.drops.redelivery import REASON, reason_of
+from kontext.due import TIMER
 from kontext.dynamodb import ConditionFailed, Table
 from kontext.hints import Hints
 from kontext.model import IN_FLIGHT, Render, Status
@@ -22,12 +23,13 @@ from kontext.results.copy import Delivery
 from kontext.results.hosts import Allowed
 from kontext.results.output_bucket import OutputBucket
 from kontext.segmind.client import Segmind
-from kontext.throttle.admission import Throttle
 from kontext.throttle.line import Line, hand_out_permits
 from kontext.throttle.rate_limiter import Rate
+from kontext.throttle.throttle import Throttle
 from kontext_cli import target
 from kontext_cli.console import print_json, progress
 from kontext_cli.errors import CommandError
+from kontext_cli.newest import renders_in
 from kontext_cli.records import SEPARATORS
 from kontext_cli.resources import description, parameters
 from kontext_cli.target import Target
@@ -138,7 +140,7 @@ def deliver(operator: Operator, prefix: str | None, *, as_json: bool) -> int:
     if prefix:
         paid = [operator.paid(prefix)]
     else:
-        found = (render_of(item) for item in operator.table.scan() if item["sk"].startswith("render#"))
+        found = (render_of(item) for lane in (TIMER, Status.FAILED) for item in renders_in(operator.table, lane))
         paid = [render for render in found if _undelivered(render, operator.clock.now())]
     with progress() as shown:
         for render in paid:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from itertools import groupby
+from datetime import UTC, date, datetime, time
 from operator import itemgetter
 from typing import Any
 
 from kontext.drops import pairs
-from kontext.due import LINE
+from kontext.due import LINE, TELL_SECONDS, TIMER, WAITING
 from kontext.dynamodb import Table
 from kontext.errors import BadDrop
 from kontext.model import Parameters, Status
 from kontext.renders.store import render_key, render_of
-from kontext.throttle.admission import State, state_in
+from kontext.throttle.admission import State
 from kontext.throttle.circuit_breaker import PAUSED
 from kontext.throttle.line import why_parked
+from kontext.throttle.throttle import state_in
+from kontext_cli.newest import LANES, RESTING, Between, Listing, Newest
 from kontext_cli.target import Target
 
 SEPARATORS = ("", "/", "_", "-")
@@ -60,29 +62,76 @@ class Pair:
     renders: list[Render]
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Which pairs to show: those of a status, in any case (`parked` counts as one), and those that ended on a UTC day,
+    or were dropped on it and have not ended."""
+
+    status: str | None = None
+    day: date | None = None
+
+    def fits(self, pair: Pair) -> bool:
+        """Whether a pair is one of them."""
+        known = {pair.status, "PARKED"} if is_parked(pair) else {pair.status}
+        moments = (pair.since, *(render.updated_at for render in pair.renders[:1]))
+        return (self.status is None or self.status.upper() in known) and (
+            self.day is None or self.day in [at.date() for at in moments if at]
+        )
+
+    @property
+    def lanes(self) -> Sequence[str]:
+        """Where they stand."""
+        status = (self.status or "").upper()
+        if not status:
+            return LANES
+        lanes = {
+            "REJECTED": (WAITING, TIMER),
+            WAITING: (WAITING, TIMER),
+            Status.CLAIMED: (TIMER, LINE),
+            "PARKED": (TIMER, LINE),
+        }
+        return lanes.get(status, (TIMER, status) if status in RESTING else (TIMER,))
+
+    @property
+    def between(self) -> Between | None:
+        """When those at rest may have come to rest: on the day, and within the minute in which their end is told."""
+        if self.day is None:
+            return None
+        begins = datetime.combine(self.day, time.min, UTC).timestamp()
+        return begins, begins + 86_400 + TELL_SECONDS
+
+
 class Records:
     """The Renders table of one stack."""
 
     def __init__(self, target: Target) -> None:
         self._table = Table(target.client("dynamodb"), target.output("RendersTable"))
+        self._state = State()
+        self._newest = Newest(self._table, lambda items: _pair(items, self._state))
 
     def pair(self, prefix: str) -> Pair | None:
         """The pair under exactly this prefix, None where nothing has been seen of it."""
-        pair = self._pair(self._table.query(f"pair#{prefix}"), State())
+        pair = _pair(self._table.query(f"pair#{prefix}"), State())
         if pair and any(render.status == Status.CLAIMED for render in pair.renders):
-            (pair,) = self._placed([self._pair(self._table.query(f"pair#{prefix}"), state_in(self._table)) or pair])
+            (pair,) = self._placed([_pair(self._table.query(f"pair#{prefix}"), state_in(self._table)) or pair])
         return pair
 
-    def matching(self, start: str) -> list[Pair]:
-        """All pairs whose prefix begins with `start`, the newest first.
-
-        Costs a query or a few when `start` names a pair, its last separator left out or not; else a scan.
-        """
+    def newest(self, start: str, limit: int, wanted: Wanted | None = None) -> Listing[Pair]:
+        """The newest pairs whose prefix begins with `start`, at most `limit`; where `start` names a pair, its last
+        separator left out or not, that one alone. It costs the same however many pairs there are."""
+        wanted = wanted or Wanted()
         if start:
             exact = (self.pair(start + separator) for separator in SEPARATORS)
             if found := next((pair for pair in exact if pair), None):
-                return [found]
-        return [pair for pair in self._all() if pair.prefix.startswith(start)]
+                return Listing([found] if wanted.fits(found) else [], True)
+        self._state = state_in(self._table)
+        listing = self._newest.listing(limit, wanted.fits, wanted.lanes, start, wanted.between)
+        newest = sorted(self._placed(listing.pairs), key=lambda pair: pair.since or datetime.now(UTC), reverse=True)
+        return Listing(newest, listing.is_whole)
+
+    def counts(self, start: str = "") -> Counter[str]:
+        """How many renders there are in each lane of the index, `newest.MOST` where there are more."""
+        return self._newest.counts(start)
 
     def ledger(self) -> list[dict[str, Any]]:
         """The money of each UTC day, newest first: counts of renders, and USD `reserved` and `cost`."""
@@ -92,13 +141,6 @@ class Records:
             {"day": item["sk"].partition("#")[2], **{name: item.get(name, 0) for name in names}}
             for item in sorted(days, key=itemgetter("sk"), reverse=True)
         ]
-
-    def _all(self) -> list[Pair]:
-        state = state_in(self._table)
-        items = sorted(self._table.scan(), key=itemgetter("pk", "sk"))
-        found = [self._pair(group, state) for _, group in groupby(items, itemgetter("pk"))]
-        known = self._placed([pair for pair in found if pair])
-        return sorted(known, key=lambda pair: pair.since or datetime.now(UTC), reverse=True)
 
     def _placed(self, shown: list[Pair]) -> list[Pair]:
         """The pairs, each render that waits for a slot with its place in line."""
@@ -116,19 +158,25 @@ class Records:
 
         return [_of([placed(render) for render in pair.renders]) if pair.renders else pair for pair in shown]
 
-    def _pair(self, group: Iterable[dict[str, Any]], state: State) -> Pair | None:
-        items = [item for item in group if item["pk"].startswith("pair#")]
-        dropped = pairs.pair_of(next((item for item in items if item["sk"] == "pair"), {}))
-        renders = [_render(item, state) for item in items if item["sk"].startswith("render#")]
-        if not renders:
-            return _waiting(dropped) if dropped.parts else None
-        newest = sorted(renders, key=lambda render: str(render.created_at), reverse=True)
-        return _of(sorted(newest, key=lambda render: render.render_id != dropped.current))
+
+def _pair(group: Iterable[dict[str, Any]], state: State) -> Pair | None:
+    items = [item for item in group if item["pk"].startswith("pair#")]
+    dropped = pairs.pair_of(next((item for item in items if item["sk"] == "pair"), {}))
+    renders = [_render(item, state) for item in items if item["sk"].startswith("render#")]
+    if not renders:
+        return _waiting(dropped) if dropped.parts else None
+    newest = sorted(renders, key=lambda render: str(render.created_at), reverse=True)
+    return _of(sorted(newest, key=lambda render: render.render_id != dropped.current))
 
 
 def _of(renders: list[Render]) -> Pair:
     current = renders[0]
     return Pair(current.prefix, current.status, detail(current), current.created_at, renders)
+
+
+def is_parked(pair: Pair) -> bool:
+    """Whether a pair waits for its turn, for the account or for a person."""
+    return pair.status == Status.CLAIMED and bool(pair.renders and pair.renders[0].parked)
 
 
 def _waits_for_a_slot(render: Render) -> bool:

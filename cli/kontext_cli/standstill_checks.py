@@ -11,8 +11,8 @@ from kontext.dynamodb import Item, Key
 from kontext.model import Status
 from kontext.renders.store import LEASE_SECONDS
 from kontext.text import escape_line
-from kontext.throttle.admission import Throttle
-from kontext_cli.checks import Finding, Patient
+from kontext.throttle.throttle import Throttle
+from kontext_cli.checks import LOOKED_AT, Finding, Patient
 from kontext_cli.operate import about
 from kontext_cli.untold import Comparison
 
@@ -120,7 +120,8 @@ def _renders(what: str, found: list[Item], remedy: str) -> Finding | None:
     if not found:
         return None
     some = _some(sorted(escape_line(item["prefix"]) for item in found))
-    return Finding("renders", "wrong", f"{len(found)} {what}: {some}", remedy)
+    count = f"{len(found)} or more" if len(found) >= LOOKED_AT else str(len(found))
+    return Finding("renders", "wrong", f"{count} {what}: {some}", remedy)
 
 
 def _in_status(patient: Patient, *statuses: str) -> list[Item]:

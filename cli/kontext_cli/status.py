@@ -6,25 +6,25 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from kontext.model import Status
+from kontext.due import LINE, TIMER
+from kontext.model import ENDED, Status
 from kontext_cli import target
 from kontext_cli.console import print_json, terminal
 from kontext_cli.errors import CommandError
 from kontext_cli.journey import told
-from kontext_cli.records import Pair, Records, Render, parked
+from kontext_cli.newest import MOST, Listing
+from kontext_cli.records import Pair, Records, Render, Wanted, is_parked, parked
 
 LOOK_SECONDS = 2.0
-LOOK_SHARE = 10
-ENDED = (Status.DELIVERED, Status.FAILED, Status.UNCERTAIN)
 STYLES = {
     Status.DELIVERED: "green",
     Status.FAILED: "red",
@@ -41,60 +41,42 @@ def run(prefix: str, wanted: Wanted, *, watch: bool = False, stack: str | None, 
     chosen = target.find(stack)
     records, console = Records(chosen), terminal()
 
-    def look() -> list[Pair]:
-        return [pair for pair in records.matching(prefix) if wanted.fits(pair)]
+    def look() -> Listing[Pair]:
+        return records.newest(prefix, limit, wanted)
 
     if watch:
-        follow(look, console, limit)
+        follow(look, lambda listing: _many(listing, progress_of(records, prefix, wanted, listing)), console)
         return 0
-    pairs = look()
+    listing = look()
     if as_json:
-        print_json([asdict(pair) for pair in pairs[:limit]])
-    elif not pairs:
+        print_json([asdict(pair) for pair in listing.pairs])
+    elif not listing.pairs:
         console.print(f"Nothing under {prefix!r} in {chosen.name}." if prefix else f"Nothing in {chosen.name} so far.")
-    elif len(pairs) == 1:
-        _show_one(console, pairs[0])
+    elif len(listing.pairs) == 1:
+        _show_one(console, listing.pairs[0])
     else:
-        console.print(_many(pairs, limit))
+        console.print(_many(listing, progress_of(records, prefix, wanted, listing)))
     return 0
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """Which pairs to show: those of a status, in any case (`parked` counts as one), and of a UTC day."""
-
-    status: str | None = None
-    day: date | None = None
-
-    def fits(self, pair: Pair) -> bool:
-        """Whether a pair is one of them."""
-        known = {pair.status, "PARKED"} if _is_parked(pair) else {pair.status}
-        return (self.status is None or self.status.upper() in known) and (
-            self.day is None or (pair.since is not None and pair.since.date() == self.day)
-        )
-
-
 def follow(
-    look: Callable[[], list[Pair]], console: Console, limit: int, sleep: Callable[[float], None] = time.sleep
+    look: Callable[[], Listing[Pair]],
+    drawn: Callable[[Listing[Pair]], RenderableType],
+    console: Console,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Show the pairs as they move, until none of them moves any more, or Ctrl-C."""
     with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False) as live:
         while True:
-            began = time.monotonic()
-            pairs = look()
-            live.update(_many(pairs, limit), refresh=True)
-            if not any(_moves(pair) for pair in pairs):
+            listing = look()
+            live.update(drawn(listing), refresh=True)
+            if not any(_moves(pair) for pair in listing.pairs):
                 return
-            # Each look reads the table: a large one is read less often.
-            sleep(max(LOOK_SECONDS, LOOK_SHARE * (time.monotonic() - began)))
+            sleep(LOOK_SECONDS)
 
 
 def _moves(pair: Pair) -> bool:
     return bool(pair.renders) and pair.status not in ENDED
-
-
-def _is_parked(pair: Pair) -> bool:
-    return pair.status == Status.CLAIMED and bool(pair.renders and pair.renders[0].parked)
 
 
 def ledger(*, stack: str | None, as_json: bool) -> int:
@@ -113,23 +95,36 @@ def ledger(*, stack: str | None, as_json: bool) -> int:
     return 0
 
 
-def _many(pairs: list[Pair], limit: int) -> Group:
+def _many(listing: Listing[Pair], progress: str) -> Group:
     """How far they all are, and a line for each of the newest."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("pair", "status", "age", ""):
         table.add_column(title, overflow="fold")
-    for pair in pairs[:limit]:
+    for pair in listing.pairs:
         table.add_row(escape(pair.prefix), _styled(pair.status), age(pair.since), escape(pair.detail))
-    more = [f"[dim]… and {len(pairs) - limit} more: --limit shows them.[/]"] if len(pairs) > limit else []
-    return Group(progress_of(pairs), "", table, *more)
+    more = [] if listing.is_whole else ["[dim]… and more: --limit shows them, --status and --day choose among them.[/]"]
+    return Group(progress, "", table, *more)
 
 
-def progress_of(pairs: list[Pair]) -> str:
-    """How many of the pairs are where: `12 of 20 delivered, 5 parked, 3 FAILED`, in rich's markup."""
-    counts = Counter("parked" if _is_parked(pair) else pair.status for pair in pairs)
-    delivered = counts.pop(Status.DELIVERED, 0)
-    others = (f"{count} {_styled(status)}" for status, count in counts.most_common())
-    return ", ".join((f"{delivered} of {len(pairs)} [green]delivered[/]", *others))
+def progress_of(records: Records, prefix: str, wanted: Wanted, listing: Listing[Pair]) -> str:
+    """How far all are: of those that are shown, if these are all, else of what the table holds."""
+    if listing.is_whole:
+        return _told(Counter("parked" if is_parked(pair) else pair.status for pair in listing.pairs))
+    if wanted != Wanted():
+        return f"the newest {len(listing.pairs)} of those"
+    names = {LINE: "parked", TIMER: "in work"}
+    return _told(Counter({names.get(lane, lane): count for lane, count in records.counts(prefix).items()}))
+
+
+def _told(counts: Counter[str]) -> str:
+    """How many pairs are where: `12 of 20 delivered, 5 parked, 3 FAILED`, in rich's markup."""
+    delivered, total = counts.pop(Status.DELIVERED, 0), counts.total()
+    others = (f"{_counted(count)} {_styled(status)}" for status, count in counts.most_common())
+    return ", ".join((f"{_counted(delivered)} of {_counted(delivered + total)} [green]delivered[/]", *others))
+
+
+def _counted(count: int) -> str:
+    return f"{MOST:,} or more" if count >= MOST else str(count)
 
 
 def _show_one(console: Console, pair: Pair) -> None:

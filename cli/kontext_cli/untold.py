@@ -16,6 +16,7 @@ from typing import Any
 from kontext.drops import keys, pairs
 from kontext.drops.pairs import pair_key
 from kontext.drops.waiters import Waiters, object_key
+from kontext.due import TIMER
 from kontext.dynamodb import Item, Table
 from kontext.errors import BadDrop
 from kontext.model import ObjectRead
@@ -92,7 +93,7 @@ class Comparison:
             part, item = parts[one.key], objects.get(object_key(one.key)["pk"], {})
             waiting = int(item.get("waiters", 0))
             found = replace(one, waiting=waiting)
-            if waiting and "due_lane" not in item and self.waiters.miss(one.key, one.etag):
+            if waiting and item.get("due_lane") != TIMER and self.waiters.miss(one.key, one.etag):
                 yield found
             elif part is None:
                 if not item.keys() & {"prefix", "reported"}:
@@ -113,11 +114,11 @@ class Comparison:
         if there["key"] != one.key:  # of two objects for one slot the newer counts
             return bool(one.at <= there["at"] + _SAME_SECOND)
         same = there.get("version_id") == one.version_id if one.version_id != "null" else there["etag"] == one.etag
-        return same and not self._is_left(item, pair)
+        return same and not self._is_left(pair)
 
-    def _is_left(self, item: Item, pair: pairs.Pair) -> bool:
+    def _is_left(self, pair: pairs.Pair) -> bool:
         """Whether a pair could go on, and nobody has gone on with it, or will."""
-        if "due_lane" in item or pair.drop_id <= max(pair.current_drop, pair.rejected_drop):
+        if pair.due_at is not None or pair.drop_id <= max(pair.current_drop, pair.rejected_drop):
             return False
         try:
             named: dict[str, ObjectRead | None] = dict.fromkeys(pairs.named_keys(pair), PRESENT)

@@ -28,6 +28,7 @@ from simulation.stories.outages import OUTAGES
 from simulation.stories.queue import QUEUE
 from simulation.stories.references import REFERENCES
 from simulation.stories.story import Story
+from simulation.stories.trials import TRIALS
 from simulation.stories.unreadable import UNREADABLE
 from simulation.stories.usual import USUAL
 from simulation.stories.vendor import VENDOR
@@ -36,7 +37,7 @@ from simulation.stories.workflow import WORKFLOW
 
 _ALL = (
     *(*USUAL, *DROPS, *REFERENCES, *UNREADABLE, *WAITING, *OUTAGES, *LOSING, *QUEUE, *WORKFLOW),
-    *(*DEPLOYMENTS, *LIMITS, *VENDOR, *MONEY, *OPERATOR),
+    *(*DEPLOYMENTS, *LIMITS, *VENDOR, *TRIALS, *MONEY, *OPERATOR),
 )
 STORIES: dict[str, Story] = {one.name: one for one in _ALL if not one.missing}
 """Those that keep every promise, whatever goes wrong in them."""

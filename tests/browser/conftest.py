@@ -17,9 +17,12 @@ import pytest
 from moto import mock_aws
 from PIL import Image
 
+from kontext.due import TIMER, WAITING
 from kontext.dynamodb import Table
+from kontext.model import ENDED
 from kontext_cli.target import Target
 from kontext_cli.webconsole.command import Served, serving
+from simulation.template import Template
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -124,7 +127,10 @@ class Nothing:
         return self
 
     def paginate(self, **asked: Any) -> list[dict[str, Any]]:
-        return [{"Items": []}]
+        return [{"Items": [], "Count": 0}]
+
+    def batch_get_item(self, **asked: Any) -> dict[str, Any]:
+        return {"Responses": {}}
 
 
 @functools.cache
@@ -157,12 +163,7 @@ class Stack:
             self.client("s3").create_bucket(Bucket=bucket)
             status = {"Status": "Enabled"}
             self.client("s3").put_bucket_versioning(Bucket=bucket, VersioningConfiguration=status)
-        self.client("dynamodb").create_table(
-            TableName="renders",
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        )
+        self.client("dynamodb").create_table(TableName="renders", **Template().table)
         self.table = Table(self.client("dynamodb"), "renders")
 
     @property
@@ -184,7 +185,8 @@ class Stack:
         """A pair of grey photographs, with a render if anything is said of one."""
         dropped = time.time() if at is None else at
         parts = {f"part_{slot}": self._part(f"{prefix}{slot}.png", dropped) for slot in slots}
-        self.note(f"pair#{prefix}", "pair", prefix=prefix, current="r1", **parts)
+        waits = {} if render else {"due_lane": WAITING, "due_at": dropped}
+        self.note(f"pair#{prefix}", "pair", prefix=prefix, **({"current": "r1"} if render else waits), **parts)
         if render:
             self.note(f"pair#{prefix}", "render#r1", **_render(prefix, dropped, list(parts.values()), render))
 
@@ -201,6 +203,7 @@ def _render(prefix: str, at: float, parts: list[dict[str, Any]], said: dict[str,
         **{"created_at": when, "updated_at": when, "history": [{"at": when, "what": "claimed"}]},
         **{"inputs": [{name: part[name] for name in ("key", "version_id")} for part in parts]},
         **{"parameters": {"prompt": prompt, "output_format": "png"}},
+        **{"due_lane": said.get("status") if said.get("status") in ENDED else TIMER, "due_at": at},
         **said,
     }
 

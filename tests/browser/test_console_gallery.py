@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from boto3.dynamodb.types import TypeSerializer
+from botocore.exceptions import EndpointConnectionError
 
 from kontext.due import LINE, TIMER
 from kontext.errors import problem
 from kontext.throttle.admission import State
 from kontext.throttle.circuit_breaker import Breaker, Stop
+from kontext_cli.newest import LANES
 from kontext_cli.target import Target
 from kontext_cli.webconsole import views
-from kontext_cli.webconsole.gallery import LOOK_SECONDS, UNITS_PER_SECOND, Gallery, read_on
+from kontext_cli.webconsole.gallery import EXPECTED_SECONDS, LOOK_SECONDS, Gallery
 
 NOW = 1_795_384_556.0
 LATER = NOW + 300
@@ -22,7 +24,6 @@ ISO = "2026-11-22T21:55:56.000Z"
 IN_LINE = {"due_lane": LINE, "due_at": NOW + 9, "waiting_since": NOW}
 TRIED_LATER = {"due_lane": TIMER, "due_at": LATER, "server_errors": 1}
 PAIRS = 10_000
-PAGE = 400
 
 
 def part(slot: str, **more: Any) -> dict[str, Any]:
@@ -161,80 +162,135 @@ def test_a_long_prompt_is_cut() -> None:
 
 
 class Large:
-    """A DynamoDB client with a table of ten thousand delivered pairs; the last key is the newest pair's."""
+    """A DynamoDB client with a table of ten thousand delivered pairs; the last one is the newest. It counts what it is
+    asked."""
 
     def __init__(self) -> None:
-        serialize = TypeSerializer().serialize
-        self.pages = 0
-        self.items = [{k: serialize(v) for k, v in item.items()} for n in range(PAIRS) for item in self._pair(n)]
-
-    def _pair(self, number: int) -> list[dict[str, Any]]:
-        prefix = f"many/{number:05}/"
-        item = {"pk": f"pair#{prefix}", "prefix": prefix}
-        ended = {"status": "DELIVERED", "attempt": 1, "created_at": ISO, "updated_at": ISO}
-        return [
-            {**item, "sk": "pair", "part_1": {**part("1"), "at": int(NOW) + number}},
-            {**item, "sk": "render#r", "render_id": "r", "drop_id": 1, "parameters": {"prompt": "x" * 600}, **ended},
-        ]
+        self.requests = 0
+        self.read: list[str] = []
+        self.gone = False
 
     def get_paginator(self, operation: str) -> Large:
+        assert operation == "query", "no page reads the whole table"
         return self
 
-    def paginate(self, **asked: Any) -> Any:
-        assert "#0" in asked["ExpressionAttributeNames"], "only what is shown is read"
-        for start in range(0, len(self.items), PAGE):
-            self.pages += 1
-            yield {"Items": self.items[start : start + PAGE], "ConsumedCapacity": {"CapacityUnits": 128.0}}
+    def paginate(self, **asked: Any) -> Iterator[Any]:
+        if self.gone:
+            raise EndpointConnectionError(endpoint_url="http://localhost")
+        lane = asked["ExpressionAttributeValues"][":lane"]["S"]
+        numbers = range(PAIRS - 1, -1, -1) if lane == "DELIVERED" else range(0)
+        size = asked["PaginationConfig"]["PageSize"]
+        for start in range(0, max(len(numbers), 1), size):
+            self.requests += 1
+            page = numbers[start : start + size]
+            yield {"Count": len(page), "Items": [written(entry(number)) for number in page]}
+
+    def batch_get_item(self, *, RequestItems: Any) -> Any:  # noqa: N803
+        self.requests += 1
+        ((name, asked),) = RequestItems.items()
+        pairs = [key["pk"]["S"] for key in asked["Keys"] if key["sk"]["S"] == "pair"]
+        self.read += pairs
+        items = [written(item) for pk in pairs for item in pair_of(int(pk.split("/")[1]))]
+        return {"Responses": {name: items}}
 
 
-@pytest.fixture(scope="module")
-def large() -> Gallery:
-    gallery = Gallery(Target("large", {"RendersTable": "renders"}, lambda service: Large()))
-    gallery.scan()
-    return gallery
+def entry(number: int) -> dict[str, Any]:
+    key = {"pk": f"pair#many/{number:05}/", "sk": "render#r"}
+    return {**key, "due_lane": "DELIVERED", "due_at": int(NOW) + number}
 
 
-def test_ten_thousand_pairs_are_shown_by_the_page_newest_first(large: Gallery) -> None:
-    page = large.page("", "", 24)
+def pair_of(number: int) -> list[dict[str, Any]]:
+    prefix = f"many/{number:05}/"
+    item = {"pk": f"pair#{prefix}", "prefix": prefix}
+    ended = {"status": "DELIVERED", "attempt": 1, "created_at": ISO, "updated_at": ISO}
+    return [
+        {**item, "sk": "pair", "current": "r", "part_1": {**part("1"), "at": int(NOW) + number}},
+        {**item, "sk": "render#r", "render_id": "r", "drop_id": 1, "parameters": {"prompt": "x" * 600}, **ended},
+    ]
+
+
+def written(item: dict[str, Any]) -> dict[str, Any]:
+    serialize = TypeSerializer().serialize
+    return {name: serialize(int(value) if isinstance(value, float) else value) for name, value in item.items()}
+
+
+class Shown:
+    """A gallery of the large table. `now`: what its clock shows."""
+
+    def __init__(self) -> None:
+        self.client, self.now = Large(), 1000.0
+        target = Target("large", {"RendersTable": "renders"}, lambda service: self.client)
+        self.gallery = Gallery(target, clock=lambda: self.now)
+
+    def page(self, group: str = "", start: str = "", limit: int = 24) -> dict[str, Any]:
+        return self.gallery.page(group, start, limit)
+
+
+@pytest.fixture
+def large() -> Shown:
+    return Shown()
+
+
+def test_the_newest_of_ten_thousand_pairs_are_shown_in_a_few_requests(large: Shown) -> None:
+    page = large.page()
 
     assert [pair["prefix"] for pair in page["pairs"][:2]] == ["many/09999/", "many/09998/"]
-    assert (len(page["pairs"]), page["matching"], page["counts"]) == (24, PAIRS, {"delivered": PAIRS})
+    assert (len(page["pairs"]), page["is_whole"], page["counts"]) == (24, False, {"delivered": page["most"]})
+    assert large.client.requests <= 2 * len(LANES) + 3
 
 
-def test_no_page_is_without_a_bound(large: Gallery) -> None:
-    assert len(large.page("", "", 10**9)["pairs"]) == 2_000
+def test_no_page_is_without_a_bound(large: Shown) -> None:
+    assert len(large.page(limit=10**9)["pairs"]) == 2_000
 
 
-def test_a_page_of_ten_thousand_pairs_is_made_in_no_time(large: Gallery) -> None:
-    started = time.process_time()
+def test_pairs_are_found_by_how_their_names_begin(large: Shown) -> None:
+    page = large.page("delivered", "many/0999")
 
-    for _ in range(10):
-        large.page("delivered", "many/0", 24)
-
-    assert time.process_time() - started < 2.0
+    assert [pair["prefix"] for pair in page["pairs"]] == [f"many/0999{digit}/" for digit in range(9, -1, -1)]
+    assert page["counts"] == {"delivered": 10}
 
 
-def test_a_large_table_is_read_at_a_bounded_price() -> None:
-    client = Large()
-    gallery = Gallery(Target("large", {"RendersTable": "renders"}, lambda service: client), clock=lambda: 1000.0)
+def test_what_has_ended_is_read_once_however_long_somebody_looks(large: Shown) -> None:
+    large.page()
+    read = len(large.client.read)
 
-    next_scan = read_on(gallery, 0.0)
-    again = read_on(gallery, next_scan)
+    for _ in range(5):
+        large.now += LOOK_SECONDS
+        large.page()
 
-    units = 128.0 * client.pages
-    assert gallery.is_whole
-    assert next_scan - 1000.0 >= units / UNITS_PER_SECOND - LOOK_SECONDS
-    assert (again, client.pages) == (next_scan, len(client.items) // PAGE), "until then it is not read again"
+    assert len(large.client.read) == read
 
 
-def test_the_table_is_left_alone_when_nobody_looks() -> None:
-    now = [1000.0]
-    gallery = Gallery(Target("large", {"RendersTable": "renders"}, lambda service: Large()), clock=lambda: now[0])
-    assert gallery.is_watched()
+def test_many_who_look_at_once_cost_as_much_as_one(large: Shown) -> None:
+    large.page()
+    asked = large.client.requests
 
-    now[0] += 60
-    is_watched_without = gallery.is_watched()
-    gallery.page("", "", 1)
+    pages = [large.page() for _ in range(10)]
 
-    assert not is_watched_without
-    assert gallery.is_watched()
+    assert large.client.requests == asked
+    assert {len(page["pairs"]) for page in pages} == {24}
+
+
+def test_what_was_seen_stays_while_the_stack_cannot_be_read_and_the_page_says_so(large: Shown) -> None:
+    large.page()
+    large.client.gone = True
+    large.now += LOOK_SECONDS
+
+    page = large.page()
+    large.client.gone = False
+    large.now += LOOK_SECONDS
+    later = large.page()
+
+    assert "localhost" in page["problem"]
+    assert (len(page["pairs"]), later["problem"]) == (24, None)
+
+
+def test_a_pair_that_was_dropped_here_is_shown_before_the_table_knows_it(large: Shown) -> None:
+    large.gallery.expect(views.expected("new/", ["new/1.png", "new/2.png"], "Both", NOW + 2 * PAIRS))
+
+    first = large.page()["pairs"][0]
+    large.now += EXPECTED_SECONDS
+    later = large.page()["pairs"][0]
+
+    assert (first["prefix"], first["status"]) == ("new/", "DROPPED")
+    assert later["prefix"] == "many/09999/"

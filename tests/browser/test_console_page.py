@@ -291,9 +291,9 @@ def test_a_large_stack_is_shown_in_portions(page_of: Open, stack: Any) -> None:
     page = page_of()
 
     expect(page.locator(".pair")).to_have_count(24)
-    page.get_by_role("button", name="More (36 older)").click()
+    page.get_by_role("button", name="More, older ones").click()
     expect(page.locator(".pair")).to_have_count(48)
-    page.get_by_role("button", name="More (12 older)").click()
+    page.get_by_role("button", name="More, older ones").click()
     expect(page.locator(".pair")).to_have_count(60)
     expect(page.locator("#more")).to_be_hidden()
     assert prefixes(page)[0] == "many/59/"

@@ -334,8 +334,7 @@ def test_a_drop_that_is_too_large_is_refused_before_it_is_read(empty: Served) ->
     assert answer.startswith(b"HTTP/1.1 413 ")
 
 
-def test_what_has_not_changed_is_not_sent_again(ask_empty: httpx.Client, eventually: Any) -> None:
-    eventually(lambda: ask_empty.get("api/pairs").json()["is_whole"], "the table is read")
+def test_what_has_not_changed_is_not_sent_again(ask_empty: httpx.Client) -> None:
     tag = ask_empty.get("api/pairs").headers["etag"]
 
     answer = ask_empty.get("api/pairs", headers={"if-none-match": tag})
@@ -359,5 +358,5 @@ def test_a_stack_that_cannot_be_read_is_said(ask: httpx.Client, stack: Any, even
 
     problem = eventually(lambda: ask.get("api/pairs").json()["problem"], "the problem is said")
 
-    assert "AWS refused Scan" in problem
+    assert "AWS refused " in problem
     assert ask.get("api/pair", params={"prefix": "cat/"}).status_code == 502

@@ -126,8 +126,51 @@ LEDGER = (
         ("504, to 30 requests, none taken",),
     ),
     Mutant(
+        "a trial whenever the balance can be read again, however often it fails",
+        (_layer("throttle/circuit_breaker", "told = not breaker.trials or", "told = True or"),),
+        ("answers are lost for three hours, and the balance can be read every other time",),
+    ),
+    Mutant(
+        "trials of renders that always fail",
+        ((_SUBMIT, "chain([untried] if untried else [], first)", "iter(first)"),),
+        ("12 pairs that always fail (server_error) come before others",),
+    ),
+    Mutant(
+        "a workflow that starts again and ends an outage of Segmind",
+        (
+            _layer(
+                "throttle/circuit_breaker",
+                "if reason == WORKFLOW and breaker.reason not in",
+                "if False and reason not in",
+            ),
+        ),
+        ("answers are lost for three hours, and Step Functions is away now and then",),
+    ),
+    Mutant(
+        "trials that are paid while no workflow may be started",
+        (
+            _layer(
+                "throttle/circuit_breaker", "_WORKFLOW_TRIAL_SECONDS = (3000.0,)", "_WORKFLOW_TRIAL_SECONDS = (60.0,)"
+            ),
+        ),
+        ("no workflow may be started for two hours",),
+    ),
+    Mutant(
+        "a failed render told as free though an earlier request of it may be paid",
+        (_layer("renders/settle", 'if error["charged"] == "no" and may_be_charged_before(render):', "if False:"),),
+        ("500 though the job is taken, then refused",),
+    ),
+    Mutant(
+        "a job that an answer named, looked for with another key than it was sent with",
+        (
+            _layer("pipeline/candidate", 'look(candidate_id, render.get("submitted_with"))', "look(candidate_id)"),
+            _layer("renders/store", 'ended["submitted_with"] = render.get("submitted_with")', "pass"),
+        ),
+        ("the answer breaks off, and the key is replaced while the job runs",),
+    ),
+    Mutant(
         "requests that are paid while no workflow starts",
-        ((f"{_KONTEXT}/pipeline/watch.py", "self.breaker.open(WORKFLOW, render)", "pass"),),
+        ((f"{_KONTEXT}/pipeline/watch.py", "self.breaker.open(WORKFLOW, render, trial=trial)", "pass"),),
         ("stepfunctions away for 10 minutes",),
     ),
     Mutant(
@@ -152,7 +195,7 @@ LEDGER = (
     ),
     Mutant(
         "a price that is given back though the picture was paid",
-        (_layer("renders/store", 'if error["charged"] == "no" and', "if"),),
+        (_layer("renders/store", 'if CODES[error["code"]].charged == "no" and', "if"),),
         ("the picture cannot be fetched",),
     ),
     Mutant(
@@ -344,8 +387,8 @@ WAITING = (
     ),
     Mutant(
         "a refused render that loses its place",
-        ((_SUBMIT, 'line_at = render.get("line_at") or self.deps.line.place', "line_at = self.deps.line.place"),),
-        ("those who came first go first after an outage",),
+        ((_SUBMIT, "line_at = place or self.deps.line.place", "line_at = self.deps.line.place"),),
+        ("newcomers while others are in line",),
     ),
     Mutant(
         "a line in which a folder's flood goes first",
@@ -483,8 +526,8 @@ ANNOUNCING = (
         (
             _layer(
                 "due",
-                'return None if render.get("announced") else Due(TIMER, now + TELL_SECONDS)',
-                "return None",
+                'return Due(ended, now) if render.get("announced") else Due(TIMER, now + TELL_SECONDS)',
+                "return Due(ended, now)",
             ),
         ),
         ("refused", "a wrong image", "the answer is lost"),
@@ -593,7 +636,7 @@ OPERATOR = (
     ),
     Mutant(
         "a pause that nothing ends",
-        (_layer("throttle/admission", "paused=end(state.paused, now), breaker=breaker", "breaker=breaker"),),
+        (_layer("throttle/throttle", "paused=end(state.paused, now), breaker=breaker", "breaker=breaker"),),
         ("goes on soon after the operator resumes",),
     ),
 )

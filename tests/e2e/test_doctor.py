@@ -18,9 +18,10 @@ from kontext.drops.pairs import pair_key
 from kontext.drops.redelivery import REASON
 from kontext.due import LINE, REMOVE_DUE, SET_DUE, STUCK_AFTER, TIMER
 from kontext.dynamodb import Table
+from kontext.model import ENDED
 from kontext.renders.store import render_key
-from kontext.throttle.admission import Throttle
 from kontext.throttle.rate_limiter import Rate
+from kontext.throttle.throttle import Throttle
 from kontext_cli import account_checks, checks, standstill_checks
 from kontext_cli.checks import Finding, Patient
 from kontext_cli.doctor import examine
@@ -61,7 +62,8 @@ class Ward:
 
     def render(self, name: str, status: str, **more: Any) -> None:
         """Put a render on the record, as it would stand there."""
-        known = {"prefix": f"{name}/", "render_id": "1", "status": status, **more}
+        place = {"due_lane": status if status in ENDED else TIMER, "due_at": time.time() + 3600}
+        known = {"prefix": f"{name}/", "render_id": "1", "status": status, **place, **more}
         names = ", ".join(f"#{name} = :{name}" for name in known)
         self.table.update(render_key(known["prefix"], "1"), f"SET {names}", **known)
 

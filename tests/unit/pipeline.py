@@ -17,7 +17,7 @@ import submit
 import sweep
 from kontext.clock import Clock
 from kontext.connections import Connections
-from kontext.due import LINE
+from kontext.due import LINE, TIMER
 from kontext.dynamodb import Table
 from simulation.aws import Secrets
 from simulation.dynamodb import DynamoDB
@@ -327,7 +327,7 @@ class World:
         return self
 
     def _next_sweep(self) -> float | None:
-        return min((self._wanted(item) for item in self.dynamodb.items.values() if "due_at" in item), default=None)
+        return min((self._wanted(item) for item in self.dynamodb.items.values() if _is_due(item)), default=None)
 
     def _wanted(self, item: Json) -> float:
         """When a sweep has something to do for an item; for what waits in line, the next one may."""
@@ -422,6 +422,10 @@ class World:
             data[catch["ResultPath"].removeprefix("$.")] = said
             return str(catch["Next"])
         raise AssertionError("a task goes on or is caught")
+
+
+def _is_due(item: Json) -> bool:
+    return item.get("due_lane", {}).get("S") in (TIMER, LINE)
 
 
 def _waits(retry: Json) -> Iterator[float]:

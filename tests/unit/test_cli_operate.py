@@ -10,7 +10,7 @@ import pytest
 
 from kontext.dynamodb import ConditionFailed, Table
 from kontext.errors import problem
-from kontext.throttle.admission import Throttle, state_in
+from kontext.throttle.throttle import Throttle, state_in
 from kontext_cli.errors import CommandError
 from kontext_cli.operate import Operator, deliver
 from kontext_cli.target import Target
@@ -49,9 +49,11 @@ def test_a_picture_that_the_stack_delivers_meanwhile_is_no_error(
     target: Target, uncertain: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = Table(target.client("dynamodb"), target.output("RendersTable"))
-    paid = "SET #status = :status, #output_url = :url"
+    paid = {"status": "COMPLETED", "output_url": "https://x.example/1", "due_lane": "timer", "due_at": 2.0}
     table.update(
-        {"pk": f"pair#{uncertain}", "sk": f"render#of {uncertain}"}, paid, status="COMPLETED", url="https://x.example/1"
+        {"pk": f"pair#{uncertain}", "sk": f"render#of {uncertain}"},
+        "SET " + ", ".join(f"#{name} = :{name}" for name in paid),
+        **paid,
     )
 
     code = deliver(Raced(target), None, as_json=False)
@@ -133,7 +135,7 @@ def test_all_that_is_paid_and_not_delivered_is_delivered_again(target: Target, u
     chosen = Target("shop", {**target.outputs, "RenderWorkflowArn": machine}, target.client)
     table = Table(target.client("dynamodb"), target.output("RendersTable"))
     failed = {"status": "FAILED", "error": {"code": "delivery"}, "output_url": "https://x.example/1"}
-    failed |= {"request_id": "3f2c", "submitted_at": 1.0, "completed_at": 2.0}
+    failed |= {"request_id": "3f2c", "submitted_at": 1.0, "completed_at": 2.0, "due_lane": "FAILED", "due_at": 2.0}
     table.update(
         {"pk": f"pair#{uncertain}", "sk": f"render#of {uncertain}"},
         "SET " + ", ".join(f"#{n} = :{n}" for n in failed),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from math import inf
 from operator import itemgetter
 from typing import Any
 
@@ -15,43 +17,66 @@ from rich.console import Console
 from rich.text import Text
 
 from kontext.clock import iso
-from kontext.due import LINE, TIMER
-from kontext.throttle.admission import Throttle
+from kontext.due import LINE, TIMER, WAITING
+from kontext.model import ENDED
+from kontext.throttle.throttle import Throttle
 from kontext_cli.journey import told
-from kontext_cli.records import Records
-from kontext_cli.status import Wanted, age, follow, progress_of
+from kontext_cli.newest import MOST
+from kontext_cli.records import Pair, Records, Wanted
+from kontext_cli.status import age, follow, progress_of
 from kontext_cli.target import Target
 
 Item = dict[str, Any]
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+SINCE = int(NOW.timestamp())
 
 
 class Table:
-    """A DynamoDB client that knows only how to read one table."""
+    """A DynamoDB client that knows only how to read one table, and counts what it is asked."""
 
     def __init__(self, items: list[Item]) -> None:
         self.items = items
-        self.scans = 0
+        self.requests: Counter[str] = Counter()
 
     def get_paginator(self, operation: str) -> Table:
-        self.operation = operation
+        assert operation == "query", "no view reads the whole table"
         return self
 
-    def paginate(self, **asked: Any) -> list[dict[str, Any]]:
-        self.scans += self.operation == "scan"
-        wanted = {name: value["S"] for name, value in asked.get("ExpressionAttributeValues", {}).items()}
-        if asked.get("IndexName") == "due":
-            return [{"Items": [_written(item) for item in self._lane(wanted[":lane"])]}]
-        return [{"Items": [_written(item) for item in self.items if wanted.get(":pk") in (None, item["pk"])]}]
+    def paginate(self, **asked: Any) -> Iterator[dict[str, Any]]:
+        values = {name: value.get("S") for name, value in asked["ExpressionAttributeValues"].items()}
+        found = self._lane(values[":lane"], asked) if "IndexName" in asked else self._pair(values[":pk"])
+        size = asked.get("PaginationConfig", {}).get("PageSize", 1000)
+        for start in range(0, max(len(found), 1), size):
+            self.requests["query"] += 1
+            page = found[start : start + size]
+            yield {"Items": list(map(_written, page)), "Count": len(page)}
 
     def get_item(self, *, Key: Item, **asked: Any) -> dict[str, Any]:  # noqa: N803
+        self.requests["get"] += 1
         found = [_written(item) for item in self.items if (item["pk"], item["sk"]) == (Key["pk"]["S"], Key["sk"]["S"])]
         return {"Item": found[0]} if found else {}
 
-    def _lane(self, lane: str) -> list[Item]:
-        there = [item for item in self.items if item.get("due_lane") == lane]
+    def batch_get_item(self, *, RequestItems: Item) -> dict[str, Any]:  # noqa: N803
+        self.requests["batch"] += 1
+        ((name, asked),) = RequestItems.items()
+        places = [(key["pk"]["S"], key["sk"]["S"]) for key in asked["Keys"]]
+        assert len(places) <= 100
+        assert len(set(places)) == len(places), "DynamoDB refuses a key that is asked for twice"
+        wanted = set(places)
+        found = [_written(item) for item in self.items if (item["pk"], item["sk"]) in wanted]
+        return {"Responses": {name: found}}
+
+    def _pair(self, pk: str) -> list[Item]:
+        return [item for item in self.items if item["pk"] == pk]
+
+    def _lane(self, lane: str, asked: Item) -> list[Item]:
+        values = {name: float(value["N"]) for name, value in asked["ExpressionAttributeValues"].items() if "N" in value}
+        since, until = values.get(":since", -inf), values.get(":until", inf)
+        there = [item for item in self.items if item.get("due_lane") == lane and since <= item["due_at"] <= until]
         projected = ("pk", "sk", "due_lane", "due_at")
-        return [{name: item[name] for name in projected} for item in sorted(there, key=itemgetter("due_at"))]
+        newest_first = not asked.get("ScanIndexForward", True)
+        ordered = sorted(there, key=itemgetter("due_at"), reverse=newest_first)
+        return [{name: item[name] for name in projected} for item in ordered]
 
 
 def _written(item: Item) -> dict[str, Any]:
@@ -64,14 +89,22 @@ def records(*items: Item) -> tuple[Records, Table]:
     return Records(Target("test", {"RendersTable": "renders"}, lambda service: table)), table
 
 
+def newest(reader: Records, start: str = "", wanted: Wanted | None = None) -> list[Pair]:
+    return reader.newest(start, 30, wanted).pairs
+
+
 def render(prefix: str = "cat/", render_id: str = "1", **more: Any) -> Item:
+    status, created_at = more.get("status", "QUEUED"), more.get("created_at", NOW.isoformat())
     return {
         "pk": f"pair#{prefix}",
         "sk": f"render#{render_id}",
         "prefix": prefix,
         "render_id": render_id,
-        "status": "QUEUED",
-        "created_at": NOW.isoformat(),
+        "status": status,
+        "created_at": created_at,
+        "updated_at": created_at,
+        "due_lane": status if status in ENDED else TIMER,
+        "due_at": int(datetime.fromisoformat(created_at).timestamp()),
         **more,
     }
 
@@ -82,12 +115,13 @@ def dropped(prefix: str = "cat/", **parts: Any) -> Item:
         "pk": f"pair#{prefix}",
         "sk": "pair",
         "prefix": prefix,
+        "due_lane": WAITING,
+        "due_at": SINCE,
         **{f"part_{slot}": part | seen for slot, part in parts.items()},
     }
 
 
 IMAGE = {"key": "cat/1.png", "etag": "e"}
-SINCE = int(NOW.timestamp())
 WAITS: Item = {"status": "CLAIMED", "due_lane": LINE, "due_at": SINCE + 60, "waiting_since": SINCE}
 
 
@@ -97,20 +131,20 @@ def throttle(**state: Any) -> Item:
 
 
 @pytest.mark.parametrize("start", ["cat/", "cat"])
-def test_one_pair_is_found_without_reading_the_whole_table(start: str) -> None:
+def test_one_pair_is_found_without_a_look_at_others(start: str) -> None:
     reader, table = records(render("cat/"), render("catalogue/"))
 
-    found = reader.matching(start)
+    found = newest(reader, start)
 
     assert [pair.prefix for pair in found] == ["cat/"]
-    assert table.scans == 0
+    assert not table.requests["batch"]
 
 
 def test_a_beginning_finds_all_its_pairs_the_newest_first() -> None:
     later = (NOW + timedelta(hours=1)).isoformat()
     reader, _ = records(render("summer/a/"), render("summer/b/", created_at=later), render("winter/"))
 
-    found = reader.matching("summer/")
+    found = newest(reader, "summer/")
 
     assert [pair.prefix for pair in found] == ["summer/b/", "summer/a/"]
 
@@ -165,7 +199,7 @@ def test_the_render_that_speaks_for_the_pair_comes_first() -> None:
 def test_a_pair_says_the_one_thing_worth_knowing(items: list[Item], status: str, said: str, asked: str) -> None:
     reader, _ = records(*items)
 
-    (pair,) = reader.matching(asked)
+    (pair,) = newest(reader, asked)
 
     assert pair.status == status
     assert said in pair.detail
@@ -177,11 +211,11 @@ def test_who_waits_for_a_slot_says_its_place_in_line_and_about_when_it_goes() ->
     waiting = [render(name, name, **WAITS | {"due_at": SINCE + at}) for name, at in places.items()]
     reader, table = records(*waiting, render("at-work/", "at-work"), throttle(interval=2))
 
-    alone = [reader.matching(name)[0] for name in ("first/", "second/", "third/")]
-    scans = table.scans
-    among_all = {pair.prefix: pair.renders[0] for pair in reader.matching("")}
+    alone = [newest(reader, name)[0] for name in ("first/", "second/", "third/")]
+    looks = table.requests["batch"]
+    among_all = {pair.prefix: pair.renders[0] for pair in newest(reader, "")}
 
-    assert scans == 0
+    assert looks == 0
     assert [pair.renders[0].place for pair in alone] == [1, 2, 3]
     assert [among_all[name].place for name in ("first/", "second/", "third/", "at-work/")] == [1, 2, 3, None]
     until = [float((pair.renders[0].parked or {})["until"]) for pair in alone]
@@ -192,7 +226,7 @@ def test_who_waits_for_a_slot_says_its_place_in_line_and_about_when_it_goes() ->
 def test_nobody_has_a_place_in_line_while_nobody_goes() -> None:
     reader, _ = records(render(**WAITS), throttle(interval=2, paused={"reason": "paused", "since": SINCE}))
 
-    (pair,) = reader.matching("cat/")
+    (pair,) = newest(reader, "cat/")
 
     assert pair.renders[0].place is None
 
@@ -202,7 +236,7 @@ def test_items_that_are_no_pairs_are_left_out() -> None:
     wanted = {"pk": "pair#logo/", "sk": "pair", "prefix": "logo/", "wanted_by": {"cat/"}}
     reader, _ = records(ledger, wanted, render())
 
-    assert [pair.prefix for pair in reader.matching("")] == ["cat/"]
+    assert [pair.prefix for pair in newest(reader, "")] == ["cat/"]
 
 
 @pytest.mark.parametrize(
@@ -254,15 +288,40 @@ def test_pairs_are_chosen_by_status_and_day(wanted: Wanted, found: list[str]) ->
         render("parked/", **WAITS),
     )
 
-    assert sorted(pair.prefix for pair in reader.matching("") if wanted.fits(pair)) == found
+    assert sorted(pair.prefix for pair in newest(reader, "", wanted)) == found
 
 
 def test_how_far_all_pairs_are_is_told_in_a_line() -> None:
     reader, _ = records(*(render(f"{n}/", status="DELIVERED") for n in range(3)), render("a/"), render("b/", **WAITS))
 
-    line = Text.from_markup(progress_of(reader.matching(""))).plain
+    line = progress(reader, limit=30)
 
-    assert line == "3 of 5 delivered, 1 QUEUED, 1 parked"
+    assert line == "3 of 5 delivered, 1 parked, 1 QUEUED"
+
+
+def test_how_far_all_pairs_are_is_told_though_few_are_shown() -> None:
+    reader, _ = records(*(render(f"{n}/", status="DELIVERED") for n in range(MOST + 9)), render("b/", **WAITS))
+
+    line = progress(reader, limit=3)
+
+    assert line == f"{MOST:,} or more of {MOST:,} or more delivered, 1 parked"
+
+
+def progress(reader: Records, limit: int) -> str:
+    return Text.from_markup(progress_of(reader, "", Wanted(), reader.newest("", limit))).plain
+
+
+@pytest.mark.parametrize("pairs", [100, 10_000])
+def test_a_status_costs_the_same_however_large_the_table_is(pairs: int) -> None:
+    ended = [iso((NOW - timedelta(minutes=number)).timestamp()) for number in range(pairs)]
+    reader, table = records(*(render(f"{n}/", status="DELIVERED", created_at=at) for n, at in enumerate(ended)))
+
+    listing = reader.newest("", 30)
+    progress_of(reader, "", Wanted(), listing)
+
+    assert [pair.prefix for pair in listing.pairs] == [f"{n}/" for n in range(30)]
+    assert not listing.is_whole
+    assert table.requests == {"query": 12, "batch": 1, "get": 2}
 
 
 def test_pairs_are_followed_until_none_of_them_moves() -> None:
@@ -270,7 +329,7 @@ def test_pairs_are_followed_until_none_of_them_moves() -> None:
     shown = Console(file=io.StringIO(), width=100)
     slept: list[float] = []
 
-    follow(lambda: records(stages[len(slept)])[0].matching(""), shown, 10, slept.append)
+    follow(lambda: records(stages[len(slept)])[0].newest("", 9), lambda listing: str(listing), shown, slept.append)
 
     assert len(slept) == 2
     assert min(slept) >= 2.0

@@ -31,9 +31,9 @@ from kontext.results.cloudevents import (
     gate_event,
 )
 from kontext.results.output_bucket import OutputBucket
-from kontext.throttle.admission import Throttle
 from kontext.throttle.circuit_breaker import Change
 from kontext.throttle.rate_limiter import Rate
+from kontext.throttle.throttle import Throttle
 
 Aws = Callable[[str], Any]
 MakePair = Callable[..., Pair]

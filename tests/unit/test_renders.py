@@ -354,7 +354,7 @@ def test_an_uncertain_render_dropped_again_stays_uncertain(life: Life, pair: Mak
 
     render = life.renders.get("taj/", uncertain["render_id"]) or {}
     assert claim is None
-    assert (render["status"], render["announced"], "due_at" in render) == ("UNCERTAIN", True, False)
+    assert (render["status"], render["announced"], render["due_lane"]) == ("UNCERTAIN", True, "UNCERTAIN")
 
 
 def test_a_render_goes_from_claim_to_delivery(life: Life, drops: Drops, ledger: Callable[[], dict[str, Any]]) -> None:

@@ -19,7 +19,7 @@ from kontext_cli.console import progress
 from kontext_cli.errors import CommandError
 from kontext_cli.target import Target
 from kontext_cli.webconsole.app import App
-from kontext_cli.webconsole.gallery import Gallery, kept_current
+from kontext_cli.webconsole.gallery import Gallery
 
 HOST = "127.0.0.1"
 GRACE_SECONDS = 1
@@ -65,7 +65,7 @@ def serving(chosen: Target, port: int = 0) -> Iterator[Served]:
     # A client takes a while to make, and threads may share it.
     shared = Target(chosen.name, chosen.outputs, functools.cache(chosen.client))
     gallery = Gallery(shared)
-    with _listening(port) as listener, kept_current(gallery):
+    with _listening(port) as listener:
         taken = listener.getsockname()[1]
         server = uvicorn.Server(_config(App(shared, gallery, taken)))
         yield Served(chosen.name, f"http://{HOST}:{taken}/", server, listener)

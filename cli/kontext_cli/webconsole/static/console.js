@@ -12,7 +12,6 @@ const WORDS = {
 };
 const LADDER = ["CLAIMED", "SUBMITTING", "QUEUED", "PROCESSING", "COMPLETED"];
 const PAGE = 24;
-const AT_ONCE = 250;
 const SOON = 1000;
 const LATER = 3000;
 
@@ -154,13 +153,11 @@ function draw(page) {
     const node = current(pair);
     if (list.children[position] !== node) list.insertBefore(node, list.children[position] || null);
   });
-  chips(page.counts);
+  chips(page.counts, page.most);
   today(page.today);
   banners(page);
-  const shown = page.pairs.length;
-  by("more").hidden = shown >= page.matching || view.limit >= 2000;
-  by("more").textContent = `More (${(page.matching - shown).toLocaleString()} older)`;
-  by("empty").hidden = shown > 0;
+  by("more").hidden = page.is_whole || view.limit >= 2000;
+  by("empty").hidden = page.pairs.length > 0;
   by("empty").textContent = emptiness(page);
 }
 
@@ -189,7 +186,6 @@ function keepPictures(from, to) {
 }
 
 function emptiness(page) {
-  if (!page.is_whole) return "Reading the table…";
   if (view.prefix || view.group) return "No pair fits this filter.";
   return "Nothing has been dropped yet. Drop two photographs above, or into the input bucket.";
 }
@@ -200,11 +196,11 @@ function news(pairs) {
   if (changed.length) by("news").textContent = changed.slice(0, 3).map((pair) => `${titled(pair.prefix)}: ${status(pair)}.`).join(" ");
 }
 
-function chips(counts) {
+function chips(counts, most) {
   const all = Object.values(counts).reduce((sum, count) => sum + count, 0);
   for (const [group] of GROUPS) {
     const count = group ? counts[group] || 0 : all;
-    by(`count-${group}`).textContent = count ? count.toLocaleString() : "";
+    by(`count-${group}`).textContent = count >= most ? `${most.toLocaleString()}+` : count ? count.toLocaleString() : "";
     by(`chip-${group}`).hidden = group === "uncertain" && !count && view.group !== group;
   }
 }
@@ -219,7 +215,6 @@ function banners(page) {
   const told = [];
   if (page.problem) told.push(h("p", { class: "banner failed", role: "alert" }, h("b", {}, "The stack cannot be read. "), page.problem));
   if (page.gate) told.push(h("p", { class: "banner parked" }, h("b", {}, `Nothing is sent just now: waits for ${page.gate.title.split("waits for ")[1]}. `), `${page.gate.text} ${capital(times(page.gate))}.`));
-  if (!page.is_whole && page.pairs.length) told.push(h("p", { class: "banner" }, "Reading the table; what is shown may not be the newest yet."));
   replace("banners", told);
 }
 
@@ -506,7 +501,6 @@ async function look() {
     view.lag = Number(answer.headers.get("x-now")) - Date.now() / 1000;
     draw(page);
     if (page.counts.running || page.counts.parked) pause = SOON;
-    if (!page.is_whole) pause = AT_ONCE;
     if (view.open !== null && unsettled(view.open)) await tell(view.open);
   } catch (problem) {
     if (turn !== looking) return;

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from kontext.results.hosts import Allowed
     from kontext.results.output_bucket import OutputBucket
     from kontext.segmind.client import Segmind
-    from kontext.throttle.admission import Throttle
     from kontext.throttle.line import Line
     from kontext.throttle.rate_limiter import Rate
+    from kontext.throttle.throttle import Throttle
 
 
 ANSWER_SECONDS = 5.0
@@ -131,7 +131,7 @@ class Connections:
 
     @cached_property
     def throttle(self) -> "Throttle":
-        from kontext.throttle.admission import Throttle
+        from kontext.throttle.throttle import Throttle
 
         return Throttle(self.table, self.rate)
 

@@ -1,8 +1,9 @@
 """When somebody must look at an item of the table again, unless it has moved by then.
 
-The table is the truth: messages and executions are only the fast way. The write that moves an item also says when it
-is due, and the sparse index `due` holds exactly the items that somebody has to come back to. Sweep sends a message for
-each that is over; whoever gets it looks at the item, and does what its state asks for.
+The table is the truth: messages and executions are only the fast way. The write that moves an item also puts it into a
+lane of the sparse index `due`. Lanes `timer` and `line` hold exactly the items that somebody has to come back to. Sweep
+sends a message for each that is over; whoever gets it looks at the item, and does what its state asks for. What is at
+rest stands in a lane that is called as its status, the newest last: views read those, and nobody is sent for them.
 
 | state | due |
 |---|---|
@@ -19,6 +20,8 @@ each that is over; whoever gets it looks at the item, and does what its state as
 | an object that has come, and that others wait for | a minute later, until all of them are woken |
 | the circuit breaker, open | when it is probed next |
 | a change of the breaker or a pause, not announced | a minute later |
+| DELIVERED, FAILED, UNCERTAIN, and told | at rest in a lane of that name, at about the time of its end |
+| a pair that waits for a drop | at rest in lane `WAITING`, at the time when it began to wait |
 """
 
 from collections.abc import Iterator
@@ -30,6 +33,8 @@ from kontext.model import Render, Status
 TIMER = "timer"
 LINE = "line"
 """The lane of what waits for a slot or for the account: nobody looks for any of them by name."""
+WAITING = "WAITING"
+"""The lane of the pairs that have no render, and that a drop brings on."""
 
 LEASE_GRACE_SECONDS = 5.0
 POLL_SECONDS = 210.0
@@ -45,9 +50,12 @@ _AGAIN_SECONDS = (60.0, 3000.0)
 """No hour passes without a look, the minutes until the next sweep counted."""
 
 SET_DUE = "#due_lane = :due_lane, #due_at = :due_at"
+SET_DUE_UNLESS_DUE = "#due_lane = if_not_exists(#due_lane, :due_lane), #due_at = if_not_exists(#due_at, :due_at)"
+SET_LANE = "#due_lane = :due_lane"
 SENT = "#dispatched_until, #dispatches"
 REMOVE_DUE = f"#due_lane, #due_at, {SENT}"
-"""The parts of an update's expression that put an item into the index, forget what was sent for it, take it out."""
+"""The parts of an update's expression that put an item into the index, perhaps only if it is not there, move it to a
+lane at the time that it has already, forget what was sent for it, take it out."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +66,8 @@ class Due:
     at: float
 
 
-def due(render: Render, now: float) -> Due | None:
-    """When a render is due that is written just now; None if it is at rest."""
+def due(render: Render, now: float) -> Due:
+    """When a render is due that is written just now, or where it rests."""
     match render["status"]:
         case Status.CLAIMED if render.get("waiting_since"):
             return Due(LINE, float(render["line_at"]))
@@ -69,14 +77,13 @@ def due(render: Render, now: float) -> Due | None:
             return Due(TIMER, now + POLL_SECONDS + SLACK_SECONDS)
         case Status.COMPLETED:
             return Due(TIMER, now + DELIVERY_SECONDS + SLACK_SECONDS)
-        case _:
-            return None if render.get("announced") else Due(TIMER, now + TELL_SECONDS)
+        case ended:
+            return Due(ended, now) if render.get("announced") else Due(TIMER, now + TELL_SECONDS)
 
 
-def marks(due: Due | None) -> Item:
-    """The attributes that put an item into the index, or take it out; what was sent for it before is forgotten."""
-    there = {"due_lane": due.lane, "due_at": due.at} if due else {"due_lane": None, "due_at": None}
-    return {**there, "dispatched_until": None, "dispatches": None}
+def marks(due: Due) -> Item:
+    """The attributes that put an item into the index; what was sent for it before is forgotten."""
+    return {"due_lane": due.lane, "due_at": due.at, "dispatched_until": None, "dispatches": None}
 
 
 @dataclass(frozen=True)

@@ -81,11 +81,20 @@ class Table:
         for page in pages:
             yield from map(_from, page["Items"])
 
-    def query_due(self, lane: str, until: float | None = None, page_size: int = 1000) -> Iterator[Item]:
-        """What the index `due` holds of a lane, the oldest first, up to a time if one is given; only the attributes
-        that it projects."""
+    def query_due(
+        self,
+        lane: str,
+        until: float | None = None,
+        page_size: int = 1000,
+        *,
+        since: float | None = None,
+        newest_first: bool = False,
+    ) -> Iterator[Item]:
+        """What the index `due` holds of a lane, the oldest first unless `newest_first`, in the times that are given;
+        only the attributes that it projects."""
         read = self.client.get_paginator("query").paginate
-        for page in read(**self._of_lane(lane, until), PaginationConfig={"PageSize": page_size}):
+        asked = self._of_lane(lane, since, until) | ({"ScanIndexForward": False} if newest_first else {})
+        for page in read(**asked, PaginationConfig={"PageSize": page_size}):
             yield from map(_from, page["Items"])
 
     def count_due(self, lane: str, most: int) -> int:
@@ -98,13 +107,19 @@ class Table:
                 break
         return count
 
-    def _of_lane(self, lane: str, until: float | None = None) -> dict[str, Any]:
-        up_to = {} if until is None else {":until": until}
+    def _of_lane(self, lane: str, since: float | None = None, until: float | None = None) -> dict[str, Any]:
+        times = {name: at for name, at in ((":since", since), (":until", until)) if at is not None}
+        condition = {
+            (): "due_lane = :lane",
+            (":since",): "due_lane = :lane AND due_at >= :since",
+            (":until",): "due_lane = :lane AND due_at <= :until",
+            (":since", ":until"): "due_lane = :lane AND due_at BETWEEN :since AND :until",
+        }[tuple(times)]
         return {
             "TableName": self.name,
             "IndexName": "due",
-            "KeyConditionExpression": "due_lane = :lane" + (" AND due_at <= :until" if up_to else ""),
-            "ExpressionAttributeValues": _to({":lane": lane, **up_to}),
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeValues": _to({":lane": lane, **times}),
         }
 
     def scan(self) -> list[Item]:

@@ -160,6 +160,16 @@ class PollState(TypedDict, total=False):
     message: str
 
 
+class Ending(TypedDict, total=False):
+    """What Finalize hands to the workflow. `outcome`: `delivered`, `failed` or `postponed`, with the `error`; or
+    `again`, after `wait` seconds, when so many `tries` are behind it."""
+
+    outcome: str
+    error: RenderError
+    wait: int
+    tries: int
+
+
 class WorkflowState(TypedDict, total=False):
     """The state of an execution of the workflow. `crash`, `given_up`: an error that the workflow has caught."""
 

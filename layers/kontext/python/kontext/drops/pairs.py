@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from kontext import text
 from kontext.drops import keys, request
 from kontext.drops.waiters import object_key
-from kontext.due import REMOVE_DUE, SENT, SET_DUE, TIMER
+from kontext.due import SENT, SET_DUE, SET_DUE_UNLESS_DUE, SET_LANE, TIMER, WAITING
 from kontext.dynamodb import ConditionFailed, Item, Key, Table
 from kontext.errors import BadDrop
 from kontext.model import ObjectRead, Parameters, Part
@@ -236,11 +236,13 @@ class Drops:
         try:
             item = self.table.update(
                 pair_key(prefix),
-                f"SET #prefix = :prefix, #part_{slot} = :part ADD #drops :one",
+                f"SET #prefix = :prefix, #part_{slot} = :part, {SET_DUE_UNLESS_DUE} ADD #drops :one",
                 f"attribute_not_exists(#part_{slot}) OR {newer}",
                 prefix=prefix,
                 part=part,
                 one=1,
+                due_lane=WAITING,
+                due_at=max(at, 0.0),
                 **known,
             )
         except ConditionFailed as known_already:
@@ -283,7 +285,9 @@ class Drops:
     def rest(self, prefix: str, now: float) -> None:
         """Nobody has to come back to a pair: a drop comes next."""
         with suppress(ConditionFailed):  # it waits for something new
-            self.table.update(pair_key(prefix), f"REMOVE {REMOVE_DUE}", "#due_at <= :now", now=now)
+            self.table.update(
+                pair_key(prefix), f"SET {SET_LANE} REMOVE {SENT}", "#due_at <= :now", due_lane=WAITING, now=now
+            )
 
     def get(self, prefix: str) -> Pair | None:
         """The pair under a prefix."""
@@ -331,7 +335,7 @@ def pair_of(item: Item) -> Pair:
         current_drop=item.get("current_count", 0),
         rejected_drop=item.get("rejected_count", 0),
         written=frozenset(item.get("written", ())),
-        due_at=item.get("due_at"),
+        due_at=item["due_at"] if item.get("due_lane") == TIMER else None,
         waits_for=tuple(item.get("waits_for", ())),
         awaited=bool(item.get("awaited")),
         wanted_by=frozenset(item.get("wanted_by", ())),

@@ -15,9 +15,9 @@ from uuid import uuid4
 
 from kontext.clock import day, iso
 from kontext.drops.pairs import pair_key
-from kontext.due import LEASE_GRACE_SECONDS, REMOVE_DUE, SENT, SET_DUE, SLACK_SECONDS, TIMER, due, marks
+from kontext.due import LEASE_GRACE_SECONDS, SENT, SET_DUE, SET_LANE, SLACK_SECONDS, TIMER, due, marks
 from kontext.dynamodb import ConditionFailed, Item, Key, Table, Write
-from kontext.errors import SERVER_ERRORS
+from kontext.errors import CODES, SERVER_ERRORS
 from kontext.model import ENDED, IN_FLIGHT, HistoryEntry, JobMetrics, Render, RenderError, Result, Status, Undelivered
 from kontext.renders import ledger
 from kontext.renders.ledger import OverLimit
@@ -232,8 +232,8 @@ class Renders:
         noted: HistoryEntry = {"what": "failed", "code": error["code"], "message": error["message"]}
         extra = [wrote(render["prefix"], key)]
         paid = {}
-        if error["charged"] == "no" and render["status"] != Status.CLAIMED:
-            extra.append(ledger.give_back(render))
+        if CODES[error["code"]].charged == "no" and render["status"] != Status.CLAIMED:
+            extra.append(ledger.give_back(render))  # what an earlier request may have cost stays booked
         if error["code"] == "no_result":
             paid["cost"], booked = self._book(render, render.get("metrics", {}), now)
             extra += booked
@@ -247,7 +247,8 @@ class Renders:
         noted: HistoryEntry = {"what": "uncertain", "message": error["message"]}
         noted |= {"candidate_id": candidate_id} if candidate_id else {}
         written = wrote(render["prefix"], key)
-        ended = {"error": error, "announced": None, "candidate_id": candidate_id}
+        ended: Item = {"error": error, "announced": None, "candidate_id": candidate_id}
+        ended["submitted_with"] = render.get("submitted_with")
         return self.move(render, (Status.SUBMITTING,), Status.UNCERTAIN, now, noted, written, **ended)
 
     def announced(self, render: Render) -> None:
@@ -255,9 +256,10 @@ class Renders:
         looked_for = render["status"] == Status.UNCERTAIN and render.get("candidate_id")
         self.table.update(
             render_key(render["prefix"], render["render_id"]),
-            "SET #announced = :yes" + ("" if looked_for else f" REMOVE {REMOVE_DUE}"),
+            "SET #announced = :yes" + ("" if looked_for else f", {SET_LANE} REMOVE {SENT}"),
             "#attempt = :attempt AND #status = :status",
             yes=True,
+            due_lane=render["status"],
             attempt=render["attempt"],
             status=render["status"],
         )
@@ -289,7 +291,7 @@ class Renders:
         noted: HistoryEntry = {"what": "again", "attempt": attempt}
         if status == Status.CLAIMED:
             fresh |= dict.fromkeys(
-                ("request_id", "candidate_id", "output_url", "answer", "cost", "submitted_at", "day")
+                ("request_id", "candidate_id", "output_url", "answer", "cost", "submitted_at", "day", "submitted_with")
             )
             fresh |= {"line_at": line_at, "lease_until": now + LEASE_SECONDS}
             fresh |= {"waiting_since": now} if line_at else {}

@@ -1,0 +1,155 @@
+"""Which pairs there are, the newest first: read from the lanes of the index `due`, and so at the same price whether the
+table holds a hundred pairs or a million.
+
+An entry of the index is small, and says where an item stands. Only the pairs that are shown are read whole.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from heapq import merge
+from itertools import groupby, islice
+from operator import attrgetter, itemgetter
+from typing import Generic, TypeVar
+
+from kontext.drops.pairs import pair_key
+from kontext.due import LINE, TIMER, WAITING
+from kontext.dynamodb import Item, Key, Table
+from kontext.model import ENDED
+from kontext.renders.store import render_key
+
+RESTING = (WAITING, *ENDED)
+LANES = (TIMER, LINE, *RESTING)
+MOST = 3_000
+"""So many entries of a lane are counted or looked through: less than a megabyte, which is one request."""
+AT_ONCE = 50
+"""Pairs that are read together: a pair and its render are two of the hundred items of a batch."""
+
+T = TypeVar("T")
+Between = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where an item of a pair stands: in which lane, and at what time (unix seconds)."""
+
+    prefix: str
+    sk: str
+    lane: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Listing(Generic[T]):
+    """The newest pairs that were asked for; `is_whole`: whether these are all."""
+
+    pairs: list[T]
+    is_whole: bool
+
+
+class Newest(Generic[T]):
+    """The newest pairs of a stack.
+
+    `make`: what the items of a pair are made into, None if they are no pair. What is at rest and has not moved since
+    it was read is not read again.
+    """
+
+    def __init__(self, table: Table, make: Callable[[list[Item]], T | None]) -> None:
+        self.table = table
+        self.make = make
+        self._kept: dict[str, tuple[Entry, T]] = {}
+
+    def listing(
+        self,
+        limit: int,
+        fits: Callable[[T], bool] = lambda _: True,
+        lanes: Iterable[str] = LANES,
+        start: str = "",
+        between: Between | None = None,
+    ) -> Listing[T]:
+        """The newest pairs in some lanes that fit, at most `limit`.
+
+        `start`: how their prefixes begin. `between`: when those at rest came to rest (unix seconds).
+        """
+        looked: Counter[str] = Counter()
+        walks = [self._entries(lane, start, between, limit, looked) for lane in lanes]
+        found = _one_a_pair(merge(*walks, key=attrgetter("at"), reverse=True))
+        pairs: list[T] = []
+        kept: dict[str, tuple[Entry, T]] = {}
+        while len(pairs) <= limit and (some := list(islice(found, min(limit + 1, AT_ONCE)))):
+            read = self._read(some)
+            pairs += filter(fits, (pair for _, pair in read.values()))
+            kept |= read
+        self._kept = kept
+        return Listing(pairs[:limit], len(pairs) <= limit and not any(count >= MOST for count in looked.values()))
+
+    def counts(self, start: str = "") -> Counter[str]:
+        """How many renders each lane holds, `MOST` where there are as many or more; `WAITING`: pairs."""
+        counts: Counter[str] = Counter()
+        for lane in LANES:
+            if start or lane == TIMER:
+                entries = self._entries(lane, start, None, MOST, Counter())
+                counts.update(WAITING if entry.sk == "pair" else lane for entry in entries)
+            else:
+                counts[lane] += min(MOST, self.table.count_due(lane, MOST))
+        return +counts
+
+    def _entries(
+        self, lane: str, start: str, between: Between | None, page_size: int, looked: Counter[str]
+    ) -> Iterator[Entry]:
+        """The entries of a lane, the newest first. Of a folder there may be one in a thousand: then pages are large."""
+        since, until = between if between and lane in RESTING else (None, None)
+        size = MOST if start else min(MOST, page_size + 1)
+        items = self.table.query_due(lane, until, size, since=since, newest_first=True)
+        for item in islice(items, MOST):
+            looked[lane] += 1
+            prefix = item["pk"].removeprefix("pair#")
+            if prefix != item["pk"] and prefix.startswith(start):
+                yield Entry(prefix, item["sk"], lane, float(item["due_at"]))
+
+    def _read(self, entries: list[Entry]) -> dict[str, tuple[Entry, T]]:
+        """Each pair as it is; what is at rest where it was when it was read is as it was then."""
+        known = {one.prefix: self._kept[one.prefix] for one in entries if self._is_known(one)}
+        asked = {entry.prefix: entry for entry in entries if entry.prefix not in known}
+        items = self.table.get_many(list(_places(asked.values())))
+        there = {(item["pk"], item["sk"]) for item in items}
+        current = [place for item in items if (place := _current(item)) and (place["pk"], place["sk"]) not in there]
+        items += self.table.get_many(current)
+        groups = groupby(sorted(items, key=itemgetter("pk", "sk")), itemgetter("pk"))
+        made = {pk.removeprefix("pair#"): self.make(list(group)) for pk, group in groups}
+        read = {prefix: (asked[prefix], pair) for prefix, pair in made.items() if pair is not None}
+        return {entry.prefix: (known | read)[entry.prefix] for entry in entries if entry.prefix in known | read}
+
+    def _is_known(self, entry: Entry) -> bool:
+        return entry.lane in RESTING and self._kept.get(entry.prefix, (None,))[0] == entry
+
+
+def renders_in(table: Table, lane: str, most: int | None = None) -> Iterator[Item]:
+    """The renders of a lane, whole, at most so many: in `timer` the longest overdue, else the newest first."""
+    items = table.query_due(lane, newest_first=lane != TIMER)
+    entries = islice((item for item in items if item["sk"].startswith("render#")), most)
+    while some := [{"pk": item["pk"], "sk": item["sk"]} for item in islice(entries, 2 * AT_ONCE)]:
+        yield from table.get_many(some)
+
+
+def _one_a_pair(entries: Iterable[Entry]) -> Iterator[Entry]:
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.prefix not in seen:
+            seen.add(entry.prefix)
+            yield entry
+
+
+def _places(entries: Iterable[Entry]) -> Iterator[Key]:
+    for entry in entries:
+        key = pair_key(entry.prefix)
+        yield key
+        if entry.sk != key["sk"]:
+            yield {**key, "sk": entry.sk}
+
+
+def _current(item: Item) -> Key | None:
+    """Where the render stands that speaks for a pair."""
+    return render_key(item["prefix"], item["current"]) if item["sk"] == "pair" and "current" in item else None
