@@ -18,7 +18,8 @@ class Drop:
     """Somebody drops an object; S3 tells of it `notices` times.
 
     `part_bytes`: a large file goes up in parts of this size, which is another one with each tool; `encryption`:
-    `AES256`, or `aws:kms`, under which an ETag tells nothing of the content.
+    `AES256`, or `aws:kms`, under which an ETag tells nothing of the content; `more`: what else is asked of S3, by which
+    the stack may not be able to read it (`SSEKMSKeyId` of another account, `StorageClass` of an archive).
     """
 
     key: str
@@ -27,10 +28,12 @@ class Drop:
     notices: int = 1
     part_bytes: int = 0
     encryption: str = "AES256"
+    more: tuple[tuple[str, str], ...] = ()
     lasts: ClassVar[bool] = True
 
     def do(self, world: World) -> None:
-        told = world.bucket.drop(self.key, self.content, dict(self.metadata), self.part_bytes, self.encryption)
+        described = (self.part_bytes, self.encryption, dict(self.more))
+        told = world.bucket.drop(self.key, self.content, dict(self.metadata), *described)
         world.notify(told, self.notices)
 
     def __str__(self) -> str:

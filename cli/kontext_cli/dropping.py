@@ -17,15 +17,16 @@ from botocore.exceptions import ClientError
 from kontext.drops import request
 from kontext.drops.keys import IMAGE_SLOTS, Slot
 from kontext.errors import BadDrop
+from kontext.images.image import Limits
 from kontext.model import Parameters, RenderInput, Status
 from kontext_cli.errors import CommandError
 from kontext_cli.input_bucket import GIVE_ANOTHER_NAME, Bucket, Piece, Planned, Refused
+from kontext_cli.photographs import EXTENSIONS, inspect_file, limits_of
 from kontext_cli.records import Records, Render
 from kontext_cli.resources import description, parameters
 from kontext_cli.target import Target
 from kontext_cli.upload import check
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
 LOOK_SECONDS = 0.5
 ERROR = "error.json"
 TOLD_SECONDS = 60.0
@@ -91,6 +92,14 @@ def prepare(
     if chosen is None:
         raise CommandError("The name of a drop must not be empty.")
     return Drop(chosen, first, second, request.parse_request(json.dumps(given).encode()) if given else {})
+
+
+def _check_images(drop: Drop, limits: Limits) -> None:
+    for image in (drop.first, drop.second):
+        try:
+            inspect_file(image, limits)
+        except ValueError as problem:
+            raise BadDrop("invalid_image", str(problem)) from problem
 
 
 def request_body(parameters: Parameters) -> bytes:
@@ -161,8 +170,12 @@ class Desk:
         """USD for a picture, as of the last `errand`."""
 
     def errand(self, drop: Drop) -> Errand:
-        """See what is to be uploaded. Raises Refused if that would pay for more than one picture."""
+        """See what is to be uploaded.
+
+        Raises Refused if that would pay for more than one picture, BadDrop for an image that the stack would reject.
+        """
         settings = parameters(description(self.target))
+        _check_images(drop, limits_of(settings))
         self.price = float(settings["PricePerRender"])
         bucket, pair = Bucket(self.target), drop.pair
         bucket.look([pair])

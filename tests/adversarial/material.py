@@ -90,7 +90,7 @@ def _png(what: dict[str, Any]) -> bytes:
     width, height = what["png"]
     colour, depth = what.get("colour", 0), what.get("depth", 8)
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    pixels = bytes(int(height * (1 + width) * what.get("data", 1.0))) if width * height < 1e7 else b""
+    pixels = bytes(int(height * (1 + width) * what.get("data", 1.0))) if width * height < 1e8 else b""
     chunks = [(kind, made(content)) for kind, content in what.get("chunks", ())]
     all_chunks = [("IHDR", header), *chunks, ("IDAT", zlib.compress(pixels)), ("IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind.encode(), content) for kind, content in all_chunks)

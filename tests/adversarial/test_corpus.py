@@ -9,7 +9,7 @@ import pytest
 
 from kontext import text
 from kontext.drops import keys
-from kontext.images import identify
+from kontext.images import behind
 from kontext.net import addresses
 from kontext.results.hosts import Allowed
 from kontext.segmind import answers
@@ -33,7 +33,7 @@ def test_the_corpus_is_large_and_names_each_case_once() -> None:
 
 GUARDS: list[Any] = [
     pytest.param(addresses, "check_url", lambda url: None, "links", "metadata", id="links to anywhere"),
-    pytest.param(identify, "check_end", lambda *_: None, "images", "cut in the middle", id="images without an end"),
+    pytest.param(behind, "check", lambda source: source.drain(), "images", "program", id="what is behind an image"),
     pytest.param(keys, "is_error_file", lambda key: False, "keys", "error file", id="our own error files"),
     pytest.param(keys, "_fitting", lambda *parts: "".join((parts[0], parts[2])), "keys", "longest", id="long keys"),
     pytest.param(text, "escape_line", lambda same: same, "keys", "reads backwards", id="hidden characters"),

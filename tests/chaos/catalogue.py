@@ -294,6 +294,22 @@ ANSWERS = (
         ("of two links the second leads to an allowed host",),
     ),
     Mutant(
+        "what stands behind a picture is not looked at",
+        (_layer("images/inspection", "    behind.check(source)\n", "    source.drain()\n"),),
+        ("a photograph has a web page behind it",),
+    ),
+    Mutant(
+        "an object that may not be read is tried again and again",
+        (
+            _layer(
+                "drops/input_bucket",
+                'if (code in _CLOSED or code.startswith("KMS.")) and not is_our_role:',
+                "if False:",
+            ),
+        ),
+        ("a photograph is encrypted with a key of another account",),
+    ),
+    Mutant(
         "a link to whatever is newest",
         (_layer("drops/input_bucket", 'if read.get("version_id") else {}', "if False else {}"),),
     ),

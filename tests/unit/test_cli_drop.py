@@ -33,7 +33,12 @@ from kontext_cli.target import Target
 Aws = Callable[[str], Any]
 
 INPUTS, OUTPUTS = "inputs", "outputs"
-SETTINGS = {"DefaultPrompt": "Bring them together.", "PricePerRender": "0.05"}
+SETTINGS = {
+    "DefaultPrompt": "Bring them together.",
+    "PricePerRender": "0.05",
+    "MaxInputMegabytes": "50",
+    "MaxInputMegapixels": "100",
+}
 
 
 class Described:
@@ -509,7 +514,7 @@ def test_a_photograph_that_vanishes_before_its_upload_leaves_nothing_behind(
     drop = prepare(*pictures, "cat", {"prompt": "A cat."})
     pictures[1].unlink()
 
-    with pytest.raises(CommandError, match="Nothing has been dropped: No such file or directory"):
+    with pytest.raises(CommandError, match=r"Nothing has been dropped: cup\.jpg: No such file or directory"):
         carried_out(target, drop, tmp_path)
 
     assert keys(target) == []

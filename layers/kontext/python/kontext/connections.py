@@ -157,7 +157,8 @@ class Connections:
 
     @cached_property
     def inputs(self) -> "InputBucket":
-        from kontext.drops.input_bucket import InputBucket, Limits
+        from kontext.drops.input_bucket import InputBucket
+        from kontext.images.image import Limits
 
         limits = Limits(
             megabytes=float(self.environment["MAX_INPUT_MEGABYTES"]),

@@ -48,7 +48,8 @@ class Problem(TypedDict):
 
 class ObjectRead(TypedDict, total=False):
     """What is known of one version of an object: either `problem`, or what was read from it: `parameters`, and for an
-    image its `sha256`, `kind`, `width` and `height` (pixels). `url` alone: an image on the web that nobody has read."""
+    image its `kind`, `width` and `height` (pixels), and the `sha256` of the whole file. `url` alone: an image on the
+    web, which nobody has read."""
 
     key: str
     version_id: str | None

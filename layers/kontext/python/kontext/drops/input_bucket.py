@@ -1,9 +1,8 @@
 """The one seam to the input bucket: what a dropped object is, and a link to it that ends within the hour."""
 
-import hashlib
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -11,7 +10,9 @@ from botocore.exceptions import ClientError
 from kontext import text
 from kontext.drops import keys, request
 from kontext.errors import BadDrop
-from kontext.images import identify
+from kontext.images.image import BadPicture, Limits
+from kontext.images.inspection import inspect
+from kontext.images.source import PIECE_BYTES
 from kontext.model import ObjectRead, RenderInput
 
 if TYPE_CHECKING:
@@ -22,25 +23,18 @@ LINK_SECONDS = 3600
 """Segmind reads the images when a worker takes the job, which may be long after the submit."""
 
 _ABSENT = {"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"}
-_WRONG = {"request": "invalid_request", "prompt": "invalid_request"}
-"""The code of what is wrong with a part that is no image."""
-_CHUNK_BYTES = 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The largest image that is sent to Segmind, in millions of bytes and of pixels."""
-
-    megabytes: float = 50
-    megapixels: float = 100
-
-    def check(self, image: identify.Image, size: int) -> None:
-        """Raises ValueError for an image of `size` bytes that is too large."""
-        if size > self.megabytes * 1e6:
-            raise ValueError(f"it has {size / 1e6:.1f} megabytes; at most {self.megabytes:g} are allowed")
-        if image.megapixels > self.megapixels:
-            has = f"it has {image.width} x {image.height} pixels, {image.megapixels:.1f} million"
-            raise ValueError(f"{has}; at most {self.megapixels:g} million are allowed")
+_CLOSED = {
+    "AccessDenied": (
+        "this stack may not read it: it is encrypted with a KMS key that the stack's role may not use, or belongs to "
+        "another account; drop it again with the bucket's own encryption"
+    ),
+    "InvalidObjectState": "it is archived; drop it again in the storage class STANDARD",
+    "InvalidRequest": (
+        "it cannot be read without the key that it was encrypted with (SSE-C); drop it again with the bucket's own "
+        "encryption"
+    ),
+}
+"""What S3 answers for an object that is there and that no try again will read: its dropper is told."""
 
 
 class InputBucket:
@@ -54,7 +48,7 @@ class InputBucket:
     def read(self, key: str, slot: str) -> ObjectRead | None:
         """What the newest version of an object is as part `1`, `2`, `request` or `prompt`; None if there is none.
 
-        It is read once, in a stream: an image to its end, for its SHA-256 is what it is known by.
+        An image is read whole, in a stream, by one request; what is no picture only as far as that takes to see.
         """
         try:
             answer = self.client.get_object(Bucket=self.bucket, Key=key)
@@ -71,45 +65,46 @@ class InputBucket:
                 return read | self._content(read, slot, body, answer["Metadata"])
             except BadDrop as bad:
                 return read | _problem(key, bad.code, str(bad))
-            except ValueError as bad:
-                return read | _problem(key, _WRONG.get(slot, "invalid_image"), str(bad))
+            except BadPicture as bad:
+                return read | _problem(key, "invalid_image", str(bad))
 
     def _content(self, read: ObjectRead, slot: str, body: "StreamingBody", metadata: Mapping[str, str]) -> ObjectRead:
-        """What is in an object. Raises BadDrop or ValueError where it cannot be used."""
-        if not read["bytes"]:
-            raise ValueError("it is empty (0 bytes)")
-        if slot in _WRONG:
-            parse = request.parse_request if slot == "request" else request.parse_prompt
-            return {"parameters": parse(body.read(request.MAX_BYTES + 1))}
+        """What is in an object. Raises BadDrop or BadPicture where it cannot be used."""
+        if slot in ("request", "prompt") and not read["bytes"]:
+            raise BadDrop("invalid_request", "it is empty (0 bytes)")
+        if slot == "request":
+            return {"parameters": request.parse_request(body.read(request.MAX_BYTES + 1))}
+        if slot == "prompt":
+            return {"parameters": request.parse_prompt(body.read(request.MAX_BYTES + 1))}
         return self._image(read, body) | {"parameters": request.parse_metadata(metadata)}
 
     def _image(self, read: ObjectRead, body: "StreamingBody") -> ObjectRead:
-        """The kind, the size in pixels and the SHA-256 of an image. Raises ValueError where it cannot be used."""
+        """What an image is. Raises BadPicture where it cannot be used."""
         if keys.has_steps(read["key"]):
-            raise ValueError("its key has '.' or '..' steps, which no link to it can carry")
-        image, head = _identified(body)
-        self.limits.check(image, read["bytes"])
-        digest, tail = hashlib.sha256(head), head[-identify.TAIL_BYTES :]
-        while chunk := body.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            tail = (tail + chunk)[-identify.TAIL_BYTES :]
-        identify.check_end(image, head, tail, read["bytes"])
-        return {"kind": image.kind, "width": image.width, "height": image.height, "sha256": digest.hexdigest()}
+            raise BadPicture("its key has '.' or '..' steps, which no link to it can carry")
+        self.limits.check_bytes(read["bytes"])
+        picture = inspect(iter(partial(body.read, PIECE_BYTES), b""), self.limits)
+        image = picture.image
+        return {"kind": image.kind, "width": image.width, "height": image.height, "sha256": picture.sha256}
 
     def _unreadable(self, key: str, slot: str, error: ClientError) -> ObjectRead | None:
         code = error.response["Error"]["Code"]
         if code in _ABSENT:
             return None
-        wrong = _WRONG.get(slot, "invalid_image")
-        if code == "InvalidRequest":  # it is encrypted with a key that came with it
-            unknown: ObjectRead = {"key": key, "version_id": None, "etag": "", "bytes": 0}
-            return unknown | _problem(key, wrong, "it cannot be read without the key that it was encrypted with")
-        if code == "InvalidObjectState":
-            return self._unread(key) | _problem(key, wrong, "it is archived; restore it, then drop it again")
+        wrong = "invalid_request" if slot in ("request", "prompt") else "invalid_image"
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/troubleshoot-403-errors.html
+        is_our_role = "no identity-based policy allows the s3:" in error.response["Error"].get("Message", "")
+        if (code in _CLOSED or code.startswith("KMS.")) and not is_our_role:
+            return self._unread(key) | _problem(key, wrong, _CLOSED.get(code, _CLOSED["AccessDenied"]))
         raise error
 
     def _unread(self, key: str) -> ObjectRead:
-        head = self.client.head_object(Bucket=self.bucket, Key=key)
+        try:
+            head = self.client.head_object(Bucket=self.bucket, Key=key)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] not in (400, 403, 404):
+                raise
+            return {"key": key, "version_id": None, "etag": "", "bytes": 0}
         etag = head["ETag"].strip('"')
         return {"key": key, "version_id": head.get("VersionId"), "etag": etag, "bytes": head["ContentLength"]}
 
@@ -132,18 +127,6 @@ class InputBucket:
         return self.client.generate_presigned_url(
             "get_object", Params={"Bucket": self.bucket, "Key": read["key"], **pinned}, ExpiresIn=LINK_SECONDS
         )
-
-
-def _identified(body: "StreamingBody") -> tuple[identify.Image, bytes]:
-    """An image, and as much of its beginning as it took to know it."""
-    head = body.read(identify.HEAD_BYTES)
-    try:
-        return identify.identify(head), head
-    except ValueError:
-        if not head.startswith(b"\xff\xd8\xff"):
-            raise
-    head += body.read(identify.MAX_HEAD_BYTES - len(head))
-    return identify.identify(head), head
 
 
 def _problem(key: str, code: str, message: str) -> ObjectRead:

@@ -21,7 +21,7 @@ SPELLINGS: dict[Slot, tuple[str, ...]] = {
 
 # The prefix ends with the last "/", "_" or "-" before the slot; it is empty at the root of the bucket.
 _PART = re.compile(
-    r"(?P<prefix>(?:.*[/_-])?)(?:(?P<image>[12])\.(?:png|jpe?g|webp)|(?P<request>request)\.json|(?P<prompt>prompt)\.txt)",
+    r"(?P<prefix>(?:.*[/_-])?)(?:(?P<image>[12])\.(?:png|jpe?g|jpe|jfif|webp)|(?P<request>request)\.json|(?P<prompt>prompt)\.txt)",
     re.IGNORECASE | re.DOTALL | re.ASCII,
 )
 
