@@ -12,12 +12,16 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 AUDIT := .venv-audit
 AUDIT_READY := $(AUDIT)/.ready
+# Half of the time of these folders goes into six files that play whole days, or start the command each time.
+LONG := tests/wiring/test_events.py $(patsubst %,tests/unit/test_%.py,untold bench_simulate cli cli_resolve hostile_answers)
+QUICK := tests/unit tests/wiring $(LONG:%=--ignore=%)
+IN_PROCESS := tests/unit tests/wiring tests/contract tests/adversarial
 RUNTIME := .lambda-runtime
 RUNTIME_READY := $(RUNTIME)/.ready
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(READY) ## watch two pairs of photographs go through the whole stack on this machine
@@ -26,7 +30,22 @@ demo: $(READY) ## watch two pairs of photographs go through the whole stack on t
 .PHONY: test
 test: check ## run everything that is checked and tested
 	@sh tests/browser/install-chromium
-	$(BIN)/pytest -n 3 --dist worksteal
+	$(BIN)/pytest -n 4 --dist loadgroup --no-loadscope-reorder
+
+.PHONY: quick
+quick: $(READY) ## format, lint, types, and the short tests (under a minute)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/pytest -q -n 3 --dist worksteal $(QUICK)
+
+.PHONY: coverage
+coverage: $(READY) ## which lines of the product are run by the tests in process (some minutes)
+	@rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -q -n 3 --dist worksteal $(IN_PROCESS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+	@echo "functions and layers: $$($(BIN)/coverage report --include='functions/*,layers/*' --format=total) %"
 
 .PHONY: check
 check: $(READY) $(AUDIT_READY) ## format, lint, types, template, policies, workflow
@@ -39,8 +58,8 @@ check: $(READY) $(AUDIT_READY) ## format, lint, types, template, policies, workf
 	$(AUDIT)/bin/python -W ignore -m tests.audit.policies
 	$(AUDIT)/bin/checkov --file template.yaml --framework cloudformation --skip-download --compact --quiet
 
-.PHONY: advisories
-advisories: $(AUDIT_READY) ## look for known-bad versions among all locked packages (asks PyPI's advisory database)
+.PHONY: audit
+audit: $(AUDIT_READY) ## look for known-bad versions among all locked packages (asks PyPI's advisory database)
 	@for lock in layers/dependencies/requirements.txt requirements/*.txt; do \
 		echo "$$lock"; $(AUDIT)/bin/pip-audit --strict --require-hashes --disable-pip -r $$lock || exit 1; done
 
@@ -56,25 +75,30 @@ bench: $(READY) ## measure time and cost, and write bench/report.md (a quarter o
 soak: $(READY) ## 200 pairs at once and the other promises, on the embedded cloud (about six minutes)
 	KONTEXT_PAIRS=200 $(BIN)/pytest tests/e2e/test_promises.py -s
 
-.PHONY: life
-life: $(READY) ## update a stack with renders in flight, run two side by side, remove one as documented (about three minutes)
-	$(BIN)/pytest tests/e2e/life.py -s
+.PHONY: test-lifecycle
+test-lifecycle: $(READY) ## update a stack with renders in flight, run two side by side, remove one as documented (about three minutes)
+	$(BIN)/pytest tests/e2e/lifecycle.py -s
 
-.PHONY: second
-second: $(READY) $(RUNTIME_READY) ## the main stories on a second AWS (moto), the functions in Lambda's own runtime and walls
-	@$(BIN)/python -m tests.second -s
+.PHONY: test-moto
+test-moto: $(READY) $(RUNTIME_READY) ## the main stories on a second AWS (moto), the functions in Lambda's own runtime and walls
+	@$(BIN)/python -m tests.moto -s
 
 .PHONY: fuzz
 fuzz: $(VENV)/.fuzz ## feed the parsers what coverage-guided chance comes up with, for FUZZ_SECONDS (600)
 	@PYTHONPATH=.:functions $(BIN)/python -m tests.fuzz
 
-.PHONY: hostile
-hostile: $(READY) ## play what is hostile, prove the roles, and look for secrets, on the embedded cloud (about five minutes)
-	@PYTHONPATH=.:functions $(BIN)/python -m tests.hostile
+.PHONY: test-adversarial
+test-adversarial: $(READY) ## play what is hostile, prove the roles, and look for secrets, on the embedded cloud (about five minutes)
+	@PYTHONPATH=.:functions $(BIN)/python -m tests.adversarial
+
+.PHONY: drawings
+drawings: $(READY) ## draw the architecture and the state machine anew, from template and workflow
+	$(BIN)/python -m scripts.draw_architecture
 
 .PHONY: screenshots
-screenshots: $(READY) ## photograph the console anew for the README, in a real browser
+screenshots: $(READY) ## photograph demo and console anew for the README; on an idle machine, for it states the seconds
 	@sh tests/browser/install-chromium
+	$(BIN)/python -m scripts.show_demo
 	KONTEXT_SCREENSHOTS=1 $(BIN)/pytest tests/browser/test_console_live.py
 
 .PHONY: down

@@ -180,7 +180,7 @@ class Capture:
 def main() -> None:
     """Capture everything."""
     cat, coffee = ((ROOT / "samples" / name).read_bytes() for name in ("chelsea.png", "coffee.png"))
-    options = stack.Options(keep=False, emulator={"inference": 4.0}, parameters={"SettleSeconds": "300"})
+    options = stack.Options(keep=False, emulator={"inference": 4.0}, parameters={"PromptWaitSeconds": "300"})
     with tempfile.TemporaryDirectory() as home, stack.using(Path(home), options) as local:
         with local.emulator() as emulator:
             emulator.post("script", json=SCRIPT).raise_for_status()

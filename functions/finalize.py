@@ -8,14 +8,14 @@ from typing import Any
 
 from kontext.connections import Connections, connect, prepare
 from kontext.log import logger
-from kontext.model import WorkflowState
+from kontext.model import Ending, WorkflowState
 from kontext.pipeline.deliver import Finalize
 
 prepare("renders", "drops", "outputs", "delivery", "topic")
 
 
 @logger.inject_lambda_context
-def handler(event: WorkflowState, context: Any, deps: Connections | None = None) -> dict[str, Any]:
+def handler(event: WorkflowState, context: Any, deps: Connections | None = None) -> Ending:
     """The entry point: the workflow's state in; out `outcome` (delivered, failed, again, postponed) and, if failed,
     `error`."""
     logger.append_keys(render_id=event["render_id"], pair=event["prefix"], request_id=event["request_id"])

@@ -2,14 +2,16 @@
 
 scheduler         virtual time, and processes that take turns in it
 fault_injection   the border: every call that leaves the code is counted there, and may go wrong
-aws               the clients that the functions get; s3, dynamodb, sqs, workflow: the services behind them
+aws               the clients that the functions get; the services behind them: s3, dynamodb, its
+                  index that lags, sqs, workflow
 expressions       what DynamoDB understands of conditions and updates
 vendor            Segmind, emulated
 template          what template.yaml says
 schedule          what a run is played by
 world             all of it together: one run of a schedule; sandbox: what a function runs in
 input_bucket      what is dropped, and what S3 tells of it
-actions           what people, S3, AWS and the vendor do meanwhile; decisions: what the operator decides
+actions           what people, S3, AWS and the vendor do meanwhile; decisions: what the operator decides;
+                  restoring: an older table comes back
 stories, seeds    the schedules: by name, and by chance
 explore           plays a story with every fault that can strike it
 oracle            what each pair should become

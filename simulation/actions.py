@@ -18,7 +18,8 @@ class Drop:
     """Somebody drops an object; S3 tells of it `notices` times.
 
     `part_bytes`: a large file goes up in parts of this size, which is another one with each tool; `encryption`:
-    `AES256`, or `aws:kms`, under which an ETag tells nothing of the content.
+    `AES256`, or `aws:kms`, under which an ETag tells nothing of the content; `more`: what else is asked of S3, by which
+    the stack may not be able to read it (`SSEKMSKeyId` of another account, `StorageClass` of an archive).
     """
 
     key: str
@@ -27,10 +28,12 @@ class Drop:
     notices: int = 1
     part_bytes: int = 0
     encryption: str = "AES256"
+    more: tuple[tuple[str, str], ...] = ()
     lasts: ClassVar[bool] = True
 
     def do(self, world: World) -> None:
-        told = world.bucket.drop(self.key, self.content, dict(self.metadata), self.part_bytes, self.encryption)
+        described = (self.part_bytes, self.encryption, dict(self.more))
+        told = world.bucket.drop(self.key, self.content, dict(self.metadata), *described)
         world.notify(told, self.notices)
 
     def __str__(self) -> str:
@@ -174,19 +177,23 @@ def deploy(**parameters: str) -> Deploy:
 
 @dataclass(frozen=True)
 class Away:
-    """AWS services do not answer for some minutes: they refuse, or `hangs` and let their callers wait."""
+    """AWS services do not answer for some minutes: they refuse, or `hangs` and let their callers wait. `only`: the one
+    operation that they refuse, as when a limit is reached or a permission taken away."""
 
     services: tuple[str, ...]
     minutes: float
     hangs: bool = False
+    only: str = ""
     lasts: ClassVar[bool] = False
 
     def do(self, world: World) -> None:
         for service in self.services:
-            world.away(service, 60 * self.minutes, "time-out without effect" if self.hangs else "error")
+            how = "time-out without effect" if self.hangs else "error"
+            world.away(service, 60 * self.minutes, how, self.only)
 
     def __str__(self) -> str:
-        return f"{' and '.join(self.services)}: away for {self.minutes:g} minutes" + (" (hanging)" * self.hangs)
+        what = f"refuses {self.only}" if self.only else "away"
+        return f"{' and '.join(self.services)}: {what} for {self.minutes:g} minutes" + (" (hanging)" * self.hangs)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from kontext_cli import replay
+from kontext_cli import replay, taking_back
 from kontext_cli.decisions import Decision, Resolver, Unanswered
 from kontext_cli.errors import CommandError
 from kontext_cli.operate import Operator
@@ -26,7 +26,7 @@ class Decide:
     """
 
     prefix: str
-    what: Literal["resubmit", "request-id", "give-up", "redeliver"]
+    what: Literal["resubmit", "request-id", "give-up", "redeliver", "cancel", "again"]
     slip: Literal["", "a wrong digit", "another job's", "another pair's"] = ""
     lasts: ClassVar[bool] = True
 
@@ -38,6 +38,12 @@ class Decide:
         with told_what_is_wrong():
             if self.what == "redeliver":
                 operator.deliver_again(operator.paid(self.prefix))
+                return
+            if self.what == "cancel":
+                taking_back.take_back(operator, self.prefix)
+                return
+            if self.what == "again":
+                taking_back.render_again(operator, taking_back.ended(operator, self.prefix))
                 return
             resolver, value = Resolver(operator), ""
             if self.what == "request-id":

@@ -154,7 +154,8 @@ class Evidence:
         """How often a person has said that a pair may be paid again: now, or when it is dropped again, which it was."""
         given_up = [at for at, action in self.outside.decisions if action == Decide(prefix, "give-up")]
         dropped_again = [drop for drop in self.drops_of(prefix) if given_up and drop.at > given_up[0]]
-        return self.outside.decided(Decide(prefix, "resubmit")) + min(len(given_up), len(dropped_again))
+        repeated = self.outside.decided(Decide(prefix, "resubmit")) + self.outside.decided(Decide(prefix, "again"))
+        return repeated + min(len(given_up), len(dropped_again))
 
     def sent_jobs(self) -> Iterator[tuple[Render, Job]]:
         """Every job with its render."""

@@ -17,7 +17,7 @@ from simulation.rescue import dead_ends
 from simulation.spending import SPENDING
 from simulation.stories import MISSING, STORIES
 from simulation.stories.story import Story
-from simulation.telling import NOT_KEPT_YET, TELLING
+from simulation.telling import TELLING
 from simulation.world import World
 
 SEEDED = ("seed", "wide", "wider")
@@ -55,7 +55,7 @@ def play(story: Story, *faults: Fault) -> Outcome:
         story.ends,
         max(HALF_AN_HOUR, story.patience or 0.0) if faults or given.seed is not None else story.patience,
     )
-    wrong, stuck = broken((*PROMISED, *(NOT_KEPT_YET if story.missing else ())), seen), broken(LIVENESS, seen)
+    wrong, stuck = broken(PROMISED, seen), broken(LIVENESS, seen)
     return Outcome(story, faults, world, wrong, (*stuck, *dead_ends(world)))
 
 

@@ -109,13 +109,14 @@ class FaultInjector:
         self._faults = {fault.at: fault for fault in faults if not fault.of_message and not fault.of}
         self._named = [fault for fault in faults if fault.of]
         self._met: Counter[Fault] = Counter()
-        self._away: dict[str, tuple[float, str]] = {}
+        self._away: dict[str, tuple[float, str, str]] = {}
         self._delay, self._around = delay, around
         self._remembers = remembers
 
-    def go_away(self, service: str, seconds: float, how: str = "error") -> None:
-        """Let every call to a service fail for so long: with an `error`, or a `time-out without effect`."""
-        self._away[service] = (self.scheduler.now + seconds, how)
+    def go_away(self, service: str, seconds: float, how: str = "error", only: str = "") -> None:
+        """Let every call to a service fail for so long, or `only` those of one operation: with an `error`, or a
+        `time-out without effect`."""
+        self._away[service] = (self.scheduler.now + seconds, how, only)
 
     def come_back(self) -> None:
         """End all outages."""
@@ -137,8 +138,8 @@ class FaultInjector:
         if asked and service == "s3" and self.deadly[asked.get("Key", "")] > 0:
             self.deadly[asked["Key"]] -= 1
             raise self._crash()
-        until, how = self._away.get(service, (0.0, ""))
-        if self.scheduler.now < until:
+        until, how, only = self._away.get(service, (0.0, "", ""))
+        if self.scheduler.now < until and only in ("", name):
             return self._refused(how, modes)
         if fault is None or fault.kind not in (*modes.kinds, *AROUND):
             return effect()

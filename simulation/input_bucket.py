@@ -28,11 +28,17 @@ class InputBucket:
         self._told = 0
 
     def drop(
-        self, key: str, content: bytes, metadata: Mapping[str, str], part_bytes: int = 0, encryption: str = "AES256"
+        self,
+        key: str,
+        content: bytes,
+        metadata: Mapping[str, str],
+        part_bytes: int = 0,
+        encryption: str = "AES256",
+        more: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """Put an object into the input bucket, in parts if their size is given; returns what S3 has to tell of it."""
         place = {"Bucket": "InputBucket", "Key": key}
-        described: dict[str, Any] = {"Metadata": dict(metadata), "ServerSideEncryption": encryption}
+        described: dict[str, Any] = {"Metadata": dict(metadata), "ServerSideEncryption": encryption, **(more or {})}
         if part_bytes:
             written = self._put_in_parts(place, described, content, part_bytes)
         else:

@@ -76,7 +76,7 @@ def dropped(world: World, prefix: str, at: float = math.inf) -> Dropped:
     prompts += [image.metadata.get("prompt") for image in (one, two) if image]
     prompt = next(({"prompt": prompt} for prompt in prompts if prompt), {})
     asked = {name: value for name, value in request.items() if not name.startswith("input_image_")} | prompt
-    wrong_image = any(image and not (image.body or b"").startswith(b"\x89PNG") for image in (one, two))
+    wrong_image = any(image and not _can_be_used(image) for image in (one, two))
     wrong = "invalid_request" if wrong_request else "invalid_image" if wrong_image else None
     return Dropped(asked, (one, two), wrong, tuple(keys))
 
@@ -84,6 +84,12 @@ def dropped(world: World, prefix: str, at: float = math.inf) -> Dropped:
 def is_litter(key: str) -> bool:
     """Whether a key is one under which systems leave something lying, and nobody drops anything."""
     return "/." in key or key.endswith(_LITTER)
+
+
+def _can_be_used(image: Version) -> bool:
+    """Whether an image is one of ours, whole, alone, and given to the stack."""
+    body = image.body or b""
+    return not image.closed and body.startswith(b"\x89PNG") and body.endswith(b"IEND\xaeB`\x82")
 
 
 def _keys_named(prefix: str, request: Mapping[str, Any]) -> list[str]:

@@ -66,7 +66,7 @@ def _at_once(seen: Evidence, drops: Sequence[DroppedObject]) -> bool:
     if len({drop.key for drop in drops}) < len(drops):
         return False
     synced = all(later.at - earlier.at <= _SYNC_SECONDS for earlier, later in pairwise(drops))
-    waited = drops[-1].at - drops[0].at < float(seen.world.template.parameters["SettleSeconds"])
+    waited = drops[-1].at - drops[0].at < float(seen.world.template.parameters["PromptWaitSeconds"])
     return synced or (waited and not any(drop.has_prompt for drop in drops[:-1]))
 
 
@@ -166,14 +166,16 @@ def the_ledger_agrees(seen: Evidence) -> Broken:
     unsure = [render for render in seen.renders for _ in range(_unsettled(render))]
     expired = [render for render in seen.renders for _ in range(_expired(render))]
     prices = [seen.prices(render) for render in (*unsure, *expired)]
-    cost = sum(render["cost"] for render in paid)
-    submitted = total["not_charged"] + len(paid) + len(unsure) + len(expired)
-    least, most = (sum(max(render["cost"], price(seen.prices(render))) for render in paid) for price in (min, max))
+    costs = [(render, render["cost"]) for render in paid]
+    costs += [(render, cost) for render in seen.renders for cost in _paid_before(render)]
+    cost = sum(cost for _, cost in costs)
+    submitted = total["not_charged"] + len(costs) + len(unsure) + len(expired)
+    least, most = (sum(max(cost, price(seen.prices(render))) for render, cost in costs) for price in (min, max))
     kept = sum(post.status in SERVER_ERRORS for post in seen.world.vendor.ledger.posts) + _server_errors(seen)
     dearest = max((max(seen.prices(render)) for render in seen.renders), default=0.0)
     expected = {
         "submitted": (submitted, submitted + kept),
-        "completed": (len(paid), len(paid)),
+        "completed": (len(costs), len(costs)),
         "cost": (cost, cost),
         "reserved": (least + sum(map(min, prices)), most + sum(map(max, prices)) + dearest * kept),
     }
@@ -259,6 +261,18 @@ def _expired(render: Render) -> int:
         elif entry["what"] in ("completed", "unlinked") or entry.get("reason") == "reopened":
             of_this_request = 0
     return expired + of_this_request
+
+
+def _paid_before(render: Render) -> list[float]:
+    """What the pictures of a render have cost that a person had made once more."""
+    before, cost = [], None
+    for entry in render["history"]:
+        if entry["what"] == "completed":
+            cost = entry["cost"]
+        elif entry["what"] == "submitting" and cost is not None:
+            before.append(cost)
+            cost = None
+    return before
 
 
 def _unsettled(render: Render) -> int:

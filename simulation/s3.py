@@ -32,6 +32,8 @@ class Version:
     metadata: dict[str, str] = field(default_factory=dict)
     content_type: str = "binary/octet-stream"
     at: float = 0.0
+    closed: str = ""
+    """The code with which S3 refuses to give it to the stack's role."""
 
     @cached_property
     def digest(self) -> str:
@@ -92,6 +94,8 @@ class S3:
             found = self._existing(Bucket, Key, "GetObject", "NoSuchKey")
         if IfMatch not in ("", f'"{found.etag}"'):
             raise error("PreconditionFailed", 412, "GetObject")
+        if found.closed:
+            raise error(found.closed, 403, "GetObject")
         body = found.body or b""
         answer = _told(found)
         if Range:
@@ -190,7 +194,8 @@ class S3:
 
     def _write(self, bucket: str, key: str, body: bytes, etag: str, said: dict[str, Any]) -> dict[str, Any]:
         kind = said.get("ContentType", "binary/octet-stream")
-        version = Version(self._version_id(), body, etag, dict(said.get("Metadata", {})), kind, self._now())
+        metadata, closed = dict(said.get("Metadata", {})), _closed(said)
+        version = Version(self._version_id(), body, etag, metadata, kind, self._now(), closed)
         self.buckets.setdefault(bucket, {}).setdefault(key, []).append(version)
         self.written[bucket, key, version.version_id] = version
         return {"ETag": f'"{etag}"', "VersionId": version.version_id}
@@ -207,6 +212,12 @@ class S3:
 
     def _version_id(self) -> str:
         return f"v{next(self._numbers)}"
+
+
+def _closed(said: dict[str, Any]) -> str:
+    if said.get("StorageClass") in ("GLACIER", "DEEP_ARCHIVE"):
+        return "InvalidObjectState"
+    return "AccessDenied" if "SSEKMSKeyId" in said else ""
 
 
 def linked(url: str) -> tuple[str, str]:

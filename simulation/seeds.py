@@ -239,7 +239,7 @@ _PARAMETERS = (
     ("RequestsPerMinute", ["5", "50"]),
     ("DefaultOutputFormat", ["jpg"]),
     ("DefaultPrompt", ["another default"]),
-    ("SettleSeconds", ["1", "60"]),
+    ("PromptWaitSeconds", ["1", "60"]),
     ("RecordRetentionDays", ["30"]),
 )
 _TROUBLES: list[Callable[[Random, float], Steps]] = [

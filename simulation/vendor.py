@@ -48,7 +48,7 @@ def jpeg(told: bytes) -> bytes:
     """A JPEG of one pixel, as far as its markers go, with a comment in it."""
     comment = b"\xff\xfe" + struct.pack(">H", len(told) + 2) + told
     size = b"\xff\xc0\x00\x0b\x08\x00\x01\x00\x01\x01\x01\x11\x00"
-    scan = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00\x00"
+    scan = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00\x3f"
     return b"\xff\xd8" + comment + size + scan + b"\xff\xd9"
 
 

@@ -41,10 +41,11 @@ def _life(seen: Evidence, render: Render) -> Iterator[tuple[float, str]]:
 
 
 def _asked_before(seen: Evidence, render: Render, before: float) -> float:
-    """When the last thing that a render is made of was dropped, or a person asked for it."""
+    """When the last thing that a render is made of was dropped, or taken away, or a person asked for it."""
     rejected = () if "inputs" in render else dropped(seen.world, render["prefix"], before).keys
     keys = {*rejected, *(given.get("key") for given in render.get("inputs", ()))}
-    drops = [one.at for one in seen.world.bucket.drops if one.key in keys or one.key.startswith(render["prefix"])]
+    stood = seen.world.bucket.stood.items()
+    drops = [one.since for key, all_ in stood if key in keys or key.startswith(render["prefix"]) for one in all_]
     return max((at for at in [*drops, *(at for at, _ in seen.outside.decisions)] if at <= before), default=before)
 
 

@@ -143,11 +143,12 @@ class World:
         self._idle.clear()
         self.queue.follow(self.template)
 
-    def away(self, service: str, seconds: float, how: str = "error") -> None:
-        """Let an AWS service fail for so long, `how` a call does; `lambda` throttles every invocation."""
+    def away(self, service: str, seconds: float, how: str = "error", only: str = "") -> None:
+        """Let an AWS service fail for so long, `how` a call does, or `only` one operation of it; `lambda` throttles
+        every invocation."""
         self._away[service] = self.scheduler.now + seconds
-        self.injector.go_away(service, seconds, how)
-        if service == "stepfunctions":
+        self.injector.go_away(service, seconds, how, only)
+        if service == "stepfunctions" and not only:
             self.executions.stalled_until = self._away[service]
         if service == "sqs":
             self.queue.stalled_until = self._away[service]

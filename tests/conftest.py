@@ -17,6 +17,30 @@ hypothesis.settings.load_profile("any machine")
 REGION = "us-east-1"
 Aws = Callable[[str], Any]
 
+TOGETHER = {"test_alarms": "scene", "test_gives_up": "scene"}
+"""Modules whose tests share a stack that each worker would start for itself."""
+ANYWHERE = ("test_pipeline",)
+"""Modules of whole stacks whose tests share the one stack of the run."""
+FIRST = ("test_promises", "test_alarms", "test_gives_up")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what waits longest, so that the run does not end with it, and keep together what shares a stack."""
+    items.sort(key=_rank)
+    for item in items:
+        name = item.path.stem
+        if _is_slow(item) and name not in ANYWHERE:
+            item.add_marker(pytest.mark.xdist_group(TOGETHER.get(name, name)))
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    return item.path.parent.name in ("e2e", "browser")
+
+
+def _rank(item: pytest.Item) -> int:
+    name = item.path.stem
+    return FIRST.index(name) if name in FIRST else len(FIRST) + (not _is_slow(item))
+
 
 @pytest.fixture(scope="session")
 def boto_session() -> Any:

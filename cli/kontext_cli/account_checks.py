@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kontext.errors import REASONS, AccountRefused, SegmindError
-from kontext.throttle.admission import is_restored, state_in
 from kontext.throttle.circuit_breaker import PAUSED
+from kontext.throttle.throttle import is_restored, state_in
 from kontext_cli.checks import Finding, Patient
 from kontext_cli.records import moment
 

@@ -125,7 +125,7 @@ def _may_be_charged(render: Render, price: float) -> str | None:
         return "uncertain"
     if settle.may_be_paid(render):
         return str(render["error"]["code"])
-    return "an earlier attempt is uncertain" if settle.is_left_open(render) else None
+    return "an earlier request may be charged" if settle.may_be_charged_before(render) else None
 
 
 def _charged_at(render: Render) -> float:

@@ -13,10 +13,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from kontext.drops.input_bucket import Limits
 from kontext_cli import sources, target
 from kontext_cli.console import print_json, terminal
 from kontext_cli.errors import CANNOT, INTERRUPTED, UNFINISHED, UNREAD, Unfinished, Unread, explain
+from kontext_cli.photographs import limits_of
 from kontext_cli.plan import Plan
 from kontext_cli.resources import description, parameters
 from kontext_cli.sources import Wrong
@@ -34,8 +34,7 @@ def run(source: Path, under: str, *, upload: bool, stack: str | None, as_json: b
 def carry_out(chosen: Target, source: Path, under: str, *, upload: bool, as_json: bool) -> int:
     """The same, for a stack that is found."""
     settings = parameters(description(chosen))
-    limits = Limits(float(settings["MaxInputMegabytes"]), float(settings["MaxInputMegapixels"]))
-    plan = Plan(chosen, sources.read(source, under, limits), settings)
+    plan = Plan(chosen, sources.read(source, under, limits_of(settings)), settings)
     console = terminal(stderr=as_json)
     _show(console, source, chosen.name, plan)
     wrong = list(plan.wrong)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import secrets
@@ -14,16 +15,18 @@ from typing import Any, BinaryIO
 from botocore.exceptions import ClientError
 
 from kontext.drops import request
+from kontext.drops.keys import IMAGE_SLOTS, Slot
 from kontext.errors import BadDrop
-from kontext.model import Parameters, Status
+from kontext.images.image import Limits
+from kontext.model import Parameters, RenderInput, Status
 from kontext_cli.errors import CommandError
 from kontext_cli.input_bucket import GIVE_ANOTHER_NAME, Bucket, Piece, Planned, Refused
+from kontext_cli.photographs import EXTENSIONS, inspect_file, limits_of
 from kontext_cli.records import Records, Render
 from kontext_cli.resources import description, parameters
 from kontext_cli.target import Target
 from kontext_cli.upload import check
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
 LOOK_SECONDS = 0.5
 ERROR = "error.json"
 TOLD_SECONDS = 60.0
@@ -91,6 +94,14 @@ def prepare(
     return Drop(chosen, first, second, request.parse_request(json.dumps(given).encode()) if given else {})
 
 
+def _check_images(drop: Drop, limits: Limits) -> None:
+    for image in (drop.first, drop.second):
+        try:
+            inspect_file(image, limits)
+        except ValueError as problem:
+            raise BadDrop("invalid_image", str(problem)) from problem
+
+
 def request_body(parameters: Parameters) -> bytes:
     """The request.json that asks for these parameters; the same for the same."""
     return json.dumps(parameters, ensure_ascii=False, indent=2, sort_keys=True).encode()
@@ -122,6 +133,11 @@ class Errand:
         self.bucket = bucket
         self.pieces = pieces
         self.uploaded: list[Piece] = []
+        self._digests = {
+            piece.slot: hashlib.sha256(piece.body).hexdigest()
+            for piece in drop.pair.pieces
+            if piece.slot in IMAGE_SLOTS
+        }
 
     def upload(self) -> None:
         """Upload the pieces; `uploaded` are those that are there for sure. Raises what `Bucket.upload` raises."""
@@ -130,10 +146,15 @@ class Errand:
 
     def is_of(self, render: Render) -> bool:
         """Whether a render is of the very content that the drop has."""
-        one, two = (self.bucket.etag(self.drop.prefix, slot) for slot in "12")
         asked = request.merge(self.drop.parameters)
-        same_images = request.render_id(self.drop.prefix, one, two, render.parameters) == render.render_id
-        return same_images and asked.items() <= render.parameters.items()
+        same_images = [self._is(slot, image) for slot, image in zip(IMAGE_SLOTS, render.inputs, strict=False)]
+        return same_images == [True, True] and asked.items() <= render.parameters.items()
+
+    def _is(self, slot: Slot, image: RenderInput) -> bool:
+        """Whether an image of a render has the content of one of the drop; of an old record the ETag tells it."""
+        if sha256 := image.get("sha256"):
+            return sha256 == self._digests.get(slot)
+        return image.get("etag") == self.bucket.etag(self.drop.prefix, slot)
 
 
 class Desk:
@@ -149,8 +170,12 @@ class Desk:
         """USD for a picture, as of the last `errand`."""
 
     def errand(self, drop: Drop) -> Errand:
-        """See what is to be uploaded. Raises Refused if that would pay for more than one picture."""
+        """See what is to be uploaded.
+
+        Raises Refused if that would pay for more than one picture, BadDrop for an image that the stack would reject.
+        """
         settings = parameters(description(self.target))
+        _check_images(drop, limits_of(settings))
         self.price = float(settings["PricePerRender"])
         bucket, pair = Bucket(self.target), drop.pair
         bucket.look([pair])
@@ -158,8 +183,8 @@ class Desk:
         if not errand.pieces and not self._is_under_way(errand):
             if any(bucket.lacks(piece) for piece in pair.pieces):
                 raise Refused(f"what was dropped as {drop.prefix} is not in the bucket any more", GIVE_ANOTHER_NAME)
-            # One of its objects again is one more try for all.
-            errand.pieces = pair.pieces[-1:]
+            # One of its objects again is one more try for all, but what is wrong is told only of a new version of it.
+            errand.pieces = pair.pieces if self._is_rejected(errand) else pair.pieces[-1:]
         return errand
 
     def _is_under_way(self, errand: Errand) -> bool:
@@ -170,6 +195,11 @@ class Desk:
         if render and render.status == Status.FAILED and errand.bucket.is_told_of(errand.drop.pair):
             return False  # it was rejected before it became a render of its content
         return self.clock() - errand.bucket.changed_at(errand.drop.prefix) < TOLD_SECONDS
+
+    def _is_rejected(self, errand: Errand) -> bool:
+        """Whether the stack could not use what was dropped last."""
+        render = self._render(errand.drop)
+        return render is not None and render.status == Status.FAILED and not render.inputs
 
     def put(self, drop: Drop) -> None:
         """Upload what is to be uploaded of a drop."""

@@ -16,7 +16,6 @@ from kontext_cli.errors import UNREAD, CommandError, Interrupted, Unread
 from kontext_cli.errors import explain as in_plain_words
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     help="Drop two photographs and a prompt; get one picture back.",
     epilog="Exit codes: 0 done, 1 the render failed, 2 it could not be tried, 3 it was dropped and may be paid, "
@@ -45,6 +44,23 @@ Inference = Annotated[
     float | None,
     typer.Option("--inference", min=0, metavar="SECONDS", help="How long the emulator works on a picture."),
 ]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"kontext {version('kontext-drop')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """What every command has in common."""
 
 
 def main() -> NoReturn:
@@ -345,6 +361,44 @@ def redeliver(
     from kontext_cli import operate as command
 
     raise typer.Exit(command.redeliver(prefix, everything=everything, stack=stack, as_json=json))
+
+
+@app.command()
+def cancel(
+    prefix: Annotated[str, typer.Argument(help="The pair to take back.", show_default=False)],
+    stack: Stack = None,
+    json: Json = False,
+) -> None:
+    """Take a pair back that waits and was not sent yet; dropped again it is rendered after all."""
+    from kontext_cli import taking_back as command
+
+    raise typer.Exit(command.cancel(prefix, stack=stack, as_json=json))
+
+
+@app.command()
+def again(
+    prefix: Annotated[str, typer.Argument(help="The pair to render once more.", show_default=False)],
+    send: Annotated[bool, typer.Option("--send/--dry-run", help="Pay for it, or only say what it costs.")] = False,
+    stack: Stack = None,
+    json: Json = False,
+) -> None:
+    """Render the same images and prompt once more, for the price of a picture."""
+    from kontext_cli import taking_back as command
+
+    raise typer.Exit(command.again(prefix, send=send, stack=stack, as_json=json))
+
+
+@app.command()
+def forget(
+    prefix: Annotated[str, typer.Argument(help="The pair to forget.", show_default=False)],
+    delete: Annotated[bool, typer.Option("--delete/--dry-run", help="Delete it, or only say what is kept.")] = False,
+    stack: Stack = None,
+    json: Json = False,
+) -> None:
+    """Delete every version of a pair's images, its pictures, its prompt and its record, for good."""
+    from kontext_cli import forget as command
+
+    raise typer.Exit(command.run(prefix, delete=delete, stack=stack, as_json=json))
 
 
 @app.command()

@@ -22,9 +22,9 @@ from kontext.results.copy import Delivery
 from kontext.results.hosts import Allowed
 from kontext.results.output_bucket import OutputBucket
 from kontext.segmind.client import Segmind
-from kontext.throttle.admission import Throttle
 from kontext.throttle.line import Line, hand_out_permits
 from kontext.throttle.rate_limiter import Rate
+from kontext.throttle.throttle import Throttle
 from kontext_cli import target
 from kontext_cli.console import print_json, progress
 from kontext_cli.errors import CommandError
@@ -78,7 +78,7 @@ class Operator:
     def pair(self, prefix: str) -> pairs.Pair:
         """The pair under a prefix, its last separator left out or not. Raises CommandError if there is none."""
         found = (self.drops.get(prefix + separator) for separator in SEPARATORS)
-        pair = next((pair for pair in found if pair and pair.parts), None)
+        pair = next((pair for pair in found if pair and (pair.parts or pair.current)), None)
         if pair is None:
             raise CommandError(f"There is no pair {prefix!r} in {self.chosen.name}.")
         return pair

@@ -10,15 +10,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from hashlib import sha256
+from io import BytesIO
 from typing import Any
 
 from botocore.exceptions import ClientError
+from PIL import Image
 
 from kontext.clock import iso
 from kontext.drops import keys
 from kontext.dynamodb import ConditionFailed
 from kontext.errors import problem
-from kontext.images.identify import identify
 from kontext.model import ENDED, IN_FLIGHT, Render, Result, Status, WorkflowState
 from kontext.renders.store import Renders, render_of
 from kontext_cli import target
@@ -26,7 +27,6 @@ from kontext_cli.console import print_json, progress
 from kontext_cli.operate import Operator
 from kontext_cli.resources import description, parameters
 
-_HEAD_BYTES = 65_536
 _NO_LIMIT = 1e9
 _A_DAY_SECONDS = 86_400.0
 _NOT_SURELY_PAID = (Status.CLAIMED, Status.SUBMITTING, Status.UNCERTAIN)
@@ -101,7 +101,8 @@ class Reconciliation:
         if found is None or found["Metadata"].get("render-id") != render["render_id"]:
             return None
         body = found["Body"].read()
-        image = identify(body[:_HEAD_BYTES])
+        with Image.open(BytesIO(body)) as picture:
+            width, height = picture.size
         result: Result = {
             "bucket": self.bucket,
             "key": key,
@@ -110,8 +111,8 @@ class Reconciliation:
             "content_type": found["ContentType"],
             "bytes": len(body),
             "sha256": sha256(body).hexdigest(),
-            "width": image.width,
-            "height": image.height,
+            "width": width,
+            "height": height,
             "superseded": overtaken,
         }
         return result, found["Metadata"]["request-id"]

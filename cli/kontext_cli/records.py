@@ -13,17 +13,18 @@ from kontext.drops import keys, pairs
 from kontext.due import LINE, TELL_SECONDS, TIMER, UNKNOWN, WAITING
 from kontext.dynamodb import Table
 from kontext.errors import BadDrop
-from kontext.model import Parameters, Status
+from kontext.model import Parameters, RenderInput, Status
 from kontext.renders.store import render_key, render_of
-from kontext.throttle.admission import State, state_in
+from kontext.throttle.admission import State
 from kontext.throttle.circuit_breaker import PAUSED
 from kontext.throttle.line import why_parked
+from kontext.throttle.throttle import state_in
 from kontext_cli.newest import LANES, RESTING, Between, Listing, LooseObject, Newest, loose_objects
 from kontext_cli.target import Target
 
 SEPARATORS = ("", "/", "_", "-")
 # The stack's own defaults cannot be seen from here: what a pair lacks is judged as if there were none.
-NO_DEFAULTS = pairs.Defaults(parameters={}, prompt="", settle_seconds=0.0)
+NO_DEFAULTS = pairs.Defaults(parameters={}, prompt="")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Render:
     status: str
     attempt: int = 1
     parameters: Parameters = field(default_factory=Parameters)
+    inputs: list[RenderInput] = field(default_factory=list)
     request_id: str | None = None
     parked: dict[str, Any] | None = None
     place: int | None = None
@@ -201,7 +203,7 @@ def _waiting(pair: pairs.Pair) -> Pair:
     match decision:
         case pairs.Incomplete(missing):
             return Pair(pair.prefix, "WAITING", f"for {', '.join(missing)}", since, [])
-        case pairs.Rejected(_, message):
+        case pairs.Rejected(message=message):
             return Pair(pair.prefix, "REJECTED", message, since, [])
     return Pair(pair.prefix, "WAITING", "to be claimed", since, [])
 

@@ -27,15 +27,10 @@ class Row:
     prompt: str
     facts: str
 
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """All that is written about it."""
-        return self.prompt, self.facts, self.first.name, self.second.name
-
 
 def draw(rows: list[Row], file: BinaryIO, title: str, note: str) -> None:
-    """Write the sheet as a PNG, all of it in one typeface."""
-    face = typeface([title, note, *(text for row in rows for text in row.texts)])
+    """Write the sheet as a PNG."""
+    face = typeface()
     sheet = Image.new("RGB", (WIDTH, HEADER + ROW * len(rows) + MARGIN // 2), PAPER)
     pen = ImageDraw.Draw(sheet)
     pen.text((MARGIN, 52), shown(title, face), INK, face(40))

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from kontext.drops import keys, request
-from kontext.drops.input_bucket import Limits
 from kontext.errors import BadDrop
-from kontext.images import identify
+from kontext.images.image import Limits
 from kontext.model import Parameters
 from kontext_cli.dropping import checked_name, request_body
 from kontext_cli.errors import CommandError, explain
 from kontext_cli.input_bucket import Piece, Planned
+from kontext_cli.photographs import inspect_file
 
 TUNABLE = ("prompt", "aspect_ratio", "output_format", "safety_tolerance", "seed")
 COLUMNS = ("name", "image_1", "image_2", *TUNABLE)
@@ -145,7 +145,7 @@ def _value(column: str, cell: str) -> Any:
 
 
 def _photograph(file: Path, prefix: str, slot: Any, limits: Limits) -> Piece:
-    extension = _seen(file, limits).kind.replace("jpeg", "jpg")
+    extension = inspect_file(file, limits).image.kind.replace("jpeg", "jpg")
     return Piece(f"{prefix}{slot}.{extension}", slot, file)
 
 
@@ -153,25 +153,6 @@ def _check_keys(*pieces: Piece) -> None:
     for piece in pieces:
         if len(piece.key.encode()) > keys.MAX_KEY_BYTES:
             raise ValueError(f"{piece.key[:80]}… is longer than a key of S3 ({keys.MAX_KEY_BYTES} bytes)")
-
-
-def _seen(file: Path, limits: Limits) -> identify.Image:
-    """What an image file is. Raises ValueError for one that the stack would reject."""
-    try:
-        size = file.stat().st_size
-        with file.open("rb") as opened:
-            head = opened.read(identify.MAX_HEAD_BYTES)
-            opened.seek(max(0, size - identify.TAIL_BYTES))
-            tail = opened.read()
-    except OSError as problem:
-        raise ValueError(f"{file.name}: {problem.strerror}") from problem
-    try:
-        image = identify.identify(head)
-        limits.check(image, size)
-        identify.check_end(image, head, tail, size)
-    except ValueError as problem:
-        raise ValueError(f"{file.name}: {problem}") from problem
-    return image
 
 
 class Folder:
@@ -214,7 +195,7 @@ class Folder:
         _check_keys(*pieces, *loose)
         for piece in (*pieces, *loose):
             if piece.file and piece.slot in ("1", "2", None):
-                _seen(piece.file, self.limits)
+                inspect_file(piece.file, self.limits)
         self.used |= {piece.key for piece in loose}
         return Planned(
             prefix,

@@ -12,7 +12,7 @@ from kontext.dynamodb import Item, Key
 from kontext.model import Status
 from kontext.renders.store import LEASE_SECONDS
 from kontext.text import escape_line
-from kontext.throttle.admission import Throttle
+from kontext.throttle.throttle import Throttle
 from kontext_cli import newest
 from kontext_cli.checks import LOOKED_AT, Finding, Patient
 from kontext_cli.operate import about

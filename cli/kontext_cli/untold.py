@@ -55,7 +55,7 @@ class Comparison:
         self.table = Table(target.client("dynamodb"), target.output("RendersTable"))
         self.waiters = Waiters(self.table)
         prompt = parameters(description(target))["DefaultPrompt"]
-        self.defaults = pairs.Defaults(parameters={}, prompt=prompt, settle_seconds=0.0)
+        self.defaults = pairs.Defaults(parameters={}, prompt=prompt)
         self.compared = 0
         self.is_whole = True
         self.known: dict[str, set[str]] = {}

@@ -57,7 +57,7 @@ def _check_the_rest(bucket: Bucket, pair: Planned, held: list[Piece], default_pr
             f"{pair.prefix} has {', '.join(others)} from before, which would still count",
             f"say here what is wanted instead (a prompt, for example), or {GIVE_ANOTHER_NAME}",
         )
-    told = any(bucket.fills(pair.prefix, slot) for slot in keys.PROMPTS)
+    told = any(bucket.fills(pair.prefix, slot) for slot in keys.SPELLINGS)
     if not (default_prompt or "prompt" in pair.parameters or told):
         raise Refused("it has no prompt, and the stack has no DefaultPrompt")
 
@@ -107,4 +107,4 @@ def _overrules(bucket: Bucket, pair: Planned, parts: tuple[Piece, ...]) -> bool:
     if "request" in slots and bucket.fills(pair.prefix, "prompt"):
         return True
     told = (slot for slot in "12" if bucket.has(pair.prefix, slot) and slot not in slots)
-    return bool(slots & set(keys.PROMPTS)) and any(bucket.said_by(pair.prefix, slot) for slot in told)
+    return bool(slots & set(keys.SPELLINGS)) and any(bucket.said_by(pair.prefix, slot) for slot in told)

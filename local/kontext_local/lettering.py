@@ -1,11 +1,11 @@
-"""Text on pictures: fonts that have its letters, and lines that fit."""
+"""Text on pictures: one typeface for all of them, and lines that fit."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 
 from PIL import ImageFont
@@ -28,19 +28,15 @@ def own_font(size: float) -> Font:
     return ImageFont.load_default(size)
 
 
-def drawable(text: str, size: float) -> tuple[str, Font]:
-    """The text and a font that has its letters; without such a font the text loses what Pillow's own cannot show."""
-    face = typeface([text])
-    return shown(text, face), face(size)
+def typeface() -> Typeface:
+    """From a size to a font: the first of `FONTS` that this machine has, which have most letters, else Pillow's own.
 
-
-def typeface(texts: Iterable[str]) -> Typeface:
-    """From a size to a font: one typeface that has the letters of all these texts; Pillow's own if there is none."""
-    if not all(map(_is_own, "".join(texts))):
-        for name in FONTS:
-            with contextlib.suppress(OSError):
-                ImageFont.truetype(name, 10)
-                return partial(_truetype, name)
+    It is the same for every text, so that pictures and sheets that show them match.
+    """
+    for name in FONTS:
+        with contextlib.suppress(OSError):
+            ImageFont.truetype(name, 10)
+            return partial(_truetype, name)
     return own_font
 
 

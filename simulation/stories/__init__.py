@@ -4,6 +4,7 @@ story         what a story is, and what most of them begin with
 usual         what happens every day
 drops         what people drop, take back and drop again
 references    requests that name objects
+unreadable    objects that the stack may not read
 waiting       pairs that wait: for credits, the operator, an image
 outages       AWS services that are away
 losing        everything is lost at one moment
@@ -27,14 +28,16 @@ from simulation.stories.outages import OUTAGES
 from simulation.stories.queue import QUEUE
 from simulation.stories.references import REFERENCES
 from simulation.stories.story import Story
+from simulation.stories.trials import TRIALS
+from simulation.stories.unreadable import UNREADABLE
 from simulation.stories.usual import USUAL
 from simulation.stories.vendor import VENDOR
 from simulation.stories.waiting import WAITING
 from simulation.stories.workflow import WORKFLOW
 
 _ALL = (
-    *(*USUAL, *DROPS, *REFERENCES, *WAITING, *OUTAGES, *LOSING, *QUEUE, *WORKFLOW),
-    *(*DEPLOYMENTS, *LIMITS, *VENDOR, *MONEY, *OPERATOR),
+    *(*USUAL, *DROPS, *REFERENCES, *UNREADABLE, *WAITING, *OUTAGES, *LOSING, *QUEUE, *WORKFLOW),
+    *(*DEPLOYMENTS, *LIMITS, *VENDOR, *TRIALS, *MONEY, *OPERATOR),
 )
 STORIES: dict[str, Story] = {one.name: one for one in _ALL if not one.missing}
 """Those that keep every promise, whatever goes wrong in them."""

@@ -112,8 +112,8 @@ DEFAULTS: tuple[Story, ...] = (
         (60.0, deploy(DefaultOutputFormat="jpg")),
         (100.0, image("taj/1.png")),
     ),
-    story("the settling is made longer", *unprompted(), (10.0, deploy(SettleSeconds="60")), patience=65.0),
-    story("the settling is made shorter", *unprompted(), (10.0, deploy(SettleSeconds="1"))),
+    story("the settling is made longer", *unprompted(), (10.0, deploy(PromptWaitSeconds="60")), patience=65.0),
+    story("the settling is made shorter", *unprompted(), (10.0, deploy(PromptWaitSeconds="1"))),
 )
 
 IN_FLIGHT: tuple[Story, ...] = (

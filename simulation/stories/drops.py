@@ -17,10 +17,6 @@ _POOR: dict[str, Any] = {"account": {"credits": 0.01}}
 _RICH = account(credits=10.0)
 _REFUSES = vendor(status=400, body={"error": "no"}, times=None)
 
-_SETTLING = "what is dropped together is taken for several drops: nothing settles"
-_CONTENT = "an ETag is taken for the content"
-_REMOVALS = "nobody looks whether what was dropped is still there"
-_ONCE_A_PART = "a problem is told once for each part of the pair"
 
 FILES = {
     "1.png": image("taj/1.png"),
@@ -50,39 +46,34 @@ def taken_back(*keys: str, at: float, how: Any = "deleted") -> list[tuple[float,
 
 
 SYNCS: tuple[Story, ...] = (
-    story("one sync of four files", *synced("1.png", "2.png", "prompt.txt", "request.json"), missing=_SETTLING),
+    story("one sync of four files", *synced("1.png", "2.png", "prompt.txt", "request.json")),
     story(
         "one sync of four files, an image last, and the message of the request is late",
         *synced("prompt.txt", "request.json", "1.png", "2.png"),
         faults=(Fault(1, "late"),),
-        missing=_SETTLING,
     ),
     story(
         "one sync of four files, the prompt last, and the first message is throttled",
         *synced("request.json", "1.png", "2.png", "prompt.txt"),
         faults=(Fault(0, "throttled"),),
-        missing=_SETTLING,
     ),
     story(
         "a prompt with the image, and a request for the format",
         (0.0, image("taj/1.png", prompt="both at the Taj")),
         (0.1, image("taj/2.png")),
         (0.5, request(TAJ, output_format="jpg")),
-        missing=_SETTLING,
     ),
     story(
         "both images are exchanged",
         *pair(),
         (200.0, image("taj/1.png", "another")),
         (206.0, image("taj/2.png", "another")),
-        missing=_SETTLING,
     ),
     story(
         "both images are exchanged while the first picture is made",
         *pair(),
         (10.0, image("taj/1.png", "another")),
         (12.0, image("taj/2.png", "another")),
-        missing=_SETTLING,
     ),
     story(
         "a prompt file whose name is in capitals, and whose message is late",
@@ -90,7 +81,6 @@ SYNCS: tuple[Story, ...] = (
         (0.1, image("taj/2.png")),
         (0.2, Drop("taj/Prompt.TXT", b"both at the Taj")),
         faults=(Fault(2, "late"),),
-        missing="a prompt that was dropped is looked for under one spelling of its name",
     ),
 )
 
@@ -137,27 +127,23 @@ SAME_BYTES: tuple[Story, ...] = (
         "the same photograph again, in parts",
         *pair(),
         (100.0, replace(image("taj/1.png"), part_bytes=5 * _MEGABYTE)),
-        missing=_CONTENT,
     ),
     story(
         "the same photograph again, in larger parts",
         *large(5 * _MEGABYTE),
         *pair()[1:],
         *large(8 * _MEGABYTE, at=100.0),
-        missing=_CONTENT,
     ),
     story("a photograph in parts", *large(5 * _MEGABYTE), *pair()[1:]),
     story(
         "the same photographs again, under a key of KMS",
         *[(at, encrypted(drop)) for at, drop in pair()],
         (100.0, encrypted(image("taj/1.png"))),
-        missing=_CONTENT,
     ),
     story(
         "the same photograph again by another tool, while the first picture is made",
         *pair(),
         (10.0, encrypted(image("taj/2.png"))),
-        missing=_CONTENT,
     ),
 )
 
@@ -168,7 +154,6 @@ TAKEN_BACK: tuple[Story, ...] = (
         *taken_back("taj/1.png", at=5.0),
         (100.0, image("taj/2.png")),
         (101.0, request(TAJ, prompt="both")),
-        missing=_REMOVALS,
     ),
     story(
         "another photograph takes the place of one that was taken back",
@@ -182,7 +167,6 @@ TAKEN_BACK: tuple[Story, ...] = (
         *taken_back("taj/1.png", "taj/2.png", "taj/request.json", at=50.0),
         (140.0, _RICH),
         **_POOR,
-        missing=_REMOVALS,
     ),
     story(
         "a pair is deleted and restored while it waits for credits",
@@ -198,7 +182,6 @@ TAKEN_BACK: tuple[Story, ...] = (
         *taken_back("taj/2.png", at=50.0, how="expired"),
         (140.0, _RICH),
         **_POOR,
-        missing=_REMOVALS,
     ),
     story(
         "a photograph is removed for good while its pair waits for credits",
@@ -206,7 +189,6 @@ TAKEN_BACK: tuple[Story, ...] = (
         *taken_back("taj/1.png", at=50.0, how="for good"),
         (140.0, _RICH),
         **_POOR,
-        missing=_REMOVALS,
     ),
     *(
         story(
@@ -227,14 +209,12 @@ TAKEN_BACK: tuple[Story, ...] = (
         (100.0, image("taj/1.png")),
         (100.5, image("taj/2.png")),
         (101.0, Drop("taj/prompt.txt", b"new")),
-        missing=_REMOVALS,
     ),
     story(
         "a wrong request is deleted",
         *pair()[:2],
         (0.2, request(TAJ, prompt=7)),
         *taken_back("taj/request.json", at=100.0),
-        missing=_REMOVALS,
     ),
     story(
         "a pair is changed to something wrong while it waits for credits",
@@ -251,14 +231,12 @@ TOLD_ONCE: tuple[Story, ...] = (
         (0.0, request(TAJ, prompt=7)),
         (1.0, image("taj/1.png")),
         (2.0, image("taj/2.png")),
-        missing=_ONCE_A_PART,
     ),
     story(
         "a wrong image comes first",
         (0.0, Drop("taj/1.png", b"text")),
         (1.0, image("taj/2.png")),
         (2.0, request(TAJ, prompt="x")),
-        missing=_ONCE_A_PART,
     ),
     story(
         "a pair that was refused is dropped again as it is",
@@ -266,7 +244,6 @@ TOLD_ONCE: tuple[Story, ...] = (
         *pair(),
         *[(100.0 + 2 * n, drop) for n, (_, drop) in enumerate(pair())],
         end="FAILED refused",
-        missing=_ONCE_A_PART,
     ),
 )
 

@@ -13,6 +13,7 @@ _BOTH_LOST = (0.0, vendor(drop=True, accept=True, times=2))
 _ADOPT, _RESUBMIT, _GIVE_UP, _REDELIVER = (
     Decide(TAJ, what) for what in ("request-id", "resubmit", "give-up", "redeliver")
 )
+_CANCEL, _AGAIN = Decide(TAJ, "cancel"), Decide(TAJ, "again")
 _WRONG_DIGIT = Decide(TAJ, "request-id", "a wrong digit")
 _OTHERS = Decide(TAJ, "request-id", "another pair's")
 _NOT_WHOSE = "Segmind does not say whose a job is: where two answers are lost, the other's id is taken on trust"
@@ -198,4 +199,24 @@ OTHERS: tuple[Story, ...] = (
     ),
 )
 
-OPERATOR = (*IDS, *DECISIONS, *AGAIN, *OTHERS)
+TAKEN_BACK: tuple[Story, ...] = (
+    Story(
+        "a pair that waits for credits is cancelled",
+        story("", *pair(), (50.0, _CANCEL), (100.0, account(credits=10.0)), account={"credits": 0.01}).schedule,
+        {TAJ: {"FAILED cancelled", "DELIVERED"}},
+    ),
+    story(
+        "a pair that waits for credits is cancelled, and dropped again",
+        *pair(),
+        (50.0, _CANCEL),
+        (100.0, account(credits=10.0)),
+        (200.0, pair()[2][1]),
+        account={"credits": 0.01},
+    ),
+    story("a pair is cancelled when it is paid already", *pair(), (10.0, _CANCEL)),
+    story("the same once more, for its price", *pair(), (100.0, _AGAIN)),
+    story("the same once more, twice at once", *pair(), (100.0, _AGAIN), (100.02, _AGAIN)),
+    story("the same once more, while it is made", *pair(), (10.0, _AGAIN)),
+)
+
+OPERATOR = (*TAKEN_BACK, *IDS, *DECISIONS, *AGAIN, *OTHERS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kontext_local.segmind.settings import MODEL
-from simulation.actions import Away, Drop, WellAgain, account, deploy, image, vendor
+from simulation.actions import Away, Drop, Remove, WellAgain, account, deploy, image, vendor
 from simulation.decisions import Decide
 from simulation.stories.story import BETWEEN_TRIALS, TAJ, Story, pair, story
 
@@ -29,6 +29,17 @@ DROPPERS: tuple[Story, ...] = (
         (0.0, vendor(status=400, body={"error": "no"})),
         *pair(prompt="not allowed"),
         (60.0, pair()[2][1]),
+    ),
+    *(
+        story(
+            f"a pair that {what} while it waits for credits comes again",
+            *pair(),
+            (50.0, Remove("taj/1.png", how)),
+            (100.0, account(credits=10.0)),
+            *pair(at=400.0),
+            account={"credits": 0.01},
+        )
+        for what, how in (("was taken back", "deleted"), ("has expired", "expired"))
     ),
     story(
         "given up after server errors, and dropped again",

@@ -112,6 +112,14 @@ USUAL: tuple[Story, ...] = (
         end="FAILED invalid_request",
     ),
     story("a prompt changed as it is looked for", *pair()[:2], (19.5, prompt_file("a")), (20.26, prompt_file("b"))),
+    *(
+        story(name, (0.0, replace(whole, content=content)), *pair()[1:], end="FAILED invalid_image")
+        for whole in [image("taj/1.png")]
+        for name, content in (
+            ("a photograph has a web page behind it", whole.content + b"<html><script>alert(1)</script>"),
+            ("a photograph is cut off", whole.content[:-20]),
+        )
+    ),
     story("a wrong image", *pair(), (100.0, Drop("taj/1.png", b"text")), end="FAILED invalid_image"),
     story("429", (0.0, vendor(status=429, body={"error": "slow"}, times=2)), *pair(), provokes_429=True, patience=65.0),
     story("no credits", *pair(), (17.0, account(credits=10.0)), account={"credits": 0.01}),

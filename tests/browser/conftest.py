@@ -145,6 +145,7 @@ class Described:
 
     def describe_stacks(self, **asked: str) -> dict[str, Any]:
         settings = {"DefaultPrompt": "Bring them together.", "PricePerRender": "0.05"}
+        settings |= {"MaxInputMegabytes": "50", "MaxInputMegapixels": "100"}
         given = [{"ParameterKey": name, "ParameterValue": value} for name, value in settings.items()]
         return {"Stacks": [{**asked, "Parameters": given}]}
 

@@ -44,7 +44,6 @@ LOADED = """async () => {
   await Promise.all(shown.map((image) => image.decode().catch(() => null)));
 }"""
 
-NO_CREDITS = {"status": 406, "times": None, "body": {"error": "Insufficient credits: balance $0.01, cost $0.05"}}
 BLOCKED = "Content blocked: the prompt asks for a real person in a false light."
 
 
@@ -57,7 +56,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def local(home: Path) -> Iterator[local_stack.LocalStack]:
     """A stack of its own: its account runs out of credits, which would park everybody else's renders."""
     emulator = {"inference": 2.0, "pixels": 262_144, "workers": 4, "rate_limit": None}
-    parameters = {"SettleSeconds": "2", "RequestsPerMinute": "1200", "LookCostSeconds": "0.05"}
+    parameters = {"PromptWaitSeconds": "2", "RequestsPerMinute": "1200", "LookCostSeconds": "0.05"}
     # A new stack expects renders of 23 s; its workflow waits a quarter of what it thinks right.
     options = local_stack.Options(keep=False, emulator=emulator, parameters=parameters, wait_scale=0.25)
     with local_stack.using(home, options) as running:
@@ -86,12 +85,12 @@ def url(console: subprocess.Popen[str]) -> str:
 
 
 @pytest.fixture
-def script(local: local_stack.LocalStack) -> Callable[..., Any]:
-    """Tells the emulator how to misbehave."""
+def vendor(local: local_stack.LocalStack) -> Callable[..., Any]:
+    """Tells the emulator how to misbehave (`script`), and what its account has (`settings`)."""
 
-    def tell(**rule: Any) -> None:
+    def tell(what: str, **values: Any) -> None:
         with local.emulator() as emulator:
-            emulator.post("script", json=rule).raise_for_status()
+            emulator.post(what, json=values).raise_for_status()
 
     return tell
 
@@ -106,7 +105,7 @@ def desk(local: local_stack.LocalStack) -> Desk:
 def test_two_dropped_photographs_become_a_picture(
     open_page: Callable[..., Page],
     url: str,
-    script: Callable[..., Any],
+    vendor: Callable[..., Any],
     desk: Desk,
     local: local_stack.LocalStack,
     tmp_path: Path,
@@ -127,8 +126,9 @@ def test_two_dropped_photographs_become_a_picture(
     expect(card).to_contain_text("USD 0.05")
     _read_the_story(page)
 
-    _make_a_scene(desk, script, local)
+    _make_a_scene(desk, vendor, local)
     _see_the_scene(page)
+    _run_out_of_credits(page, desk, vendor)
     for name, context in SCREENS.items():
         _photograph(open_page(url, **context), f"console-{name}.png", tmp_path)
 
@@ -150,13 +150,11 @@ def _read_the_story(page: Page) -> None:
     page.keyboard.press("Escape")
 
 
-def _make_a_scene(desk: Desk, script: Callable[..., Any], local: local_stack.LocalStack) -> None:
-    """One more delivered pair, one at work, one failed, one half and, at last, one parked."""
-    script(prompt="celebrity", fail=BLOCKED, inference=0.2)
-    script(prompt="bridge of a ship", inference=900)
-    script(prompt="moon", **NO_CREDITS)
+def _make_a_scene(desk: Desk, vendor: Callable[..., Any], local: local_stack.LocalStack) -> None:
+    """One pair at work, one failed, and one half."""
+    vendor("script", prompt="celebrity", fail=BLOCKED, inference=0.2)
+    vendor("script", prompt="bridge of a ship", inference=900)
     drops = [
-        ("chelsea.png", "coffee.png", "summer/cafe", "The cat sits behind the cup of coffee on a café table."),
         ("astronaut.png", "chelsea.png", "campaign/cover-b", "A magazine cover: the celebrity and her cat."),
         ("grace_hopper.jpg", "coffee.png", "campaign/admiral", "Morning coffee on the bridge of a ship, golden light."),
     ]
@@ -170,17 +168,24 @@ def _make_a_scene(desk: Desk, script: Callable[..., Any], local: local_stack.Loc
         local.client("s3").put_object(Bucket=local.outputs["InputBucket"], Key=key, Body=body)
 
 
+def _card(page: Page, name: str) -> Any:
+    return page.locator(".pair").filter(has=page.get_by_role("link", name=name))
+
+
 def _see_the_scene(page: Page) -> None:
-    def card(name: str) -> Any:
-        return page.locator(".pair").filter(has=page.get_by_role("link", name=name))
+    expect(_card(page, "campaign/cover-b/")).to_contain_text(BLOCKED, timeout=SECONDS)
+    expect(_card(page, "campaign/cover-b/")).to_contain_text("Nothing was charged.")
+    expect(_card(page, "summer/harbour/")).to_contain_text("Waiting for image 2")
+    expect(_card(page, "campaign/admiral/").locator(".result.running")).to_be_visible(timeout=SECONDS)
 
-    expect(card("summer/cafe/")).to_have_attribute("data-status", "DELIVERED", timeout=SECONDS)
-    expect(card("campaign/cover-b/")).to_contain_text(BLOCKED, timeout=SECONDS)
-    expect(card("campaign/cover-b/")).to_contain_text("Nothing was charged.")
-    expect(card("summer/harbour/")).to_contain_text("Waiting for image 2")
-    expect(card("campaign/admiral/").locator(".result.running")).to_be_visible()
 
-    # Only now: with the account refused, nothing else would be sent.
+def _run_out_of_credits(page: Page, desk: Desk, vendor: Callable[..., Any]) -> None:
+    """One more pair is delivered, for the last credits; the next is parked."""
+    vendor("settings", credits=0.06)
+    prompt = {"prompt": "The cat sits behind the cup of coffee on a café table."}
+    desk.put(prepare(SAMPLES / "chelsea.png", SAMPLES / "coffee.png", "summer/cafe", prompt))
+    expect(_card(page, "summer/cafe/")).to_have_attribute("data-status", "DELIVERED", timeout=SECONDS)
+
     page.get_by_label("First photograph", exact=True).set_input_files(
         [SAMPLES / "astronaut.png", SAMPLES / "coffee.png"]
     )
@@ -188,9 +193,10 @@ def _see_the_scene(page: Page) -> None:
     page.get_by_label("Name").fill("campaign/moon")
     page.get_by_role("button", name="Render").click()
 
-    expect(card("campaign/moon/")).to_contain_text("waits for credits", timeout=SECONDS)
-    expect(card("campaign/moon/")).to_contain_text("since")
+    expect(_card(page, "campaign/moon/")).to_contain_text("waits for credits", timeout=SECONDS)
+    expect(_card(page, "campaign/moon/")).to_contain_text("since")
     expect(page.locator(".banner")).to_contain_text("Nothing is sent just now")
+    expect(page.locator("#today div", has_text="credits left").locator("dd")).to_have_text("0.01")
 
 
 SCREENS = {

@@ -46,9 +46,25 @@ CLAIMS = (
         ),
     ),
     Mutant(
+        "a problem that is told for each part that comes to it",
+        (
+            _layer(
+                "renders/claims",
+                'hashlib.sha256("\\0".join((pair.prefix, cause, error["message"])).encode())',
+                'hashlib.sha256("\\0".join((pair.prefix, str(pair.drop_id))).encode())',
+            ),
+        ),
+        ("a request with a mistake comes before its images",),
+    ),
+    Mutant(
         "a render that does not depend on its images",
         (_layer("drops/pairs", "request.render_id(prefix, one, two,", 'request.render_id(prefix, "", "",'),),
         ("changed meanwhile",),
+    ),
+    Mutant(
+        "an ETag that is taken for the content",
+        (_layer("drops/pairs", 'return image.get("sha256") or image.get("etag")', 'return image.get("etag")'),),
+        ("the same photograph again, in parts",),
     ),
     Mutant(
         "an older drop that speaks again",
@@ -126,8 +142,51 @@ LEDGER = (
         ("504, to 30 requests, none taken",),
     ),
     Mutant(
+        "a trial whenever the balance can be read again, however often it fails",
+        (_layer("throttle/circuit_breaker", "told = not breaker.trials or", "told = True or"),),
+        ("answers are lost for three hours, and the balance can be read every other time",),
+    ),
+    Mutant(
+        "trials of renders that always fail",
+        ((_SUBMIT, "chain([untried] if untried else [], first)", "iter(first)"),),
+        ("12 pairs that always fail (server_error) come before others",),
+    ),
+    Mutant(
+        "a workflow that starts again and ends an outage of Segmind",
+        (
+            _layer(
+                "throttle/circuit_breaker",
+                "if reason == WORKFLOW and breaker.reason not in",
+                "if False and reason not in",
+            ),
+        ),
+        ("answers are lost for three hours, and Step Functions is away now and then",),
+    ),
+    Mutant(
+        "trials that are paid while no workflow may be started",
+        (
+            _layer(
+                "throttle/circuit_breaker", "_WORKFLOW_TRIAL_SECONDS = (3000.0,)", "_WORKFLOW_TRIAL_SECONDS = (60.0,)"
+            ),
+        ),
+        ("no workflow may be started for two hours",),
+    ),
+    Mutant(
+        "a failed render told as free though an earlier request of it may be paid",
+        (_layer("renders/settle", 'if error["charged"] == "no" and may_be_charged_before(render):', "if False:"),),
+        ("500 though the job is taken, then refused",),
+    ),
+    Mutant(
+        "a job that an answer named, looked for with another key than it was sent with",
+        (
+            _layer("pipeline/candidate", 'look(candidate_id, render.get("submitted_with"))', "look(candidate_id)"),
+            _layer("renders/store", 'ended["submitted_with"] = render.get("submitted_with")', "pass"),
+        ),
+        ("the answer breaks off, and the key is replaced while the job runs",),
+    ),
+    Mutant(
         "requests that are paid while no workflow starts",
-        ((f"{_KONTEXT}/pipeline/watch.py", "self.breaker.open(WORKFLOW, render)", "pass"),),
+        ((f"{_KONTEXT}/pipeline/watch.py", "self.breaker.open(WORKFLOW, render, trial=trial)", "pass"),),
         ("stepfunctions away for 10 minutes",),
     ),
     Mutant(
@@ -152,7 +211,7 @@ LEDGER = (
     ),
     Mutant(
         "a price that is given back though the picture was paid",
-        (_layer("renders/store", 'if error["charged"] == "no" and', "if"),),
+        (_layer("renders/store", 'if CODES[error["code"]].charged == "no" and', "if"),),
         ("the picture cannot be fetched",),
     ),
     Mutant(
@@ -233,6 +292,22 @@ ANSWERS = (
         "the first of several links is taken, wherever it leads",
         ((_POLL, "self.deps.allowed.first([*result.links, *result.others]) or ", ""),),
         ("of two links the second leads to an allowed host",),
+    ),
+    Mutant(
+        "what stands behind a picture is not looked at",
+        (_layer("images/inspection", "    behind.check(source)\n", "    source.drain()\n"),),
+        ("a photograph has a web page behind it",),
+    ),
+    Mutant(
+        "an object that may not be read is tried again and again",
+        (
+            _layer(
+                "drops/input_bucket",
+                'if (code in _CLOSED or code.startswith("KMS.")) and not is_our_role:',
+                "if False:",
+            ),
+        ),
+        ("a photograph is encrypted with a key of another account",),
     ),
     Mutant(
         "a link to whatever is newest",
@@ -328,13 +403,23 @@ WAITING = (
     ),
     Mutant(
         "a refused render that loses its place",
-        ((_SUBMIT, 'line_at = render.get("line_at") or self.deps.line.place', "line_at = self.deps.line.place"),),
-        ("those who came first go first after an outage",),
+        ((_SUBMIT, "line_at = place or self.deps.line.place", "line_at = self.deps.line.place"),),
+        ("newcomers while others are in line",),
     ),
     Mutant(
         "a line in which a folder's flood goes first",
         (_layer("throttle/line", "folder if slash else", "0 if slash else"),),
         ("a pair comes behind another folder's flood",),
+    ),
+    Mutant(
+        "a pair that is claimed as it was told, and not as it lies in the bucket",
+        ((_PAIRS, "pair = self.reader.look(pair)", "pass"),),
+        ("one sync of four files, an image last, and the message of the request is late",),
+    ),
+    Mutant(
+        "an image that was replaced, and whose other half is not waited for",
+        (_layer("drops/pairs", "return replaced == [True]", "return False"),),
+        ("both images are exchanged",),
     ),
     Mutant(
         "a pair that settles, and that only a sweep looks at again",
@@ -343,7 +428,7 @@ WAITING = (
     ),
     Mutant(
         "a pair that settles, and that no sweep finds",
-        ((_PAIRS, "self.deps.drops.settle(pair.prefix, until)", "pass"),),
+        ((_PAIRS, "if self.deps.drops.settle(pair.prefix, until):", "if True:"),),
         ("the queue is purged while a pair waits for a prompt",),
     ),
     Mutant(
@@ -351,11 +436,21 @@ WAITING = (
         (
             (
                 _SUBMIT,
-                '        if not pair.asks_for(render["render_id"]):\n            self.ends.fail(render, "superseded"',
-                '        if False:\n            self.ends.fail(render, "superseded"',
+                "asked = self.last_look.look(render, pair)\n        if asked is None",
+                "asked = render\n        if False",
             ),
         ),
         ("a pair is changed long before the credits come",),
+    ),
+    Mutant(
+        "a removal that nobody hears of",
+        ((_INTAKE, "if event.removed:", "if False:"),),
+        ("a wrong request is deleted",),
+    ),
+    Mutant(
+        "what was taken back, and is paid all the same",
+        ((f"{_KONTEXT}/pipeline/last_look.py", "if isinstance(decision, pairs.Incomplete):", "if False:"),),
+        ("a whole pair is deleted while it waits for credits",),
     ),
 )
 
@@ -595,7 +690,7 @@ OPERATOR = (
     ),
     Mutant(
         "a pause that nothing ends",
-        (_layer("throttle/admission", "paused=end(state.paused, now), breaker=breaker", "breaker=breaker"),),
+        (_layer("throttle/throttle", "paused=end(state.paused, now), breaker=breaker", "breaker=breaker"),),
         ("goes on soon after the operator resumes",),
     ),
 )

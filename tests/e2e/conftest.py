@@ -25,7 +25,7 @@ Seen = TypeVar("Seen")
 
 # Short renders and small pictures; neither our pacing nor the vendor's limit slows the tests down.
 EMULATOR = {"inference": 1.0, "pixels": 65_536, "workers": 4, "rate_limit": None}
-PARAMETERS = {"SettleSeconds": "2", "RequestsPerMinute": "1200"}
+PARAMETERS = {"PromptWaitSeconds": "2", "RequestsPerMinute": "1200"}
 
 
 def options(**changes: Any) -> stack.Options:

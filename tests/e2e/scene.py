@@ -15,8 +15,8 @@ from cloudevents.core.bindings.http import HTTPMessage, from_structured_event
 
 from kontext.dynamodb import Table
 from kontext.results import cloudevents as published
-from kontext.throttle.admission import Throttle
 from kontext.throttle.rate_limiter import Rate
+from kontext.throttle.throttle import Throttle
 from kontext_cli.resources import physical_ids
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack

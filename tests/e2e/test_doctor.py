@@ -20,8 +20,8 @@ from kontext.due import LINE, REMOVE_DUE, SET_DUE, STUCK_AFTER, TIMER
 from kontext.dynamodb import Table
 from kontext.model import ENDED
 from kontext.renders.store import render_key
-from kontext.throttle.admission import Throttle
 from kontext.throttle.rate_limiter import Rate
+from kontext.throttle.throttle import Throttle
 from kontext_cli import account_checks, checks, standstill_checks
 from kontext_cli.checks import Finding, Patient
 from kontext_cli.doctor import examine

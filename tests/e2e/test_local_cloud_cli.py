@@ -210,7 +210,7 @@ def own_home(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_what_up_has_started_is_found_and_stopped_by_down(own_home: Path) -> None:
-    up = _run(own_home, "up", "--inference", "1", "--param", "SettleSeconds=7", "--json")
+    up = _run(own_home, "up", "--inference", "1", "--param", "PromptWaitSeconds=7", "--json")
     running = stack.find(own_home)
     again = _run(own_home, "up", "--inference", "2")
     down = _run(own_home, "down")
@@ -219,7 +219,7 @@ def test_what_up_has_started_is_found_and_stopped_by_down(own_home: Path) -> Non
     assert running is not None
     assert json.loads(up.stdout)["endpoint"] == running.endpoint
     assert running.secret_key not in up.stdout + up.stderr
-    assert running.parameters["SettleSeconds"] == "7"
+    assert running.parameters["PromptWaitSeconds"] == "7"
     assert (again.returncode, down.returncode) == (2, 0)
     assert "kontext down" in again.stderr
     assert stack.find(own_home) is None

@@ -65,7 +65,8 @@ def _paid_render(local: LocalStack, samples: Path, size: int, eventually: Callab
         seen = read | {"kind": "png", "width": 8, "height": 8, "parameters": {}}
         pair = Drops(table).record(prefix, slot, seen, slot, now)
     renders = Renders(table, price=0.05, daily_limit=1000, retention_days=8)
-    complete = Complete((pair.parts["1"], pair.parts["2"]), {**ASKED, "prompt": prefix})
+    asked: Any = {**ASKED, "prompt": prefix}
+    complete = Complete((pair.parts["1"], pair.parts["2"]), asked, asked)
     render = renders.submitting(Claims(renders).claim(pair, complete, now) or {}, now)
     render = renders.completed(renders.accepted(render, request_id, now), url, {}, now)
     told = {

@@ -387,7 +387,7 @@ def test_without_a_prompt_the_pair_settles_and_then_takes_the_default(owner: Own
     dropped = max(head["LastModified"] for head in heads).timestamp()
     (record,) = owner.records("settled/")
     assert event["data"]["request"]["prompt"].startswith("Bring the subjects of both photographs together")
-    assert record["submitted_at"] >= dropped + float(owner.local.parameters["SettleSeconds"])
+    assert record["submitted_at"] >= dropped + float(owner.local.parameters["PromptWaitSeconds"])
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,19 @@ from kontext.drops.pairs import Complete, Drops, Pair, pair_key
 from kontext.dynamodb import ConditionFailed, Table
 from kontext.renders.store import Renders
 from kontext_cli.target import Target
+from simulation.dynamodb import DynamoDB
 
 Aws = Callable[[str], Any]
 PRICE, DAILY_LIMIT = 0.05, 1.0
 
 
 @pytest.fixture
-def table(aws: Aws, renders_table: str) -> Table:
-    """An empty Renders table."""
-    return Table(aws("dynamodb"), renders_table)
+def table(request: pytest.FixtureRequest) -> Table:
+    """An empty Renders table: moto's where a test looks at a whole stack, else one in memory, which is ten times as
+    fast (`tests/chaos/test_fakes.py` holds it against moto's)."""
+    if "aws" in request.fixturenames:
+        return Table(request.getfixturevalue("aws")("dynamodb"), request.getfixturevalue("renders_table"))
+    return Table(DynamoDB(), "renders")  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -83,7 +87,7 @@ def complete() -> Callable[..., Complete]:
 
     def asked(pair: Pair, **parameters: Any) -> Complete:
         given = {"prompt": "Two people meet.", "aspect_ratio": "1:1", "output_format": "png", "safety_tolerance": 2}
-        return Complete((pair.parts["1"], pair.parts["2"]), given | parameters)
+        return Complete((pair.parts["1"], pair.parts["2"]), given | parameters, given | parameters)
 
     return asked
 

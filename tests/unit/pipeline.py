@@ -288,7 +288,7 @@ class World:
             "sns": self.topic,
             "secretsmanager": Secrets("SG_0123456789abcdef"),
         }
-        template = Template()
+        template = Template(HoldSeconds="0")  # a pair goes with its last part
         self.workflow = template.workflow
         self.receives = int(template.queue["RedrivePolicy"]["maxReceiveCount"])
         self.out_of_sight = float(template.queue["VisibilityTimeout"])

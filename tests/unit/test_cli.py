@@ -51,6 +51,25 @@ def test_help_names_every_command(kontext: Kontext) -> None:
     assert [command for command in COMMANDS if f" {command} " not in shown.stdout] == []
 
 
+def test_the_version_is_the_one_of_the_project_and_of_the_changelog(kontext: Kontext) -> None:
+    (project,) = re.findall(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    newest, *_ = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+    shown = kontext("--version")
+
+    assert (shown.returncode, shown.stdout) == (0, f"kontext {project}\n")
+    assert newest == project
+
+
+def test_a_shell_completes_a_command() -> None:
+    installed = Path(sys.executable).with_name("kontext")
+    typed = {"COMP_WORDS": "kontext re", "COMP_CWORD": "1", "_KONTEXT_COMPLETE": "complete_bash"}
+
+    completed = subprocess.run([installed], env=typed, capture_output=True, text=True, check=True)
+
+    assert set(completed.stdout.split()) >= {"reconcile", "redeliver", "redrive", "replay", "resolve", "resume"}
+
+
 def test_help_imports_neither_aws_nor_the_cloud(kontext: Kontext) -> None:
     heavy = "{'boto3', 'httpx', 'PIL', 'kontext_local'}"
     program = f"import sys, kontext_cli.main; print(sorted({heavy} & set(sys.modules)))"
@@ -69,7 +88,7 @@ def test_help_imports_neither_aws_nor_the_cloud(kontext: Kontext) -> None:
         pytest.param(("status",), "No AWS region is set", id="no region"),
         pytest.param(("up", "--segmind-url", "https://x.test"), "--segmind-url needs --api-key", id="no key"),
         pytest.param(("up", "--segmind-url", "x.test", "--api-key", "k"), "must be an http or https URL", id="no url"),
-        pytest.param(("up", "--param", "SettleSeconds"), "--param takes NAME=VALUE", id="no value"),
+        pytest.param(("up", "--param", "PromptWaitSeconds"), "--param takes NAME=VALUE", id="no value"),
         pytest.param(("paint",), "No such command", id="no command"),
     ],
 )

@@ -33,7 +33,12 @@ from kontext_cli.target import Target
 Aws = Callable[[str], Any]
 
 INPUTS, OUTPUTS = "inputs", "outputs"
-SETTINGS = {"DefaultPrompt": "Bring them together.", "PricePerRender": "0.05"}
+SETTINGS = {
+    "DefaultPrompt": "Bring them together.",
+    "PricePerRender": "0.05",
+    "MaxInputMegabytes": "50",
+    "MaxInputMegapixels": "100",
+}
 
 
 class Described:
@@ -97,10 +102,11 @@ def keys(target: Target) -> list[str]:
 
 def note(target: Target, drop: Drop, status: str, **values: Any) -> None:
     """A render of just this drop, as the stack would note it."""
-    one, two = (hashlib.md5(piece.body).hexdigest() for piece in drop.pair.pieces[-2:])
+    one, two = (hashlib.sha256(piece.body).hexdigest() for piece in drop.pair.pieces[-2:])
     asked = {"prompt": "Bring them together.", "aspect_ratio": "1:1", **drop.parameters}
-    render_id = request.render_id(drop.prefix, one, two, asked)
+    render_id = request.render_id(drop.prefix, one, two, drop.parameters)
     item = {"prefix": drop.prefix, "render_id": render_id, "status": status, "parameters": asked, **values}
+    item["inputs"] = [{"sha256": one}, {"sha256": two}]
     table = Table(target.client("dynamodb"), target.output("RendersTable"))
     key = {"pk": f"pair#{drop.prefix}", "sk": f"render#{render_id}"}
     table.update(key, "SET " + ", ".join(f"#{name} = :{name}" for name in item), **item)
@@ -296,7 +302,7 @@ def test_a_drop_that_was_rejected_a_moment_ago_is_tried_again_at_once(
     told = Desk(target).errand(drop).pieces
 
     assert at_work == ()
-    assert [piece.key for piece in told] == ["cat/2.jpg"]
+    assert [piece.key for piece in told] == ["cat/1.png", "cat/2.jpg"]
 
 
 def test_a_drop_that_nobody_has_told_the_stack_of_is_told_by_one_object(
@@ -508,7 +514,7 @@ def test_a_photograph_that_vanishes_before_its_upload_leaves_nothing_behind(
     drop = prepare(*pictures, "cat", {"prompt": "A cat."})
     pictures[1].unlink()
 
-    with pytest.raises(CommandError, match="Nothing has been dropped: No such file or directory"):
+    with pytest.raises(CommandError, match=r"Nothing has been dropped: cup\.jpg: No such file or directory"):
         carried_out(target, drop, tmp_path)
 
     assert keys(target) == []

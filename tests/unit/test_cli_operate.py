@@ -10,7 +10,7 @@ import pytest
 
 from kontext.dynamodb import ConditionFailed, Table
 from kontext.errors import problem
-from kontext.throttle.admission import Throttle, state_in
+from kontext.throttle.throttle import Throttle, state_in
 from kontext_cli.errors import CommandError
 from kontext_cli.operate import Operator, deliver
 from kontext_cli.target import Target

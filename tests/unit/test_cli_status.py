@@ -19,7 +19,7 @@ from rich.text import Text
 from kontext.clock import iso
 from kontext.due import LINE, TIMER, UNKNOWN, WAITING
 from kontext.model import ENDED
-from kontext.throttle.admission import Throttle
+from kontext.throttle.throttle import Throttle
 from kontext_cli.journey import told
 from kontext_cli.newest import MOST
 from kontext_cli.records import Pair, Records, Wanted

@@ -26,8 +26,8 @@ from kontext.errors import BadDrop
 NOW = 1000.0
 SETTLE = 20.0
 TUNED = {"aspect_ratio": "1:1", "output_format": "png", "safety_tolerance": 2}
-DEFAULTS = Defaults(TUNED, prompt="Together.", settle_seconds=SETTLE)
-NO_PROMPT = Defaults(TUNED, prompt="", settle_seconds=SETTLE)
+DEFAULTS = Defaults(TUNED, prompt="Together.", prompt_wait_seconds=SETTLE)
+NO_PROMPT = Defaults(TUNED, prompt="", prompt_wait_seconds=SETTLE)
 
 
 def image(slot: str, **parameters: Any) -> dict[str, Any]:
@@ -167,17 +167,24 @@ PROBLEM = {"code": "invalid_image", "message": "taj/1.png: it is empty (0 bytes)
 
 
 @pytest.mark.parametrize(
-    "parts",
+    ("parts", "wrong"),
     [
-        pytest.param({"one": part("taj/1.png", problem=PROBLEM)}, id="half a pair"),
-        pytest.param({"one": part("taj/1.png", problem=PROBLEM), "two": image("2")}, id="the first image"),
-        pytest.param({"one": image("1"), "two": part("taj/2.png", problem=PROBLEM)}, id="the second image"),
-        pytest.param({"request": part("taj/request.json", problem=PROBLEM)}, id="the request"),
-        pytest.param({"one": image("1"), "prompt": part("taj/prompt.txt", problem=PROBLEM)}, id="the prompt"),
+        pytest.param({"one": part("taj/1.png", problem=PROBLEM)}, "taj/1.png", id="half a pair"),
+        pytest.param({"one": part("taj/1.png", problem=PROBLEM), "two": image("2")}, "taj/1.png", id="the first image"),
+        pytest.param(
+            {"one": image("1"), "two": part("taj/2.png", problem=PROBLEM)}, "taj/2.png", id="the second image"
+        ),
+        pytest.param({"request": part("taj/request.json", problem=PROBLEM)}, "taj/request.json", id="the request"),
+        pytest.param(
+            {"one": image("1"), "prompt": part("taj/prompt.txt", problem=PROBLEM)}, "taj/prompt.txt", id="the prompt"
+        ),
     ],
 )
-def test_a_part_that_cannot_be_used_rejects_the_drop(parts: Any) -> None:
-    assert decide(pair(**parts), {}, DEFAULTS, NOW) == Rejected(**PROBLEM)
+def test_a_part_that_cannot_be_used_rejects_the_drop(parts: Any, wrong: str) -> None:
+    decision = decide(pair(**parts), {}, DEFAULTS, NOW)
+
+    assert isinstance(decision, Rejected)
+    assert ({"code": decision.code, "message": decision.message}, decision.cause.split()[0]) == (PROBLEM, wrong)
 
 
 def test_an_image_that_the_request_replaces_is_not_looked_at() -> None:
@@ -235,7 +242,7 @@ def test_an_image_named_by_a_request_brings_its_metadata() -> None:
 def test_the_same_content_is_the_same_render_and_other_content_another() -> None:
     def name(**parts: Any) -> str:
         dropped = pair(**{"one": image("1"), "two": image("2"), "request": asked(prompt="p"), **parts})
-        return complete(decide(dropped, {}, DEFAULTS, NOW)).render_id("taj/")
+        return complete(decide(dropped, {}, DEFAULTS, NOW + 99)).render_id("taj/")
 
     again = image("1") | {"version_id": "another", "sequencer": "99", "at": NOW + 99}
 

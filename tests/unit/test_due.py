@@ -30,9 +30,9 @@ from kontext.due import (
 )
 from kontext.dynamodb import Table
 from kontext.hints import Hints
-from kontext.throttle.admission import Throttle
 from kontext.throttle.line import Line
 from kontext.throttle.rate_limiter import Rate
+from kontext.throttle.throttle import Throttle
 
 NOW = 1_767_322_800.0
 LEASED = {"lease_until": NOW + 130}

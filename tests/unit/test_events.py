@@ -31,9 +31,9 @@ from kontext.results.cloudevents import (
     gate_event,
 )
 from kontext.results.output_bucket import OutputBucket
-from kontext.throttle.admission import Throttle
 from kontext.throttle.circuit_breaker import Change
 from kontext.throttle.rate_limiter import Rate
+from kontext.throttle.throttle import Throttle
 
 Aws = Callable[[str], Any]
 MakePair = Callable[..., Pair]
@@ -111,7 +111,7 @@ class Stage:
         return self.renders.uncertain(self.submitting(), problem("uncertain", "lost"), "e", NOW)
 
     def rejected(self) -> Render:
-        return made(Claims(self.renders).reject(self.pair, problem("invalid_image", "empty"), "e", NOW))
+        return made(Claims(self.renders).reject(self.pair, problem("invalid_image", "empty"), "v", "e", NOW))
 
 
 GATES = sorted(REASONS.keys() - {"pace", "rate_limited"})
@@ -309,7 +309,7 @@ def test_the_same_attempt_that_ends_otherwise_after_all_is_another_event(ended: 
 
 def test_an_input_named_by_a_url_is_told_without_its_query(renders: Renders, pair: MakePair) -> None:
     given = {"url": "https://example.com/a.png?X-Amz-Signature=secret#part"}
-    render = made(Claims(renders).claim(pair(), Complete((given, given), {"prompt": "p"}), NOW))
+    render = made(Claims(renders).claim(pair(), Complete((given, given), {"prompt": "p"}, {"prompt": "p"}), NOW))
     failed = renders.failed(render, problem("superseded", "x"), "e", NOW)
 
     (told, _) = cloud_event(failed, SOURCE)["data"]["inputs"]

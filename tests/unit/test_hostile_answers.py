@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kontext.errors import Ambiguous, DeliveryError, SegmindError, Unavailable
-from kontext.images import verify
+from kontext.images.source import Source
 from kontext.net import addresses
 from kontext.net.transport import BoundedTransport
 from kontext.results.copy import Delivery
@@ -233,7 +233,7 @@ def test_a_picture_that_fails_to_come_in_an_unknown_way_is_tried_as_often_as_an_
 def test_a_picture_that_cannot_be_read_in_an_unknown_way_is_not_delivered(
     encoded: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify.Reader, "feed", _raising(Odd()))
+    monkeypatch.setattr(Source, "read", _raising(Odd()))
 
     with pytest.raises(DeliveryError, match="cannot be read"):
         copying(httpx.MockTransport(lambda request: httpx.Response(200, content=encoded())))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +12,13 @@ import httpx
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from PIL import Image
 
+from kontext.clock import Clock
 from kontext.drops.input_bucket import LINK_SECONDS, InputBucket
+from kontext.drops.reads import Reads
+from kontext.dynamodb import Table
+from kontext.images.source import PIECE_BYTES
 
 Aws = Callable[[str], Any]
 Encoded = Callable[..., bytes]
@@ -51,6 +57,7 @@ def test_an_image_is_read_with_its_size_and_its_metadata(inputs: InputBucket, dr
         "kind": "jpeg",
         "width": 40,
         "height": 30,
+        "sha256": hashlib.sha256(picture).hexdigest(),
         "parameters": {"prompt": "A cat.", "seed": 7},
     }
 
@@ -132,70 +139,137 @@ def test_an_object_that_may_not_be_read_is_not_taken_for_one_that_is_gone(aws: A
 
 
 class Counting:
-    """An S3 client that counts the bytes that it is asked for."""
+    """An S3 client that keeps what it was asked for."""
 
     def __init__(self, client: Any) -> None:
         self.client = client
-        self.given = 0
+        self.asked: list[dict[str, Any]] = []
 
     def get_object(self, **asked: Any) -> Any:
-        answer = self.client.get_object(**asked)
-        self.given += answer["ContentLength"]
-        return answer
+        self.asked.append(asked)
+        return self.client.get_object(**asked)
 
 
-def test_a_large_image_is_not_read_whole(aws: Aws, bucket: str, drop: Drop, encoded: Encoded) -> None:
-    noise = encoded("PNG", (40, 30))
-    drop("taj/1.png", noise[:-12] + b"\0\x10\0\0kpAd" + bytes(0x100000 + 4) + noise[-12:])
+def test_an_image_of_many_pieces_is_read_by_one_request(aws: Aws, bucket: str, drop: Drop) -> None:
+    noise = io.BytesIO()
+    Image.effect_noise((700, 500), 50).save(noise, "PNG")
+    drop("taj/1.png", noise.getvalue())
     client = Counting(aws("s3"))
 
     read = InputBucket(client, bucket).read("taj/1.png", "1")  # type: ignore[arg-type]
 
     assert read is not None
-    assert read["bytes"] > 1_000_000
-    assert client.given < 150_000
+    assert read["bytes"] == len(noise.getvalue()) > 3 * PIECE_BYTES
+    assert read["sha256"] == hashlib.sha256(noise.getvalue()).hexdigest()
+    assert len(client.asked) == 1
 
 
-class Overwriting(Counting):
-    """An S3 client to which somebody is faster: a newer object comes after each of the first reads."""
-
-    def __init__(self, client: Any, bucket: str, *newer: bytes) -> None:
-        super().__init__(client)
-        self.bucket, self.newer = bucket, list(newer)
-
-    def get_object(self, **asked: Any) -> Any:
-        answer = super().get_object(**asked)
-        answer["Body"] = io.BytesIO(answer["Body"].read())
-        if self.newer:
-            self.client.put_object(Bucket=self.bucket, Key=asked["Key"], Body=self.newer.pop(0))
-        return answer
-
-
-def test_an_object_that_is_overwritten_between_two_reads_is_read_anew(
-    aws: Aws, bucket: str, drop: Drop, encoded: Encoded
+def test_a_photograph_that_pairs_name_is_read_once_a_version(
+    aws: Aws, bucket: str, table: Table, drop: Drop, encoded: Encoded
 ) -> None:
-    drop("taj/1.png", encoded("PNG", (40, 30)) + bytes(100_000))
-    client = Overwriting(aws("s3"), bucket, encoded("PNG", (60, 50)))
+    client = Counting(aws("s3"))
+    reads = Reads(table, InputBucket(client, bucket), Clock())  # type: ignore[arg-type]
+    client.head_object = aws("s3").head_object  # type: ignore[attr-defined]
+    drop("shared/a.png", encoded("PNG", (40, 30)))
 
-    read = InputBucket(client, bucket).read("taj/1.png", "1")  # type: ignore[arg-type]
+    seen = [reads.image("shared/a.png"), reads.image("shared/a.png")]
+    drop("shared/a.png", encoded("PNG", (60, 50)))
+    newer = reads.image("shared/a.png")
+
+    assert seen[0] == seen[1]
+    assert newer is not None
+    assert (newer["width"], len(client.asked)) == (60, 2)
+    assert reads.image("shared/b.png") is None
+
+
+def test_an_image_that_is_replaced_is_looked_at_anew(inputs: InputBucket, drop: Drop, encoded: Encoded) -> None:
+    drop("shared/a.png", encoded("PNG", (400, 300)))
+    inputs.read("shared/a.png", "image")
+    drop("shared/a.png", encoded("PNG", (8, 6)))
+
+    read = inputs.read("shared/a.png", "image")
 
     assert read is not None
-    assert (read["width"], read["height"]) == (60, 50)
+    assert (read["width"], read["height"]) == (8, 6)
+
+
+class Endless:
+    """An S3 client whose object is too large to be read."""
+
+    def get_object(self, **_: Any) -> Any:
+        return {"ETag": '"e"', "ContentLength": 50_000_001, "Body": self, "Metadata": {}}
+
+    def read(self, _: int = 0) -> bytes:
+        raise AssertionError("it is read")
+
+    def close(self) -> None:
+        pass
+
+
+def test_an_image_of_too_many_bytes_is_refused_unread() -> None:
+    read = InputBucket(Endless(), "bucket").read("taj/1.png", "1")  # type: ignore[arg-type]
+
+    assert read is not None
+    assert "50.0 megabytes; at most 50" in read["problem"]["message"]
 
 
 class Refusing:
-    """An S3 client that answers like S3 for an object whose key of encryption came with the upload."""
+    """An S3 client that refuses to give an object, and to describe it where it is not `described`."""
+
+    def __init__(self, code: str, message: str = "", *, described: bool = True) -> None:
+        self.code, self.message = code, message
+        self.described = described
 
     def get_object(self, **_: Any) -> Any:
-        raise ClientError({"Error": {"Code": "InvalidRequest"}}, "GetObject")
+        raise self._refusal(self.code, "GetObject")
+
+    def head_object(self, **_: Any) -> Any:
+        if not self.described:
+            raise self._refusal("403", "HeadObject")
+        return {"ETag": '"e"', "VersionId": "v", "ContentLength": 7}
+
+    def _refusal(self, code: str, operation: str) -> ClientError:
+        return ClientError(
+            {"Error": {"Code": code, "Message": self.message}, "ResponseMetadata": {"HTTPStatusCode": 403}}, operation
+        )  # type: ignore[typeddict-item]
 
 
-def test_an_object_under_a_key_of_its_own_is_a_problem_of_the_drop_not_of_the_stack() -> None:
-    read = InputBucket(Refusing(), "bucket").read("taj/1.png", "1")  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        pytest.param("AccessDenied", "may not read it", id="under a KMS key of others, or of another account"),
+        pytest.param("KMS.DisabledException", "may not read it", id="under a KMS key that is disabled"),
+        pytest.param("KMS.KMSInvalidStateException", "may not read it", id="under a KMS key that is to be deleted"),
+        pytest.param("InvalidObjectState", "archived", id="archived"),
+        pytest.param("InvalidRequest", "encrypted", id="under a key of its own"),
+    ],
+)
+@pytest.mark.parametrize("described", [True, False])
+@pytest.mark.parametrize(("slot", "problem"), [("1", "invalid_image"), ("request", "invalid_request")])
+def test_an_object_that_the_stack_may_not_read_is_a_problem_of_the_drop_not_of_the_stack(
+    code: str, said: str, described: bool, slot: str, problem: str
+) -> None:
+    read = InputBucket(Refusing(code, described=described), "bucket").read("taj/1.png", slot)  # type: ignore[arg-type]
 
     assert read is not None
-    assert read["problem"]["code"] == "invalid_image"
-    assert "encrypted" in read["problem"]["message"]
+    assert read["problem"]["code"] == problem
+    assert said in read["problem"]["message"]
+    assert read["version_id"] == ("v" if described else None)
+
+
+def test_a_role_that_has_lost_its_rights_is_no_problem_of_the_drop() -> None:
+    said = (
+        "User: r is not authorized to perform: s3:GetObject, as no identity-based policy allows the s3:GetObject action"
+    )
+
+    with pytest.raises(ClientError):
+        InputBucket(Refusing("AccessDenied", said), "bucket").read("taj/1.png", "1")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("code", ["SlowDown", "InternalError", "NoSuchBucket"])
+def test_an_outage_of_s3_is_no_problem_of_the_drop(code: str) -> None:
+    with pytest.raises(ClientError):
+        InputBucket(Refusing(code), "bucket").read("taj/1.png", "1")  # type: ignore[arg-type]
 
 
 def test_a_link_gives_the_version_that_was_read_and_ends_within_the_hour(

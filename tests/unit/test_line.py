@@ -14,10 +14,11 @@ from kontext.due import LINE, SET_DUE, TIMER
 from kontext.dynamodb import Table
 from kontext.renders.claims import Claims
 from kontext.renders.store import Renders, render_key
-from kontext.throttle.admission import State, Throttle
+from kontext.throttle.admission import State
 from kontext.throttle.circuit_breaker import Breaker, Stop
 from kontext.throttle.line import Line, hand_out_permits, why_parked
 from kontext.throttle.rate_limiter import Rate, Slots
+from kontext.throttle.throttle import Throttle
 
 NOW = 1_767_322_800.0
 RATE = Rate(50)

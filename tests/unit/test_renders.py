@@ -304,7 +304,9 @@ def test_a_drop_that_is_a_render_is_not_rejected_when_its_message_comes_again(
     claimed = life.claimed()
     dropped = replace(pair(drop=1), current=claimed["render_id"], current_drop=1)
 
-    rejected = Claims(life.renders).reject(dropped, problem("invalid_image", "no picture"), "taj/error.json", LATER)
+    rejected = Claims(life.renders).reject(
+        dropped, problem("invalid_image", "no picture"), "v", "taj/error.json", LATER
+    )
 
     assert rejected is None
     assert drops.get("taj/").rejected_drop == 0  # type: ignore[union-attr]
@@ -640,20 +642,51 @@ def test_an_answer_that_comes_after_all_settles_an_uncertain_render(life: Life) 
 def test_a_rejected_drop_is_on_the_record_once(life: Life, drops: Drops) -> None:
     error = problem("invalid_image", "taj/1.png: it is empty (0 bytes)")
 
-    first = Claims(life.renders).reject(life.pair, error, "taj/error.json", NOW)
-    again = Claims(life.renders).reject(life.pair, error, "taj/error.json", NOW + 1)
+    first = Claims(life.renders).reject(life.pair, error, "taj/1.png v1", "taj/error.json", NOW)
+    again = Claims(life.renders).reject(life.pair, error, "taj/1.png v1", "taj/error.json", NOW + 1)
     assert first is not None
     assert again is not None
     life.renders.announced(first)
-    told = Claims(life.renders).reject(life.pair, error, "taj/error.json", NOW + 2)
+    told = Claims(life.renders).reject(life.pair, error, "taj/1.png v1", "taj/error.json", NOW + 2)
 
     assert told is None
-    assert first["render_id"] == rejected_id(life.pair)
+    assert first["render_id"] == rejected_id(life.pair, "taj/1.png v1", error)
     assert (first["status"], first["error"]) == ("FAILED", error)
     assert again["created_at"] == first["created_at"]
     pair = drops.get("taj/")
     assert pair is not None
     assert (pair.rejected_drop, pair.written) == (life.pair.drop_id, {"taj/error.json"})
+
+
+def test_what_is_wrong_is_told_once_whatever_the_number_of_parts_that_come_to_it(
+    life: Life, pair: MakePair, drops: Drops
+) -> None:
+    claims, error = Claims(life.renders), problem("invalid_request", "taj/request.json: seed is text")
+    first = claims.reject(life.pair, error, "taj/request.json v1", "taj/error.json", NOW)
+    assert first is not None
+    life.renders.announced(first)
+
+    another_part = claims.reject(pair(drop=2, rejected_drop=1), error, "taj/request.json v1", "e", NOW + 1)
+    another_version = claims.reject(pair(drop=3, rejected_drop=2), error, "taj/request.json v2", "e", NOW + 2)
+
+    assert another_part is None
+    assert another_version is not None
+    assert another_version["render_id"] != first["render_id"]
+    known = drops.get("taj/")
+    assert known is not None
+    assert known.rejected_drop == 3
+
+
+def test_what_was_right_and_is_wrong_again_is_told_again(life: Life, pair: MakePair) -> None:
+    claims, error = Claims(life.renders), problem("invalid_request", "taj/request.json: seed is text")
+    first = claims.reject(life.pair, error, "taj/request.json v1", "taj/error.json", NOW)
+    assert first is not None
+    life.renders.announced(first)
+
+    again = claims.reject(pair(drop=3, rejected_drop=1, current_drop=2), error, "taj/request.json v1", "e", NOW + 9)
+
+    assert again is not None
+    assert (again["render_id"], again["drop_id"]) == (first["render_id"], 3)
 
 
 def test_an_announcement_of_an_attempt_that_is_over_is_refused(
@@ -689,7 +722,7 @@ def test_a_long_history_keeps_its_beginning_and_its_end(life: Life) -> None:
 
 def test_an_image_named_by_a_url_is_kept_as_a_url(renders: Renders, pair: MakePair) -> None:
     dropped = pair()
-    asked = Complete(({"url": "https://example.com/a.png"}, dropped.parts["2"]), {"prompt": "p"})
+    asked = Complete(({"url": "https://example.com/a.png"}, dropped.parts["2"]), {"prompt": "p"}, {"prompt": "p"})
 
     render = Claims(renders).claim(dropped, asked, NOW)
 

@@ -631,3 +631,17 @@ def test_a_job_that_a_broken_answer_to_a_request_names_is_a_candidate(answer: An
         client.submit(PARAMETERS)
 
     assert lost.value.candidate_id == candidate
+
+
+def test_an_answer_to_a_request_that_may_be_paid_is_waited_for_as_long_as_it_may_take() -> None:
+    seen: list[Any] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.extensions["timeout"]["read"])
+        return httpx.Response(200, json={"request_id": "3f2cdd6a-5b1c-4d1e-9a3f-0d6d9bd4f001"})
+
+    client = Segmind("https://api.example", "model", lambda fresh: "SG_0123456789abcdef", httpx.MockTransport(answer))
+
+    client.submit({"prompt": "p"})
+
+    assert seen == [ANSWER_SECONDS]

@@ -46,6 +46,9 @@ def _same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
+pytestmark = pytest.mark.usefixtures("aws")  # what is tested here is the seam to a real one
+
+
 def test_what_is_nothing_inside_a_value_is_left_out(table: Table) -> None:
     item = table.update(KEY, "SET #part = :part", part={"key": "1.png", "version_id": None, "inner": {"url": None}})
 

@@ -23,6 +23,7 @@ Json = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
     ROOT / "SECURITY.md",
     *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "events" / "README.md",
@@ -180,7 +181,7 @@ def test_every_file_of_the_readmes_table_exists() -> None:
 def test_every_parameter_of_the_stack_is_named_as_the_template_does(template: Json) -> None:
     text = text_of(ROOT / "README.md")
     stated = re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)` \(([\d.]+)\)", text)
-    named = set(re.findall(r"`((?:Default|Settle|Requests|Daily|Price|Segmind)[A-Z]\w+)`", text))
+    named = set(re.findall(r"`((?:Default|Hold|PromptWait|Requests|Daily|Price|Segmind)[A-Z]\w+)`", text))
 
     assert named <= template["Parameters"].keys()
     assert stated

@@ -15,8 +15,7 @@ import pytest
 
 from kontext.errors import REASONS
 from kontext.metrics import METRICS, NAMESPACE, parked
-from kontext.pipeline.breaker import WORKFLOW
-from kontext.throttle.circuit_breaker import PAUSED
+from kontext.throttle.circuit_breaker import PAUSED, WORKFLOW
 
 Json = dict[str, Any]
 

@@ -55,6 +55,8 @@ CARRIED_OUT: dict[str, tuple[str, ...]] = {
     "code render_failed": ("dropped again after it failed",),
     "code server_error": ("given up after server errors, and dropped again",),
     "code expired": ("aborted by hand, and dropped again when the job is forgotten",),
+    "code cancelled": ("a pair that was taken back while it waits for credits comes again",),
+    "code inputs_expired": ("a pair that has expired while it waits for credits comes again",),
     "code delivery": (_REDELIVER, "delivered by another drop"),
     "code no_result": (
         "the link to the picture is not there",

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from simulation.template import Template
-from tests.hostile.play import cases, play
-from tests.hostile.roles import Deed, Grant, deeds_of_services, grants, listed, missing, named, unused
+from tests.adversarial.play import cases, play
+from tests.adversarial.roles import Access, Grant, accesses_of_services, grants, listed, missing, named, unused
 
 Json = dict[str, Any]
 ROLES = ("SubmitRole", "SweepRole", "ScheduleRole", "WorkflowRole", "PollRole", "FinalizeRole")
@@ -18,17 +18,17 @@ STATEMENTS = [(role, one["Sid"]) for role in ROLES for one in Template().stateme
 
 
 @cache
-def deeds_of_functions() -> frozenset[Deed]:
+def accesses_of_functions() -> frozenset[Access]:
     """What the functions do when everything is dropped that makes them do anything special."""
     usual = cases("roles")
     poison, late = replace(usual[0], sent=("poison",)), replace(usual[0], away=20.0)
-    return frozenset(deed for case in (*usual, poison, late) for deed in play(case).deeds)
+    return frozenset(access for case in (*usual, poison, late) for access in play(case).accesses)
 
 
 @pytest.fixture(scope="module")
-def deeds(transformed: Json) -> frozenset[Deed]:
+def accesses(transformed: Json) -> frozenset[Access]:
     """Everything that is done in the roles' names."""
-    return deeds_of_functions() | set(deeds_of_services(transformed["Resources"]))
+    return accesses_of_functions() | set(accesses_of_services(transformed["Resources"]))
 
 
 @pytest.fixture(scope="module")
@@ -55,19 +55,19 @@ def test_the_transform_adds_no_role_and_no_policy(transformed: Json) -> None:
     assert [name for name in policies if resources[name]["Type"].startswith("AWS::IAM::")] == []
 
 
-def test_whatever_a_role_does_is_granted(granted: set[Grant], deeds: frozenset[Deed]) -> None:
-    assert missing(granted, deeds) == set()
+def test_whatever_a_role_does_is_granted(granted: set[Grant], accesses: frozenset[Access]) -> None:
+    assert missing(granted, accesses) == set()
 
 
-def test_nothing_is_granted_that_a_role_never_does(granted: set[Grant], deeds: frozenset[Deed]) -> None:
-    assert unused(granted, deeds) == set()
+def test_nothing_is_granted_that_a_role_never_does(granted: set[Grant], accesses: frozenset[Access]) -> None:
+    assert unused(granted, accesses) == set()
 
 
 @pytest.mark.parametrize(("role", "statement"), STATEMENTS)
-def test_every_statement_is_needed(granted: set[Grant], deeds: frozenset[Deed], role: str, statement: str) -> None:
+def test_every_statement_is_needed(granted: set[Grant], accesses: frozenset[Access], role: str, statement: str) -> None:
     rest = {grant for grant in granted if (grant.role, grant.statement) != (role, statement)}
 
-    assert {deed.role for deed in missing(rest, deeds)} == {role}
+    assert {access.role for access in missing(rest, accesses)} == {role}
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def test_every_statement_is_needed(granted: set[Grant], deeds: frozenset[Deed], 
     ],
     ids=lambda grant: grant.action,
 )
-def test_a_permission_too_many_is_found(granted: set[Grant], deeds: frozenset[Deed], more: Grant) -> None:
-    assert unused(granted | {more}, deeds) == {more}
+def test_a_permission_too_many_is_found(granted: set[Grant], accesses: frozenset[Access], more: Grant) -> None:
+    assert unused(granted | {more}, accesses) == {more}
 
 
 def test_every_topic_leaves_it_to_roles_who_may_publish(resources: Json) -> None:

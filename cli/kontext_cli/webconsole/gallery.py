@@ -21,7 +21,8 @@ from kontext.dynamodb import Item, Table
 from kontext.model import Status
 from kontext.renders.ledger import ledger_key
 from kontext.text import escape_line
-from kontext.throttle.admission import State, Throttle, state_of
+from kontext.throttle.admission import State
+from kontext.throttle.throttle import Throttle, state_of
 from kontext_cli.errors import explain
 from kontext_cli.newest import LANES, MOST, Newest, loose_objects
 from kontext_cli.target import Target

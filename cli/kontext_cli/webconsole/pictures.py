@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from botocore.exceptions import ClientError
 from PIL import Image, ImageOps
 
-from kontext.images import identify
+from kontext.images.image import BadPicture, Limits
+from kontext.images.inspection import inspect
 from kontext_cli.target import Target
 
 BUCKETS = {"input": "InputBucket", "output": "OutputBucket"}
@@ -47,8 +48,8 @@ class Pictures:
         """A picture as it is, and its kind: `png`, `jpeg` or `webp`. Raises NoPicture."""
         body = self._read(pointer)
         try:
-            return body, identify.identify(body[: identify.HEAD_BYTES]).kind
-        except ValueError as problem:
+            return body, inspect([body], Limits(float("inf"), float("inf"))).image.kind
+        except BadPicture as problem:
             raise NoPicture(str(problem)) from problem
 
     def small(self, pointer: Pointer, width: int) -> tuple[bytes, str]:

@@ -12,7 +12,8 @@ from typing import Any
 
 import kontext
 from kontext.errors import BadDrop
-from kontext.images import identify
+from kontext.images.image import BadPicture, Limits
+from kontext.images.inspection import inspect
 from kontext_cli.dropping import Desk, Drop, Errand, checked_name, prepare
 from kontext_cli.errors import CommandError, explain
 from kontext_cli.input_bucket import BESIDE_OTHERS, Refused
@@ -119,8 +120,8 @@ def _refusal(refused: Refused, drop: Drop, price: float) -> str:
 def _saved(folder: Path, slot: int, name: str, body: bytes) -> Path:
     """One photograph as a file; its content decides on the extension, its name only helps to name the pair."""
     try:
-        kind = identify.identify(body[: identify.HEAD_BYTES]).kind
-    except ValueError as problem:
+        kind = inspect([body], Limits(float("inf"), float("inf"))).image.kind
+    except BadPicture as problem:
         raise BadDrop("invalid_image", f"Photograph {slot} cannot be used: {problem}.") from problem
     stem = re.sub(r"[^\w.-]+", "-", Path(name).stem).strip(".-")[:40]
     file = folder / str(slot) / f"{stem or 'photograph'}.{kind.replace('jpeg', 'jpg')}"

@@ -130,7 +130,7 @@ def _waiting(dropped: pairs.Pair) -> View:
     match decision:
         case pairs.Incomplete(missing):
             status, notice = "WAITING", _missing(missing, at)
-        case pairs.Rejected(_, message):
+        case pairs.Rejected(message=message):
             status, notice = "REJECTED", Notice("failed", "This drop cannot be rendered", message, charged="no")
     return View(
         prefix=dropped.prefix,

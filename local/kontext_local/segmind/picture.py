@@ -10,7 +10,7 @@ from random import Random
 
 from PIL import Image, ImageChops, ImageDraw, ImageOps, PngImagePlugin
 
-from kontext_local.lettering import drawable, own_font, wrapped
+from kontext_local.lettering import Typeface, shown, typeface, wrapped
 from kontext_local.segmind.jobs import BadInput
 from kontext_local.segmind.parameters import Parameters
 
@@ -178,13 +178,14 @@ def _graded(image: Image.Image, look: _Look) -> Image.Image:
 def _lettered(image: Image.Image, prompt: str, tint: tuple[int, int, int]) -> Image.Image:
     """The prompt at the foot and the mark below it, both readable on any photograph."""
     em = max(min(image.size) // 30, 6)
-    text, font = drawable(prompt, em * 1.25)
-    lines = wrapped(text, font, image.width - 4 * em, most=2)
+    face = typeface()
+    font = face(em * 1.25)
+    lines = wrapped(shown(prompt, face), font, image.width - 4 * em, most=2)
     image = _shaded(image, round(em * (5.5 + 2 * len(lines))))
     pen = ImageDraw.Draw(image)
     foot = image.height - em * 4.2
     pen.multiline_text((em * 1.6, foot), "\n".join(lines), WHITE, font, anchor="ld", spacing=em * 0.4)
-    _badge(pen, image.size, em, tint)
+    _badge(pen, image.size, em, tint, face)
     return image
 
 
@@ -197,17 +198,19 @@ def _shaded(image: Image.Image, height: int) -> Image.Image:
     return Image.composite(Image.new("RGB", image.size, DARK), image, mask)
 
 
-def _badge(pen: ImageDraw.ImageDraw, size: tuple[int, int], em: int, tint: tuple[int, int, int]) -> None:
+def _badge(
+    pen: ImageDraw.ImageDraw, size: tuple[int, int], em: int, tint: tuple[int, int, int], face: Typeface
+) -> None:
     """The mark in a pill with the seed's colour, small enough for the picture's width."""
     letter = em * 0.95
-    while letter > 4 and own_font(letter).getlength(MARK) > size[0] - 6 * em:
+    while letter > 4 and face(letter).getlength(MARK) > size[0] - 6 * em:
         letter -= 0.5
     left, middle = em * 1.6, size[1] - em * 2.4
-    right = left + own_font(letter).getlength(MARK) + em * 2.6
+    right = left + face(letter).getlength(MARK) + em * 2.6
     pen.rounded_rectangle((left, middle - em, right, middle + em), radius=em, fill=WHITE)
     dot = em * 0.32
     pen.ellipse((left + em - dot, middle - dot, left + em + dot, middle + dot), fill=tint)
-    pen.text((left + em * 1.8, middle), MARK, DARK, own_font(letter), anchor="lm")
+    pen.text((left + em * 1.8, middle), MARK, DARK, face(letter), anchor="lm")
 
 
 def _encoded(image: Image.Image, parameters: Parameters) -> bytes:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from kontext.drops.input_bucket import InputBucket
     from kontext.drops.pairs import Defaults, Drops
+    from kontext.drops.reads import Reads
     from kontext.drops.redelivery import Redelivery
     from kontext.drops.waiters import Waiters
     from kontext.due import DueIndex
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     from kontext.results.hosts import Allowed
     from kontext.results.output_bucket import OutputBucket
     from kontext.segmind.client import Segmind
-    from kontext.throttle.admission import Throttle
     from kontext.throttle.line import Line
     from kontext.throttle.rate_limiter import Rate
+    from kontext.throttle.throttle import Throttle
 
 
 ANSWER_SECONDS = 5.0
@@ -131,7 +132,7 @@ class Connections:
 
     @cached_property
     def throttle(self) -> "Throttle":
-        from kontext.throttle.admission import Throttle
+        from kontext.throttle.throttle import Throttle
 
         return Throttle(self.table, self.rate)
 
@@ -156,13 +157,20 @@ class Connections:
 
     @cached_property
     def inputs(self) -> "InputBucket":
-        from kontext.drops.input_bucket import InputBucket, Limits
+        from kontext.drops.input_bucket import InputBucket
+        from kontext.images.image import Limits
 
         limits = Limits(
             megabytes=float(self.environment["MAX_INPUT_MEGABYTES"]),
             megapixels=float(self.environment["MAX_INPUT_MEGAPIXELS"]),
         )
         return InputBucket(self.s3, self.environment["INPUT_BUCKET"], limits)
+
+    @cached_property
+    def reads(self) -> "Reads":
+        from kontext.drops.reads import Reads
+
+        return Reads(self.table, self.inputs, self.clock)
 
     @cached_property
     def outputs(self) -> "OutputBucket":
@@ -216,7 +224,8 @@ class Connections:
                 "safety_tolerance": int(self.environment["DEFAULT_SAFETY_TOLERANCE"]),
             },
             prompt=self.environment["DEFAULT_PROMPT"].strip(),
-            settle_seconds=float(self.environment["SETTLE_SECONDS"]),
+            hold_seconds=float(self.environment["HOLD_SECONDS"]),
+            prompt_wait_seconds=float(self.environment["PROMPT_WAIT_SECONDS"]),
         )
 
     @cached_property

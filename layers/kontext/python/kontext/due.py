@@ -15,7 +15,7 @@ rest stands in a lane that is called as its status, the newest last: views read 
 | COMPLETED, not delivered | 30 s · 2ⁿ after a try, up to six hours; once the delay can be told |
 | ended, not told | a minute later |
 | UNCERTAIN, its broken answer named a job | a minute later, until Segmind would have forgotten the job |
-| a pair that waits for a prompt | when the waiting is over |
+| a pair that settles | half a minute after that is over |
 | a pair that is recorded, and what it asks for has failed | a minute later |
 | an object that has come, and that others wait for | a minute later, until all of them are woken |
 | the circuit breaker, open | when it is probed next |

@@ -175,6 +175,16 @@ CODES: dict[str, Code] = {
         "no",
         "Nothing to do: the newer drop has its own result.",
     ),
+    "cancelled": Code(
+        "The pair was taken back before its request was sent: an image was deleted, or a person cancelled it.",
+        "no",
+        "Nothing to do; drop the pair again to render it after all.",
+    ),
+    "inputs_expired": Code(
+        "The bucket's retention rule deleted an image before the request was sent.",
+        "no",
+        "Drop the pair again; a longer InputRetentionDays keeps the images of pairs that wait.",
+    ),
     "uncertain": Code(
         "The request was sent and the answer never came: it may have been accepted and charged.",
         "unknown",

@@ -48,12 +48,14 @@ class Problem(TypedDict):
 
 class ObjectRead(TypedDict, total=False):
     """What is known of one version of an object: either `problem`, or what was read from it: `parameters`, and for an
-    image its `kind`, `width` and `height` (pixels). `url` alone: an image on the web, which nobody has read."""
+    image its `kind`, `width` and `height` (pixels), and the `sha256` of the whole file. `url` alone: an image on the
+    web, which nobody has read."""
 
     key: str
     version_id: str | None
     etag: str
     bytes: int
+    sha256: str
     problem: Problem
     parameters: Parameters
     kind: str
@@ -75,6 +77,7 @@ class RenderInput(TypedDict, total=False):
     key: str
     version_id: str
     etag: str
+    sha256: str
     url: str
 
 
@@ -156,6 +159,16 @@ class PollState(TypedDict, total=False):
     progress: dict[str, float]
     misses: int
     message: str
+
+
+class Ending(TypedDict, total=False):
+    """What Finalize hands to the workflow. `outcome`: `delivered`, `failed` or `postponed`, with the `error`; or
+    `again`, after `wait` seconds, when so many `tries` are behind it."""
+
+    outcome: str
+    error: RenderError
+    wait: int
+    tries: int
 
 
 class WorkflowState(TypedDict, total=False):

@@ -1,1 +1,10 @@
-"""What people drop: whose part an object is, what has come of a pair so far, and what the pair asks for."""
+"""What people drop: whose part an object is, what has come of a pair so far, and what the pair asks for.
+
+messages      what the upload queue's messages say
+redelivery    what becomes of a message that could not be worked on
+keys          the drop convention: object key ⇄ part of a pair
+input_bucket  the one seam to the input bucket: what an object is, and links to it
+pairs         one item a pair: what has come, and what to do with it
+request       the parameters: read, checked against the schema, merged
+waiters       who waits for whose object, and who is woken when it comes
+"""

@@ -10,9 +10,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 Slot = Literal["1", "2", "request", "prompt"]
+IMAGE_SLOTS: tuple[Slot, Slot] = ("1", "2")
+SLOTS: tuple[Slot, ...] = (*IMAGE_SLOTS, "request", "prompt")
 
-PROMPTS: dict[Slot, str] = {"request": "request.json", "prompt": "prompt.txt"}
-"""The usual names of the parts that may hold a prompt."""
+SPELLINGS: dict[Slot, tuple[str, ...]] = {
+    "request": ("request.json", "request.json.txt", "Request.json", "REQUEST.JSON", "Request.JSON"),
+    "prompt": ("prompt.txt", "prompt.txt.txt", "Prompt.txt", "PROMPT.TXT", "Prompt.TXT"),
+}
+"""How people and tools spell the names of the parts that may hold a prompt."""
 
 # The prefix ends with the last "/", "_" or "-" before the slot; it is empty at the root of the bucket.
 _PART = re.compile(

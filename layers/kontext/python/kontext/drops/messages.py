@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote_plus, unquote_plus
 
 from kontext import text
@@ -23,8 +23,13 @@ OURS = frozenset({"due", "permit", "waiters", "wake"})
 """The fields by which a hint of our own is known."""
 
 MAX_KEY_BYTES = 1024
-_CREATED = ("ObjectCreated:", "Object Created")
-_REMOVED = ("ObjectRemoved:", "LifecycleExpiration:", "Object Deleted")
+_CREATED = "ObjectCreated:"
+
+Removed = Literal["", "by a person", "by a rule"]
+_REMOVED: dict[str, Removed] = {
+    "ObjectRemoved": "by a person",
+    "LifecycleExpiration": "by a rule",
+}
 
 
 class Unreadable(KontextError):
@@ -41,16 +46,8 @@ class ObjectEvent:
     size: int | None
     sequencer: str
     at: float | None
-
-
-@dataclass(frozen=True)
-class RemovalEvent:
-    """An object, or a version of it, has been taken out of a bucket; the fields as in ObjectEvent."""
-
-    bucket: str
-    key: str
-    sequencer: str
-    at: float | None
+    removed: Removed = ""
+    """Whether the object was taken away, and by whom."""
 
 
 def parse(body: str) -> dict[str, Any]:
@@ -95,7 +92,7 @@ def page(body: dict[str, Any]) -> tuple[str, str]:
     raise Unreadable("the hint names no object")
 
 
-def object_events(body: dict[str, Any]) -> Iterator[ObjectEvent | RemovalEvent]:
+def object_events(body: dict[str, Any]) -> Iterator[ObjectEvent]:
     """What S3 tells in a message; nothing for a hint of our own, and for the test that S3 sends to a new queue.
 
     Raises Unreadable after all that can be read.
@@ -119,7 +116,7 @@ def count_drops(body: str) -> int:
     count = 0
     with suppress(Unreadable):
         for event in object_events(parse(body)):
-            count += isinstance(event, ObjectEvent)
+            count += not event.removed
     return count
 
 
@@ -144,18 +141,16 @@ def _records(body: dict[str, Any]) -> list[Any]:
         case {"source": "aws.s3", "detail-type": str(name), "detail": {"bucket": bucket, "object": dict(told)}}:
             # In EventBridge's form the key stands as it is, and is not encoded.
             key = quote_plus(told["key"]) if isinstance(told.get("key"), str) else None
-            return [
-                {
-                    "eventName": name,
-                    "eventTime": body.get("time"),
-                    "s3": {"bucket": bucket, "object": told | {"key": key}},
-                }
-            ]
+            by_rule = body["detail"].get("reason") == "Lifecycle Expiration"
+            deleted = "LifecycleExpiration:Delete" if by_rule else "ObjectRemoved:Delete"
+            name = {"Object Created": _CREATED, "Object Deleted": deleted}.get(name, name)
+            said = {"bucket": bucket, "object": told | {"key": key}}
+            return [{"eventName": name, "eventTime": body.get("time"), "s3": said}]
     raise Unreadable("the message is neither a notification of S3 nor one of this stack's own")
 
 
-def _event(record: Any) -> ObjectEvent | RemovalEvent:
-    told, name = record["s3"]["object"], record.get("eventName", _CREATED[0])
+def _event(record: Any) -> ObjectEvent:
+    told, name = record["s3"]["object"], record.get("eventName", _CREATED)
     key, bucket, sequencer = unquote_plus(told["key"]), record["s3"]["bucket"]["name"], told.get("sequencer", "")
     if not 0 < len(key.encode()) <= MAX_KEY_BYTES:
         raise ValueError(f"a key has 1 to {MAX_KEY_BYTES} bytes")
@@ -163,9 +158,16 @@ def _event(record: Any) -> ObjectEvent | RemovalEvent:
         raise TypeError("the bucket's name and the sequencer are texts")
     time = record.get("eventTime")
     at = None if time is None else datetime.fromisoformat(time).timestamp()
-    if name.removeprefix("s3:").startswith(_REMOVED):
-        return RemovalEvent(bucket, key, sequencer, at)
-    if not name.removeprefix("s3:").startswith(_CREATED):
-        raise ValueError(f"it tells of {text.escape_line(name)}, which is neither a drop nor a removal")
+    _check_name(name)
     size = told.get("size")
-    return ObjectEvent(bucket, key, size if isinstance(size, int) else None, sequencer, at)
+    return ObjectEvent(bucket, key, size if isinstance(size, int) else None, sequencer, at, removed(name))
+
+
+def removed(name: str) -> Removed:
+    """Whether an event's name tells that an object was taken away, and by whom."""
+    return _REMOVED.get(name.removeprefix("s3:").partition(":")[0], "")
+
+
+def _check_name(name: str) -> None:
+    if not (removed(name) or name.removeprefix("s3:").startswith(_CREATED)):
+        raise ValueError(f"it tells of {text.escape_line(name)}, which is neither a drop nor a removal")

@@ -17,7 +17,7 @@ from kontext.drops.waiters import object_key
 from kontext.due import REMOVE_DUE, SENT, SET_DUE, SET_DUE_UNLESS_DUE, SET_LANE, TIMER, UNKNOWN, WAITING
 from kontext.dynamodb import ConditionFailed, Item, Key, Table
 from kontext.errors import BadDrop
-from kontext.model import ObjectRead, Parameters, Part
+from kontext.model import ObjectRead, Parameters, Part, RenderInput
 
 _SEQUENCER_DIGITS = 32
 SETTLE_GRACE_SECONDS = 30.0
@@ -40,12 +40,18 @@ class Pair:
     """The render_id of the newest claim: only its result may stand under the pair's result key."""
     current_drop: int = 0
     """The `drop_id` of that claim."""
+    claimed_images: tuple[str, ...] = ()
+    """What identified both images of that claim."""
     rejected_drop: int = 0
     """The `drop_id` of the newest drop that could not be rendered."""
     written: frozenset[str] = frozenset()
     """The keys in the output bucket that speak, or once spoke, for this pair."""
     due_at: float | None = None
     """When somebody must look at the pair again (unix seconds); None if a drop comes next."""
+    removed_at: float = 0.0
+    """When a part was seen to be taken away last."""
+    expired: frozenset[str] = frozenset()
+    """The versions that the bucket's retention rule has taken away, and no person."""
     waits_for: tuple[str, ...] = ()
     """The keys of the objects whose coming, or replacing, wakes this pair."""
     awaited: bool = False
@@ -64,7 +70,10 @@ class Defaults:
 
     parameters: Parameters
     prompt: str
-    settle_seconds: float
+    hold_seconds: float = 0.0
+    """How long a whole pair waits after its newest part, for what was dropped together with it."""
+    prompt_wait_seconds: float = 0.0
+    """How long it waits for a prompt, or for the other image once one was replaced."""
 
 
 Wanted = dict[str, str]
@@ -82,32 +91,39 @@ class Incomplete:
 
 @dataclass(frozen=True)
 class Settling:
-    """Complete but for a prompt, which may still come until `until` (unix seconds)."""
+    """Complete, but what was dropped together with it may still come until `until` (unix seconds)."""
 
     until: float
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """Cannot be rendered as dropped; with `wanted`, once those objects are replaced it may be."""
+    """Cannot be rendered as dropped; with `wanted`, once those objects are replaced it may be. `cause`: the version
+    that is wrong."""
 
     code: str
     message: str
+    cause: str = ""
     wanted: Wanted = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Complete:
-    """All that a render needs. `inputs`: for each image what was read of it, or its URL."""
+    """All that a render needs. `inputs`: for each image what was read of it, or its URL; `asked`: the parameters that
+    the drops name, without the stack's defaults."""
 
     inputs: tuple[ObjectRead, ObjectRead]
     parameters: Parameters
-    default_prompt: bool = False
-    """Whether no drop has said what to do with the images."""
+    asked: Parameters
 
     def render_id(self, prefix: str) -> str:
-        """The deterministic name of the render that this content asks for."""
-        one, two = (given.get("etag") or given["url"] for given in self.inputs)
+        """The deterministic name of the render that this content asks for: no default of the stack is in it."""
+        one, two = map(identity, self.inputs)
+        return request.render_id(prefix, one, two, self.asked)
+
+    def earlier_id(self, prefix: str) -> str:
+        """What the render was called when an ETag named an image, and the defaults were asked for as well."""
+        one, two = (image.get("etag") or image["url"] for image in self.inputs)
         return request.render_id(prefix, one, two, self.parameters)
 
 
@@ -154,22 +170,62 @@ def decide(pair: Pair, named: dict[str, ObjectRead | None], defaults: Defaults, 
     images = [_image(pair, slot, asked.get(_FIELDS[slot]), named) for slot in "12"]
     for part in [parts.get("request"), parts.get("prompt"), *images]:
         if part and "problem" in part:
-            return Rejected(**part["problem"], wanted=_wrong(named))
+            return Rejected(**part["problem"], cause=version_of(part), wanted=_wrong(named))
     one, two = images
     if one is None or two is None:
         return _incomplete(pair, asked, images)
     sources = (*files, _parameters(one), _parameters(two))
     told = request.merge(*sources)
-    if "prompt" not in told:
-        until = max(part["at"] for part in parts.values()) + defaults.settle_seconds
-        if not defaults.prompt:
-            return Incomplete(("a prompt: drop request.json or prompt.txt",))
-        if now < until:
-            return Settling(until)
-    parameters = request.merge(*sources, {"prompt": defaults.prompt}, defaults.parameters)
+    if "prompt" not in told and not defaults.prompt:
+        return Incomplete(("a prompt: drop request.json or prompt.txt",))
+    until = max(pair.removed_at, *(part["at"] for part in parts.values())) + _settling_seconds(
+        pair, (one, two), told, defaults
+    )
+    if now < until:
+        return Settling(until)
     for image_field in _FIELDS.values():
-        parameters.pop(image_field, None)
-    return Complete((one, two), parameters, default_prompt="prompt" not in told)
+        told.pop(image_field, None)
+    return Complete((one, two), request.merge(told, {"prompt": defaults.prompt}, defaults.parameters), asked=told)
+
+
+def _settling_seconds(pair: Pair, images: tuple[ObjectRead, ObjectRead], told: Parameters, defaults: Defaults) -> float:
+    """How long a pair waits after its newest part for what was dropped together with it."""
+    if "prompt" not in told or _is_half_exchanged(pair, images):
+        return defaults.prompt_wait_seconds
+    return 0.0 if pair.current is None and has_prompt(pair) else defaults.hold_seconds
+
+
+def _is_half_exchanged(pair: Pair, images: tuple[ObjectRead, ObjectRead]) -> bool:
+    """Whether one image was replaced by a drop, and the other is still the one that was claimed with it."""
+    if not pair.claimed_images:
+        return False
+    replaced = [
+        image is pair.parts.get(slot)
+        for slot, image, claimed in zip("12", images, pair.claimed_images, strict=True)
+        if identity(image) != claimed
+    ]
+    return replaced == [True]
+
+
+def has_prompt(pair: Pair) -> bool:
+    """Whether the pair's request.json holds a prompt, which none but a newer request.json can change."""
+    return "prompt" in _parameters(pair.parts.get("request"))
+
+
+def sequencer_after(part: Part) -> str:
+    """A place in the order of one key's drops: after this one, and before all that are dropped later."""
+    return f"{part['sequencer']}1"
+
+
+def version_of(read: ObjectRead | RenderInput) -> str:
+    """Which version of which object it is."""
+    return f"{read.get('key')} {read.get('version_id') or read['etag']}"
+
+
+def identity(image: ObjectRead | RenderInput) -> str:
+    """What an image is known by: its content, however it was uploaded; a part that was recorded before that was read
+    has its ETag alone."""
+    return image.get("sha256") or image.get("etag") or image["url"]
 
 
 def _parameters(part: ObjectRead | None) -> Parameters:
@@ -225,7 +281,7 @@ class Drops:
         before all that is dropped later. To be asked for before the object is read."""
         pair = self.get(prefix)
         known = pair.parts.get(slot) if pair else None
-        return f"{known['sequencer']}1" if known else ""
+        return sequencer_after(known) if known else ""
 
     def record(self, prefix: str, slot: str, read: ObjectRead, sequencer: str, at: float) -> Pair:
         """Note that an object fills a slot, unless it or a newer one does; returns the whole pair as it is now.
@@ -271,10 +327,38 @@ class Drops:
         except ConditionFailed as newer:
             return newer.found or item
 
-    def settle(self, prefix: str, until: float) -> None:
-        """Note that somebody must look at a pair again when its waiting for a prompt is over."""
-        at = until + SETTLE_GRACE_SECONDS
-        self.table.update(pair_key(prefix), f"SET {SET_DUE} REMOVE {SENT}", due_lane=TIMER, due_at=at)
+    def remove(self, pair: Pair, slot: str, now: float, *, expired: bool = False) -> Pair:
+        """Note that nothing stands under the key of a part any more; returns the whole pair as it is now."""
+        known = pair.parts[slot]
+        gone = f"SET #removed_at = :now REMOVE #part_{slot}" + (" ADD #expired :version" if expired else "")
+        values: Item = {"now": now, "seen": known["sequencer"], "version": {version_of(known)}}
+        try:
+            return pair_of(self.table.update(pair_key(pair.prefix), gone, f"#part_{slot}.#sequencer = :seen", **values))
+        except ConditionFailed as newer:
+            return pair_of(newer.found or {"prefix": pair.prefix})
+
+    def change(self, pair: Pair, now: float) -> None:
+        """What a pair is made of has changed since it was claimed: that is a drop, and somebody must look at it."""
+        there = "#drops = :drop"
+        with suppress(ConditionFailed):  # it was dropped anew, or counted already
+            self.table.update(
+                pair_key(pair.prefix),
+                f"SET {SET_DUE} REMOVE {SENT} ADD #drops :one",
+                there,
+                due_lane=TIMER,
+                due_at=now + AGAIN_SECONDS,
+                drop=pair.current_drop,
+                one=1,
+            )
+
+    def settle(self, prefix: str, until: float) -> bool:
+        """Note that somebody must look at a pair again when it has settled; False if that is noted already."""
+        at, moved = until + SETTLE_GRACE_SECONDS, "attribute_not_exists(#due_at) OR #due_at <> :due_at"
+        try:
+            self.table.update(pair_key(prefix), f"SET {SET_DUE} REMOVE {SENT}", moved, due_lane=TIMER, due_at=at)
+        except ConditionFailed:
+            return False
+        return True
 
     def look_again(self, prefix: str, now: float) -> None:
         """Note that somebody must look at a pair again: what it asks for could not be done."""
@@ -350,13 +434,16 @@ def pair_of(item: Item) -> Pair:
     """The pair in a table item."""
     return Pair(
         prefix=item.get("prefix", ""),
-        parts={slot: item[f"part_{slot}"] for slot in ("1", "2", "request", "prompt") if f"part_{slot}" in item},
+        parts={slot: item[f"part_{slot}"] for slot in keys.SLOTS if f"part_{slot}" in item},
         drop_id=item.get("drops", 0),
         current=item.get("current"),
         current_drop=item.get("current_count", 0),
+        claimed_images=tuple(item.get("claimed_images", ())),
         rejected_drop=item.get("rejected_count", 0),
         written=frozenset(item.get("written", ())),
         due_at=item["due_at"] if item.get("due_lane") == TIMER else None,
+        removed_at=item.get("removed_at", 0.0),
+        expired=frozenset(item.get("expired", ())),
         waits_for=tuple(item.get("waits_for", ())),
         awaited=bool(item.get("awaited")),
         wanted_by=frozenset(item.get("wanted_by", ())),

@@ -1,166 +1,104 @@
-"""What an image is, told from its first and last bytes: its extension and its content type are only claims."""
+"""What a file is by its first bytes, and how to make a picture of what is none. Names and content types only claim."""
 
 import re
-import struct
-import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-HEAD_BYTES = 65_536
-"""How much of an object is read to know it: a JPEG may carry a colour profile and a thumbnail before its size."""
-MAX_HEAD_BYTES = 4 * 1024 * 1024
-"""How much of a JPEG is read to find its size at most: depth maps of telephones stand before it."""
-TAIL_BYTES = 16_384
-"""How much of the end is read to see that an image is whole; cameras add small records of their own behind it."""
+HEAD_BYTES = 4_096
 
-_JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_PNG_END = b"IEND\xaeB`\x82"
-_JPEG_END = b"\xff\xd9"
-_VIDEO_BEHIND = (b"MotionPhoto", b"MicroVideo")  # in the XMP of a JPEG that a telephone has put a video behind
-_OTHER_BEHIND = re.compile(
-    rb"PK\x03\x04|PK\x05\x06|Rar!\x1a\x07|7z\xbc\xaf|\x7fELF|%PDF-|<(?:!doctype|html|head|body|script|svg|iframe|\?php)",
-    re.IGNORECASE,
-)
-_ANIMATED_WEBP = 0x02
-_OTHERS = (
-    (b"GIF8", 0, "a GIF"),
-    (b"BM", 0, "a BMP"),
-    (b"II*\0", 0, "a TIFF"),
-    (b"MM\0*", 0, "a TIFF"),
-    (b"ftypavif", 4, "an AVIF"),
-    (b"ftyphe", 4, "a HEIC"),
-    (b"ftypmif1", 4, "a HEIC"),
-    (b"%PDF", 0, "a PDF"),
-)
+_EXPORT = "export it as JPEG or PNG"
+_DEVELOP = "develop it in the camera's software and export it as JPEG"
+_IPHONE = "export it as JPEG; with Settings > Camera > Formats > Most Compatible an iPhone takes JPEGs"
+_UNPACK = "unpack it and drop the pictures in it"
+_SIDE_FILE = "it holds what a Mac knows of the picture, which is the file whose name does not begin with '._'"
 
 
 @dataclass(frozen=True)
-class Image:
-    """An image's kind (`png`, `jpeg` or `webp`) and its size in pixels; `known_at` is where its size was found."""
+class _Format:
+    """A kind of file that is no picture for Segmind; `head` is matched by its first bytes."""
 
-    kind: str
-    width: int
-    height: int
-    known_at: int = field(default=0, compare=False)
-
-    @property
-    def megapixels(self) -> float:
-        """Its area in millions of pixels."""
-        return self.width * self.height / 1e6
+    name: str
+    advice: str
+    head: re.Pattern[bytes]
+    is_picture: bool = True
+    """Also moving ones: what phones and editors put behind a picture."""
 
 
-def identify(head: bytes) -> Image:
-    """Tell the kind and the size of an image from its first bytes (`HEAD_BYTES` are mostly enough).
-
-    Raises:
-        ValueError: not a still PNG, JPEG or WebP image, or cut off before its size; the message says which.
-    """
-    if not head:
-        raise ValueError("it is empty (0 bytes)")
-    kind = kind_of(head)
-    if kind is None:
-        raise ValueError(f"it is {_known_as(head)}not a PNG, JPEG or WebP image")
-    try:
-        image = {"png": _png, "jpeg": _jpeg, "webp": _webp}[kind](head)
-    except (struct.error, IndexError) as cut_off:
-        raise ValueError("it is cut off or damaged") from cut_off
-    if image.width == 0 or image.height == 0:
-        raise ValueError("it is damaged: its size is zero")
-    return image
+def _format(name: str, advice: str, head: bytes, *, is_picture: bool = True) -> _Format:
+    return _Format(name, advice, re.compile(head, re.DOTALL), is_picture)
 
 
-def check_end(image: Image, head: bytes, tail: bytes, size: int) -> None:
-    """See that an image of `size` bytes is whole, by its last `TAIL_BYTES`. What was in between is not seen.
+# ISO's base format: the first of its brands that is known says what it is. AVIF is told first: it also claims HEIF's.
+_BRAND = rb".{4}ftyp(?:.{4}){0,12}?(?:%s)"
 
-    Raises:
-        ValueError: it is cut off, something else is appended to it, or it is something else as well.
-    """
-    behind = _behind(image, head, tail, size)
-    if behind is None:
-        raise ValueError("it is cut off, or something else is appended to it")
-    if _OTHER_BEHIND.search(behind) or b"%PDF-" in head[:1024]:
-        raise ValueError("it is also something else: an archive, a document, a web page or a program")
-
-
-def _behind(image: Image, head: bytes, tail: bytes, size: int) -> bytes | None:
-    """What stands behind the image's end; None if its end is not there."""
-    if image.kind == "webp":
-        stated = 8 + int.from_bytes(head[4:8], "little")
-        return tail[len(tail) - (size - stated) :] if stated <= size <= stated + len(tail) else None
-    # A thumbnail's end must not be taken for the picture's; within the picture itself the bytes cannot occur.
-    mark, known_at = (_PNG_END, 0) if image.kind == "png" else (_JPEG_END, image.known_at)
-    _, end, behind = tail[max(0, len(tail) - (size - known_at)) :].partition(mark)
-    if end or any(mark in head for mark in _VIDEO_BEHIND):
-        return behind
-    return None
+_FORMATS = (
+    _format("a GIF", _EXPORT, rb"GIF8"),
+    _format("a BMP", _EXPORT, rb"BM.{4}\0{4}"),
+    _format("a DNG, a camera's RAW file", _DEVELOP, rb"II\*\0.{,3000}\x12\xc6\x01\0|MM\0\*.{,3000}\xc6\x12\0\x01"),
+    _format("a CR2, a camera's RAW file", _DEVELOP, rb"II\*\0.{4}CR"),
+    _format("a CR3, a camera's RAW file", _DEVELOP, _BRAND % rb"crx "),
+    _format("a camera's RAW file", _DEVELOP, rb"FUJIFILMCCD-RAW|IIR[OS]|MMOR|IIU\0|FOVb|\0MRM"),
+    _format("a TIFF or a camera's RAW file", _EXPORT, rb"II[*+]\0|MM\0[*+]"),
+    _format("an AVIF", _EXPORT, _BRAND % rb"avi[fs]"),
+    _format("a HEIC", _IPHONE, _BRAND % rb"hei[cxms]|hev[cxms]|mif[12]|msf1"),
+    _format("a video", "export one frame of it as JPEG or PNG", rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI "),
+    _format("a JPEG XL", _EXPORT, rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n"),
+    _format("a JPEG 2000", _EXPORT, rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51"),
+    _format("a JPEG XR", _EXPORT, rb"II\xbc\x01"),
+    _format("a Photoshop file", _EXPORT, rb"8BPS"),
+    _format("an icon", _EXPORT, rb"\0\0[\x01\x02]\0[\x01-\x40]\0"),
+    _format(
+        "a PNG that was copied as text",
+        "copy it again, as binary",
+        rb"\x89PNG(?!\r\n\x1a\n)|.{0,2}PNG\r?\n\x1a\r?\n|\xef\xbf\xbdPNG",
+    ),
+    _format("a Mac's side file (AppleDouble)", _SIDE_FILE, rb"\0\x05\x16[\0\x07]\0[\x01\x02]\0\0"),
+    _format("an SVG drawing", _EXPORT, rb"(?:\xef\xbb\xbf)?\s*<(?:.{,4000}<)?(?i:svg)[\s/>]", is_picture=False),
+    _format(
+        "a web page or other markup",
+        "open the link in a browser and save the picture itself",
+        rb"(?:\xef\xbb\xbf)?\s*<(?!!--)[A-Za-z!?][ -~\s]{3}",
+        is_picture=False,
+    ),
+    _format("a PDF", _EXPORT, rb"%PDF-", is_picture=False),
+    _format("a PostScript file", _EXPORT, rb"%!PS|\xc5\xd0\xd3\xc6", is_picture=False),
+    _format(
+        "an archive",
+        _UNPACK,
+        rb"PK(?:\x03\x04|\x05\x06|\x07\x08)|Rar!\x1a\x07|7z\xbc\xaf\x27\x1c|\x1f\x8b\x08|BZh[1-9]|\xfd7zXZ\0|\x28\xb5\x2f\xfd|MSCF\0"
+        rb"|!<arch>\n|.{257}ustar|LZIP|\x04\x22\x4d\x18|xar!|.{2}-lh[0-9]-",
+        is_picture=False,
+    ),
+    _format(
+        "a program",
+        "drop a picture",
+        rb"\x7fELF|MZ.{58}|\xfe\xed\xfa[\xce\xcf]|[\xce\xcf]\xfa\xed\xfe|\xca\xfe\xba\xbe|#!\s*/|\0asm|dex\n|<\?php"
+        rb"|\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1|L\0\0\0\x01\x14\x02\0|{\\rtf",
+        is_picture=False,
+    ),
+)
+_KINDS = (("png", rb"\x89PNG\r\n\x1a\n"), ("jpeg", rb"\xff\xd8\xff"), ("webp", rb"RIFF.{4}WEBP"))
+_STARTS = tuple((kind, re.compile(head, re.DOTALL)) for kind, head in _KINDS)
 
 
 def kind_of(head: bytes) -> str | None:
-    """The kind that the first twelve bytes claim; None for whatever is not an image that is dealt with here."""
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "png"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "jpeg"
-    return "webp" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else None
+    """The kind that the first twelve bytes claim; None for whatever is not a picture that is dealt with here."""
+    return next((kind for kind, start in _STARTS if start.match(head)), None)
 
 
-def _known_as(head: bytes) -> str:
-    name = next((name for mark, at, name in _OTHERS if head.startswith(mark, at)), None)
-    start = head[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if start.startswith(b"<"):
-        name = "an SVG drawing" if b"<svg" in head[:4096].lower() else "a web page or other markup"
-    return f"{name}, " if name else ""
+def refusal(head: bytes) -> str:
+    """Why a file that begins so is none of them, and what to do."""
+    if not head:
+        return "it is empty (0 bytes)"
+    found = _format_of(head)
+    name, advice = (f"{found.name}, ", f"; {found.advice}") if found else ("", "")
+    return f"it is {name}not a PNG, JPEG or WebP image{advice}"
 
 
-def _png(head: bytes) -> Image:
-    if head[12:16] != b"IHDR":
-        raise ValueError("it is cut off or damaged")
-    (width, height) = struct.unpack_from(">II", head, 16)
-    image = Image("png", width, height, known_at=16)
-    if len(head) >= 33 and 0 not in (image.width, image.height):
-        _check_png(head)
-    return image
+def as_no_picture(head: bytes) -> str | None:
+    """What an archive, a document, a web page or a program is that begins so; None for all else."""
+    found = _format_of(head)
+    return None if found is None or found.is_picture else found.name
 
 
-def _check_png(head: bytes) -> None:
-    (checksum,) = struct.unpack_from(">I", head, 29)
-    if head[8:12] != b"\0\0\0\x0d" or zlib.crc32(head[12:29]) != checksum:
-        raise ValueError("it is cut off or damaged")
-    at = 33
-    while (kind := head[at + 4 : at + 8]) and kind != b"IDAT":
-        if kind == b"acTL":
-            raise ValueError("it is animated; a still picture is needed")
-        at += 12 + int.from_bytes(head[at : at + 4], "big")
-
-
-def _jpeg(head: bytes) -> Image:
-    at = 2
-    while True:
-        (marker, length) = struct.unpack_from(">HH", head, at)
-        if marker < 0xFF00:
-            raise ValueError("it is cut off or damaged")
-        if marker == 0xFFFF:  # fill bytes may stand before a marker
-            at += 1
-        elif marker & 0xFF in _JPEG_SIZE_MARKERS:
-            (height, width) = struct.unpack_from(">HH", head, at + 5)
-            return Image("jpeg", width, height, known_at=at)
-        elif length < 2 or marker in (0xFFD8, 0xFFD9, 0xFFDA):
-            raise ValueError("it is cut off or damaged")
-        else:
-            at += 2 + length
-
-
-def _webp(head: bytes) -> Image:
-    chunk = head[12:16]
-    if chunk == b"VP8X":
-        width, height = (1 + int.from_bytes(head[i : i + 3], "little") for i in (24, 27))
-        struct.unpack_from("6s", head, 24)
-        if head[20] & _ANIMATED_WEBP:
-            raise ValueError("it is animated; a still picture is needed")
-        return Image("webp", width, height)
-    if chunk == b"VP8L":
-        (bits,) = struct.unpack_from("<I", head, 21)
-        return Image("webp", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
-    if chunk == b"VP8 ":
-        (width, height) = struct.unpack_from("<HH", head, 26)
-        return Image("webp", width & 0x3FFF, height & 0x3FFF)
-    raise ValueError("it is cut off or damaged")
+def _format_of(head: bytes) -> _Format | None:
+    return next((one for one in _FORMATS if one.head.match(head[:HEAD_BYTES])), None)

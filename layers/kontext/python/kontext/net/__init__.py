@@ -1,1 +1,5 @@
-"""Safe HTTP: a whole exchange ends in time, and only where it should go."""
+"""Safe HTTP: a whole exchange ends in time, and only where it should go.
+
+addresses  which hosts a URL may lead to
+transport  the way out: a deadline for everything, and a connection to the address that was checked
+"""

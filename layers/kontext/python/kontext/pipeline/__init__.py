@@ -1,7 +1,16 @@
 """What each function does, shared with the operator's commands.
 
-`intake`: an object was dropped. `pairs`: what a pair asks for now. `submit`: a claimed render is sent, at its slot, or
-waits in line. `breaker`: nobody goes, and until when. `overdue`: an item of the table is due. `watch`: the workflow of
-a paid render is started. `poll`: Segmind is asked for a job. `deliver`: the picture is copied, and it is told. `sweep`:
-what is due, and the permits of the line. `ends`: how a render ends, for all of them.
+intake     Submit: an object was dropped, or taken away
+pairs      Submit: what a pair asks for now, settled, and claimed
+reading    Submit: how a pair lies in the bucket
+last_look  Submit: whether it is still so right before it is paid
+candidate  Submit: an answer that was lost named a job; Segmind is asked for it
+submit     Submit: a claimed render is sent at its slot, or waits in line
+breaker    nobody goes, and until when; the change is published
+overdue    an item of the table is due: what its state asks for
+watch      the workflow of a paid render is started
+poll       Poll: Segmind is asked for a job
+deliver    Finalize: the picture is copied, and the end is published
+sweep      Sweep: what is due, and the permits of the line
+ends       how a render ends, for all of them
 """

@@ -6,9 +6,8 @@ from kontext.errors import AccountRefused, SegmindError
 from kontext.log import logger
 from kontext.model import Render
 from kontext.results import cloudevents
+from kontext.throttle.circuit_breaker import WORKFLOW
 from kontext.throttle.line import hand_out_permits
-
-WORKFLOW = "workflow"
 
 
 class Breaker:
@@ -53,10 +52,11 @@ class Breaker:
         if reason == "spend_limit" and not self.deps.renders.has_room(self.deps.clock.now()):
             self.measure_stop(reason)
             return False  # of the stack's own limit Segmind knows nothing
-        if reason == WORKFLOW:
-            return self.deps.workflow.answers()
         try:
-            well = self.deps.segmind.credits() >= self.deps.renders.price
+            if reason == WORKFLOW:
+                well = self.deps.workflow.answers()
+            else:
+                well = self.deps.segmind.credits() >= self.deps.renders.price
         except AccountRefused as refused:
             reason, well = refused.reason, False
             self.deps.throttle.open_breaker(reason, self.deps.clock.now())

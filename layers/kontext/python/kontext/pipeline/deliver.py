@@ -5,8 +5,6 @@ due, and other executions try for as long as Segmind keeps it. The workflow does
 a function again that crashes, and one that never comes to an end once more, to put off or tell.
 """
 
-from typing import Any
-
 from botocore.exceptions import BotoCoreError, ClientError
 
 from kontext import metrics, text
@@ -17,8 +15,9 @@ from kontext.due import DELIVERY_SECONDS
 from kontext.dynamodb import ConditionFailed
 from kontext.errors import DeliveryError, KontextError, problem
 from kontext.log import logger
-from kontext.model import IN_FLIGHT, Render, Result, Status, WorkflowState
+from kontext.model import IN_FLIGHT, Ending, Render, Result, Status, WorkflowState
 from kontext.renders.overdue import is_stale, unseen
+from kontext.renders.settle import error_of
 from kontext.renders.store import render_of
 from kontext.results import cloudevents
 from kontext.results.output_bucket import Condition
@@ -41,7 +40,7 @@ class Finalize:
         self.given_up = event.get("given_up")
         self.all_tried = bool(self.given_up) or self.tries >= MAX_TRIES - 1
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Ending:
         """Copy, record, tell; whatever of it is done already is not done again."""
         if self.is_stale():
             return {"outcome": "delivered"}
@@ -117,14 +116,14 @@ class Finalize:
             if now is not None and now.rejected_drop <= now.current_drop:
                 self.deps.outputs.remove(error_key, condition)
 
-    def undelivered(self, message: str, tries: int) -> dict[str, Any]:
+    def undelivered(self, message: str, tries: int) -> Ending:
         """Try again soon, `tries` times in all, and once where that was done before; then it is put off."""
         logger.warning("not delivered", reason=message, tries=self.tries)
         if self.tries < tries - 1 and "undelivered" not in self.render:
             return {"outcome": "again", "wait": 2 ** (self.tries + 1), "tries": self.tries + 1}
         return self.give_up(message)
 
-    def give_up(self, message: str) -> dict[str, Any]:
+    def give_up(self, message: str) -> Ending:
         """Leave a picture to a later execution, or end a render without one. What this raises, the workflow tries
         again."""
         if self.render["status"] in UNFINISHED:
@@ -133,7 +132,7 @@ class Finalize:
             return self.put_off(message)
         return self.told()
 
-    def put_off(self, message: str) -> dict[str, Any]:
+    def put_off(self, message: str) -> Ending:
         """It is paid, and Segmind keeps it for days: the render stays due, and Sweep finds it. One that was delivered
         before stays so."""
         if self.render.get("stays_delivered"):
@@ -144,14 +143,14 @@ class Finalize:
 
     def fail(self, code: str, message: str) -> None:
         """The render ends without a picture."""
-        error = problem(code, message)
+        error = error_of(self.render, code, message)
         key = keys.error_key(self.render["prefix"])
         try:
             self.render = self.deps.renders.failed(self.render, error, key, self.deps.clock.now())
         except ConditionFailed as moved:
             self.render = render_of(moved.found) if moved.found else self.render
 
-    def told(self) -> dict[str, Any]:
+    def told(self) -> Ending:
         """Tell how it ended, once it has."""
         render, deps = self.render, self.deps
         if self.is_stale():  # it has moved under our hands
@@ -185,7 +184,7 @@ def _name(caught: dict[str, str]) -> str:
 
 
 def _metadata(render: Render) -> dict[str, str]:
-    told = {"render-id": render["render_id"]}
-    parameters: dict[str, Any] = {"request-id": render.get("request_id")}  # none where a person gave the link alone
-    parameters |= {name: render["parameters"].get(name) for name in ("aspect_ratio", "safety_tolerance", "seed")}
-    return told | {name.replace("_", "-"): str(value) for name, value in parameters.items() if value is not None}
+    asked = {name: render["parameters"].get(name) for name in ("aspect_ratio", "safety_tolerance", "seed")}
+    # A request_id there is none where a person gave the link alone.
+    known = {"render_id": render["render_id"], "request_id": render.get("request_id"), **asked}
+    return {name.replace("_", "-"): str(value) for name, value in known.items() if value is not None}

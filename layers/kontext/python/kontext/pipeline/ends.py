@@ -5,8 +5,8 @@ from kontext.connections import Connections
 from kontext.drops import keys
 from kontext.errors import problem
 from kontext.log import logger
-from kontext.model import Charged, Render, Status
-from kontext.renders.settle import is_left_open
+from kontext.model import Charged, Render
+from kontext.renders.settle import error_of
 from kontext.results import cloudevents
 
 
@@ -18,11 +18,7 @@ class Ends:
 
     def fail(self, render: Render, code: str, message: str, charged: Charged | None = None) -> None:
         """The render ends without a picture."""
-        if render["status"] == Status.CLAIMED and is_left_open(
-            render
-        ):  # it was sent before, and a person sent it again
-            charged = "unknown"
-        error, key = problem(code, message, charged), keys.error_key(render["prefix"])
+        error, key = error_of(render, code, message, charged), keys.error_key(render["prefix"])
         self.announce(self.deps.renders.failed(render, error, key, self.deps.clock.now()))
 
     def mark_uncertain(self, render: Render, message: str) -> None:

@@ -37,14 +37,11 @@ class Intake:
         if problems:
             raise min(problems, key=lambda problem: isinstance(problem, messages.Unreadable))
 
-    def on_event(self, event: messages.ObjectEvent | messages.RemovalEvent) -> None:
+    def on_event(self, event: messages.ObjectEvent) -> None:
         """Something has happened to an object."""
         if event.bucket != self.deps.inputs.bucket:
             raise messages.Unreadable(f"the message tells of another bucket, {text.escape_line(event.bucket)}")
-        if isinstance(event, messages.RemovalEvent):
-            self.on_removal(event.key)
-        else:
-            self.on_drop(event)
+        self.on_drop(event)
 
     def on_drop(self, event: messages.ObjectEvent) -> None:
         """An object has been dropped. Its message is needed until it is recorded: then the table knows of it."""
@@ -53,6 +50,9 @@ class Intake:
             logger.info("nobody's drop", key=key)
             return
         part = keys.parse(key)
+        if event.removed:
+            self.on_removal(key, part, expired=event.removed == "by a rule")
+            return
         if part is None:
             self.on_loose_object(key)
             return
@@ -70,11 +70,28 @@ class Intake:
         if pair.awaited:
             self.on_arrival(key)
 
-    def on_removal(self, key: str) -> None:
-        """An object has been taken away. What fitted no rule is no mistake any more."""
-        logger.info("an object was removed", key=key)
-        if keys.parse(key) is None and self.deps.drops.forget_loose(key):
+    def on_removal(self, key: str, part: keys.Part | None, *, expired: bool) -> None:
+        """An object was taken away, or the marker that hid one: what stands under its key now is the truth.
+
+        Nothing is paid because of what was taken away alone: a pair goes on that has no render yet, or was wrong.
+        """
+        if expired:
+            self.deps.reads.mark_expired(key)
+        if part is None and self.deps.drops.forget_loose(key):
             self.deps.outputs.remove(keys.unknown_drop_key(key))
+        before = self.deps.drops.get(part.prefix) if part else None
+        if part is None or before is None:
+            return
+        logger.append_keys(pair=part.prefix)
+        known = before.parts.get(part.slot)
+        if known is None and not expired:
+            pair = self.pairs.reader.find(before, part.slot, key)
+        elif known and known["key"] == key:
+            pair = self.pairs.reader.refresh(before, part.slot, expired=expired)
+        else:
+            return
+        if pair != before and (pair.current is None or not pair.asks_for(pair.current)):
+            self.pairs.try_to_advance(pair)
 
     def on_loose_object(self, key: str) -> None:
         """An object whose name fits no rule: some request names it, or it is a mistake."""

@@ -7,10 +7,11 @@ from kontext.clock import iso
 from kontext.connections import Connections
 from kontext.drops import keys, pairs
 from kontext.drops.waiters import TooMany
-from kontext.errors import BadDrop, problem
+from kontext.errors import problem
 from kontext.log import logger
 from kontext.pipeline.ends import Ends
 from kontext.pipeline.near_misses import NearMisses
+from kontext.pipeline.reading import PairReader, bad_request
 from kontext.pipeline.submit import Submitter
 
 
@@ -22,6 +23,7 @@ class Advancer:
         self.submitter = Submitter(deps, seconds_left)
         self.ends = Ends(deps)
         self.near_misses = NearMisses(deps)
+        self.reader = PairReader(deps)
 
     def try_to_advance(self, pair: pairs.Pair) -> None:
         """Do what a pair that is recorded asks for. If that fails the pair is due, which needs no message any more."""
@@ -36,24 +38,24 @@ class Advancer:
         logger.append_keys(pair=pair.prefix, render_id=None, request_id=None)
         now = self.deps.clock.now()
         decision = self.decide(pair, now)
-        if isinstance(decision, pairs.Complete) and decision.default_prompt:
-            pair = self.with_prompt(pair)
+        if isinstance(decision, pairs.Complete) and pair.drop_id > pair.current_drop:
+            pair = self.reader.look(pair)
             decision = self.decide(pair, now)
-            if isinstance(decision, pairs.Complete) and decision.default_prompt:
+            if isinstance(decision, pairs.Complete) and "prompt" not in decision.asked:
                 decision = self.unless_another_was_meant(pair, decision)
         match decision:
             case pairs.Incomplete(missing, wanted):
                 logger.info("the pair is not complete", missing=missing)
                 self.wait_for(pair, wanted)
                 if meant := self.near_misses.half_beside(pair):
-                    self.reject(pair, "near_miss", meant)
+                    self.reject(pair, pairs.Rejected("near_miss", meant))
             case pairs.Settling(until):
-                logger.info("the pair waits for a prompt", until=iso(until))
-                self.deps.drops.settle(pair.prefix, until)
-                self.deps.hints.send_due(pairs.pair_key(pair.prefix), until - now)
-            case pairs.Rejected(code, message):
-                if not self.wait_for(pair, decision.wanted):
-                    self.reject(pair, code, message)
+                logger.info("the pair settles", until=iso(until))
+                if self.deps.drops.settle(pair.prefix, until):  # else a hint is on its way
+                    self.deps.hints.send_due(pairs.pair_key(pair.prefix), until - now)
+            case pairs.Rejected() as rejected:
+                if not self.wait_for(pair, rejected.wanted):
+                    self.reject(pair, rejected)
             case pairs.Complete() as complete:
                 for key in pairs.named_keys(pair):
                     if not keys.parse(key) and self.deps.drops.named(key):
@@ -71,22 +73,9 @@ class Advancer:
         meant = self.near_misses.prompt_beside(pair)
         return pairs.Rejected("near_miss", meant) if meant else complete
 
-    def with_prompt(self, pair: pairs.Pair) -> pairs.Pair:
-        """The pair with a prompt that was dropped, and whose message still waits: in a burst that takes longer than
-        the settling, and the default would be paid first."""
-        for slot, name in keys.PROMPTS.items():
-            if slot not in pair.parts and (read := self.deps.inputs.read(pair.prefix + name, slot)):
-                pair = self.deps.drops.record(pair.prefix, slot, read, sequencer="", at=0.0)
-        return pair
-
     def decide(self, pair: pairs.Pair, now: float) -> pairs.Decision:
-        """What to do with a pair, with the images that its request names."""
-        try:
-            pairs.check_links(pair, self.deps.outputs.bucket)
-            named = {key: self.deps.inputs.read(key, "image") for key in pairs.named_keys(pair)}
-            return pairs.decide(pair, named, self.deps.defaults, now)
-        except BadDrop as bad:
-            return pairs.Rejected(bad.code, str(bad))
+        """What to do with a pair now."""
+        return self.reader.decide(pair, self.deps.defaults, now)
 
     def wait_for(self, pair: pairs.Pair, wanted: pairs.Wanted) -> bool:
         """Let the objects that a request names, and no others, wake the pair when they come. True if they
@@ -98,9 +87,9 @@ class Advancer:
             for key, etag in wanted.items():
                 self.deps.waiters.add(key, pair.prefix, etag, now)
         except TooMany as many:
-            self.reject(pair, "invalid_request", f"request.json: {many}")
+            self.reject(pair, bad_request(pair, f"request.json: {many}"))
             return True
-        there = {key: (self.deps.inputs.read(key, "image") or {}).get("etag", "") for key in awaited}
+        there = {key: (self.deps.inputs.newest(key) or (None, ""))[1] for key in awaited}
         if there != wanted and all(there.values()):
             self.advance(replace(pair, waits_for=awaited))
             return True
@@ -108,8 +97,8 @@ class Advancer:
             self.deps.drops.wait_for(pair, awaited)
         return False
 
-    def reject(self, pair: pairs.Pair, code: str, message: str) -> None:
-        """End a drop that cannot become a render, and say why."""
-        error, key = problem(code, message), keys.error_key(pair.prefix)
-        if render := self.deps.claims.reject(pair, error, key, self.deps.clock.now()):
+    def reject(self, pair: pairs.Pair, rejected: pairs.Rejected) -> None:
+        """End a drop that cannot become a render, and say why: once, however many parts come to what is wrong."""
+        error, key = problem(rejected.code, rejected.message), keys.error_key(pair.prefix)
+        if render := self.deps.claims.reject(pair, error, rejected.cause, key, self.deps.clock.now()):
             self.ends.announce(render)

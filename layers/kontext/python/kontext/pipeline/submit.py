@@ -1,7 +1,8 @@
 """A claimed render is sent to Segmind at its slot, or waits in line. Here, and nowhere else, money is spent."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import chain, islice
 
 from kontext import metrics
 from kontext.connections import Connections
@@ -21,9 +22,10 @@ from kontext.model import HistoryEntry, Parameters, Render, Status
 from kontext.pipeline.breaker import Breaker
 from kontext.pipeline.candidate import verify_candidate
 from kontext.pipeline.ends import Ends
+from kontext.pipeline.last_look import LastLook
 from kontext.pipeline.watch import Watch
 from kontext.renders.ledger import OverLimit, is_later
-from kontext.renders.store import UNKNOWN, render_of
+from kontext.renders.store import UNKNOWN
 from kontext.throttle.admission import Wait
 from kontext.throttle.line import is_in_line
 
@@ -37,6 +39,8 @@ LATEST_SECONDS = 5.0
 MOST_FAILURES = 3
 """So often a request may fail for a reason that may be its own, before it steps aside for all others."""
 ASIDE_SECONDS = 3000.0
+HEADS_FOR_A_TRIAL = 100
+"""So many of those who wait are looked at for one that has not failed."""
 
 
 class Submitter:
@@ -47,6 +51,7 @@ class Submitter:
         self.seconds_left = seconds_left
         self.breaker = Breaker(deps)
         self.ends = Ends(deps)
+        self.last_look = LastLook(deps)
         self.watch = Watch(deps)
 
     def go_on(self, render: Render) -> None:
@@ -58,10 +63,8 @@ class Submitter:
 
     def resume(self, render: Render, pair: Pair) -> None:
         """Send a claimed render that has waited, unless the pair has gone on to another one."""
-        if pair.asks_for(render["render_id"]):
-            self.submit(render)
-        else:
-            self.ends.fail(render, "superseded", "a newer drop has replaced this one before it was sent")
+        if asked := self.last_look.look(render, pair):
+            self.submit(asked)
 
     def submit(self, render: Render) -> None:
         """Send a claimed render to Segmind, or let it wait in line."""
@@ -94,7 +97,7 @@ class Submitter:
         """Send the first in line at the time `at`; False if nobody waits. One that cannot be sent holds up no other."""
         if not self.reach(at) and not trial:
             return True
-        for key in self.deps.line.heads():
+        for key in self.heads(trial=trial):
             if not self.has_time():
                 break
             try:
@@ -117,6 +120,21 @@ class Submitter:
             return False
         return True
 
+    def heads(self, *, trial: bool) -> Iterator[Key]:
+        """Those who wait, the first in line first. A trial is one that has not failed for a reason that may be its own:
+        else renders that always fail would let nobody find out that Segmind is well."""
+        heads = self.deps.line.heads()
+        if not trial:
+            return heads
+        first = list(islice(heads, HEADS_FOR_A_TRIAL))
+        untried = next((key for key in first if not self.has_failed(key)), None)
+        return chain([untried] if untried else [], first)
+
+    def has_failed(self, key: Key) -> bool:
+        """Whether a request of the render was answered by a server error, or in words that nobody knows."""
+        render = self.deps.renders.find(key)
+        return bool(render and render.get("server_errors"))
+
     def take(self, key: Key) -> tuple[Render, Parameters] | None:
         """Take a render out of the line, and what to send for it; None if it waits no more."""
         render = self.deps.renders.find(key)
@@ -124,9 +142,10 @@ class Submitter:
         if render is None or pair is None or not is_in_line(render):
             return None  # the index is behind
         logger.append_keys(pair=pair.prefix, render_id=render["render_id"], request_id=None)
-        if not pair.asks_for(render["render_id"]):
-            self.ends.fail(render, "superseded", "a newer drop has replaced this one before it was sent")
+        asked = self.last_look.look(render, pair)
+        if asked is None:
             return None
+        render = asked
         body = self.body_of(render)
         return self.deps.renders.submitting(render, self.deps.clock.now()), body
 
@@ -139,7 +158,7 @@ class Submitter:
             return
         if not self.breaker.account_is_well(str(state.breaker.reason)) or now < state.breaker.next_trial_at:
             return
-        at = self.deps.throttle.admit_head(now, trial=True)
+        at = self.deps.throttle.admit_head(self.deps.clock.now(), trial=True)  # the probe may have taken a while
         if at is not None and not self.send_head(at, trial=True):
             self.breaker.close()  # the next drop is the trial
 
@@ -180,37 +199,39 @@ class Submitter:
         try:
             request_id = self.deps.segmind.submit(body)
         except AccountRefused as refused:
-            self.breaker.open(refused.reason, render, refused.status, trial=trial)
             self.wait(render, refused.reason, refused)
+            self.breaker.open(refused.reason, render, refused.status, trial=trial)
             return
         except Unavailable as failure:
-            self.breaker.open("outage", render, failure.status, trial=trial)
             self.wait(render, "outage", failure)
+            self.breaker.open("outage", render, failure.status, trial=trial)
             return
         except ServerError as failure:
+            self.wait(render, "outage", failure)
             if failure.status != 500 or trial:
                 self.breaker.open("outage", render, failure.status, trial=trial)
             elif not render.get("server_errors"):  # often it is about one request alone, and it does not count twice
                 self.breaker.doubt(render, lost=False, trial=trial)
-            self.wait(render, "outage", failure)
             return
         except Ambiguous as lost:
-            self.breaker.doubt(render, lost=True, trial=trial)
-            self.uncertain(render, lost)
+            self.uncertain(render, lost, trial=trial)
             return
         except RateLimited as limited:
             metrics.emit(render, RateLimited=1)
-            self.deps.throttle.back_off(limited.reset_at, self.deps.clock.now())
             self.join_line(render, "rate_limited", {"status": 429})
+            self.deps.throttle.back_off(limited.reset_at, self.deps.clock.now())
         except RequestRefused as refused:
             self.ends.fail(render, refused.code, str(refused))
         else:
-            sent = {**render, "submitted_with": self.deps.segmind.sent_with}
-            if not self.accepted(render_of(sent), request_id):
+            if not self.accepted(self.signed(render), request_id, trial=trial):
                 return
         self.breaker.hear_answer(trial=trial)
 
-    def accepted(self, render: Render, request_id: str) -> bool:
+    def signed(self, render: Render) -> Render:
+        """The render with the fingerprint of the key that its request was sent with: no other may know its job."""
+        return {**render, "submitted_with": self.deps.segmind.sent_with}
+
+    def accepted(self, render: Render, request_id: str, *, trial: bool) -> bool:
         """Segmind has the job: two places remember its request_id, the record and the workflow. False if no workflow
         could be started."""
         now = self.deps.clock.now()
@@ -229,12 +250,13 @@ class Submitter:
         if not started and not recorded:
             self.deps.renders.accepted(render, request_id, now)  # once more: else nobody knows it
         if not started:
-            self.watch.stop_paying(accepted)
+            self.watch.stop_paying(accepted, trial=trial)
         return started
 
-    def uncertain(self, render: Render, lost: Ambiguous) -> None:
+    def uncertain(self, render: Render, lost: Ambiguous, *, trial: bool) -> None:
         """The answer is lost, or broken. Where it names a job that Segmind knows, nobody has to be told."""
-        render = self.ends.record_uncertain(render, str(lost), lost.candidate_id)
+        render = self.ends.record_uncertain(self.signed(render), str(lost), lost.candidate_id)
+        self.breaker.doubt(render, lost=True, trial=trial)
         asks = lost.candidate_id and self.seconds_left() >= TIME_FOR_A_LOOK
         if not (asks and verify_candidate(self.deps, self.watch, render)):
             self.ends.announce(render)
@@ -248,7 +270,8 @@ class Submitter:
         now, failures = self.deps.clock.now(), render.get("server_errors", 0) + 1
         noted: HistoryEntry = {"status": failure.status, "message": str(failure)}
         its_own = isinstance(failure, ServerError) or reason == UNKNOWN
-        if its_own and failures > MOST_FAILURES and is_later(self.deps.renders.others(now), render["others"]):
+        seen = render.get("others")  # versions before this one did not note it
+        if its_own and failures > MOST_FAILURES and seen and is_later(self.deps.renders.others(now), seen):
             code = "server_error" if isinstance(failure, ServerError) else "refused"
             self.ends.fail(render, code, f"Segmind answered {failures} times: {failure}")
         elif its_own and failures >= MOST_FAILURES:
@@ -264,9 +287,10 @@ class Submitter:
         metrics.emit(render, **{metrics.parked(reason): 1})
 
     def join_line(self, render: Render, reason: str, noted: HistoryEntry | None = None) -> None:
-        """Let a render wait in line. One that was in it before has its place again."""
+        """Let a render wait in line. One that was in it before has its place again, unless it fails again and again."""
         now = self.deps.clock.now()
-        line_at = render.get("line_at") or self.deps.line.place(render["prefix"], now)
+        place = render.get("line_at") if render.get("server_errors", 0) < MOST_FAILURES else None
+        line_at = place or self.deps.line.place(render["prefix"], now)
         self.deps.renders.join_line(render, line_at, reason, now, noted)
         logger.info("waits in line", reason=reason)
         metrics.emit(render, **{metrics.parked(reason): 1})

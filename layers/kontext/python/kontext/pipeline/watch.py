@@ -7,9 +7,10 @@ from kontext.due import SLACK_SECONDS
 from kontext.dynamodb import ConditionFailed
 from kontext.log import logger
 from kontext.model import IN_FLIGHT, Render, Status, WorkflowState
-from kontext.pipeline.breaker import WORKFLOW, Breaker
+from kontext.pipeline.breaker import Breaker
 from kontext.pipeline.ends import Ends
 from kontext.pipeline.poll import Poll
+from kontext.throttle.circuit_breaker import WORKFLOW
 
 AGAIN_SECONDS, DONE_AGAIN_SECONDS = 30.0, 300.0
 """Until a paid render is looked at again for which no workflow starts; sooner if Segmind will forget its job."""
@@ -55,10 +56,10 @@ class Watch:
                 return
         self.stop_paying(render)
 
-    def stop_paying(self, render: Render) -> None:
+    def stop_paying(self, render: Render, *, trial: bool = False) -> None:
         """Without a workflow nothing more is paid. The render is looked at again soon."""
         try:
-            self.breaker.open(WORKFLOW, render)
+            self.breaker.open(WORKFLOW, render, trial=trial)
             again = AGAIN_SECONDS if render["status"] in IN_FLIGHT else DONE_AGAIN_SECONDS
             self.deps.renders.look_again(render, self.deps.clock.now() + again)
         except Exception:

@@ -1,1 +1,10 @@
-"""One render's life in the table, what it costs, and the workflow that watches its job."""
+"""One render's life in the table, what it costs, and the workflow that watches its job.
+
+store     the states of a render, moved by conditional writes only
+claims    which render a drop is, and that no drop is two of them
+overdue   what is to be done with a render that nobody has come back to in time
+settle    what became of a request that may have been paid: decided by a person, or by asking Segmind
+ledger    the money of a UTC day: reserved before a request, booked after it; the daily limit
+balance   what Segmind's balance says, beside what is booked
+workflow  the one seam to Step Functions
+"""

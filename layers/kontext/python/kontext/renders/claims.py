@@ -7,7 +7,7 @@ pair, so that nothing older may any more.
 import hashlib
 
 from kontext.clock import iso
-from kontext.drops.pairs import Complete, Pair, pair_key
+from kontext.drops.pairs import Complete, Pair, identity, pair_key
 from kontext.due import REMOVE_DUE, due, marks
 from kontext.dynamodb import ConditionFailed, Write
 from kontext.model import ObjectRead, Render, RenderError, RenderInput, Status
@@ -24,9 +24,9 @@ class Claims:
     def claim(self, pair: Pair, complete: Complete, now: float) -> Render | None:
         """Claim the render that a complete pair asks for: `CLAIMED` it may be sent, `COMPLETED` it is paid and may be
         delivered again. None if it is on its way or has ended: the table's own times see to it."""
-        render = _new(pair, complete.render_id(pair.prefix), now)
+        render = _new(pair, self.name(pair, complete), now)
         render["parameters"] = complete.parameters
-        render["inputs"] = [_input(image) for image in complete.inputs]
+        render["inputs"] = inputs_of(complete)
         render = _made_due(render, now)
         try:
             self.renders.table.transact(
@@ -39,12 +39,19 @@ class Claims:
             return self._claim_again(render_of(refused.found), pair, now)
         return render
 
-    def reject(self, pair: Pair, error: RenderError, key: str, now: float) -> Render | None:
-        """Record a drop that cannot become a render, once; `key`: where its error.json goes. None if it was announced,
-        or the drop, or a newer one, is a render: a named image has changed since, and the message came again."""
+    def name(self, pair: Pair, complete: Complete) -> str:
+        """What the render is called: as it was, if it was claimed before its content named it."""
+        name, earlier = complete.render_id(pair.prefix), complete.earlier_id(pair.prefix)
+        is_known = pair.current not in (None, name) and self.renders.get(pair.prefix, earlier) is not None
+        return earlier if is_known else name
+
+    def reject(self, pair: Pair, error: RenderError, cause: str, key: str, now: float) -> Render | None:
+        """Record that a drop cannot become a render, once for each wrong version, the `cause`; `key`: where its
+        error.json goes. None if that was announced, and nothing was right since; or if the drop, or a newer one, is a
+        render: a named image has changed since, and the message came again."""
         if pair.current_drop == pair.drop_id:
             return None
-        render = _new(pair, rejected_id(pair), now)
+        render = _new(pair, rejected_id(pair, cause, error), now)
         render["status"], render["error"] = Status.FAILED, error
         render["expires_at"] = int(now + self.renders.retention_days * 86_400)
         code, message = error["code"], error["message"]
@@ -61,8 +68,18 @@ class Claims:
         except ConditionFailed as known:
             if known.position == 1:
                 return None  # a newer drop of this pair has been rejected already
-            render = render_of(known.found) if known.found else render
-        return None if render.get("announced") else render
+            return self._reject_again(render_of(known.found) if known.found else render, pair, newest)
+        return render
+
+    def _reject_again(self, render: Render, pair: Pair, newest: Write) -> Render | None:
+        """Another part has come to what is wrong. That is told again only if something right was claimed since."""
+        try:
+            self.renders.table.transact(write(render, "attribute_exists(#pk)", {"drop_id": pair.drop_id}), newest)
+        except ConditionFailed:
+            return None
+        was_right_since = pair.current_drop > drop_number(render)
+        is_told = render.get("announced") and not was_right_since
+        return None if is_told else render_of({**render, "drop_id": pair.drop_id})
 
     def _claim_again(self, render: Render, pair: Pair, now: float) -> Render | None:
         """Dropped before, perhaps then something else, and now again: it speaks for its pair, and nothing older may.
@@ -98,9 +115,14 @@ class Claims:
             return None
 
 
-def rejected_id(pair: Pair) -> str:
-    """The name of a drop that never became a render: another one for every drop."""
-    return hashlib.sha256(f"{pair.prefix}\0{pair.drop_id}".encode()).hexdigest()[:24]
+def rejected_id(pair: Pair, cause: str, error: RenderError) -> str:
+    """The name of a drop that never became a render: another one for every wrong version, and what is wrong with it."""
+    return hashlib.sha256("\0".join((pair.prefix, cause, error["message"])).encode()).hexdigest()[:24]
+
+
+def inputs_of(complete: Complete) -> list[RenderInput]:
+    """The images of a render, each pinned to its version."""
+    return [_input(image) for image in complete.inputs]
 
 
 def drop_number(render: Render) -> int:
@@ -117,9 +139,9 @@ def _make_current(pair: Pair, render: Render, *, anew: bool = False) -> Write:
         allowed.append("#current_count = :drop AND #current = :id")
     return (
         pair_key(pair.prefix),
-        f"SET #current = :id, #current_count = :drop REMOVE {REMOVE_DUE}",
+        f"SET #current = :id, #current_count = :drop, #claimed_images = :images REMOVE {REMOVE_DUE}",
         " OR ".join(f"#drops = :drop AND {one}" for one in allowed),
-        {"id": render["render_id"], "drop": pair.drop_id},
+        {"id": render["render_id"], "drop": pair.drop_id, "images": [identity(image) for image in render["inputs"]]},
     )
 
 
@@ -149,6 +171,8 @@ def _input(image: ObjectRead) -> RenderInput:
         kept["url"] = url
     if key := image.get("key"):
         kept |= {"key": key, "etag": image["etag"]}
+    if sha256 := image.get("sha256"):
+        kept["sha256"] = sha256
     if version_id := image.get("version_id"):
         kept["version_id"] = version_id
     return kept

@@ -11,7 +11,8 @@ from typing import Any
 
 from kontext.due import SENT, SET_LANE
 from kontext.dynamodb import ConditionFailed
-from kontext.model import HistoryEntry, Render, Status
+from kontext.errors import SERVER_ERRORS, problem
+from kontext.model import Charged, HistoryEntry, Render, RenderError, Status
 from kontext.renders import ledger
 from kontext.renders.store import Renders, render_key
 
@@ -36,11 +37,31 @@ def jobs_of(render: Render) -> Iterator[str]:
                 yield str(name).lower()
 
 
-def is_left_open(render: Render) -> bool:
-    """Whether an attempt of the render may still be paid: its answer was lost, and nobody has found out."""
-    known = ("uncertain", "accepted", "completed")
-    said = [entry["what"] for entry in render["history"] if entry["what"] in known]
-    return said[-1:] == ["uncertain"]
+def may_be_charged_before(render: Render) -> bool:
+    """Whether a request of the render, an earlier one than its last, may have been charged, and nobody has found out:
+    its answer was lost, or a server error, or its job was never seen to end."""
+    is_open = False
+    for entry in render["history"]:
+        match entry["what"]:
+            case "parked" if entry.get("status") in SERVER_ERRORS:
+                return True
+            case "again" if is_open:
+                return True  # it was sent again, and nobody has found out about the one before
+            case "uncertain":
+                is_open = True
+            case "failed":
+                is_open = is_open or entry.get("code") == "expired"
+            case "accepted" | "completed":
+                is_open = False
+    return False
+
+
+def error_of(render: Render, code: str, message: str, charged: Charged | None = None) -> RenderError:
+    """Why a render ends without a picture, and whether anything was charged for it: for all of its requests."""
+    error = problem(code, message, charged)
+    if error["charged"] == "no" and may_be_charged_before(render):
+        error["charged"] = "unknown"
+    return error
 
 
 def leave_to_a_person(renders: Renders, render: Render) -> None:

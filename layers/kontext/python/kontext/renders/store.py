@@ -17,7 +17,7 @@ from kontext.clock import day, iso
 from kontext.drops.pairs import pair_key
 from kontext.due import LEASE_GRACE_SECONDS, SENT, SET_DUE, SET_LANE, SLACK_SECONDS, TIMER, due, marks
 from kontext.dynamodb import ConditionFailed, Item, Key, Table, Write
-from kontext.errors import SERVER_ERRORS
+from kontext.errors import CODES, SERVER_ERRORS
 from kontext.model import ENDED, IN_FLIGHT, HistoryEntry, JobMetrics, Render, RenderError, Result, Status, Undelivered
 from kontext.renders import ledger
 from kontext.renders.ledger import OverLimit
@@ -101,6 +101,7 @@ class Renders:
             raise OverLimit
         reserve = ledger.reserve(self.price, self.daily_limit, now)
         reserved = {"day": day(now), "reserved": self.price, "lease_until": now + LEASE_SECONDS}
+        reserved["inputs"] = render["inputs"]
         noted: HistoryEntry = {"what": "submitting", "attempt": render["attempt"]}
         try:
             return self.move(render, (Status.CLAIMED,), Status.SUBMITTING, now, noted, reserve, **reserved)
@@ -232,8 +233,8 @@ class Renders:
         noted: HistoryEntry = {"what": "failed", "code": error["code"], "message": error["message"]}
         extra = [wrote(render["prefix"], key)]
         paid = {}
-        if error["charged"] == "no" and render["status"] != Status.CLAIMED:
-            extra.append(ledger.give_back(render))
+        if CODES[error["code"]].charged == "no" and render["status"] != Status.CLAIMED:
+            extra.append(ledger.give_back(render))  # what an earlier request may have cost stays booked
         if error["code"] == "no_result":
             paid["cost"], booked = self._book(render, render.get("metrics", {}), now)
             extra += booked
@@ -247,7 +248,8 @@ class Renders:
         noted: HistoryEntry = {"what": "uncertain", "message": error["message"]}
         noted |= {"candidate_id": candidate_id} if candidate_id else {}
         written = wrote(render["prefix"], key)
-        ended = {"error": error, "announced": None, "candidate_id": candidate_id}
+        ended: Item = {"error": error, "announced": None, "candidate_id": candidate_id}
+        ended["submitted_with"] = render.get("submitted_with")
         return self.move(render, (Status.SUBMITTING,), Status.UNCERTAIN, now, noted, written, **ended)
 
     def announced(self, render: Render) -> None:
@@ -290,7 +292,7 @@ class Renders:
         noted: HistoryEntry = {"what": "again", "attempt": attempt}
         if status == Status.CLAIMED:
             fresh |= dict.fromkeys(
-                ("request_id", "candidate_id", "output_url", "answer", "cost", "submitted_at", "day")
+                ("request_id", "candidate_id", "output_url", "answer", "cost", "submitted_at", "day", "submitted_with")
             )
             fresh |= {"line_at": line_at, "lease_until": now + LEASE_SECONDS}
             fresh |= {"waiting_since": now} if line_at else {}

@@ -1,14 +1,14 @@
 """The one seam to the workflow: one execution for each generation of a render, however often it is asked for."""
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kontext import text
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
-    from kontext.model import Render
+    from kontext.model import Render, WorkflowState
 
 
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9]+")
@@ -23,15 +23,22 @@ class Workflow:
 
     def start(self, render: "Render", wait: int) -> bool:
         """Start the render's execution, which first looks after `wait` whole seconds; False if it was started."""
-        told: dict[str, Any] = {name: render[name] for name in ("prefix", "render_id", "attempt", "submitted_at")}
-        told |= {"request_id": render.get("request_id"), "generation": render.get("generation", 0)}
+        state: WorkflowState = {
+            "prefix": render["prefix"],
+            "render_id": render["render_id"],
+            "attempt": render["attempt"],
+            "generation": render.get("generation", 0),
+            "request_id": render.get("request_id", ""),  # none where a person gave the link alone
+            "submitted_at": render["submitted_at"],
+            "look": {"wait": wait},
+        }
         if submitted_with := render.get("submitted_with"):
-            told["submitted_with"] = submitted_with
+            state["submitted_with"] = submitted_with
         try:
             self.client.start_execution(
                 stateMachineArn=self.arn,
                 name=execution_name(render),
-                input=text.dumps({**told, "look": {"wait": wait}}),
+                input=text.dumps(state),
             )
         except self.client.exceptions.ExecutionAlreadyExists:
             return False

@@ -1,1 +1,7 @@
-"""What comes out: the picture in the output bucket, and the event on the topic."""
+"""What comes out: the picture in the output bucket, and the event on the topic.
+
+copy           from Segmind's file host into the bucket, in a stream
+hosts          which hosts a picture may be fetched from
+output_bucket  the one seam to the output bucket
+cloudevents    the events on the topic, and error.json for the one who dropped
+"""

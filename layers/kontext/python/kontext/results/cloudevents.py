@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from kontext.model import JobMetrics, Render, RenderInput
     from kontext.renders.store import Renders
     from kontext.results.output_bucket import OutputBucket
-    from kontext.throttle.admission import Throttle
     from kontext.throttle.circuit_breaker import Change
+    from kontext.throttle.throttle import Throttle
 
 SCHEMA = "urn:kontext-drop:schema:event:v1"
 GATE = "stack"

@@ -6,7 +6,6 @@ ends as a DeliveryError; what S3 raises is passed on.
 """
 
 import contextlib
-import hashlib
 import logging
 import re
 import time
@@ -17,14 +16,15 @@ import httpx
 
 from kontext.errors import DeliveryError
 from kontext.images import identify
-from kontext.images.verify import CorruptImage, Reader, TooLarge
+from kontext.images.image import BadPicture, Limits, TooLarge
+from kontext.images.inspection import Picture, inspect
 from kontext.model import Result
 from kontext.net.transport import BoundedTransport, answered, request
 from kontext.results.hosts import Allowed
-from kontext.results.output_bucket import PART_BYTES, Condition, OutputBucket
+from kontext.results.output_bucket import PART_BYTES, Condition, OutputBucket, Upload
 
 MAX_PICTURE_BYTES = 200 * 1024 * 1024
-MAX_MEGAPIXELS = 200.0
+LIMITS = Limits(megabytes=MAX_PICTURE_BYTES / 1e6, megapixels=200)
 COPY_SECONDS = 120.0
 """For a whole picture with all redirects, however slowly it drips."""
 _MAX_REDIRECTS = 3
@@ -60,16 +60,8 @@ class Delivery:
             Overtaken: `condition` does not hold any more.
         """
         kind, content_type = _KINDS[output_format]
-        digest, size, reader = hashlib.sha256(), 0, None
         with self.outputs.upload(key, content_type, metadata, condition) as upload:
-            for part in _parts(self._stream(url)):
-                reader = reader or _expect(part, kind)
-                _follow(reader, part)
-                digest.update(part)
-                size += len(part)
-                upload.add(part)
-            if reader is None or reader.image is None or not reader.is_whole():
-                raise DeliveryError("the picture is not complete", tries=_TRIES_OF_BAD_BYTES)
+            picture = _inspected(_uploaded(_of_kind(self._stream(url), kind), upload))
             written = upload.finish()
         return {
             "bucket": self.outputs.bucket,
@@ -77,16 +69,16 @@ class Delivery:
             "version_id": written.get("VersionId"),
             "etag": written["ETag"].strip('"'),
             "content_type": content_type,
-            "bytes": size,
-            "sha256": digest.hexdigest(),
-            "width": reader.image.width,
-            "height": reader.image.height,
+            "bytes": picture.size,
+            "sha256": picture.sha256,
+            "width": picture.image.width,
+            "height": picture.image.height,
         }
 
     def look(self, url: str, output_format: str) -> None:
         """See that a picture of this format begins there, and keep nothing. Raises DeliveryError as `copy` does."""
         with contextlib.closing(self._stream(url)) as stream:
-            _expect(next(stream, b""), _KINDS[output_format][0])
+            next(_of_kind(stream, _KINDS[output_format][0]))
 
     def _stream(self, url: str) -> Generator[bytes]:
         ends_at = time.monotonic() + COPY_SECONDS
@@ -134,34 +126,51 @@ def _checked(answer: httpx.Response) -> Iterator[bytes]:
         yield chunk
 
 
-def _parts(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    part = BytesIO()
-    for chunk in chunks:
-        part.write(chunk)
-        if part.tell() >= PART_BYTES:
-            yield part.getvalue()  # shares the memory: a second copy of each part would be a third of what we hold
-            part = BytesIO()
-    if part.tell():
-        yield part.getvalue()
-
-
-def _expect(head: bytes, kind: str) -> Reader:
+def _of_kind(chunks: Iterator[bytes], kind: str) -> Iterator[bytes]:
+    """The same chunks, if the first begins a picture of this kind."""
+    head = next(chunks, b"")
     found = identify.kind_of(head)
     if found is None:
         raise DeliveryError("what the result's host gave is not a picture", tries=_TRIES_OF_BAD_BYTES)
     if found != kind:
         raise DeliveryError(f"the picture is a {found}, asked for was a {kind}", tries=_TRIES_OF_BAD_BYTES)
-    return Reader(kind, MAX_MEGAPIXELS)
+    yield head
+    yield from chunks
 
 
-def _follow(reader: Reader, part: bytes) -> None:
+def _uploaded(chunks: Iterator[bytes], upload: Upload) -> Iterator[bytes]:
+    """The same chunks, which are uploaded in parts as they are read."""
+    part = BytesIO()
+    for chunk in chunks:
+        part.write(chunk)
+        if part.tell() >= PART_BYTES:
+            upload.add(
+                part.getvalue()
+            )  # shares the memory: a second copy of each part would be a third of what we hold
+            part = BytesIO()
+        yield chunk
+    if part.tell():
+        upload.add(part.getvalue())
+
+
+def _inspected(chunks: Iterator[bytes]) -> Picture:
+    failed: list[Exception] = []
+
+    def watched() -> Iterator[bytes]:
+        try:
+            yield from chunks
+        except Exception as problem:
+            failed.append(problem)
+            raise
+
     try:
-        for at in range(0, len(part), _PIECE_BYTES):  # the reader joins what it is given to what it has left
-            reader.feed(part[at : at + _PIECE_BYTES])
+        return inspect(watched(), LIMITS)
     except TooLarge as problem:
         raise DeliveryError(f"the picture is too large: {problem}", final=True) from problem
-    except CorruptImage as problem:
-        raise DeliveryError(f"the picture is damaged: {problem}", tries=_TRIES_OF_BAD_BYTES) from problem
+    except BadPicture as problem:
+        raise DeliveryError(f"the picture cannot be used: {problem}", tries=_TRIES_OF_BAD_BYTES) from problem
     except Exception as unknown:
+        if failed:
+            raise
         _logger.exception("an exception that nobody has thought of")
         raise DeliveryError("the picture cannot be read", tries=_TRIES_OF_BAD_BYTES) from unknown

@@ -1,1 +1,7 @@
-"""The vendor: `client` asks, `answers` says what comes back means, `links` and `named` find pictures and jobs in it."""
+"""The vendor.
+
+client   the one client of its API: submit, status, credits
+answers  what an answer means: where a job is, what came of it, and whom a refusal (a 406, say) is about
+links    the links to a picture in an answer, wherever they stand
+named    the job that an answer names, however broken it is
+"""

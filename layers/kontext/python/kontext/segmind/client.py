@@ -246,7 +246,7 @@ class Segmind:
             return answer.status_code, answer.headers, _without(key, _read(answer, most, seconds))
 
     def _request(self, method: str, path: str, body: Any, key: str, seconds: float) -> httpx.Request:
-        timeout = httpx.Timeout(20.0, connect=5.0, read=seconds) if seconds > ANSWER_SECONDS else _TIMEOUT
+        timeout = httpx.Timeout(20.0, connect=5.0, read=seconds) if method == "POST" else _TIMEOUT
         headers, content = {"x-api-key": key}, None
         if body is not None:
             content = json.dumps(body, ensure_ascii=True).encode()

@@ -3,7 +3,8 @@
 The open breaker is probed at every sweep by a GET that costs nothing and tells of key, balance and outage. Only when
 that is good, the head of the line goes as a trial: at once where the GET has told what was wrong, else after 1, 2, and
 then every 5 minutes. A trial may be paid though its answer is a server error or lost: these go ever more seldom. A
-trial that Segmind takes closes the breaker.
+trial that Segmind takes closes the breaker. While no workflow starts, a trial is a paid render that nobody follows:
+the renders that wait for theirs find out that it starts again.
 """
 
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from typing import Literal, TypeVar
 
 PAUSED = "paused"
 OUTAGE = "outage"
+WORKFLOW = "workflow"
 FREE_PROBE_TELLS = frozenset({"no_credits", "bad_key"})
 """The causes of which the GET says whether they have ended."""
 PROBE_SECONDS = 45.0
@@ -18,6 +20,7 @@ PROBE_SECONDS = 45.0
 _TRIAL_SECONDS = (60.0, 120.0, 300.0)
 _COSTLY_TRIAL_SECONDS = (60.0, 300.0, 600.0, 900.0)
 """In an outage, where each trial may be paid: ten requests an hour at most, those that opened it counted."""
+_WORKFLOW_TRIAL_SECONDS = (3000.0,)
 _MOST_DOUBTFUL, _MANY_LOST = 3, 5
 _AFTER_LOST_SECONDS = (600.0, 3000.0)
 """Each lost answer is a render for a person to decide: five in an hour at most."""
@@ -67,15 +70,28 @@ class Change:
 
 
 def open_breaker(breaker: Breaker, reason: str, now: float, *, trial: bool = False) -> Breaker:
-    """A request was refused for a reason that holds for all. `trial`: it was sent to find out."""
+    """A request was refused for a reason that holds for all. `trial`: it was sent to find out.
+
+    That no workflow starts replaces no other reason, unless a trial has shown that the other one is gone.
+    """
+    if reason == WORKFLOW and breaker.reason not in (None, WORKFLOW) and not trial:
+        return breaker
     since = breaker.since if breaker.reason else now
     trials = breaker.trials + trial if breaker.reason else 0
-    waits = _COSTLY_TRIAL_SECONDS if reason == OUTAGE else _TRIAL_SECONDS
+    waits = {OUTAGE: _COSTLY_TRIAL_SECONDS, WORKFLOW: _WORKFLOW_TRIAL_SECONDS}.get(reason, _TRIAL_SECONDS)
     at_once = not trials and reason in FREE_PROBE_TELLS
     wait = 0.0 if at_once else waits[min(trials, len(waits) - 1)]
-    next_trial_at = now + wait if trial or not breaker.reason else breaker.next_trial_at
+    anew = trial or not breaker.reason or reason == WORKFLOW  # as long as renders wait for theirs, they find out
+    next_trial_at = now + wait if anew else breaker.next_trial_at
     probe_at = breaker.probe_at if breaker.reason else now
     return replace(breaker, reason=reason, since=since, trials=trials, next_trial_at=next_trial_at, probe_at=probe_at)
+
+
+def fail_probe(breaker: Breaker) -> Breaker:
+    """The free probe has told that Segmind takes no requests: once it tells otherwise, a trial goes at once. Where it
+    does not tell the cause, only the first one does: a GET that comes and goes must not call for trials."""
+    told = not breaker.trials or breaker.reason in FREE_PROBE_TELLS
+    return replace(breaker, next_trial_at=0.0) if told else breaker
 
 
 def doubt(breaker: Breaker, now: float, *, lost: bool, trial: bool = False) -> Breaker:

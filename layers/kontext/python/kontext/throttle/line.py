@@ -10,7 +10,8 @@ from kontext.due import LINE
 from kontext.dynamodb import ConditionFailed, Key, Table
 from kontext.hints import Hints
 from kontext.model import Park, Render, Status
-from kontext.throttle.admission import State, Throttle
+from kontext.throttle.admission import State
+from kontext.throttle.throttle import Throttle
 
 _HEADS = 10
 _MOST_COUNTED = 10_000

@@ -1,0 +1,62 @@
+"""Right before a render is paid that has waited: what was dropped may have been replaced meanwhile, or taken back."""
+
+import math
+from dataclasses import replace
+
+from kontext import text
+from kontext.connections import Connections
+from kontext.drops import pairs
+from kontext.log import logger
+from kontext.model import Render, RenderInput
+from kontext.pipeline.ends import Ends
+from kontext.pipeline.reading import PairReader
+from kontext.renders.claims import inputs_of
+from kontext.renders.store import render_of
+
+
+class LastLook:
+    """Looks whether a pair still asks for a render."""
+
+    def __init__(self, deps: Connections) -> None:
+        self.deps = deps
+        self.ends = Ends(deps)
+        self.reader = PairReader(deps)
+
+    def look(self, render: Render, pair: pairs.Pair) -> Render | None:
+        """The render, with the versions that are there now, if the pair still asks for it; else it ends unpaid."""
+        if not pair.asks_for(render["render_id"]):
+            self.supersede(render)
+            return None
+        pair = self.reader.look(pair)
+        # What was claimed with a default stays what it was: a changed default makes no drop another one.
+        defaults = replace(self.deps.defaults, prompt=render["parameters"]["prompt"])
+        decision = self.reader.decide(pair, defaults, math.inf)
+        if isinstance(decision, pairs.Incomplete):
+            self.take_back(render, pair)
+            return None
+        if isinstance(decision, pairs.Complete) and self.deps.claims.name(pair, decision) == render["render_id"]:
+            return render_of({**render, "inputs": inputs_of(decision)})
+        logger.info("what was dropped is another one now: the pair is claimed anew")
+        self.deps.drops.change(pair, self.deps.clock.now())
+        self.deps.hints.send_due(pairs.pair_key(pair.prefix))
+        self.supersede(render)
+        return None
+
+    def supersede(self, render: Render) -> None:
+        """End a render whose pair asks for another one."""
+        self.ends.fail(render, "superseded", "a newer drop has replaced this one before it was sent")
+
+    def take_back(self, render: Render, pair: pairs.Pair) -> None:
+        """End a render whose pair is not whole any more."""
+        gone = [image for image in render["inputs"] if "key" in image and not self.deps.inputs.newest(image["key"])]
+        named = ", ".join(text.escape_line(image["key"]) for image in gone)
+        if gone and all(self.has_expired(image, pair) for image in gone):
+            self.ends.fail(render, "inputs_expired", f"the retention rule took {named} before the request was sent")
+        elif gone:
+            self.ends.fail(render, "cancelled", f"{named} was taken back before the request was sent")
+        else:
+            self.ends.fail(render, "cancelled", "the pair was changed before it was sent, and is not whole any more")
+
+    def has_expired(self, image: RenderInput, pair: pairs.Pair) -> bool:
+        """Whether an image was taken by the retention rule, and not by a person."""
+        return pairs.version_of(image) in pair.expired or self.deps.reads.has_expired(image["key"])

@@ -1,0 +1,65 @@
+"""What lies in the bucket beside what S3 has told: in a burst, or after an outage, messages come late.
+
+A pair is looked at in the bucket before it is claimed, so that a part whose message still waits is not paid for later.
+It costs a request for each part, and some for the spellings of a missing prompt: no listing.
+"""
+
+from kontext.connections import Connections
+from kontext.drops import keys, pairs
+from kontext.drops.keys import Slot
+from kontext.errors import BadDrop
+from kontext.log import logger
+
+
+class PairReader:
+    """Reads the parts of a pair in the bucket, and what they ask for."""
+
+    def __init__(self, deps: Connections) -> None:
+        self.deps = deps
+
+    def look(self, pair: pairs.Pair) -> pairs.Pair:
+        """The pair as it lies in the bucket: with what was dropped, replaced or taken away, and not told yet."""
+        for slot in keys.SLOTS:
+            if slot in pair.parts:
+                pair = self.refresh(pair, slot)
+            elif not pairs.has_prompt(pair):
+                pair = self.find(pair, slot, *(pair.prefix + name for name in keys.SPELLINGS.get(slot, ())))
+        return pair
+
+    def refresh(self, pair: pairs.Pair, slot: Slot, *, expired: bool = False) -> pairs.Pair:
+        """The pair with what stands now under the key of one of its parts; `expired`: if nothing does, the retention
+        has taken it away, and no person."""
+        known = pair.parts[slot]
+        there = self.deps.inputs.newest(known["key"])
+        is_same = there == (known.get("version_id"), known["etag"])
+        if there is None:
+            return self.deps.drops.remove(pair, slot, self.deps.clock.now(), expired=expired)
+        if is_same and (slot in keys.SPELLINGS or "sha256" in known):
+            return pair
+        read = self.deps.inputs.read(known["key"], slot)
+        if read is None:  # it was taken away in between, and that is told as well
+            return pair
+        at = known["at"] if is_same else self.deps.clock.now()  # one that was recorded without its content is no news
+        return self.deps.drops.record(pair.prefix, slot, read, pairs.sequencer_after(known), at)
+
+    def find(self, pair: pairs.Pair, slot: Slot, *names: str) -> pairs.Pair:
+        """The pair with a part that was dropped under one of these keys, and whose message has not come."""
+        for key in names:
+            if read := self.deps.inputs.read(key, slot):
+                logger.info("a part was dropped, and its message has not come", slot=slot)
+                return self.deps.drops.record(pair.prefix, slot, read, "", self.deps.clock.now())
+        return pair
+
+    def decide(self, pair: pairs.Pair, defaults: pairs.Defaults, now: float) -> pairs.Decision:
+        """What to do with a pair, with the images that its request names."""
+        try:
+            pairs.check_links(pair, self.deps.outputs.bucket)
+            named = {key: self.deps.reads.image(key) for key in pairs.named_keys(pair)}
+            return pairs.decide(pair, named, defaults, now)
+        except BadDrop as bad:
+            return bad_request(pair, str(bad), bad.code)
+
+
+def bad_request(pair: pairs.Pair, message: str, code: str = "invalid_request") -> pairs.Rejected:
+    """What is wrong with a pair whose request.json cannot be followed."""
+    return pairs.Rejected(code, message, pairs.version_of(pair.parts["request"]))

@@ -1,0 +1,150 @@
+"""The corpus, the roles and the secrets on the embedded cloud: the same template, `sam deploy`, and IAM enforced."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+
+from kontext.due import SET_DUE, TIMER
+from tests import transformed
+from tests.adversarial.deployed_stack import ENDS, DeployedStack, eventually
+from tests.adversarial.oracle import HIDDEN
+from tests.adversarial.play import KEY, Case, cases
+from tests.adversarial.roles import Access, Grant, accesses_of_services, missing, unused
+
+ROLES = ("SubmitRole", "SweepRole", "ScheduleRole", "WorkflowRole", "PollRole", "FinalizeRole")
+LONGEST_SECONDS = 240.0
+SWEEP_SECONDS = 60.0
+FETCHED = 200
+WITHOUT_QUESTION = {
+    Access("SubmitRole", "s3:ListBucket", "InputBucket"),
+    Access("FinalizeRole", "s3:ListBucket", "OutputBucket"),
+}
+"""What S3 looks at only to tell missing from forbidden, and the embedded cloud never: see `Witness`."""
+
+# What takes long, or is about the vendor's own hosts or a bucket's name in memory, is for virtual time.
+_SLOW = re.compile(
+    r"segmind\.com|evil\.example|\$API|\$FILES|hang|'drip': \[1, 1|'http': (?:40|429|5\d\d)|169\.254", re.IGNORECASE
+)
+_ONLY_IN_MEMORY = re.compile(r"for ever|for long|link to our own")
+
+
+def sample(every: int) -> list[Case]:
+    """What is played in real time: roles, sockets and keys, and each so-many-th of what else can be."""
+    always = [*cases("roles"), *cases("sockets"), *(one for one in cases("keys") if _is_quick(one))]
+    return [*[one for one in cases() if one not in always and _is_quick(one)][::every], *always]
+
+
+def _is_quick(one: Case) -> bool:
+    keys = [key for key, _, _ in (*one.drops, *one.later)]
+    fits = all(key.startswith(one.prefix) and len(key.encode()) < 900 for key in keys)
+    ends = one.end.startswith((*ENDS, "FILE")) and one.within <= 3600 and not _ONLY_IN_MEMORY.search(one.name)
+    return fits and ends and not one.parameters and not _SLOW.search(repr(one.answers))
+
+
+def play_all(deployed: DeployedStack, sampled: list[Case]) -> Iterator[str]:
+    """Drop the cases all at once; tells what is wrong with what became of them."""
+    dropped = list(zip(deployed.drop(sampled), sampled, strict=True))
+    ends_at = time.monotonic() + LONGEST_SECONDS
+    for prefix, one in dropped:
+        yield from (f"{one.name}: {words}" for words in _wrong(deployed, prefix, one, ends_at - time.monotonic()))
+    yield from (f"a request went to {stray}" for stray in deployed.vendor.strays)
+    if letters := deployed.dead_letters():
+        yield f"{letters} dead letters"
+
+
+def _wrong(deployed: DeployedStack, prefix: str, one: Case, seconds: float) -> Iterator[str]:
+    end, said = _end(deployed, prefix, one, seconds)
+    vendor = deployed.vendor_of(prefix)
+    if end != one.end:
+        yield f"ended {end} ({said}), not {one.end}"
+    if one.posts is not None and vendor.posts != one.posts:
+        yield f"{vendor.posts} jobs were asked for, not {one.posts}"
+    if vendor.accepted > 1:
+        yield f"{vendor.accepted} jobs were accepted"
+    fetched = deployed.vendor.fetched.get(vendor.job, [])
+    if set(fetched) - {FETCHED}:
+        yield f"the links to its images were answered with {fetched}"
+    if any(KEY in seen.path or (KEY in str(seen.headers)) != (seen.kind != "file") for seen in vendor.requests):
+        yield "the key went where it should not"
+    yield from _wrongly_told(deployed, prefix, end, said)
+
+
+def _end(deployed: DeployedStack, prefix: str, one: Case, seconds: float) -> tuple[str, str]:
+    if one.end.startswith("FILE"):
+        eventually(lambda: deployed.written(prefix), seconds)
+        return deployed.end(prefix, 0)
+    if one.later:  # it may have ended before
+        eventually(lambda: deployed.end(prefix, 0)[0] == one.end, seconds)
+    return deployed.end(prefix, seconds)
+
+
+def _wrongly_told(deployed: DeployedStack, prefix: str, end: str, said: str) -> Iterator[str]:
+    written = deployed.written(prefix)
+    explained = [body.decode() for key, body in written.items() if key.endswith("error.json")]
+    if bool(explained) != (end != "DELIVERED"):
+        yield f"{end}, and there are {sorted(written)}"
+    if any(HIDDEN.search(text) for text in (said, *explained)):
+        yield "what is said holds a character that cannot be seen"
+    if end.startswith(ENDS) and not eventually(lambda: _events(deployed, prefix), 20):
+        yield "nobody was told"
+
+
+def _events(deployed: DeployedStack, prefix: str) -> list[object]:
+    return [event for event in deployed.receive_published() if event["data"].get("pair") == prefix]
+
+
+def refuse(deployed: DeployedStack) -> Iterator[str]:
+    """A role without a statement: what it may not do does not happen, and goes on once it may."""
+    (case,) = (one for one in cases("roles") if one.again)
+    with deployed.without("SubmitRole", "ReadDropsAndLinkToTheirVersions"):
+        (prefix,) = deployed.drop([case])
+        if not eventually(lambda: deployed.accesses("SubmitRole", allowed=False), 60):
+            yield "SubmitRole reads without its permission"
+        if deployed.vendor_of(prefix).requests:
+            yield "a pair was submitted that nobody could read"
+    end, said = deployed.end(prefix, 120)
+    if end != case.end:
+        yield f"{case.name}: ended {end} ({said}), not {case.end}"
+
+
+def bring_on(deployed: DeployedStack) -> Iterator[str]:
+    """What is due is found by the next sweep, and looked at: a pair, and an end that perhaps was not told."""
+    items = deployed.table.scan()
+    pair = next(item for item in items if item["sk"] == "pair")
+    ended = next(item for item in items if item.get("status") == "DELIVERED")
+    keys = [{"pk": item["pk"], "sk": item["sk"]} for item in (pair, ended)]
+    for key in keys:
+        deployed.table.update(key, f"SET {SET_DUE} REMOVE #announced", due_lane=TIMER, due_at=0)
+    for key in keys:
+        if not eventually(lambda key=key: "due_at" not in (deployed.table.get(key) or {}), 2 * SWEEP_SECONDS):
+            yield f"nobody has looked at {key}, which was due"
+
+
+def proof(deployed: DeployedStack) -> tuple[set[Grant], set[Grant], set[Access]]:
+    """What the deployed roles are granted, what of it they never use, and what they do that nobody granted."""
+    granted = {grant for role in ROLES for grant in deployed.grants(role)}
+    by_aws = set(accesses_of_services(transformed.transformed(transformed.written())["Resources"])) | WITHOUT_QUESTION
+    accesses = by_aws | {access for role in ROLES for access in deployed.accesses(role, allowed=True)}
+    return granted, unused(granted, accesses), missing(granted, accesses)
+
+
+def refused(deployed: DeployedStack) -> set[Access]:
+    """What the roles wanted to do and were not allowed to."""
+    return {access for role in ROLES for access in deployed.accesses(role, allowed=False)}
+
+
+def remains(deployed: DeployedStack) -> dict[str, Callable[[], list[str]]]:
+    """All that the stack has left behind, by where it is."""
+    return {
+        "a log": deployed.logs,
+        "the table": lambda: [str(item) for item in deployed.table.scan()],
+        "an execution's history": deployed.histories,
+        "an event": lambda: [str(event) for event in deployed.receive_published()],
+        "the output bucket": lambda: [f"{key} {body!r}" for key, body in deployed.written("").items()],
+        "an object's metadata": deployed.described,
+        "a queue": deployed.messages,
+        "a metric": deployed.metrics,
+        "a function's settings": deployed.settings,
+    }

@@ -1,0 +1,27 @@
+"""What a picture costs to read: time in proportion to its bytes and memory that does not grow, whatever is in them."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.pictures import CASES, peak_bytes, seconds
+
+SMALL, LARGE = 500_000, 4_000_000
+ENOUGH_SECONDS = 0.05
+"""Less is noise."""
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_eight_times_the_bytes_take_no_more_than_about_eight_times_as_long(name: str) -> None:
+    small, large = (CASES[name](size) for size in (SMALL, LARGE))
+
+    taken = min(seconds(large) for _ in range(2))
+
+    assert taken < 2.5 * 8 * max(ENOUGH_SECONDS / 8, min(seconds(small) for _ in range(2)))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_memory_does_not_grow_with_the_file(name: str) -> None:
+    content = CASES[name](LARGE)
+
+    assert peak_bytes(content) < 3_500_000

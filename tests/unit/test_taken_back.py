@@ -1,0 +1,56 @@
+"""What was taken back is not paid for, and that is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kontext.drops import messages
+from simulation.evidence import Evidence
+from simulation.explore import named, play
+
+
+@pytest.mark.parametrize(
+    ("story", "code"),
+    [
+        pytest.param("a whole pair is deleted while it waits for credits", "cancelled", id="deleted"),
+        pytest.param("a photograph is removed for good while its pair waits for credits", "cancelled", id="for good"),
+        pytest.param("a photograph's time is over while its pair waits for credits", "inputs_expired", id="expired"),
+        pytest.param("a named image is deleted while its pair waits for credits", "cancelled", id="a named image"),
+    ],
+)
+def test_a_pair_whose_image_is_gone_when_its_turn_comes_ends_unpaid_and_is_told(story: str, code: str) -> None:
+    world = play(named(story)).world
+
+    seen = Evidence(world, {})
+    told = [event["data"]["error"] for event, *_ in seen.events.values() if event["type"] == "kontext.failed"]
+    assert seen.end("taj/") == f"FAILED {code}"
+    assert [(error["code"], error["charged"]) for error in told] == [(code, "no")]
+    assert "taj/" in told[0]["message"] or "shared/a.png" in told[0]["message"]
+    assert not world.vendor.ledger.jobs
+
+
+def test_a_named_image_that_was_replaced_while_its_pair_waits_is_claimed_anew_once() -> None:
+    world = play(named("a named image is replaced while its pair waits for credits")).world
+
+    seen = Evidence(world, {})
+    assert seen.end("taj/") == "DELIVERED"
+    assert len(world.vendor.ledger.jobs) == 1
+
+
+@pytest.mark.parametrize(
+    ("event_name", "removed"),
+    [
+        ("ObjectCreated:Put", ""),
+        ("s3:ObjectRemoved:Delete", "by a person"),
+        ("ObjectRemoved:DeleteMarkerCreated", "by a person"),
+        ("LifecycleExpiration:DeleteMarkerCreated", "by a rule"),
+    ],
+)
+def test_a_notification_says_whether_an_object_was_taken_away_and_by_whom(event_name: str, removed: str) -> None:
+    record: dict[str, Any] = {"eventName": event_name, "s3": {"bucket": {"name": "b"}, "object": {"key": "taj/1.png"}}}
+
+    (event,) = messages.object_events({"Records": [record]})
+
+    assert event.removed == removed

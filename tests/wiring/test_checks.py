@@ -1,0 +1,67 @@
+"""What checks a change is the same everywhere: at a commit, on the build server, and by hand."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def hooks(root: Path) -> dict[str, Json]:
+    """Each hook of pre-commit, by the command that it runs."""
+    (repository,) = yaml.safe_load((root / ".pre-commit-config.yaml").read_text())["repos"]
+    return {hook["entry"].removeprefix("env "): hook for hook in repository["hooks"]}
+
+
+def _recipe(root: Path, target: str) -> list[str]:
+    """The commands of a target of the Makefile."""
+    (block,) = re.findall(rf"^{target}:.*\n((?:\t.*\n)+)", (root / "Makefile").read_text(), re.MULTILINE)
+    places = {"$(BIN)": ".venv/bin", "$(AUDIT)": ".venv-audit"}
+    return [re.sub(r"\$\(\w+\)", lambda name: places[name[0]], line.strip()) for line in block.splitlines()]
+
+
+def test_a_commit_is_checked_by_what_make_check_runs(root: Path, hooks: dict[str, Json]) -> None:
+    assert list(hooks) == _recipe(root, "check")
+
+
+def test_a_check_runs_when_a_file_that_it_names_has_changed(hooks: dict[str, Json]) -> None:
+    unseen = [
+        command
+        for command, hook in hooks.items()
+        for file in re.findall(r"\b(?:template\.yaml|workflow\.asl\.json)", command)
+        if not re.match(hook["files"], file)
+    ]
+
+    assert unseen == []
+
+
+def test_what_the_quick_check_leaves_out_exists(root: Path) -> None:
+    recipe = subprocess.run(["make", "-n", "quick"], cwd=root, check=True, capture_output=True, text=True).stdout
+    left_out = re.findall(r"--ignore=(\S+)", recipe)
+
+    assert left_out
+    assert [path for path in left_out if not (root / path).exists()] == []
+
+
+def test_the_build_server_runs_what_a_person_runs(root: Path) -> None:
+    jobs = yaml.safe_load((root / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+
+    commands = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+
+    assert commands == [".ci/run"]
+    assert (root / ".ci" / "run").read_text().splitlines()[-1] == "exec make test"
+
+
+def test_the_build_server_fetches_only_what_is_pinned_to_a_commit(root: Path) -> None:
+    workflow = (root / ".github" / "workflows" / "ci.yml").read_text()
+
+    loose = [action for action in re.findall(r"uses: (\S+)", workflow) if not re.search(r"@[0-9a-f]{40}$", action)]
+
+    assert loose == []
