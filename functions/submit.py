@@ -55,5 +55,4 @@ def read(body: dict[str, Any], overdue: Overdue) -> None:
         overdue.submitter.on_permit()
     for prefix, render_id in hints.waits_of_first_edition(body):
         overdue.on_wait_of_first_edition(prefix, render_id)
-    for event in messages.object_events(body):
-        overdue.intake.on_drop(event)
+    overdue.intake.on_notification(body)

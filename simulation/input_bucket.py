@@ -43,7 +43,7 @@ class InputBucket:
             written = self._put_in_parts(place, described, content, part_bytes)
         else:
             written = self._s3.put_object(**place, **described, Body=content)
-        has_prompt = "prompt" in metadata or key.endswith(("request.json", "prompt.txt"))
+        has_prompt = "prompt" in metadata or key.removesuffix(".txt").endswith(("request.json", "prompt"))
         self.drops.append(DroppedObject(self._scheduler.now, key, has_prompt))
         self._changed(key)
         event_name = "ObjectCreated:CompleteMultipartUpload" if part_bytes else "ObjectCreated:Put"

@@ -13,6 +13,9 @@ from simulation.stories.story import FAILS, REFUSED
 from simulation.world import World
 
 _PARTS = ("1.png", "2.png", "request.json", "prompt.txt")
+_HIDDEN_EXTENSION = ".txt"
+"""What Windows puts behind the name of a text, and does not show."""
+_LITTER = ("/Thumbs.db", "/desktop.ini")
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ def stood(world: World, key: str, at: float = math.inf) -> Version | None:
 
 def _part(world: World, prefix: str, name: str, at: float) -> Version | None:
     """The newest object that is this part of a pair, in whatever letters its name is spelt."""
-    keys = world.bucket.spellings.get(f"{prefix}{name}".lower(), ())
+    names = (f"{prefix}{name}".lower(), f"{prefix}{name}{_HIDDEN_EXTENSION}".lower())
+    keys = [key for spelt in names for key in world.bucket.spellings.get(spelt, ())]
     found = [one for key in keys if key.startswith(prefix) for one in world.bucket.stood[key] if one.since <= at]
     return max(found, key=lambda one: one.since).version if found else None
 
@@ -77,6 +81,11 @@ def dropped(world: World, prefix: str, at: float = math.inf) -> Dropped:
     return Dropped(asked, (one, two), wrong, tuple(keys))
 
 
+def is_litter(key: str) -> bool:
+    """Whether a key is one under which systems leave something lying, and nobody drops anything."""
+    return "/." in key or key.endswith(_LITTER)
+
+
 def _can_be_used(image: Version) -> bool:
     """Whether an image is one of ours, whole, alone, and given to the stack."""
     body = image.body or b""
@@ -92,7 +101,8 @@ def _keys_named(prefix: str, request: Mapping[str, Any]) -> list[str]:
 def loose_objects(world: World) -> tuple[set[str], set[str]]:
     """Of the objects that are no part of a pair: those that are there and no request has ever named, and those that the
     request of a whole pair names now."""
-    loose = {key for key in world.bucket.stood if not key.lower().endswith(tuple(f"/{part}" for part in _PARTS))}
+    endings = tuple(f"/{part}{more}" for part in _PARTS for more in ("", _HIDDEN_EXTENSION))
+    loose = {key for key in world.bucket.stood if not key.lower().endswith(endings) and not is_litter(key)}
     ever, now = set[str](), set[str]()
     for key, versions in world.bucket.stood.items():
         if key.endswith("/request.json"):

@@ -70,6 +70,9 @@ class S3:
         """What a listing shows."""
         return sorted(key for key in self.buckets.get(bucket, {}) if self.newest(bucket, key))
 
+    def list_objects_v2(self, *, Bucket: str, Prefix: str = "", MaxKeys: int = 1000) -> dict[str, Any]:
+        return {"Contents": [{"Key": key} for key in self.keys(Bucket) if key.startswith(Prefix)][:MaxKeys]}
+
     def list_object_versions(self, *, Bucket: str, Prefix: str = "", **_: int) -> dict[str, Any]:
         """All versions in one listing."""
         there = sorted(self.buckets.get(Bucket, {}).items())

@@ -97,6 +97,10 @@ def _show(console: Console, source: Path, stack: str, plan: Plan) -> None:
     if plan.without_prompt:
         say(f"  {plan.without_prompt} without a prompt: the stack's is used (“{escape(plan.default_prompt)}”)")
     _list_wrong(console, "wrong, left out", plan.wrong)
+    if plan.unknown_columns:
+        named = ", ".join(repr(title.replace("_", " ")) for title in plan.unknown_columns)
+        known = ", ".join(name.replace("_", " ") for name in sources.COLUMNS)
+        say(f"  [yellow]left out: {escape(named)}[/]; the columns are: {known}")
     if plan.ignored:
         say(f"  {_count(len(plan.ignored), 'file')} outside the drop convention, left out:")
         _list(say, plan.ignored)
@@ -177,6 +181,7 @@ def _summary(plan: Plan, stopped: BaseException | None) -> dict[str, Any]:
         "dropped_before": named("same"),
         "wrong": [asdict(one) for one in plan.wrong],
         "ignored": plan.ignored,
+        "unknown_columns": plan.unknown_columns,
         "price_usd": round(plan.price, 6),
         "seconds": plan.money.seconds(len(plan.todo), time.time()),
         "uploaded": len(plan.uploaded),

@@ -21,6 +21,7 @@ CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
     account_checks.gate,
     checks.event_wiring,
     standstill_checks.unknown_drops,
+    standstill_checks.loose_objects,
     checks.functions,
     checks.throttles,
     checks.schedule,

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from kontext.drops import keys, pairs
 from kontext.drops.waiters import object_key
+from kontext.due import UNKNOWN
 from kontext.dynamodb import Item, Table
 from kontext.errors import CODES, REASONS
 from kontext.model import Part, Status
@@ -19,6 +20,7 @@ from kontext_cli import links, target
 from kontext_cli.console import print_json, terminal
 from kontext_cli.errors import CommandError
 from kontext_cli.journey import Journey, Step, told
+from kontext_cli.newest import loose_objects
 from kontext_cli.records import Pair, Records, moment
 from kontext_cli.status import STYLES
 from kontext_cli.target import Target
@@ -59,6 +61,7 @@ class Story:
             "times": self.times(),
             "cost": sum(render.cost or 0.0 for render in self.pair.renders),
             "now": self.now(),
+            "beside": beside(self.target, keys.folder_of(self.pair.prefix)) if "/" in self.pair.prefix else None,
             "links": links.of_pair(self.target, self.journey, self.pair.renders),
         }
 
@@ -134,21 +137,30 @@ class Story:
 def the_pair(chosen: Target, prefix: str) -> Pair:
     """The pair under a prefix, its last separator left out or not. Raises CommandError saying what is known instead."""
     listing = Records(chosen).newest(prefix, SOME)
-    if len(listing.pairs) == 1:
-        return listing.pairs[0]
-    if listing.pairs:
-        some = ", ".join(escape_line(pair.prefix) for pair in listing.pairs)
-        count = str(len(listing.pairs)) if listing.is_whole else f"More than {len(listing.pairs)}"
-        raise CommandError(f"{count} pairs begin with {escape_line(prefix)!r}: name one of them, for example {some}.")
-    raise CommandError(_unknown(chosen, prefix))
+    found = [pair for pair in listing.pairs if pair.status != UNKNOWN]
+    if len(found) == 1 and listing.is_whole:
+        return found[0]
+    loose = beside(chosen, prefix)
+    if found:
+        some = ", ".join(escape_line(pair.prefix) for pair in found)
+        count = str(len(found)) if listing.is_whole else f"More than {len(found)}"
+        said = f"{count} pairs begin with {escape_line(prefix)!r}: name one of them, for example {some}."
+        raise CommandError(f"{said} {loose}" if loose else said)
+    raise CommandError(f"{loose} {keys.RULE}" if loose else _unknown(chosen, prefix))
+
+
+def beside(chosen: Target, start: str) -> str | None:
+    """The objects whose key begins so and that fit no rule, with the rule that each misses; None if there are none."""
+    found = loose_objects(Table(chosen.client("dynamodb"), chosen.output("RendersTable")), start)
+    if not found:
+        return None
+    some = "; ".join(f"{escape_line(one.key)} ({keys.rule_missed(one.key)})" for one in found[:SOME])
+    return f"{len(found)} {'object fits' if len(found) == 1 else 'objects fit'} no rule of the drop convention: {some}."
 
 
 def _unknown(chosen: Target, prefix: str) -> str:
     table = Table(chosen.client("dynamodb"), chosen.output("RendersTable"))
-    item = table.get(object_key(prefix)) or {}
-    if item.get("reported") and "prefix" not in item:
-        return f"{escape_line(prefix)} fits no rule of the drop convention. {keys.RULE}"
-    if "prefix" in item:
+    if "prefix" in (table.get(object_key(prefix)) or {}):
         return (
             f"{escape_line(prefix)} is an object that a request.json names, not a pair: explain the pair that names it."
         )
@@ -213,5 +225,7 @@ def _show(console: Console, story: dict[str, Any]) -> None:
     line(f"  [dim]charged[/]     {now['charged']}")
     if now["remedy"]:
         line(f"  [dim]what to do[/]  [bold]{escape(now['remedy'])}[/]")
+    if story["beside"]:
+        line(f"  [dim]beside it[/]   {escape(story['beside'])}")
     for name, link in story["links"].items():
         line(f"  [dim]{name:<11}[/] {escape(link)}")

@@ -15,7 +15,8 @@ from operator import attrgetter, itemgetter
 from typing import Generic, TypeVar
 
 from kontext.drops.pairs import pair_key
-from kontext.due import LINE, TIMER, WAITING
+from kontext.drops.waiters import object_of
+from kontext.due import LINE, TIMER, UNKNOWN, WAITING
 from kontext.dynamodb import Item, Key, Table
 from kontext.model import ENDED
 from kontext.renders.store import render_key
@@ -124,6 +125,21 @@ class Newest(Generic[T]):
 
     def _is_known(self, entry: Entry) -> bool:
         return entry.lane in RESTING and self._kept.get(entry.prefix, (None,))[0] == entry
+
+
+@dataclass(frozen=True)
+class LooseObject:
+    """An object that fits no rule of the drop convention; `at`: when that was told (unix seconds)."""
+
+    key: str
+    at: float
+
+
+def loose_objects(table: Table, start: str = "") -> list[LooseObject]:
+    """The objects that fit no rule and whose key begins so, the newest first, of the newest `MOST`."""
+    items = islice(table.query_due(UNKNOWN, page_size=MOST, newest_first=True), MOST)
+    found = ((object_of({"pk": item["pk"], "sk": item["sk"]}), float(item["due_at"])) for item in items)
+    return [LooseObject(key, at) for key, at in found if key is not None and key.startswith(start)]
 
 
 def renders_in(table: Table, lane: str, most: int | None = None) -> Iterator[Item]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
 from kontext.clock import Clock
-from kontext.drops import pairs
+from kontext.drops import messages, pairs
 from kontext.drops.pairs import Drops
 from kontext.drops.redelivery import REASON, reason_of
 from kontext.due import TIMER
@@ -215,15 +214,15 @@ def _letters(sqs: Any, queue_url: str) -> Iterator[dict[str, Any]]:
 def about(body: str) -> str:
     """What a message is about: pairs, objects, or how it begins if it is none of ours."""
     try:
-        told = json.loads(body)
+        told = messages.parse(body)
         if "permit" in told:
             return "a permit for the line"
         if "waiters" in told:
             return str(told["waiters"])
         if "due" in told:
             return str(told["due"]["pk"]).removeprefix("pair#")
-        return ", ".join(record["s3"]["object"]["key"] for record in told["Records"])
-    except (ValueError, KeyError, TypeError):
+        return ", ".join(event.key for event in messages.object_events(told))
+    except (messages.Unreadable, KeyError, TypeError):
         return body[:80]
 
 

@@ -47,6 +47,7 @@ class Plan:
         self.bucket = Bucket(target)
         self.bucket.look(source.pairs)
         self.wrong, self.ignored = list(source.wrong), source.ignored
+        self.unknown_columns = source.unknown_columns
         self.uploaded: list[Job] = []
         self.at: Job | None = None
         """The pair at which `upload` is, or has stopped; and what of it is there."""

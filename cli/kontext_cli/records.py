@@ -9,8 +9,8 @@ from datetime import UTC, date, datetime, time
 from operator import itemgetter
 from typing import Any
 
-from kontext.drops import pairs
-from kontext.due import LINE, TELL_SECONDS, TIMER, WAITING
+from kontext.drops import keys, pairs
+from kontext.due import LINE, TELL_SECONDS, TIMER, UNKNOWN, WAITING
 from kontext.dynamodb import Table
 from kontext.errors import BadDrop
 from kontext.model import Parameters, RenderInput, Status
@@ -19,7 +19,7 @@ from kontext.throttle.admission import State
 from kontext.throttle.circuit_breaker import PAUSED
 from kontext.throttle.line import why_parked
 from kontext.throttle.throttle import state_in
-from kontext_cli.newest import LANES, RESTING, Between, Listing, Newest
+from kontext_cli.newest import LANES, RESTING, Between, Listing, LooseObject, Newest, loose_objects
 from kontext_cli.target import Target
 
 SEPARATORS = ("", "/", "_", "-")
@@ -53,7 +53,8 @@ class Render:
 class Pair:
     """A pair with its renders, the one that speaks for it first.
 
-    `status` is that render's, or `WAITING` for a part that is missing, or `REJECTED` where a part is wrong.
+    `status` is that render's, or `WAITING` for a part that is missing, or `REJECTED` where a part is wrong. An object
+    that fits no rule is shown like a pair, too: its `prefix` is its key, its `status` is `UNKNOWN`.
     """
 
     prefix: str
@@ -87,6 +88,7 @@ class Wanted:
             return LANES
         lanes = {
             "REJECTED": (WAITING, TIMER),
+            UNKNOWN: (),
             WAITING: (WAITING, TIMER),
             Status.CLAIMED: (TIMER, LINE),
             "PARKED": (TIMER, LINE),
@@ -127,12 +129,15 @@ class Records:
                 return Listing([found] if wanted.fits(found) else [], True)
         self._state = state_in(self._table)
         listing = self._newest.listing(limit, wanted.fits, wanted.lanes, start, wanted.between)
-        newest = sorted(self._placed(listing.pairs), key=lambda pair: pair.since or datetime.now(UTC), reverse=True)
-        return Listing(newest, listing.is_whole)
+        loose = [pair for pair in map(_loose, loose_objects(self._table, start)) if wanted.fits(pair)]
+        shown = [*self._placed(listing.pairs), *loose]
+        newest = sorted(shown, key=lambda pair: pair.since or datetime.now(UTC), reverse=True)
+        return Listing(newest[:limit], listing.is_whole and len(newest) <= limit)
 
     def counts(self, start: str = "") -> Counter[str]:
-        """How many renders there are in each lane of the index, `newest.MOST` where there are more."""
-        return self._newest.counts(start)
+        """How many renders there are in each lane of the index, `newest.MOST` where there are more, and how many
+        objects that fit no rule."""
+        return self._newest.counts(start) + Counter({UNKNOWN: len(loose_objects(self._table, start))})
 
     def ledger(self) -> list[dict[str, Any]]:
         """The money of each UTC day, newest first: counts of renders, and USD `reserved` and `cost`."""
@@ -168,6 +173,10 @@ def _pair(group: Iterable[dict[str, Any]], state: State) -> Pair | None:
         return _waiting(dropped) if dropped.parts else None
     newest = sorted(renders, key=lambda render: str(render.created_at), reverse=True)
     return _of(sorted(newest, key=lambda render: render.render_id != dropped.current))
+
+
+def _loose(found: LooseObject) -> Pair:
+    return Pair(found.key, UNKNOWN, f"fits no rule: {keys.rule_missed(found.key)}", moment(found.at), [])
 
 
 def _of(renders: list[Render]) -> Pair:

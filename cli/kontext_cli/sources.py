@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,8 @@ from kontext_cli.photographs import inspect_file
 
 TUNABLE = ("prompt", "aspect_ratio", "output_format", "safety_tolerance", "seed")
 COLUMNS = ("name", "image_1", "image_2", *TUNABLE)
+_DELIMITER = re.compile(r"\s*\"?sep=(.)\"?[ \t]*(?:\r\n?|\n)", re.IGNORECASE)
+"""The line with which Excel is told what stands between cells."""
 ORDER = ("request", "prompt", "1", "2", None)
 """The images last, so that no pair is complete before what is asked of it is known."""
 
@@ -35,11 +39,13 @@ class Wrong:
 
 @dataclass(frozen=True)
 class Source:
-    """What was read; `ignored` are files that fit no rule of the drop convention."""
+    """What was read; `ignored` are files that fit no rule of the drop convention, `unknown_columns` those of a
+    table that mean nothing."""
 
     pairs: list[Planned] = field(default_factory=list)
     wrong: list[Wrong] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+    unknown_columns: list[str] = field(default_factory=list)
 
 
 def read(path: Path, under: str, limits: Limits) -> Source:
@@ -57,7 +63,7 @@ def read(path: Path, under: str, limits: Limits) -> Source:
 
 def _table(path: Path, under: str, limits: Limits) -> Source:
     columns, rows = _cells(path)
-    source = Source()
+    source = Source(unknown_columns=[title for title in columns if title and title not in COLUMNS])
     seen: dict[str, str] = {}
     for number, cells in rows:
         row = dict(zip(columns, cells, strict=False))
@@ -78,22 +84,36 @@ def _table(path: Path, under: str, limits: Limits) -> Source:
 
 def _cells(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     """The names of the columns, and the rows that are not empty with their numbers as a spreadsheet counts them."""
+    rows = _rows(path)
+    _, titles = next(rows, (1, []))
+    columns = [_column(title) for title in titles]
+    twice = [title for title in columns if title in COLUMNS and columns.count(title) > 1]
+    if twice or not {"name", "image_1", "image_2"} <= set(columns):
+        known = ", ".join(name.replace("_", " ") for name in COLUMNS)
+        named = f"the column {twice[0]!r} twice" if twice else "a first row without name, image 1 and image 2"
+        raise CommandError(f"{path} has {named}; the columns are: {known}.")
+    return columns, rows
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not empty, with their numbers as a spreadsheet counts them."""
+    body = path.read_bytes()
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = body.decode("utf-16" if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
     except UnicodeDecodeError as problem:
         raise CommandError(f"{path} is not UTF-8 text: save the table as “CSV UTF-8”.") from problem
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)  # spreadsheets write what their language has
+    said = _DELIMITER.match(text)
+    first = text.lstrip().partition("\n")[0]
+    delimiter = said[1] if said else max(",;\t", key=first.count)  # spreadsheets write what their language has
+    table = text[said.end() :] if said else text
     try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+        for number, cells in enumerate(
+            csv.reader(io.StringIO(table, newline=""), delimiter=delimiter), 2 if said else 1
+        ):
+            if any(map(str.strip, cells)):
+                yield number, cells
     except csv.Error as problem:
         raise CommandError(f"{path} is no table (CSV): {problem}.") from problem
-    columns = [_column(title) for title in (rows or [[]])[0]]
-    wrong = [title for title in columns if title not in COLUMNS or columns.count(title) > 1]
-    if wrong or not {"name", "image_1", "image_2"} <= set(columns):
-        known = ", ".join(name.replace("_", " ") for name in COLUMNS)
-        named = f"the column {wrong[0]!r}" if wrong else "a first row without name, image 1 and image 2"
-        raise CommandError(f"{path} has {named}; the columns are: {known}.")
-    return columns, ((number, cells) for number, cells in enumerate(rows[1:], 2) if any(map(str.strip, cells)))
 
 
 def _column(title: str) -> str:
@@ -142,7 +162,8 @@ class Folder:
         self.limits = limits
         found = [(path.relative_to(root), path) for path in sorted(root.rglob("*")) if path.is_file()]
         shown = [(name, path) for name, path in found if not any(step.startswith(".") for step in name.parts)]
-        self.files = {under + name.as_posix(): path for name, path in shown}
+        files = {name.as_posix(): path for name, path in shown}
+        self.files = {under + name: path for name, path in files.items() if not keys.is_litter(name)}
         self.used: set[str] = set()
 
     def read(self) -> Source:

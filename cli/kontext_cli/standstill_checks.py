@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+from kontext.drops import keys
 from kontext.drops.redelivery import REASON, reason_of
 from kontext.due import STUCK_AFTER, DueIndex
 from kontext.dynamodb import Item, Key
@@ -12,6 +13,7 @@ from kontext.model import Status
 from kontext.renders.store import LEASE_SECONDS
 from kontext.text import escape_line
 from kontext.throttle.throttle import Throttle
+from kontext_cli import newest
 from kontext_cli.checks import LOOKED_AT, Finding, Patient
 from kontext_cli.operate import about
 from kontext_cli.untold import Comparison
@@ -43,6 +45,20 @@ def unknown_drops(
 
 
 REMEDY_UNKNOWN = "`kontext replay --all` tells of them again, and says first what that may cost; or name a prefix."
+
+
+def loose_objects(patient: Patient) -> Iterator[Finding]:
+    """Objects that fit no rule: somebody may wait for a picture of them."""
+    found = newest.loose_objects(patient.table)
+    if found:
+        some = _some([f"{escape_line(one.key)} ({keys.rule_missed(one.key)})" for one in found])
+        says = f"{len(found)} of the input bucket's objects fit no rule: {some}"
+        yield Finding("names", "note", says, REMEDY_LOOSE)
+    else:
+        yield Finding("names", "good", "every object that was dropped fits a rule")
+
+
+REMEDY_LOOSE = "Drop each again under a name of the drop convention, or delete it; `kontext status` lists them."
 
 
 def dead_letters(patient: Patient) -> Iterator[Finding]:

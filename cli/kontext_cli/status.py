@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from kontext.due import LINE, TIMER
+from kontext.due import LINE, TIMER, UNKNOWN
 from kontext.model import ENDED, Status
 from kontext_cli import target
 from kontext_cli.console import print_json, terminal
@@ -31,6 +31,7 @@ STYLES = {
     "REJECTED": "red",
     Status.UNCERTAIN: "bold red",
     "WAITING": "dim",
+    UNKNOWN: "yellow",
 }
 
 
@@ -118,9 +119,10 @@ def progress_of(records: Records, prefix: str, wanted: Wanted, listing: Listing[
 
 def _told(counts: Counter[str]) -> str:
     """How many pairs are where: `12 of 20 delivered, 5 parked, 3 FAILED`, in rich's markup."""
-    delivered, total = counts.pop(Status.DELIVERED, 0), counts.total()
-    others = (f"{_counted(count)} {_styled(status)}" for status, count in counts.most_common())
-    return ", ".join((f"{_counted(delivered)} of {_counted(delivered + total)} [green]delivered[/]", *others))
+    loose, delivered = counts.pop(UNKNOWN, 0), counts.pop(Status.DELIVERED, 0)
+    told = [f"{_counted(delivered)} of {_counted(delivered + counts.total())} [green]delivered[/]"]
+    told += [f"{_counted(count)} {_styled(status)}" for status, count in counts.most_common()]
+    return ", ".join(told + ([f"{_counted(loose)} [yellow]fit no rule[/]"] if loose else []))
 
 
 def _counted(count: int) -> str:

@@ -80,7 +80,7 @@ class Comparison:
             self.is_whole = not page.get("IsTruncated", False)
             for one in page.get("Versions", ()):
                 key, size = one["Key"], one["Size"]
-                if one["IsLatest"] and not keys.is_error_file(key) and not keys.is_folder_placeholder(key, size):
+                if one["IsLatest"] and not keys.is_error_file(key) and not keys.is_litter(key, size):
                     version_id, etag = str(one.get("VersionId", "null")), one["ETag"].strip('"')
                     yield Found(key, version_id, etag, size, one["LastModified"].timestamp())
 

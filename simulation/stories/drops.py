@@ -84,6 +84,44 @@ SYNCS: tuple[Story, ...] = (
     ),
 )
 
+SLIPS: tuple[Story, ...] = (
+    story(
+        "files of the operating system lie beside a pair",
+        (-2.0, Drop("taj/.DS_Store", b"Bud1")),
+        (-1.0, Drop("taj/._1.png", b"AppleDouble")),
+        (-0.5, Drop("taj/._2.png", b"AppleDouble")),
+        *pair(),
+        (1.0, Drop("taj/Thumbs.db", b"thumbs")),
+        end="DELIVERED",
+    ),
+    story(
+        "a request whose extension Windows hides",
+        *pair()[:2],
+        (0.2, replace(request(TAJ, prompt="both at the Taj"), key="taj/request.json.txt")),
+        end="DELIVERED",
+    ),
+    story(
+        "a prompt lies beside a pair under a copy's name, and then under its own",
+        (0.0, Drop("taj/prompt (1).txt", b"both at the Taj")),
+        *pair(at=1.0)[:2],
+        (100.0, Drop("taj/prompt.txt", b"both at the Taj")),
+        end="DELIVERED",
+    ),
+    story(
+        "a request lies beside a pair with a word before it",
+        (0.0, Drop("taj request.json", b"{}")),
+        *pair(at=1.0)[:2],
+        end="FAILED near_miss",
+    ),
+    story(
+        "the halves of a pair are spelt in two ways",
+        (0.0, image("caf\u00e9/1.png", prompt="both")),
+        (1.0, image("cafe\u0301/2.png")),
+        ends={"cafe\u0301/": {"FAILED near_miss"}},
+    ),
+    story("an empty prompt file comes after the picture", *pair(), (200.0, Drop("taj/prompt.txt", b""))),
+)
+
 SAME_BYTES: tuple[Story, ...] = (
     story(
         "the same photograph again, in parts",
@@ -243,4 +281,4 @@ FORGOTTEN: tuple[Story, ...] = (
     ),
 )
 
-DROPS: tuple[Story, ...] = (*SYNCS, *SAME_BYTES, *TAKEN_BACK, *TOLD_ONCE, *FORGOTTEN)
+DROPS: tuple[Story, ...] = (*SYNCS, *SLIPS, *SAME_BYTES, *TAKEN_BACK, *TOLD_ONCE, *FORGOTTEN)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from simulation.actions import Away, Deadly, Drop, Queue, Send, account, image, request
 from simulation.decisions import Replay
@@ -144,6 +147,34 @@ LETTERS = (
     ),
     story("half an hour in which Lambda has no room", (0.0, Away(("lambda",), 30.0)), *pair(at=1.0)),
 )
+
+
+def in_sns(body: dict[str, Any]) -> dict[str, Any]:
+    return {"Type": "Notification", "TopicArn": "arn:aws:sns:eu-west-1:111122223333:drops", "Message": json.dumps(body)}
+
+
+def by_hand(key: str) -> dict[str, Any]:
+    return {"Records": [{"s3": {"bucket": {"name": "InputBucket"}, "object": {"key": key}}}]}
+
+
+def by_eventbridge(key: str) -> dict[str, Any]:
+    detail = {"bucket": {"name": "InputBucket"}, "object": {"key": key, "size": 5, "sequencer": "00FF"}}
+    return {"source": "aws.s3", "detail-type": "Object Created", "time": "2027-01-15T08:00:00Z", "detail": detail}
+
+
+def rewired(name: str, tell: Callable[[str], dict[str, Any]]) -> Story:
+    """S3 does not tell the queue itself: somebody else tells of each object."""
+    steps: Steps = []
+    for at, drop in pair():
+        steps += [(at, replace(drop, notices=0)), (at + 0.01, Send(json.dumps(tell(drop.key))))]
+    return story(name, *steps)
+
+
+TOLD = (
+    rewired("drops that are told by hand, with bucket and key alone", by_hand),
+    rewired("drops that SNS has wrapped", lambda key: in_sns(by_hand(key))),
+    rewired("drops that EventBridge tells of", by_eventbridge),
+)
 BATCHES = (
     story("nine pairs in one batch", *batch(), window=0.3),
     story(
@@ -168,4 +199,4 @@ BATCHES = (
         faults=(Fault(1, "late"), Fault(3, "late"), Fault(5, "late")),
     ),
 )
-QUEUE: tuple[Story, ...] = (*PURGES, *REPLAYS, *LETTERS, *BATCHES)
+QUEUE: tuple[Story, ...] = (*PURGES, *REPLAYS, *LETTERS, *TOLD, *BATCHES)

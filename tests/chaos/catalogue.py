@@ -502,8 +502,26 @@ REFERENCES = (
     ),
     Mutant(
         "a name without a slash that begins at the root",
-        (_layer("drops/keys", 'prefix[: prefix.rfind("/") + 1] + name', "name"),),
+        (_layer("drops/keys", "folder_of(prefix) + name", "name"),),
         ("a named image under a name of no part",),
+    ),
+    Mutant(
+        "the default prompt is paid though one lies beside the pair",
+        ((_PAIRS, 'pairs.Rejected("near_miss", meant) if meant else complete', "complete"),),
+        ("a request lies beside a pair with a word before it",),
+    ),
+    Mutant(
+        "what systems leave lying taken for drops",
+        (
+            (_INTAKE, "keys.is_litter(key, event.size):", "False:"),
+            _layer("drops/keys", "if match is None or is_litter(key):", "if match is None:"),
+        ),
+        ("files of the operating system lie beside a pair",),
+    ),
+    Mutant(
+        "a drop in SNS's envelope taken for none",
+        (_layer("drops/messages", "return _json_object(inner)", "return content"),),
+        ("drops that SNS has wrapped",),
     ),
     Mutant(
         "an object that is called unknown though a request names it",

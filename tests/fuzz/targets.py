@@ -54,6 +54,7 @@ def name(data: bytes) -> None:
         assert named.startswith("/") or found.startswith(f"{folder}/")
         assert ".." not in found.removeprefix(f"{folder}/").split("/")
         assert not keys.is_result(found)
+        assert not keys.is_litter(found)
 
 
 def request_file(data: bytes) -> None:
@@ -75,7 +76,7 @@ def metadata(data: bytes) -> None:
 
 
 def _passed_on(parameters: request.Parameters) -> None:
-    assert parameters.keys() <= set(request._properties())
+    assert parameters.keys() <= set(request.PARAMETERS)
     merged = request.merge(parameters, {"prompt": "x"})
     assert len(request.render_id("p/", "1", "2", merged)) == 24
     assert request.parse_request(json.dumps(parameters).encode()) == parameters

@@ -176,13 +176,48 @@ def test_a_wrong_row_is_named_and_the_others_are_dropped(
     [
         pytest.param((), "without name, image 1 and image 2", id="empty"),
         pytest.param(("name,image 1",), "without name, image 1 and image 2", id="a column is missing"),
-        pytest.param((f"{HEAD},colour",), "the column 'colour'", id="an unknown column"),
         pytest.param((f"{HEAD},image_1",), "the column 'image_1'", id="a column twice"),
     ],
 )
 def test_a_table_of_something_else_is_refused(table: Callable[..., Path], lines: tuple[str, ...], why: str) -> None:
     with pytest.raises(CommandError, match=why):
         read(table(*lines), "", LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("lines", "encoding", "row"),
+    [
+        pytest.param(("sep=;", HEAD.replace(",", ";"), "a;cat.png;cup.jpg;x"), "utf-8-sig", 3, id="a line for Excel"),
+        pytest.param(("", ",,,", HEAD, "a,cat.png,cup.jpg,x"), "utf-8", 4, id="empty rows first"),
+        pytest.param(
+            (HEAD.replace(",", "\t"), "a\tcat.png\tcup.jpg\tgr\u00f6\u00dfer"), "utf-16", 2, id="Unicode text"
+        ),
+    ],
+)
+def test_a_table_is_read_as_excel_writes_it(
+    table: Callable[..., Path], lines: tuple[str, ...], encoding: str, row: int
+) -> None:
+    source = read(table(*lines, encoding=encoding), "", LIMITS)
+
+    assert [(pair.prefix, pair.where) for pair in source.pairs] == [("a/", f"row {row} (a)")]
+
+
+@pytest.mark.parametrize("cell", ["16:9", "16:09", "16:09:00", "16x9"])
+def test_a_ratio_that_excel_took_for_a_time_is_one(table: Callable[..., Path], cell: str) -> None:
+    source = read(table(f"{HEAD},aspect ratio", f"a,cat.png,cup.jpg,x,{cell}"), "", LIMITS)
+
+    (pair,) = source.pairs
+    assert pair.parameters["aspect_ratio"] == "16:9"
+
+
+def test_a_column_that_means_nothing_is_named_and_the_rest_is_read(
+    target: Target, table: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = table(f"{HEAD},colour", "a,cat.png,cup.jpg,x,red")
+
+    backfill.carry_out(stack(target), path, "", upload=False, as_json=False)
+
+    assert "left out: 'colour'; the columns are: name, image 1" in capsys.readouterr().out
 
 
 def test_a_table_in_another_encoding_is_refused(table: Callable[..., Path]) -> None:
@@ -248,7 +283,7 @@ def test_the_request_is_uploaded_before_the_images(target: Target, drop_folder: 
         pytest.param(
             ("a/1.png", "a/2.png"), {"a__request_json": '{"colour": 1}'}, "unknown field", id="a wrong request"
         ),
-        pytest.param(("a/1.png", "a/2.png"), {"a__prompt_txt": " "}, "prompt.txt", id="an empty prompt"),
+        pytest.param(("a/1.png", "a/2.png"), {"a__prompt_txt": "{}"}, "prompt.txt", id="a wrong prompt"),
         pytest.param(
             ("a/1.png",),
             {"a__request_json": '{"input_image_2": "/logo.png"}'},

@@ -18,6 +18,7 @@ from kontext.dynamodb import Table
 from kontext_cli import standstill_checks
 from kontext_cli.checks import Patient
 from kontext_cli.errors import INTERRUPTED, UNFINISHED, CommandError, Unfinished
+from kontext_cli.explain import the_pair
 from kontext_cli.replay import Replay, carry_out, run
 from kontext_cli.target import Target
 from kontext_cli.untold import Comparison
@@ -107,7 +108,7 @@ def test_a_version_that_came_since_is_told(shop: Shop) -> None:
 
 
 def test_what_was_deleted_and_what_is_nobodys_drop_is_not_told(shop: Shop) -> None:
-    shop.put("taj/1.png", "taj/error.json")
+    shop.put("taj/1.png", "taj/error.json", "taj/._1.png", "taj/Thumbs.db")
     shop.put("taj/", body=b"")
     shop.s3.delete_object(Bucket=shop.bucket, Key="taj/1.png")
 
@@ -126,7 +127,7 @@ def test_of_two_objects_for_one_place_only_the_newer_counts(shop: Shop) -> None:
 
 def test_an_object_that_fits_no_rule_is_told_unless_it_was_reported_or_is_named(shop: Shop) -> None:
     shop.put("notes.txt", "reported.txt", "shared/product.png")
-    Drops(shop.table).reported("reported.txt")
+    Drops(shop.table).reported("reported.txt", 0.0)
     Drops(shop.table).named("shared/product.png")
 
     assert shop.untold() == ["notes.txt"]
@@ -318,3 +319,29 @@ def test_doctor_says_how_far_it_looked(shop: Shop, later: float) -> None:
     assert finding.state == "note"
     assert "the first 2 objects by name" in finding.says
     assert "kontext replay --all" in finding.remedy
+
+
+def test_doctor_names_what_fits_no_rule_and_the_rule_that_it_misses(shop: Shop) -> None:
+    Drops(shop.table).reported("taj/3.png", 0.0)
+
+    (finding,) = standstill_checks.loose_objects(Patient(shop.target))
+
+    assert finding.state == "note"
+    assert "taj/3.png (an image is named 1 or 2, or by a request.json)" in finding.says
+
+
+@pytest.mark.parametrize("start", ["taj", "taj/", "taj/3.png"])
+def test_explain_names_what_fits_no_rule_in_a_folder(shop: Shop, start: str) -> None:
+    Drops(shop.table).reported("taj/3.png", 0.0)
+    Drops(shop.table).reported("fort/4.png", 0.0)
+
+    with pytest.raises(CommandError, match=r"1 object fits no rule .*: taj/3\.png \(an image is named 1 or 2"):
+        the_pair(shop.target, start)
+
+
+def test_explain_still_finds_the_one_pair_of_a_folder_with_something_else_in_it(shop: Shop) -> None:
+    shop.put("taj/a/1.png")
+    shop.record("taj/a/1.png")
+    Drops(shop.table).reported("taj/3.png", 0.0)
+
+    assert the_pair(shop.target, "taj/").prefix == "taj/a/"

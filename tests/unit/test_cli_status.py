@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from kontext.clock import iso
-from kontext.due import LINE, TIMER, WAITING
+from kontext.due import LINE, TIMER, UNKNOWN, WAITING
 from kontext.model import ENDED
 from kontext.throttle.throttle import Throttle
 from kontext_cli.journey import told
@@ -321,7 +321,7 @@ def test_a_status_costs_the_same_however_large_the_table_is(pairs: int) -> None:
 
     assert [pair.prefix for pair in listing.pairs] == [f"{n}/" for n in range(30)]
     assert not listing.is_whole
-    assert table.requests == {"query": 12, "batch": 1, "get": 2}
+    assert table.requests == {"query": 14, "batch": 1, "get": 2}
 
 
 def test_pairs_are_followed_until_none_of_them_moves() -> None:
@@ -333,3 +333,18 @@ def test_pairs_are_followed_until_none_of_them_moves() -> None:
 
     assert len(slept) == 2
     assert min(slept) >= 2.0
+
+
+def test_an_object_that_fits_no_rule_is_counted_and_named_with_the_rule_that_it_misses() -> None:
+    loose = {"pk": "object#shop/3.png", "sk": "object", "reported": True, "due_lane": UNKNOWN, "due_at": SINCE + 9}
+    reader, _ = records(render("cat/", status="DELIVERED"), loose)
+
+    listing = reader.newest("", 30)
+
+    assert [(pair.prefix, pair.status) for pair in listing.pairs] == [("shop/3.png", "UNKNOWN"), ("cat/", "DELIVERED")]
+    assert "an image is named 1 or 2" in listing.pairs[0].detail
+    assert "1 of 1" in progress_of(reader, "", Wanted(), listing)
+    assert "1 [yellow]fit no rule" in progress_of(reader, "", Wanted(), listing)
+    assert [pair.prefix for pair in newest(reader, "shop/")] == ["shop/3.png"]
+    assert [pair.prefix for pair in newest(reader, "", Wanted(status="unknown"))] == ["shop/3.png"]
+    assert newest(reader, "dog/") == []

@@ -20,6 +20,7 @@ from kontext.drops.pairs import (
     pair_key,
 )
 from kontext.drops.waiters import object_key
+from kontext.due import UNKNOWN
 from kontext.errors import BadDrop
 
 NOW = 1000.0
@@ -340,16 +341,18 @@ def test_pairs_do_not_touch_each_other(drops: Drops) -> None:
 
 def test_an_object_that_no_request_has_named_is_unknown(drops: Drops) -> None:
     assert drops.wanted("notes.txt") is None
-    assert drops.reported("notes.txt")
+    assert drops.reported("notes.txt", NOW)
     assert drops.wanted("notes.txt") is None
 
 
 def test_a_request_that_names_a_reported_object_takes_the_report_back(drops: Drops) -> None:
-    drops.reported("product.png")
+    drops.reported("product.png", NOW)
+    assert [item["pk"] for item in drops.table.query_due(UNKNOWN)] == ["object#product.png"]
 
     before = drops.named("product.png")
 
     assert before is True
+    assert list(drops.table.query_due(UNKNOWN)) == []
     assert drops.wanted("product.png") == frozenset()
 
 
@@ -357,7 +360,7 @@ def test_an_object_that_is_named_is_not_reported_any_more(drops: Drops) -> None:
     first = drops.named("product.png")
 
     assert first is False
-    assert not drops.reported("product.png")
+    assert not drops.reported("product.png", NOW)
 
 
 def test_an_object_that_is_found_takes_its_place_behind_what_fills_the_slot_and_before_what_comes_later(
@@ -394,3 +397,13 @@ def test_those_who_waited_as_it_was_kept_once_are_looked_at_again(drops: Drops) 
     assert drops.wanted("product.png") == frozenset()
     assert drops.table.get(pair_key("a/"))["due_lane"] == "timer"  # type: ignore[index]
     assert drops.get("gone/") is None
+
+
+def test_an_object_that_fits_no_rule_and_is_taken_away_is_not_told_of_any_more(drops: Drops) -> None:
+    drops.reported("notes.txt", NOW)
+
+    assert drops.forget_loose("notes.txt")
+
+    assert list(drops.table.query_due(UNKNOWN)) == []
+    assert not drops.forget_loose("notes.txt")
+    assert not drops.forget_loose("never.txt")

@@ -338,7 +338,7 @@ def test_the_contract_knows_what_a_request_may_ask_for() -> None:
 
     told = SCHEMA["definitions"]["request"]["properties"]
 
-    assert told.keys() == asked.keys() - {"input_image_1", "input_image_2"}
+    assert told.keys() == asked.keys() - {"$schema", "input_image_1", "input_image_2"}
 
 
 def test_an_error_file_says_it_to_the_one_who_dropped(ended: Callable[[str], Render]) -> None:

@@ -95,7 +95,6 @@ def test_a_file_that_asks_for_something_is_read(
         pytest.param("request", b"", "invalid_request", "empty", id="empty request"),
         pytest.param("request", b'{"seed": "x"}', "invalid_request", "seed", id="wrong parameter"),
         pytest.param("request", b" " * 70_000, "invalid_request", "longer than", id="huge request"),
-        pytest.param("prompt", b"", "invalid_request", "empty", id="empty prompt"),
         pytest.param("prompt", b"\xff\xfe\x00\xd8", "invalid_request", "UTF-8", id="prompt in bytes"),
     ],
 )
@@ -287,3 +286,22 @@ def test_a_link_gives_the_version_that_was_read_and_ends_within_the_hour(
     assert int(link.params["X-Amz-Expires"]) == LINK_SECONDS <= 3600
     assert link.params["X-Amz-Algorithm"] == "AWS4-HMAC-SHA256"
     assert link.path.endswith("/a b+ü/1.png")
+
+
+def test_an_empty_prompt_file_says_nothing_and_is_no_mistake(inputs: InputBucket, drop: Drop) -> None:
+    drop("taj/prompt.txt", b"")
+
+    read = inputs.read("taj/prompt.txt", "prompt")
+
+    assert read is not None
+    assert (read["parameters"], "problem" in read) == ({}, False)
+
+
+@pytest.mark.parametrize("body", [b"x", b"[]", b'{"promt": "x"}', b"\xe4"])
+def test_a_mistake_in_a_file_names_the_file_once(inputs: InputBucket, drop: Drop, body: bytes) -> None:
+    drop("typo/request.json", body)
+
+    read = inputs.read("typo/request.json", "request")
+
+    assert read is not None
+    assert read["problem"]["message"].count("request.json") == 1

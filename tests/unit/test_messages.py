@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from kontext.drops.messages import ObjectEvent, Unreadable, due_key, notification, object_events, parse
+from kontext.drops.messages import (
+    ObjectEvent,
+    Unreadable,
+    count_drops,
+    due_key,
+    notification,
+    object_events,
+    parse,
+)
 
 LEAST: dict[str, Any] = {"s3": {"bucket": {"name": "b"}, "object": {"key": "taj/1.png"}}}
 
@@ -32,6 +40,53 @@ def test_a_notification_by_hand_needs_nothing_but_bucket_and_key() -> None:
     assert event == ObjectEvent("b", "taj/1.png", None, "", None)
 
 
+def in_sns(body: dict[str, Any]) -> dict[str, Any]:
+    return {"Type": "Notification", "TopicArn": "arn:aws:sns:eu-west-1:1:drops", "Message": json.dumps(body)}
+
+
+def by_eventbridge(name: str = "Object Created", **more: Any) -> dict[str, Any]:
+    told = {"key": "a+b/1.png", "size": 5, "etag": "e", "version-id": "v", "sequencer": "0A", **more}
+    detail = {"version": "0", "bucket": {"name": "b"}, "object": told, "reason": "PutObject"}
+    return {"source": "aws.s3", "detail-type": name, "time": "2027-01-15T08:00:00Z", "detail": detail}
+
+
+@pytest.mark.parametrize("wrap", [dict, in_sns], ids=["plain", "in SNS's envelope"])
+@pytest.mark.parametrize(
+    ("body", "key"),
+    [
+        pytest.param({"Records": [record()]}, "a b/1.png", id="S3"),
+        pytest.param(by_eventbridge(), "a+b/1.png", id="EventBridge, which encodes no key"),
+    ],
+)
+def test_a_drop_is_read_on_whatever_way_it_is_told(wrap: Any, body: dict[str, Any], key: str) -> None:
+    (event,) = object_events(parse(json.dumps(wrap(body))))
+
+    assert event == ObjectEvent("b", key, 5, "0A", 1_800_000_000.0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"Records": [{**record(key="taj/1.png"), "eventName": "ObjectRemoved:DeleteMarkerCreated"}]},
+        {"Records": [{**record(key="taj/1.png"), "eventName": "ObjectRemoved:Delete"}]},
+        {"Records": [{**record(key="taj/1.png"), "eventName": "LifecycleExpiration:Delete"}]},
+        by_eventbridge("Object Deleted", key="taj/1.png"),
+    ],
+    ids=["deleted", "for good", "expired", "EventBridge"],
+)
+def test_a_removal_is_no_drop(body: dict[str, Any]) -> None:
+    (event,) = object_events(body)
+
+    assert (event.key, event.sequencer, bool(event.removed)) == ("taj/1.png", "0A", True)
+    assert count_drops(json.dumps(body)) == 0
+
+
+@pytest.mark.parametrize("name", ["ObjectTagging:Put", "ObjectRestore:Completed", "Object Tags Added"])
+def test_what_is_neither_a_drop_nor_a_removal_is_named(name: str) -> None:
+    with pytest.raises(Unreadable, match=name):
+        list(object_events({"Records": [{**record(), "eventName": name}]}))
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -40,8 +95,13 @@ def test_a_notification_by_hand_needs_nothing_but_bucket_and_key() -> None:
         pytest.param("[]", "no JSON object", id="a list"),
         pytest.param("{}", "neither a notification of S3", id="nothing in it"),
         pytest.param('{"Records": []}', "neither a notification of S3", id="no records"),
-        pytest.param('{"Type": "Notification", "TopicArn": "arn", "Message": "{}"}', "raw message delivery", id="SNS"),
-        pytest.param('{"detail-type": "Object Created", "detail": {}}', "EventBridge", id="EventBridge"),
+        pytest.param('{"Type": "Notification", "TopicArn": "arn", "Message": "{}"}', "neither a noti", id="SNS's own"),
+        pytest.param('{"Type": "Notification", "TopicArn": "arn", "Message": "hello"}', "no JSON", id="in SNS no JSON"),
+        pytest.param(
+            '{"Type": "SubscriptionConfirmation", "TopicArn": "arn"}', "open the message's SubscribeURL", id="SNS asks"
+        ),
+        pytest.param('{"source": "aws.s3", "detail-type": "Object Created"}', "neither a noti", id="EventBridge"),
+        pytest.param('{"Records": [{"s3": 1, "eventName": "ObjectTagging:Put"}]}', "none of S3's", id="another event"),
     ],
 )
 def test_what_no_try_can_read_says_why(text: str, says: str) -> None:

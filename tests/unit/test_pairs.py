@@ -18,7 +18,7 @@ PREFIXES = st.just("") | st.builds(str.__add__, st.text(max_size=30), st.sampled
 def test_the_example_of_the_documentation_holds() -> None:
     results = doctest.testmod(keys)
 
-    assert (results.failed, results.attempted) == (0, 1)
+    assert (results.failed, results.attempted) == (0, 3)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,11 @@ def test_the_example_of_the_documentation_holds() -> None:
         pytest.param("request.json", Part("", "request"), id="request at the root"),
         pytest.param("a-prompt.txt", Part("a-", "prompt"), id="prompt"),
         pytest.param("1/1.png", Part("1/", "1"), id="a folder named like a slot"),
+        pytest.param("a/1.jfif", Part("a/", "1"), id="as Windows saves a JPEG from the web"),
+        pytest.param("a/2.jpe", Part("a/", "2"), id="the third extension of JPEG"),
+        pytest.param("a/request.json.txt", Part("a/", "request"), id="request, its extension hidden by Windows"),
+        pytest.param("a_Prompt.txt.TXT", Part("a_", "prompt"), id="prompt, its extension hidden by Windows"),
+        pytest.param("a/1.jpg.jpg", Part("a/", "1"), id="image, its extension hidden by Windows"),
     ],
 )
 def test_a_key_that_fits_the_rule_names_a_part(key: str, part: Part) -> None:
@@ -73,10 +78,34 @@ def test_any_other_key_names_nothing(key: str) -> None:
 
 
 @given(KEYS)
+def test_every_key_that_names_no_part_misses_a_rule_that_can_be_told(key: str) -> None:
+    assert keys.rule_missed(key)
+
+
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        ("taj/1.gif", "PNG, JPEG or WebP"),
+        ("taj/1 (1).png", "like a copy"),
+        ("taj/2 - Copy.png", "like a copy"),
+        ("taj1.png", "before the 1 or 2"),
+        ("taj/prompt (1).txt", "a prompt prompt.txt"),
+        ("taj/me.HEIC", "by a request.json"),
+        ("taj/result.png", "like a result"),
+        ("notes.txt", "neither an image"),
+    ],
+)
+def test_the_rule_that_an_object_misses_is_told_in_a_few_words(key: str, why: str) -> None:
+    assert keys.parse(key) is None
+    assert why in keys.rule_missed(key)
+
+
+@given(KEYS)
 def test_a_part_that_is_found_gives_its_key_back(key: str) -> None:
     part = keys.parse(key)
 
     if part is not None:
+        assert not keys.is_litter(key)
         assert key.startswith(part.prefix)
         assert part.prefix == "" or part.prefix[-1] in "/_-"
         assert key[len(part.prefix) :].lower().startswith(part.slot)
@@ -86,8 +115,34 @@ def test_a_part_that_is_found_gives_its_key_back(key: str) -> None:
 def test_every_part_under_one_prefix_belongs_to_one_pair(prefix: str, name: str) -> None:
     part = keys.parse(prefix + name)
 
-    assert part is not None
-    assert part.prefix == prefix
+    assert part == (None if keys.is_litter(prefix + name) else Part(prefix, part.slot if part else "1"))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param("taj/._1.jpg", id="a Mac's disk"),
+        pytest.param(".DS_Store", id="Finder"),
+        pytest.param("taj/Icon\r", id="a folder's picture"),
+        pytest.param("taj/Thumbs.db", id="Explorer"),
+        pytest.param("taj/DESKTOP.INI", id="Explorer, in capitals"),
+        pytest.param("__MACOSX/taj/._1.jpg", id="a Mac's archive"),
+        pytest.param("up/__MACOSX/1.jpg", id="a Mac's archive, further down"),
+        pytest.param(".Trash-1000/1.jpg", id="a bin"),
+        pytest.param("taj/@eaDir/1.jpg", id="a network drive"),
+        pytest.param("taj/.keep", id="made by a sync tool"),
+    ],
+)
+def test_what_systems_leave_lying_is_nobodys_drop_and_no_part(key: str) -> None:
+    assert keys.is_litter(key)
+    assert keys.parse(key) is None
+
+
+@pytest.mark.parametrize(
+    "key", ["taj/1.png", "../1.png", "a.b/1.png", ".git/1.png", "__macosx_1.png", "thumbs.db/1.png", ""]
+)
+def test_what_people_drop_is_no_litter(key: str) -> None:
+    assert not keys.is_litter(key, 5)
 
 
 @pytest.mark.parametrize(
@@ -95,13 +150,12 @@ def test_every_part_under_one_prefix_belongs_to_one_pair(prefix: str, name: str)
     [
         pytest.param("taj/", 0, True, id="made by a console"),
         pytest.param("taj_$folder$", 0, True, id="made by Hadoop"),
-        pytest.param("taj/.keep", 0, True, id="made by a sync tool"),
         pytest.param("taj/", 3, False, id="not empty"),
         pytest.param("taj/1.png", 0, False, id="an empty image is a mistake, not a folder"),
     ],
 )
 def test_an_empty_folder_object_is_nobodys_drop(key: str, size: int, expected: bool) -> None:
-    assert keys.is_folder_placeholder(key, size) is expected
+    assert keys.is_litter(key, size) is expected
 
 
 @pytest.mark.parametrize(

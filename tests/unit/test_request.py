@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kontext.drops import request
-from kontext.drops.request import MAX_BYTES, merge, parse_metadata, parse_prompt, parse_request, render_id
+from kontext.drops.request import merge, parse_metadata, parse_prompt, parse_request, render_id
+from kontext.drops.text_file import MAX_BYTES
 from kontext.errors import BadDrop
 
 FIELDS = (
@@ -73,6 +74,14 @@ def test_all_seven_parameters_may_be_asked_for() -> None:
         pytest.param(b'{"seed": 1.0}', {"seed": 1}, id="a whole number with a point"),
         pytest.param(body(seed=None), {"seed": None}, id="a random seed"),
         pytest.param(body(seed=-1), {"seed": -1}, id="a random seed in the vendor's words"),
+        pytest.param('{"seed": 1}'.encode("utf-16-le"), {"seed": 1}, id="UTF-16 without its mark"),
+        pytest.param('{"seed": 1}'.encode("utf-32"), {"seed": 1}, id="UTF-32"),
+        pytest.param(body(**dict.fromkeys(FIELDS)), {"seed": None}, id="fields that are null, as forms send them"),
+        pytest.param(body(**{"$schema": "./request.v1.json"}, seed=1), {"seed": 1}, id="an editor's schema"),
+        pytest.param(body(aspect_ratio="16:09:00"), {"aspect_ratio": "16:9"}, id="a ratio that Excel took for a time"),
+        pytest.param(body(aspect_ratio="16x9"), {"aspect_ratio": "16:9"}, id="a ratio with a cross"),
+        pytest.param(body(aspect_ratio="04:03"), {"aspect_ratio": "4:3"}, id="a ratio with zeros"),
+        pytest.param(body(output_format="JPEG"), {"output_format": "jpg"}, id="the format's other name"),
     ],
 )
 def test_a_request_is_read_as_people_write_it(content: bytes, parameters: dict[str, Any]) -> None:
@@ -92,7 +101,6 @@ def test_a_request_is_read_as_people_write_it(content: bytes, parameters: dict[s
         pytest.param(body(seed=2**32), ["seed", "4294967296", "4294967295"], id="a seed too large"),
         pytest.param(body(prompt=""), ["prompt", '""', "1 to 5000"], id="an empty prompt"),
         pytest.param(body(prompt="x" * 5001), ["prompt", "...", "1 to 5000"], id="a prompt too long"),
-        pytest.param(body(prompt=None), ["prompt", "null"], id="no prompt, said so"),
         pytest.param(body(prompt=["a"]), ["prompt", '["a"]'], id="a list for a text"),
         pytest.param(body(input_image_1=""), ["input_image_1", '""'], id="an image without a name"),
         pytest.param(body(promt="x"), ['"promt"', *FIELDS], id="a field that there is not"),
@@ -107,6 +115,20 @@ def test_a_request_is_read_as_people_write_it(content: bytes, parameters: dict[s
         pytest.param(b'{"prompt": "\\ud800"}', ["prompt", "half of a character"], id="half of a character"),
         pytest.param(b"[" * 60_000, ["nested too deeply"], id="nested"),
         pytest.param(b"\xff\xd8\xff\xe0", ["not UTF-8"], id="a photograph"),
+        pytest.param(
+            "{“prompt”: “a cat”}".encode(), ["curly quotation marks"], id="quotation marks of a word processor"
+        ),
+        pytest.param('{"prompt”: "a cat"}'.encode(), ["curly quotation marks"], id="one of them"),
+        pytest.param(b"{'prompt': 'a'}", ["double quotation marks"], id="quotation marks of Python"),
+        pytest.param(b'{"seed": 1,}', ["take the comma"], id="a comma too many"),
+        pytest.param(b'{"prompt": "a\nb"}', ["line break", "\\n"], id="a line break in a text"),
+        pytest.param(b'{"prompt": "C:\\x"}', ["backslash twice"], id="a backslash in a text"),
+        pytest.param(b'{"seed": 1 // one\n}', ["no comments"], id="a comment"),
+        pytest.param(b"a cat and a cup", ["a prompt alone belongs into prompt.txt"], id="a prompt"),
+        pytest.param(b"  ", ["the file is empty"], id="blanks"),
+        pytest.param(
+            '{"prompt": "größer"}'.encode("cp1252"), ["older encoding", "ANSI", "save it as UTF-8"], id="ANSI"
+        ),
         pytest.param(b"<html></html>", ["not valid JSON"], id="a web page"),
         pytest.param(b" " * (MAX_BYTES + 1), ["longer than"], id="a huge file"),
     ],
@@ -146,12 +168,28 @@ def test_a_prompt_file_holds_the_prompt_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "content",
-    [b"", b" \n", b"\xff\xfe\x00\xd8", b"\x89PNG\r\n", b"x" * 5001],
-    ids=["empty", "blank", "half", "png", "long"],
+    "content", [b"", b" \r\n", b"\xef\xbb\xbf", b"\xff\xfe"], ids=["empty", "blank", "mark", "UTF-16"]
 )
-def test_a_prompt_file_without_a_usable_prompt_is_refused(content: bytes) -> None:
-    with pytest.raises(BadDrop, match=r"^prompt\.txt"):
+def test_an_empty_prompt_file_is_none(content: bytes) -> None:
+    assert parse_prompt(content) == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        pytest.param(b"\xff\xfe\x00\xd8", "damaged UTF-16", id="half"),
+        pytest.param(b"\x89PNG\r\n\x1a\n\0", "save it as UTF-8", id="a picture"),
+        pytest.param(b"x" * 5001, "1 to 5000 characters", id="long"),
+        pytest.param("größer – am Fenster".encode("cp1252"), r"ANSI \(byte 0xF6 at 3\); save it as UTF-8", id="ANSI"),
+        pytest.param(b"{\\rtf1\\ansi a cat}", "Rich Text .*Make Plain Text", id="Rich Text"),
+        pytest.param(b"PK\x03\x04...", "a Word document", id="Word"),
+        pytest.param(b"%PDF-1.7", "a PDF", id="PDF"),
+        pytest.param(b"Zwei Katzen\0\0\0", "NUL", id="padded"),
+        pytest.param(b'{"prompt": "a cat"}', "belongs into request.json", id="JSON"),
+    ],
+)
+def test_a_prompt_file_that_is_no_plain_text_is_refused_with_how_to_save_it(content: bytes, said: str) -> None:
+    with pytest.raises(BadDrop, match=rf"^prompt\.txt: .*{said}"):
         parse_prompt(content)
 
 
@@ -257,6 +295,6 @@ def test_a_renders_name_never_changes_from_one_version_to_the_next() -> None:
 def test_the_schema_names_all_parameters_of_the_contract() -> None:
     schema = json.loads((Path(request.__file__).parents[1] / "schemas" / "request.v1.json").read_text())
 
-    assert list(schema["properties"]) == FIELDS
-    assert schema["properties"]["aspect_ratio"]["enum"] == RATIOS
+    assert list(schema["properties"]) == ["$schema", *FIELDS]
+    assert schema["properties"]["aspect_ratio"]["enum"] == [*RATIOS, None]
     assert schema["additionalProperties"] is False

@@ -10,15 +10,17 @@ import pytest
 
 import submit
 from kontext.clock import day
+from kontext.drops import messages
 from kontext.drops.pairs import pair_key
 from kontext.due import LINE, TELL_SECONDS, TIMER
 from kontext.dynamodb import Table
+from kontext.pipeline.intake import Intake
 from kontext.pipeline.submit import ASIDE_SECONDS, MOST_FAILURES, TIME_FOR_A_SUBMIT
 from kontext.renders.ledger import ledger_key
 from kontext.renders.store import LEASE_SECONDS, render_key
 from kontext.throttle.admission import State
 from kontext.throttle.throttle import Throttle, state_in
-from tests.unit.pipeline import BEGINNING, PREFIX, Call, Context, Strike, World
+from tests.unit.pipeline import BEGINNING, PREFIX, Call, Context, Nobody, Strike, World
 
 Play = Callable[..., World]
 Json = dict[str, Any]
@@ -414,3 +416,37 @@ def test_a_message_of_the_first_edition_leaves_alone_what_the_table_keeps(world:
     told(waiting, {"wake": [{"prefix": PREFIX, "render_id": name}, {"prefix": "gone/", "render_id": name}]})
 
     assert seen(waiting) == before
+
+
+@pytest.mark.parametrize("wrong", [{}, {"s3": {"bucket": {"name": "theirs"}, "object": {"key": "1.png"}}}])
+def test_one_record_that_nobody_can_read_keeps_none_of_the_others_back(world: Play, wrong: Json) -> None:
+    dropped = world()
+    intake = Intake(dropped.seams["Submit"], lambda: 100.0)
+
+    with pytest.raises(messages.Unreadable):
+        intake.on_notification({"Records": [wrong, *records_of(dropped)]})
+
+    assert dropped.render["status"] == "QUEUED"
+
+
+def test_one_object_that_cannot_be_read_yet_keeps_none_of_the_others_back_and_the_message_comes_again(
+    world: Play,
+) -> None:
+    dropped = world(Strike(Call("Submit", "s3.get_object", 1)))
+    dropped.watch.invoked("Submit")
+    one, two = records_of(dropped)
+    intake = Intake(dropped.seams["Submit"], lambda: 100.0)
+
+    with pytest.raises(Nobody):
+        intake.on_notification({"Records": [{}, one, two]})
+    with pytest.raises(messages.Unreadable):
+        intake.on_notification({"Records": [{}, one, two]})
+
+    assert dropped.render["status"] == "QUEUED"
+
+
+def records_of(world: World) -> list[Json]:
+    """What S3 has told of the pair, taken off the queue."""
+    records = [record for message in world.queue.messages for record in json.loads(message.body)["Records"]]
+    world.queue.messages.clear()
+    return records

@@ -15,14 +15,16 @@ from operator import attrgetter
 from typing import Any
 
 from kontext.clock import day
+from kontext.drops import keys
 from kontext.due import LINE, TIMER, WAITING
 from kontext.dynamodb import Item, Table
 from kontext.model import Status
 from kontext.renders.ledger import ledger_key
+from kontext.text import escape_line
 from kontext.throttle.admission import State
 from kontext.throttle.throttle import Throttle, state_of
 from kontext_cli.errors import explain
-from kontext_cli.newest import LANES, MOST, Newest
+from kontext_cli.newest import LANES, MOST, Newest, loose_objects
 from kontext_cli.target import Target
 from kontext_cli.webconsole import views
 from kontext_cli.webconsole.views import View
@@ -72,7 +74,9 @@ class Gallery:
         they cannot be read: the last ones, with the `problem`."""
         asked = (group, start, min(limit, PAGE_MOST))
         with self._lock:
-            at, page = self._pages.get(asked, (-LOOK_SECONDS, {"pairs": [], "counts": {}, "is_whole": True}))
+            at, page = self._pages.get(
+                asked, (-LOOK_SECONDS, {"pairs": [], "counts": {}, "is_whole": True, "loose": []})
+            )
             if self.clock() - at >= LOOK_SECONDS:
                 try:
                     page = self._read(*asked) | {"problem": None}
@@ -88,8 +92,8 @@ class Gallery:
             self._pages = {}
 
     def _read(self, group: str, start: str, limit: int) -> dict[str, Any]:
-        keys = (ledger_key(day(time.time())), Throttle.KEY)
-        self._stack = {item["sk"]: item for item in self._table.get_many(keys)}
+        places = (ledger_key(day(time.time())), Throttle.KEY)
+        self._stack = {item["sk"]: item for item in self._table.get_many(places)}
         lanes = LANES_OF.get(group, LANES)
         listing = self._newest.listing(limit, lambda pair: group in ("", pair.group), lanes, start)
         known = {pair.prefix: pair for pair in listing.pairs}
@@ -97,10 +101,12 @@ class Gallery:
             if prefix.startswith(start) and group in ("", pair.group):
                 known[prefix] = pair
         newest = sorted(known.values(), key=attrgetter("since", "prefix"), reverse=True)
+        loose = loose_objects(self._table, start)
         return {
             "pairs": [asdict(pair) for pair in newest],
             "counts": self._counted(start),
             "is_whole": listing.is_whole,
+            "loose": [{"key": escape_line(one.key), "why": keys.rule_missed(one.key)} for one in loose],
         }
 
     def _still_expected(self, known: dict[str, View]) -> dict[str, View]:

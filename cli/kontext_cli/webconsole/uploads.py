@@ -49,7 +49,7 @@ class NotDropped(CommandError):
 def choices() -> dict[str, list[str]]:
     """What may be chosen, by parameter, as the request's schema has it."""
     properties = json.loads(SCHEMA.read_text())["properties"]
-    return {name: rule["enum"] for name, rule in properties.items() if "enum" in rule}
+    return {name: [*filter(None, rule["enum"])] for name, rule in properties.items() if "enum" in rule}
 
 
 def read(body: bytes) -> Upload:

@@ -21,6 +21,7 @@ rest stands in a lane that is called as its status, the newest last: views read 
 | the circuit breaker, open | when it is probed next |
 | a change of the breaker or a pause, not announced | a minute later |
 | DELIVERED, FAILED, UNCERTAIN, and told | at rest in a lane of that name, at about the time of its end |
+| an object that fits no rule | at rest in lane `UNKNOWN`, at the time when that was told |
 | a pair that waits for a drop | at rest in lane `WAITING`, at the time when it began to wait |
 """
 
@@ -35,6 +36,8 @@ LINE = "line"
 """The lane of what waits for a slot or for the account: nobody looks for any of them by name."""
 WAITING = "WAITING"
 """The lane of the pairs that have no render, and that a drop brings on."""
+UNKNOWN = "UNKNOWN"
+"""The lane of the objects that fit no rule of the drop convention."""
 
 LEASE_GRACE_SECONDS = 5.0
 POLL_SECONDS = 210.0

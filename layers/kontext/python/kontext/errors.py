@@ -129,6 +129,11 @@ CODES: dict[str, Code] = {
         "no",
         "Drop a PNG, JPEG or WebP picture under the same name.",
     ),
+    "near_miss": Code(
+        "Something that was probably meant for this pair lies beside it under another name, so that nothing is paid.",
+        "no",
+        "Drop it again under the name that the message says; if it is not meant, drop a prompt of the pair's own.",
+    ),
     "refused": Code(
         "Segmind refused this request.",
         "no",

@@ -61,7 +61,12 @@ METRICS: dict[str, Metric] = {
     **{parked(reason): Metric("Count", f"renders put aside: {said.meaning}") for reason, said in REASONS.items()},
 }
 
-_ENDS = {"invalid_request": "Rejected", "invalid_image": "Rejected", "superseded": "Superseded"}
+_ENDS = {
+    "invalid_request": "Rejected",
+    "invalid_image": "Rejected",
+    "near_miss": "Rejected",
+    "superseded": "Superseded",
+}
 _ENDS |= {"delivery": "Undelivered"}
 
 _NAMED_BY = {"pair": "prefix", "render_id": "render_id", "request_id": "request_id"}

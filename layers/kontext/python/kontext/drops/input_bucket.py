@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from kontext import text
-from kontext.drops import keys, request
+from kontext.drops import keys, request, text_file
 from kontext.errors import BadDrop
 from kontext.images.image import BadPicture, Limits
 from kontext.images.inspection import inspect
@@ -70,12 +70,12 @@ class InputBucket:
 
     def _content(self, read: ObjectRead, slot: str, body: "StreamingBody", metadata: Mapping[str, str]) -> ObjectRead:
         """What is in an object. Raises BadDrop or BadPicture where it cannot be used."""
-        if slot in ("request", "prompt") and not read["bytes"]:
+        if slot == "request" and not read["bytes"]:
             raise BadDrop("invalid_request", "it is empty (0 bytes)")
         if slot == "request":
-            return {"parameters": request.parse_request(body.read(request.MAX_BYTES + 1))}
+            return {"parameters": request.parse_request(body.read(text_file.MAX_BYTES + 1))}
         if slot == "prompt":
-            return {"parameters": request.parse_prompt(body.read(request.MAX_BYTES + 1))}
+            return {"parameters": request.parse_prompt(body.read(text_file.MAX_BYTES + 1))}
         return self._image(read, body) | {"parameters": request.parse_metadata(metadata)}
 
     def _image(self, read: ObjectRead, body: "StreamingBody") -> ObjectRead:
@@ -108,6 +108,11 @@ class InputBucket:
         etag = head["ETag"].strip('"')
         return {"key": key, "version_id": head.get("VersionId"), "etag": etag, "bytes": head["ContentLength"]}
 
+    def keys_under(self, start: str, most: int = 100) -> list[str]:
+        """The first keys that begin so."""
+        answer = self.client.list_objects_v2(Bucket=self.bucket, Prefix=start, MaxKeys=most)
+        return [found["Key"] for found in answer.get("Contents", ())]
+
     def newest(self, key: str) -> tuple[str | None, str] | None:
         """The version id and the ETag of what stands under a key now; None if nothing does."""
         try:
@@ -130,4 +135,5 @@ class InputBucket:
 
 
 def _problem(key: str, code: str, message: str) -> ObjectRead:
+    message = message.removeprefix("request.json: ").removeprefix("prompt.txt: ")  # which the key says
     return {"problem": {"code": code, "message": f"{text.escape_line(key)}: {message}"}}

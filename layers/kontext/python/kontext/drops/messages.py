@@ -1,16 +1,20 @@
-"""What the upload queue's messages say: S3's notifications of the input bucket, and hints of our own.
+"""What the upload queue's messages say: what S3 tells of the input bucket, and hints of our own.
 
-A notification, as S3 writes it: https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
-One that a person or `kontext replay` has written may lack the time and the sequencer.
+S3 is read as it tells the queue itself, as SNS wraps that, and as EventBridge tells it. A message that a person or
+`kontext replay` has written needs no more than bucket and key.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
 """
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import quote_plus, unquote_plus
 
+from kontext import text
 from kontext.clock import iso
 from kontext.dynamodb import Key
 from kontext.errors import KontextError
@@ -19,6 +23,7 @@ OURS = frozenset({"due", "permit", "waiters", "wake"})
 """The fields by which a hint of our own is known."""
 
 MAX_KEY_BYTES = 1024
+_CREATED = "ObjectCreated:"
 
 Removed = Literal["", "by a person", "by a rule"]
 _REMOVED: dict[str, Removed] = {
@@ -33,7 +38,7 @@ class Unreadable(KontextError):
 
 @dataclass(frozen=True)
 class ObjectEvent:
-    """Something has happened to an object. `at` (unix seconds) is None, and `sequencer` empty, where S3 did not tell:
+    """An object has been put into a bucket. `at` (unix seconds) is None, and `sequencer` empty, where S3 did not tell:
     then the object was found."""
 
     bucket: str
@@ -45,15 +50,25 @@ class ObjectEvent:
     """Whether the object was taken away, and by whom."""
 
 
-def parse(text: str) -> dict[str, Any]:
-    """A message's body. Raises Unreadable where it is no JSON object."""
+def parse(body: str) -> dict[str, Any]:
+    """A message's body, out of SNS's envelope if it has one. Raises Unreadable where it is no JSON object."""
+    content = _json_object(body)
+    match content:
+        case {"Type": "Notification", "TopicArn": _, "Message": str(inner)}:
+            return _json_object(inner)
+        case {"Type": "SubscriptionConfirmation", "TopicArn": topic}:
+            raise Unreadable(f"SNS asks whether to subscribe the queue to {topic}: open the message's SubscribeURL")
+    return content
+
+
+def _json_object(body: str) -> dict[str, Any]:
     try:
-        body = json.loads(text)
+        content = json.loads(body)
     except (ValueError, RecursionError) as problem:
         raise Unreadable(f"the message is no JSON: {problem}"[:200]) from problem
-    if not isinstance(body, dict):
+    if not isinstance(content, dict):
         raise Unreadable("the message is no JSON object")
-    return body
+    return content
 
 
 def is_ours(body: Any) -> bool:
@@ -84,10 +99,8 @@ def object_events(body: dict[str, Any]) -> Iterator[ObjectEvent]:
     """
     if is_ours(body) or body.get("Event") == "s3:TestEvent":
         return
-    if not isinstance(body.get("Records"), list) or not body["Records"]:
-        raise Unreadable(_unknown(body))
     problem = None
-    for record in body["Records"]:
+    for record in _records(body):
         try:
             event = _event(record)
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as wrong:
@@ -96,6 +109,15 @@ def object_events(body: dict[str, Any]) -> Iterator[ObjectEvent]:
             yield event
     if problem:
         raise problem
+
+
+def count_drops(body: str) -> int:
+    """How many drops a message tells of."""
+    count = 0
+    with suppress(Unreadable):
+        for event in object_events(parse(body)):
+            count += not event.removed
+    return count
 
 
 def notification(bucket: str, key: str, size: int, etag: str, version_id: str, at: float) -> dict[str, Any]:
@@ -111,28 +133,41 @@ def notification(bucket: str, key: str, size: int, etag: str, version_id: str, a
     return {"Records": [record]}
 
 
+def _records(body: dict[str, Any]) -> list[Any]:
+    """The records of a notification, as S3 writes them."""
+    match body:
+        case {"Records": [_, *_] as records}:
+            return list(records)
+        case {"source": "aws.s3", "detail-type": str(name), "detail": {"bucket": bucket, "object": dict(told)}}:
+            # In EventBridge's form the key stands as it is, and is not encoded.
+            key = quote_plus(told["key"]) if isinstance(told.get("key"), str) else None
+            by_rule = body["detail"].get("reason") == "Lifecycle Expiration"
+            deleted = "LifecycleExpiration:Delete" if by_rule else "ObjectRemoved:Delete"
+            name = {"Object Created": _CREATED, "Object Deleted": deleted}.get(name, name)
+            said = {"bucket": bucket, "object": told | {"key": key}}
+            return [{"eventName": name, "eventTime": body.get("time"), "s3": said}]
+    raise Unreadable("the message is neither a notification of S3 nor one of this stack's own")
+
+
 def _event(record: Any) -> ObjectEvent:
-    told = record["s3"]["object"]
+    told, name = record["s3"]["object"], record.get("eventName", _CREATED)
     key, bucket, sequencer = unquote_plus(told["key"]), record["s3"]["bucket"]["name"], told.get("sequencer", "")
     if not 0 < len(key.encode()) <= MAX_KEY_BYTES:
         raise ValueError(f"a key has 1 to {MAX_KEY_BYTES} bytes")
     if not isinstance(bucket, str) or not isinstance(sequencer, str):
         raise TypeError("the bucket's name and the sequencer are texts")
-    size = told.get("size")
     time = record.get("eventTime")
     at = None if time is None else datetime.fromisoformat(time).timestamp()
-    return ObjectEvent(bucket, key, size if isinstance(size, int) else None, sequencer, at, removed(record))
+    _check_name(name)
+    size = told.get("size")
+    return ObjectEvent(bucket, key, size if isinstance(size, int) else None, sequencer, at, removed(name))
 
 
-def removed(record: Any) -> Removed:
-    """Whether a record of S3's tells that an object was taken away, and by whom."""
-    name = record.get("eventName", "") if isinstance(record, dict) else ""
-    return _REMOVED.get(str(name).removeprefix("s3:").partition(":")[0], "")
+def removed(name: str) -> Removed:
+    """Whether an event's name tells that an object was taken away, and by whom."""
+    return _REMOVED.get(name.removeprefix("s3:").partition(":")[0], "")
 
 
-def _unknown(body: dict[str, Any]) -> str:
-    if body.get("Type") == "Notification" and "TopicArn" in body:
-        return "the message is wrapped by SNS: let S3 tell the queue itself, or switch raw message delivery on"
-    if "detail-type" in body:
-        return "the message comes from EventBridge: let S3 tell the queue itself"
-    return "the message is neither a notification of S3 nor one of this stack's own"
+def _check_name(name: str) -> None:
+    if not (removed(name) or name.removeprefix("s3:").startswith(_CREATED)):
+        raise ValueError(f"it tells of {text.escape_line(name)}, which is neither a drop nor a removal")

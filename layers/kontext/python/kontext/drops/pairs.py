@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from kontext import text
 from kontext.drops import keys, request
 from kontext.drops.waiters import object_key
-from kontext.due import SENT, SET_DUE, SET_DUE_UNLESS_DUE, SET_LANE, TIMER, WAITING
+from kontext.due import REMOVE_DUE, SENT, SET_DUE, SET_DUE_UNLESS_DUE, SET_LANE, TIMER, UNKNOWN, WAITING
 from kontext.dynamodb import ConditionFailed, Item, Key, Table
 from kontext.errors import BadDrop
 from kontext.model import ObjectRead, Parameters, Part, RenderInput
@@ -142,6 +142,11 @@ def named_keys(pair: Pair) -> tuple[str, ...]:
         for field in _FIELDS.values()
         if field in asked and not _is_url(asked[field])
     )
+
+
+def names_images(pair: Pair) -> bool:
+    """Whether the pair's request names an image, so that it needs none under the pair's own name."""
+    return any(field in _parameters(pair.parts.get("request")) for field in _FIELDS.values())
 
 
 def check_links(pair: Pair, output_bucket: str) -> None:
@@ -380,7 +385,10 @@ class Drops:
 
     def named(self, key: str) -> bool:
         """Note that a request names such an object; True if it was reported as unknown before."""
-        return bool(self.table.update(object_key(key), "SET #prefix = :name", name=key).get("reported"))
+        item = self.table.update(object_key(key), "SET #prefix = :name", name=key)
+        if item.get("due_lane") == UNKNOWN:
+            self._leave_lane(key)
+        return bool(item.get("reported"))
 
     def wanted(self, key: str) -> frozenset[str] | None:
         """Who waits for an object that is no part of a pair, as that was kept once; None if no request has ever named
@@ -395,13 +403,26 @@ class Drops:
                 self.look_again(prefix, now)
             self.table.update(place, "DELETE #wanted_by :by", by={prefix})
 
-    def reported(self, key: str) -> bool:
+    def reported(self, key: str, now: float) -> bool:
         """Note that an object was reported as unknown; False if a request has named it in the meantime."""
+        said, unnamed = f"SET #reported = :yes, {SET_DUE}", "attribute_not_exists(#prefix)"
         try:
-            self.table.update(object_key(key), "SET #reported = :yes", "attribute_not_exists(#prefix)", yes=True)
+            self.table.update(object_key(key), said, unnamed, yes=True, due_lane=UNKNOWN, due_at=now)
         except ConditionFailed:
             return False
         return True
+
+    def forget_loose(self, key: str) -> bool:
+        """Note that an object that was reported as unknown is gone; False if it was not."""
+        with suppress(ConditionFailed):
+            self.table.update(object_key(key), "REMOVE #reported", "attribute_exists(#reported)")
+            self._leave_lane(key)
+            return True
+        return False
+
+    def _leave_lane(self, key: str) -> None:
+        with suppress(ConditionFailed):
+            self.table.update(object_key(key), f"REMOVE {REMOVE_DUE}", "#due_lane = :lane", lane=UNKNOWN)
 
 
 def pair_key(prefix: str) -> Key:

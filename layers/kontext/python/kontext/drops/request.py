@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import Any, cast
 
 from kontext import text
+from kontext.drops import text_file
 from kontext.errors import BadDrop
 from kontext.model import Parameters
 from kontext.net import addresses
 
-MAX_BYTES = 65_536
-"""A longer request.json or prompt.txt is refused unread."""
-
 _SCHEMA = Path(__file__).parents[1] / "schemas" / "request.v1.json"
 _TUNABLE = ("prompt", "aspect_ratio", "output_format", "safety_tolerance", "seed")
-_INTEGERS = ("safety_tolerance", "seed")
 _IMAGES = ("input_image_1", "input_image_2")
+PARAMETERS = (*_TUNABLE, *_IMAGES)
+"""All that may be asked for."""
+_INTEGERS = ("safety_tolerance", "seed")
 _LIKE_A_URL = re.compile(r".*://|(?:https?|data|file|blob|javascript):", re.IGNORECASE | re.DOTALL)
+_RATIO = re.compile(r"\s*0*(\d{1,2})\s*[:x×/]\s*0*(\d{1,2})(?::00)?\s*", re.ASCII)
 _DIGITS = 40
 _MOST_SHOWN = 1000
 
@@ -40,15 +41,19 @@ def parse_request(body: bytes) -> Parameters:
             decoded, object_pairs_hook=_no_duplicates, parse_constant=_no_constants, parse_int=_no_endless_number
         )
     except (ValueError, RecursionError) as problem:
-        raise _invalid(f"request.json is not valid JSON: {_first_line(problem)}") from problem
+        why = text_file.explain_json(decoded, problem)
+        raise _invalid(f"request.json: it is not valid JSON: {why}") from problem
     if not isinstance(content, dict):
-        raise _invalid(f"request.json must hold one JSON object, not {_shown(content)}")
-    return _checked(content, "request.json")
+        raise _invalid(f"request.json: it must hold one JSON object, not {_shown(content)}")
+    return _checked(_asked(content), "request.json")
 
 
 def parse_prompt(body: bytes) -> Parameters:
-    """The prompt in a prompt.txt. Raises BadDrop where it is empty, too long or not UTF-8."""
-    return _checked({"prompt": _text(body, "prompt.txt").strip()}, "prompt.txt")
+    """The prompt in a prompt.txt; none where it is empty. Raises BadDrop where it is too long, or no plain text."""
+    prompt = _text(body, "prompt.txt").strip()
+    if _is_json_object(prompt):
+        raise _invalid("prompt.txt: it holds JSON, which belongs into request.json")
+    return _checked({"prompt": prompt} if prompt else {}, "prompt.txt")
 
 
 def parse_metadata(metadata: Mapping[str, str]) -> Parameters:
@@ -85,6 +90,7 @@ def render_id(prefix: str, image_1: str, image_2: str, parameters: Parameters) -
 def _checked(content: dict[str, Any], source: str) -> Parameters:
     from fastjsonschema import JsonSchemaValueException
 
+    content = {name: _as_meant(name, value) for name, value in content.items()}
     try:
         _validator()(content)
     except JsonSchemaValueException as problem:
@@ -110,21 +116,20 @@ def _check_link(name: str, value: str, source: str) -> None:
 
 def _explained(problem: Any, content: dict[str, Any]) -> str:
     if problem.rule == "additionalProperties":
-        unknown = sorted(set(content) - set(_properties()))
+        unknown = sorted(set(content) - set(PARAMETERS))
         named = ", ".join(_shown(name) for name in unknown[:3]) + (", …" if len(unknown) > 3 else "")
-        return f"unknown field {named}; the fields are {', '.join(_properties())}"
+        return f"unknown field {named}; the fields are {', '.join(PARAMETERS)}"
     field = problem.path[-1]
     return f"{field} is {_shown(problem.value)}; allowed is {_allowed(_properties()[field])}"
 
 
 def _allowed(rule: dict[str, Any]) -> str:
     if "enum" in rule:
-        return ", ".join(rule["enum"])
-    if rule["type"] == "string":
+        return ", ".join(filter(None, rule["enum"]))
+    if "string" in rule["type"]:
         blank = ", not only blanks" if "pattern" in rule else ""
         return f"a text of {rule['minLength']} to {rule['maxLength']} characters{blank}"
-    whole = f"a whole number from {rule['minimum']} to {rule['maximum']}"
-    return whole if rule["type"] == "integer" else f"{whole}, or null"
+    return f"a whole number from {rule['minimum']} to {rule['maximum']}, or null"
 
 
 @cache
@@ -142,12 +147,35 @@ def _validator() -> Callable[[Any], Any]:
 
 
 def _text(body: bytes, source: str) -> str:
-    if len(body) > MAX_BYTES:
-        raise _invalid(f"{source} is longer than {MAX_BYTES} bytes")
     try:
-        return body.decode("utf-16" if body[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError as problem:
-        raise _invalid(f"{source} is not UTF-8 text") from problem
+        return text_file.decode(body)
+    except ValueError as problem:
+        raise _invalid(f"{source}: it {problem}") from problem
+
+
+def _is_json_object(prompt: str) -> bool:
+    try:
+        return isinstance(json.loads(prompt), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _asked(content: dict[str, Any]) -> dict[str, Any]:
+    """What a request asks for. A field that is null says nothing, but for the seed, and neither does `$schema`."""
+    return {
+        name: value for name, value in content.items() if name != "$schema" and (value is not None or name == "seed")
+    }
+
+
+def _as_meant(name: str, value: Any) -> Any:
+    """A value in the words of the schema, where it is only spelled otherwise: Excel makes 16:09:00 of 16:9."""
+    if not isinstance(value, str):
+        return value
+    if name == "output_format":
+        return {"jpeg": "jpg"}.get(spelled := value.strip().lower().removeprefix("."), spelled)
+    if name == "aspect_ratio" and (ratio := _RATIO.fullmatch(value)):
+        return f"{int(ratio[1])}:{int(ratio[2])}"
+    return value
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -195,7 +223,3 @@ def _shown(value: Any) -> str:
     except RecursionError:
         return "something nested deeply"
     return quoted if len(quoted) <= 80 else f"{quoted[:77]}..."
-
-
-def _first_line(problem: BaseException) -> str:
-    return "nested too deeply" if isinstance(problem, RecursionError) else str(problem).split("\n")[0]

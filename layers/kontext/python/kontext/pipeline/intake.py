@@ -1,6 +1,5 @@
 """An object was dropped: it is recorded, and its pair, and those who wait for it, go on."""
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,12 +21,32 @@ class Intake:
         self.seconds_left = seconds_left
         self.pairs = Advancer(deps, seconds_left)
 
+    def on_notification(self, body: dict[str, Any]) -> None:
+        """S3 tells of objects. What is wrong with one keeps none of the others back; what may go well another time is
+        raised before what no try can do anything with."""
+        problems: list[Exception] = []
+        try:
+            for event in messages.object_events(body):
+                try:
+                    self.on_event(event)
+                except Exception as problem:
+                    logger.exception("the message tells of other objects, too", key=event.key)
+                    problems.append(problem)
+        except messages.Unreadable as problem:
+            problems.append(problem)
+        if problems:
+            raise min(problems, key=lambda problem: isinstance(problem, messages.Unreadable))
+
+    def on_event(self, event: messages.ObjectEvent) -> None:
+        """Something has happened to an object."""
+        if event.bucket != self.deps.inputs.bucket:
+            raise messages.Unreadable(f"the message tells of another bucket, {text.escape_line(event.bucket)}")
+        self.on_drop(event)
+
     def on_drop(self, event: messages.ObjectEvent) -> None:
         """An object has been dropped. Its message is needed until it is recorded: then the table knows of it."""
         key = event.key
-        if event.bucket != self.deps.inputs.bucket:
-            raise messages.Unreadable(f"the message tells of another bucket, {text.escape_line(event.bucket)}")
-        if keys.is_error_file(key) or keys.is_folder_placeholder(key, event.size):
+        if keys.is_error_file(key) or keys.is_litter(key, event.size):
             logger.info("nobody's drop", key=key)
             return
         part = keys.parse(key)
@@ -58,6 +77,8 @@ class Intake:
         """
         if expired:
             self.deps.reads.mark_expired(key)
+        if part is None and self.deps.drops.forget_loose(key):
+            self.deps.outputs.remove(keys.unknown_drop_key(key))
         before = self.deps.drops.get(part.prefix) if part else None
         if part is None or before is None:
             return
@@ -83,9 +104,10 @@ class Intake:
             self.on_arrival(key)
             return
         error_key = keys.unknown_drop_key(key)
-        said = {**problem("unknown_drop", f"{text.escape_line(key)} fits no rule. {keys.RULE}"), "object": key}
+        why = f"{text.escape_line(key)} fits no rule: {keys.rule_missed(key)}. {keys.RULE}"
+        said = {**problem("unknown_drop", why), "object": key}
         self.deps.outputs.put_json(error_key, text.dumps(said, indent=2).encode())
-        if self.deps.drops.reported(key):
+        if self.deps.drops.reported(key, self.deps.clock.now()):
             logger.info("the name fits no rule", key=key)
             metrics.emit(UnknownDrops=1)
         else:
@@ -127,14 +149,6 @@ class Intake:
 
 def count_drops(records: Sequence[dict[str, Any]]) -> None:
     """Measure what has come in, once: not when a message comes back."""
-    new = [_body(record) for record in records if int(record["attributes"]["ApproximateReceiveCount"]) == 1]
-    dropped = [body["Records"] for body in new if isinstance(body, dict) and isinstance(body.get("Records"), list)]
-    if dropped:
-        metrics.emit(Dropped=sum(not messages.removed(one) for told in dropped for one in told))
-
-
-def _body(record: dict[str, Any]) -> Any:
-    try:
-        return json.loads(record["body"])
-    except (ValueError, RecursionError):
-        return None
+    new = [record["body"] for record in records if int(record["attributes"]["ApproximateReceiveCount"]) == 1]
+    if dropped := sum(messages.count_drops(body) for body in new):
+        metrics.emit(Dropped=dropped)

@@ -10,6 +10,7 @@ from kontext.drops.waiters import TooMany
 from kontext.errors import problem
 from kontext.log import logger
 from kontext.pipeline.ends import Ends
+from kontext.pipeline.near_misses import NearMisses
 from kontext.pipeline.reading import PairReader, bad_request
 from kontext.pipeline.submit import Submitter
 
@@ -21,6 +22,7 @@ class Advancer:
         self.deps = deps
         self.submitter = Submitter(deps, seconds_left)
         self.ends = Ends(deps)
+        self.near_misses = NearMisses(deps)
         self.reader = PairReader(deps)
 
     def try_to_advance(self, pair: pairs.Pair) -> None:
@@ -39,10 +41,14 @@ class Advancer:
         if isinstance(decision, pairs.Complete) and pair.drop_id > pair.current_drop:
             pair = self.reader.look(pair)
             decision = self.decide(pair, now)
+            if isinstance(decision, pairs.Complete) and "prompt" not in decision.asked:
+                decision = self.unless_another_was_meant(pair, decision)
         match decision:
             case pairs.Incomplete(missing, wanted):
                 logger.info("the pair is not complete", missing=missing)
                 self.wait_for(pair, wanted)
+                if meant := self.near_misses.half_beside(pair):
+                    self.reject(pair, pairs.Rejected("near_miss", meant))
             case pairs.Settling(until):
                 logger.info("the pair settles", until=iso(until))
                 if self.deps.drops.settle(pair.prefix, until):  # else a hint is on its way
@@ -59,6 +65,13 @@ class Advancer:
                 if render := self.deps.claims.claim(pair, complete, now):
                     self.submitter.go_on(render)
                 self.wait_for(pair, {})
+
+    def unless_another_was_meant(self, pair: pairs.Pair, complete: pairs.Complete) -> pairs.Decision:
+        """The default prompt is not paid while what was meant as the prompt seems to lie beside the pair."""
+        if complete.render_id(pair.prefix) == pair.current:  # it is claimed, and may be paid
+            return complete
+        meant = self.near_misses.prompt_beside(pair)
+        return pairs.Rejected("near_miss", meant) if meant else complete
 
     def decide(self, pair: pairs.Pair, now: float) -> pairs.Decision:
         """What to do with a pair now."""
