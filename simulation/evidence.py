@@ -154,8 +154,14 @@ class Evidence:
         """How often a person has said that a pair may be paid again: now, or when it is dropped again, which it was."""
         given_up = [at for at, action in self.outside.decisions if action == Decide(prefix, "give-up")]
         dropped_again = [drop for drop in self.drops_of(prefix) if given_up and drop.at > given_up[0]]
-        repeated = self.outside.decided(Decide(prefix, "resubmit")) + self.outside.decided(Decide(prefix, "again"))
+        repeated = self.outside.decided(Decide(prefix, "resubmit")) + self._said_again(prefix)
         return repeated + min(len(given_up), len(dropped_again))
+
+    def _said_again(self, prefix: str) -> int:
+        """How often a person wanted the same once more: a command that died is given once more, and pays once more."""
+        times = self.outside.decided(Decide(prefix, "again"))
+        died = sum(call.process == "operator" for _, call in self.world.injector.injected)
+        return times + (died if times else 0)
 
     def sent_jobs(self) -> Iterator[tuple[Render, Job]]:
         """Every job with its render."""

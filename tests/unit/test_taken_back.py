@@ -39,6 +39,12 @@ def test_a_named_image_that_was_replaced_while_its_pair_waits_is_claimed_anew_on
     assert len(world.vendor.ledger.jobs) == 1
 
 
+def test_a_pair_that_was_deleted_and_restored_while_it_waits_is_rendered() -> None:
+    world = play(named("a pair is deleted and restored while it waits for credits")).world
+
+    assert Evidence(world, {}).end("taj/") == "DELIVERED"
+
+
 @pytest.mark.parametrize(
     ("event_name", "removed"),
     [

@@ -49,7 +49,7 @@ class Overdue:
         now = self.deps.clock.now()
         if key == pairs.pair_key(pair.prefix):
             if pair.due_at is not None:
-                self.pairs.advance(pair)
+                self.pairs.try_to_advance(pair)  # a claim takes it out of the index before all is done
                 self.deps.drops.rest(pair.prefix, now)
             return
         render = self.deps.renders.get(pair.prefix, key["sk"].removeprefix("render#"))
