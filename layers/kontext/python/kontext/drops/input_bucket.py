@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LINK_SECONDS = 3600
 """Segmind reads the images when a worker takes the job, which may be long after the submit."""
 
-_ABSENT = {"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"}
+_ABSENT = {"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed", "KeyTooLongError"}
 _CLOSED = {
     "AccessDenied": (
         "this stack may not read it: it is encrypted with a KMS key that the stack's role may not use, or belongs to "
@@ -110,6 +110,8 @@ class InputBucket:
 
     def keys_under(self, start: str, most: int = 100) -> list[str]:
         """The first keys that begin so."""
+        if len(start.encode()) > keys.MAX_KEY_BYTES:
+            return []
         answer = self.client.list_objects_v2(Bucket=self.bucket, Prefix=start, MaxKeys=most)
         return [found["Key"] for found in answer.get("Contents", ())]
 
