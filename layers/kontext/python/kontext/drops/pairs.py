@@ -219,7 +219,7 @@ def sequencer_after(part: Part) -> str:
 
 def version_of(read: ObjectRead | RenderInput) -> str:
     """Which version of which object it is."""
-    return f"{read.get('key')} {read.get('version_id') or read['etag']}"
+    return f"{read.get('key')} {read.get('version_id') or read.get('etag')}"
 
 
 def identity(image: ObjectRead | RenderInput) -> str:

@@ -1,7 +1,7 @@
 """What lies in the bucket beside what S3 has told: in a burst, or after an outage, messages come late.
 
 A pair is looked at in the bucket before it is claimed, so that a part whose message still waits is not paid for later.
-It costs a request for each part, and some for the spellings of a missing prompt: no listing.
+It costs a request for each part, and one listing where its request.json holds no prompt.
 """
 
 from kontext.connections import Connections
@@ -9,6 +9,9 @@ from kontext.drops import keys, pairs
 from kontext.drops.keys import Slot
 from kontext.errors import BadDrop
 from kontext.log import logger
+
+MOST_LISTED = 100
+"""So many keys under a prefix are looked at: of more, the usual names of a prompt are asked for one by one."""
 
 
 class PairReader:
@@ -22,9 +25,22 @@ class PairReader:
         for slot in keys.SLOTS:
             if slot in pair.parts:
                 pair = self.refresh(pair, slot)
-            elif not pairs.has_prompt(pair):
-                pair = self.find(pair, slot, *(pair.prefix + name for name in keys.SPELLINGS.get(slot, ())))
+        if pairs.has_prompt(pair):
+            return pair
+        for slot, names in self.prompts_of(pair).items():
+            pair = self.find(pair, slot, *names)
         return pair
+
+    def prompts_of(self, pair: pairs.Pair) -> dict[Slot, list[str]]:
+        """Under which keys the parts may lie that can hold a prompt, and that are not known: one listing tells, unless
+        very much lies under the prefix."""
+        unknown = [slot for slot in keys.SPELLINGS if slot not in pair.parts]
+        if not unknown:
+            return {}
+        there = self.deps.inputs.keys_under(pair.prefix, MOST_LISTED)
+        if len(there) == MOST_LISTED:
+            return {slot: [pair.prefix + name for name in keys.SPELLINGS[slot]] for slot in unknown}
+        return {slot: [key for key in there if keys.parse(key) == keys.Part(pair.prefix, slot)] for slot in unknown}
 
     def refresh(self, pair: pairs.Pair, slot: Slot, *, expired: bool = False) -> pairs.Pair:
         """The pair with what stands now under the key of one of its parts; `expired`: if nothing does, the retention
