@@ -27,13 +27,19 @@ WITHOUT_QUESTION = {
 _SLOW = re.compile(
     r"segmind\.com|evil\.example|\$API|\$FILES|hang|'drip': \[1, 1|'http': (?:40|429|5\d\d)|169\.254", re.IGNORECASE
 )
+_STOPS_EVERYBODY = re.compile(r"'http': (?:403|5\d\d)")
+"""A refusal of the account, or several doubtful answers in a row, open the circuit breaker for all cases of the stack:
+of those whose answer is lost the sample has one."""
 _ONLY_IN_MEMORY = re.compile(r"for ever|for long|link to our own")
 
 
 def sample(every: int) -> list[Case]:
     """What is played in real time: roles, sockets and keys, and each so-many-th of what else can be."""
-    always = [*cases("roles"), *cases("sockets"), *(one for one in cases("keys") if _is_quick(one))]
-    return [*[one for one in cases() if one not in always and _is_quick(one)][::every], *always]
+    sockets = [one for one in cases("sockets") if not _STOPS_EVERYBODY.search(repr(one.answers))]
+    always = [*cases("roles"), *sockets, *(one for one in cases("keys") if _is_quick(one))]
+    sampled = [*[one for one in cases() if one not in always and _is_quick(one)][::every], *always]
+    lost = [one for one in sampled if one.end.startswith("UNCERTAIN")]
+    return [one for one in sampled if one not in lost[1:]]
 
 
 def _is_quick(one: Case) -> bool:
