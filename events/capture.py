@@ -18,7 +18,7 @@ from typing import Any
 from kontext.due import TIMER
 from kontext.dynamodb import Table
 from kontext.renders.overdue import DELAY_SECONDS
-from kontext.throttle.admission import state_in
+from kontext.throttle.throttle import state_in
 from kontext_cli.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack
@@ -76,6 +76,7 @@ class Capture:
             FunctionName=FUNCTION,
             Runtime="python3.13",
             Handler="capture.handler",
+            Timeout=60,
             Role=role["Arn"],
             Code={"ZipFile": _zipped("capture.py", SOURCE)},
         )

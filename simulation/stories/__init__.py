@@ -11,6 +11,7 @@ losing        everything is lost at one moment
 deployments   the stack is deployed with other parameters
 limits        what grows to the limits of the services
 vendor        what the vendor answers on a bad day
+trials        what nobody knows at the time: trials, probes, and what they cost
 money         an account that refuses, requests that are paid although they were refused, costs that cannot be
 operator      what the operator does by mistake
 queue         batches, purges, dead letters

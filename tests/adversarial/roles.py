@@ -119,6 +119,7 @@ _S3 = {
     "delete_object": "s3:DeleteObject",
 }
 _OTHERS = {
+    "list_objects_v2": ("s3:ListBucket", "Bucket"),
     "get_item": ("dynamodb:GetItem", "TableName"),
     "query": ("dynamodb:Query", "TableName"),
     "update_item": ("dynamodb:UpdateItem", "TableName"),

@@ -5,6 +5,9 @@ redelivery    what becomes of a message that could not be worked on
 keys          the drop convention: object key ⇄ part of a pair
 input_bucket  the one seam to the input bucket: what an object is, and links to it
 pairs         one item a pair: what has come, and what to do with it
+reads         named images: what was read of each version
+text_file     a text as people save it, or why it cannot be read
+near_misses   names under which a prompt was probably meant
 request       the parameters: read, checked against the schema, merged
 waiters       who waits for whose object, and who is woken when it comes
 """

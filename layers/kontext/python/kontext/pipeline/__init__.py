@@ -4,6 +4,7 @@ intake     Submit: an object was dropped, or taken away
 pairs      Submit: what a pair asks for now, settled, and claimed
 reading    Submit: how a pair lies in the bucket
 last_look  Submit: whether it is still so right before it is paid
+near_misses  Submit: what was probably meant as the prompt lies beside the pair
 candidate  Submit: an answer that was lost named a job; Segmind is asked for it
 submit     Submit: a claimed render is sent at its slot, or waits in line
 breaker    nobody goes, and until when; the change is published
