@@ -27,7 +27,9 @@ class World:
         self.time = ACCEPTED + 20
         self.looked: list[float] = []
         self.beats: list[float] = []
+        self.held: list[float] = []
         self.clock = self.renders = self.segmind = self
+        self.throttle: Any = self
         self.learning = SimpleNamespace(next_look=lambda _: self.time - ACCEPTED, deadline=DEADLINE)
 
     def now(self) -> float:
@@ -41,6 +43,9 @@ class World:
 
     def beat(self, render: dict[str, Any], until: float) -> None:
         self.beats.append(until)
+
+    def back_off(self, reset_at: float, now: float) -> None:
+        self.held.append(reset_at - ACCEPTED)
 
     def look(self, *_: object) -> Look:
         self.looked.append(self.time - ACCEPTED)
@@ -89,6 +94,34 @@ def test_a_reset_that_is_just_over_is_a_matter_of_seconds() -> None:
     run(world, {"wait": 0})
 
     assert world.looked == [20, 21]
+
+
+@pytest.mark.parametrize(
+    ("reset_at", "held"),
+    [
+        pytest.param(50.5, [50.5], id="stated"),
+        pytest.param(None, [], id="missing"),
+        pytest.param(20.0, [], id="just over"),
+        pytest.param(90_000.0, [], id="absurd"),
+    ],
+)
+def test_new_requests_wait_for_the_reset_that_a_status_request_was_told(
+    reset_at: float | None, held: list[float]
+) -> None:
+    world = World(None if reset_at is None else ACCEPTED + reset_at, ACCEPTED + 30)
+
+    run(world, {"wait": 0})
+
+    assert world.held == held
+
+
+def test_a_rate_limiter_that_cannot_be_told_of_a_429_does_not_end_the_wait_for_a_paid_job() -> None:
+    world = World(reset_at=ACCEPTED + 50.5, free_at=ACCEPTED + 50.5)
+    world.throttle = SimpleNamespace()
+
+    outcome = run(world, {"wait": 0})
+
+    assert outcome == {"outcome": "failed", "message": "seen"}
 
 
 class Job(World):

@@ -141,6 +141,7 @@ class Poll:
         if isinstance(failure, RateLimited):
             metrics.emit(render, RateLimited=1)
             self.held_until = self.reset_of(failure)
+            self.leave_room(failure)
         if self.done is None or "answer" in render:
             return render
         said = f"the status is COMPLETED, and for the result there is none: {failure}"
@@ -152,6 +153,17 @@ class Poll:
         if limited.reset_at is not None and now - JUST_OVER_SECONDS < limited.reset_at <= now:
             return 0.0
         return sane_reset(limited.reset_at, now) - self.submitted_at
+
+    def leave_room(self, limited: RateLimited) -> None:
+        """Requests wait for a stated reset as well: one that went before it would take from the looks what is left of
+        the account's rate. A reset that is only guessed holds nobody else up."""
+        reset_at, now = limited.reset_at, self.deps.clock.now()
+        if reset_at is None or sane_reset(reset_at, now) != reset_at:
+            return
+        try:
+            self.deps.throttle.back_off(reset_at, now)
+        except Exception:
+            logger.exception("the rate limiter did not hear of the 429")
 
     def found(self, render: Render, result: Result) -> Render:
         """The job is paid. A link to an allowed host is the picture, wherever it stands; else what the contract names
