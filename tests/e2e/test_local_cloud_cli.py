@@ -119,18 +119,33 @@ def _pasted(words: list[str], folder: Path, environment: dict[str, str]) -> subp
     return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_a_pair_that_cannot_be_rendered_exits_with_1_and_says_why(kontext: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_file_that_is_no_picture_is_refused_before_anything_is_dropped(
+    kontext: Callable[..., Any], tmp_path: Path
+) -> None:
     for name in ("1.png", "2.png"):
         (tmp_path / name).write_text("this is no picture")
 
+    refused = kontext("drop", "1.png", "2.png", "--prompt", "Anything.", "--name", "cli/broken")
+
+    assert refused.returncode == 2
+    assert "1.png" in refused.stderr
+    assert kontext("status", "cli/broken").stdout.startswith("Nothing under")
+
+
+def test_a_pair_that_cannot_be_rendered_exits_with_1_and_says_why(
+    kontext: Callable[..., Any], images: tuple[str, str], emulator: httpx.Client
+) -> None:
+    prompt = "Something that may not be shown, exits with 1."
+    emulator.post("script", json={"prompt": prompt, "fail": "blocked", "times": None}).raise_for_status()
+
     once, again = (
-        kontext("drop", "1.png", "2.png", "--prompt", "Anything.", "--name", "cli/broken", "--timeout", "60", "--json")
+        kontext("drop", *images, "--prompt", prompt, "--name", "cli/broken", "--timeout", "60", "--json")
         for _ in range(2)
     )
 
     assert (once.returncode, again.returncode) == (1, 1)
     told = json.loads(once.stdout)
-    assert (told["status"], told["error"]["code"], told["error"]["charged"]) == ("FAILED", "invalid_image", "no")
+    assert (told["status"], told["error"]["code"], told["error"]["charged"]) == ("FAILED", "render_failed", "no")
     assert told["error"]["remedy"] in once.stderr
 
 

@@ -262,9 +262,9 @@ def test_the_record_tells_the_whole_story(owner: Owner) -> None:
 
     (record,) = owner.records("full/")
     asked = ASKED | {"prompt": owner.prompt("full")}
-    etags = [hashlib.md5(body).hexdigest() for body in (owner.cat, owner.admiral)]
+    images = [hashlib.sha256(body).hexdigest() for body in (owner.cat, owner.admiral)]
     assert (record["status"], record["attempt"], record["cost"]) == ("DELIVERED", 1, 0.05)
-    assert record["render_id"] == event["data"]["render_id"] == name_of(f"{owner.home}full/", *etags, asked)
+    assert record["render_id"] == event["data"]["render_id"] == name_of(f"{owner.home}full/", *images, asked)
     steps = [entry["what"] for entry in record["history"] if entry["what"] != "processing"]
     assert steps == ["claimed", "submitting", "accepted", "completed", "delivered"]
     assert record["expires_at"] > time.time() + 399 * 86_400
