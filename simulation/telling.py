@@ -76,11 +76,15 @@ def a_stop_is_told(seen: Evidence) -> Broken:
         yield "the account is in order again, and nobody was told"
 
 
+WRONG_DROPS = ("invalid_request", "invalid_image", "near_miss")
+"""What is wrong with a drop before Segmind is asked: what Segmind answers is told for each request."""
+
+
 def a_problem_is_told_once(seen: Evidence) -> Broken:
     """7. A drop that is wrong is told once, whatever the number of its parts."""
     told: Counter[tuple[str, str]] = Counter()
     for event, *_ in seen.events.values():
-        if event["type"] == "kontext.failed":
+        if event["type"] == "kontext.failed" and event["data"]["error"]["code"] in WRONG_DROPS:
             told[event["data"]["pair"], json.dumps(event["data"]["error"])] += 1
     for (prefix, error), times in told.items():
         drops = Counter(drop.key for drop in seen.world.bucket.drops)
