@@ -32,6 +32,10 @@ class Sandbox(Connections):
     def client(self, service: str) -> Any:
         return self._world.client(service)
 
+    def chain(self) -> int:
+        running = self._world.scheduler.running
+        return running.chain if running else 1
+
     @cached_property
     def secrets(self) -> SecretsProvider:
         return SecretsProvider(self.client("secretsmanager"), self.clock)
