@@ -38,7 +38,7 @@ class Measure(NamedTuple):
 MEASURES = {
     "simulate": Measure("when to look: every way to poll, in virtual time", 3),
     "cloud": Measure("sixty renders in real time on the embedded cloud", 3, quiet=True),
-    "calls": Measure("calls per pair, from 10 to 10,000 pairs", 5),
+    "calls": Measure("calls per pair, from 10 to 1,000 pairs", 1),
     "cold_start": Measure("from process start to a ready handler", 0.5, quiet=True),
     "finalize": Measure("memory and speed of the delivery", 0.5, quiet=True),
     "layer": Measure("how large the layers are", 0.2),
