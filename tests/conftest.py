@@ -28,6 +28,7 @@ ANYWHERE = ("test_pipeline",)
 FIRST = ("test_promises", "test_alarms", "test_gives_up")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep together what shares a stack; begin with what waits longest, and let what else waits come between the tests
     that compute, so that neither the run's end nor a processor is left waiting."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -65,3 +66,17 @@ def test_the_build_server_fetches_only_what_is_pinned_to_a_commit(root: Path) ->
     loose = [action for action in re.findall(r"uses: (\S+)", workflow) if not re.search(r"@[0-9a-f]{40}$", action)]
 
     assert loose == []
+
+
+def test_what_shares_a_stack_is_run_by_one_worker(root: Path) -> None:
+    """Without the groups each worker starts each stack: the run takes twice as long, and nothing else shows it."""
+    command = next(line for line in _recipe(root, "test") if "pytest" in line).split()
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+
+    module = "tests/browser/test_console_gallery.py"  # grouped as those with stacks are, and quick
+    asked = [*command, "-v", module]
+    said = subprocess.run(asked, cwd=root, env=plain, capture_output=True, text=True, check=True).stdout
+
+    workers = re.findall(r"\[(gw\d+)\].*PASSED", said)
+    assert len(workers) > 20
+    assert len(set(workers)) == 1
