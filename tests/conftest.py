@@ -30,21 +30,12 @@ FIRST = ("test_promises", "test_alarms", "test_gives_up")
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together what shares a stack; begin with what waits longest, and let what else waits come between the tests
-    that compute, so that neither the run's end nor a processor is left waiting."""
-    waiting = sorted(filter(_is_slow, items), key=_rank)
-    for item in waiting:
+    """Begin with what waits longest, so that the run does not end with it, and keep together what shares a stack."""
+    items.sort(key=_rank)
+    for item in items:
         name = item.path.stem
-        if name not in ANYWHERE and "own_stack" not in getattr(item, "fixturenames", ()):
+        if _is_slow(item) and name not in ANYWHERE and "own_stack" not in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group(TOGETHER.get(item.name, TOGETHER.get(name, name))))
-    first = [item for item in waiting if item.path.stem in FIRST]
-    later = [item for item in waiting if item.path.stem not in FIRST]
-    computing = [item for item in items if not _is_slow(item)]
-    step = max(1, len(computing) // (2 * len(later) + 1))
-    items[:] = first
-    for number, item in enumerate(later):
-        items += [*computing[number * step : (number + 1) * step], item]
-    items += computing[len(later) * step :]
 
 
 def _is_slow(item: pytest.Item) -> bool:
@@ -53,7 +44,7 @@ def _is_slow(item: pytest.Item) -> bool:
 
 def _rank(item: pytest.Item) -> int:
     name = item.path.stem
-    return FIRST.index(name) if name in FIRST else len(FIRST)
+    return FIRST.index(name) if name in FIRST else len(FIRST) + (not _is_slow(item))
 
 
 @pytest.fixture(scope="session")

@@ -125,11 +125,11 @@ def test_a_file_that_is_no_picture_is_refused_before_anything_is_dropped(
     for name in ("1.png", "2.png"):
         (tmp_path / name).write_text("this is no picture")
 
-    refused = kontext("drop", "1.png", "2.png", "--prompt", "Anything.", "--name", "cli/broken")
+    refused = kontext("drop", "1.png", "2.png", "--prompt", "Anything.", "--name", "cli/no-picture")
 
     assert refused.returncode == 2
     assert "1.png" in refused.stderr
-    assert kontext("status", "cli/broken").stdout.startswith("Nothing under")
+    assert kontext("status", "cli/no-picture").stdout.startswith("Nothing under")
 
 
 def test_a_pair_that_cannot_be_rendered_exits_with_1_and_says_why(
