@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from kontext.errors import REASONS, AccountRefused, SegmindError
 from kontext.throttle.circuit_breaker import PAUSED
 from kontext.throttle.throttle import is_restored, state_in
-from kontext_cli.checks import Finding, Patient
+from kontext_cli.checks import Finding, StackInspection
 from kontext_cli.records import moment
 
 
-def api_key(patient: Patient) -> Iterator[Finding]:
+def api_key(patient: StackInspection) -> Iterator[Finding]:
     """Whether Segmind accepts the key, and what the account holds."""
     import httpx
 
@@ -39,7 +39,7 @@ def api_key(patient: Patient) -> Iterator[Finding]:
         yield _credits(patient, held)
 
 
-def _credits(patient: Patient, held: float) -> Finding:
+def _credits(patient: StackInspection, held: float) -> Finding:
     price, low = float(patient.parameters["PricePerRender"]), float(patient.parameters["LowCredits"])
     pictures = int(max(0.0, held) / price) if price else 0
     says = f"USD {held:.2f} at Segmind, enough for {pictures} pictures"
@@ -50,7 +50,7 @@ def _credits(patient: Patient, held: float) -> Finding:
     return Finding("credits", "good", says)
 
 
-def gate(patient: Patient) -> Iterator[Finding]:
+def gate(patient: StackInspection) -> Iterator[Finding]:
     """Whether renders are let through to Segmind."""
     state = state_in(patient.table)
     stop = state.stopped

@@ -15,11 +15,11 @@ from rich.progress import Progress as Bar
 
 from kontext_cli import sources, target
 from kontext_cli.console import print_json, terminal
-from kontext_cli.errors import CANNOT, INTERRUPTED, UNFINISHED, UNREAD, Unfinished, Unread, explain
+from kontext_cli.errors import EXIT_USAGE, INTERRUPTED, UNFINISHED, UNREAD, Unfinished, Unread, explain
 from kontext_cli.photographs import limits_of
 from kontext_cli.plan import Plan
 from kontext_cli.resources import description, parameters
-from kontext_cli.sources import Wrong
+from kontext_cli.sources import Rejection
 from kontext_cli.target import Target
 
 WRONG = 1
@@ -81,7 +81,7 @@ def _exit_code(plan: Plan, stopped: BaseException | None) -> int | None:
             return UNREAD
     if explain(stopped) is None:
         return None
-    return UNFINISHED if plan.uploaded or plan.pieces_there else CANNOT
+    return UNFINISHED if plan.uploaded or plan.pieces_there else EXIT_USAGE
 
 
 def _show(console: Console, source: Path, stack: str, plan: Plan) -> None:
@@ -109,7 +109,7 @@ def _show(console: Console, source: Path, stack: str, plan: Plan) -> None:
         say(f"  time:  {_time(plan)}")
 
 
-def _list_wrong(console: Console, what: str, wrong: list[Wrong]) -> None:
+def _list_wrong(console: Console, what: str, wrong: list[Rejection]) -> None:
     def say(text: str) -> None:
         console.print(text, soft_wrap=True)
 

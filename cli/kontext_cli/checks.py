@@ -39,7 +39,7 @@ class Finding:
     remedy: str | None = None
 
 
-class Patient:
+class StackInspection:
     """A deployed stack, and what several checks want to know of it."""
 
     def __init__(self, target: Target) -> None:
@@ -79,7 +79,7 @@ class Patient:
         return asked.get("Attributes", {}).get(name)
 
 
-def stack(patient: Patient) -> Iterator[Finding]:
+def stack(patient: StackInspection) -> Iterator[Finding]:
     """The deployment itself."""
     status = patient.description["StackStatus"]
     if status.endswith("_IN_PROGRESS"):
@@ -91,7 +91,7 @@ def stack(patient: Patient) -> Iterator[Finding]:
         yield Finding("stack", "good", f"{stack_name(patient.target)} is {status}")
 
 
-def event_wiring(patient: Patient) -> Iterator[Finding]:
+def event_wiring(patient: StackInspection) -> Iterator[Finding]:
     """Bucket → queue → function."""
     bucket = patient.target.output("InputBucket")
     told = patient.client("s3").get_bucket_notification_configuration(Bucket=bucket).get("QueueConfigurations", ())
@@ -105,7 +105,7 @@ def event_wiring(patient: Patient) -> Iterator[Finding]:
     yield _mapping(patient)
 
 
-def _mapping(patient: Patient) -> Finding:
+def _mapping(patient: StackInspection) -> Finding:
     found = patient.client("lambda").list_event_source_mappings(
         EventSourceArn=patient.queue_arn, FunctionName=patient.ids["SubmitFunction"]
     )["EventSourceMappings"]
@@ -123,7 +123,7 @@ def _mapping(patient: Patient) -> Finding:
     return Finding("queue", "good", says)
 
 
-def functions(patient: Patient) -> Iterator[Finding]:
+def functions(patient: StackInspection) -> Iterator[Finding]:
     """Whether the functions can run, and often enough."""
     client = patient.client("lambda")
     stopped = [name for name in FUNCTIONS if _reserved(client, patient.ids[name]) == 0]
@@ -146,7 +146,7 @@ def _reserved(client: Any, function: str) -> int | None:
     return found
 
 
-def throttles(patient: Patient, now: Callable[[], float] = time.time) -> Iterator[Finding]:
+def throttles(patient: StackInspection, now: Callable[[], float] = time.time) -> Iterator[Finding]:
     """Whether Lambda has refused to run the functions of late."""
     counts = {name: _throttles(patient, patient.ids[name], now()) for name in FUNCTIONS}
     refused = ", ".join(f"{name} {count:g} times" for name, count in counts.items() if count)
@@ -163,7 +163,7 @@ REMEDY_THROTTLED = (
 )
 
 
-def _throttles(patient: Patient, function: str, now: float) -> float:
+def _throttles(patient: StackInspection, function: str, now: float) -> float:
     answer = patient.client("cloudwatch").get_metric_statistics(
         Namespace="AWS/Lambda",
         MetricName="Throttles",
@@ -176,7 +176,7 @@ def _throttles(patient: Patient, function: str, now: float) -> float:
     return float(sum(one["Sum"] for one in answer["Datapoints"]))
 
 
-def schedule(patient: Patient) -> Iterator[Finding]:
+def schedule(patient: StackInspection) -> Iterator[Finding]:
     """Whether Sweep is called each minute, and lets nothing stand still."""
     arn = patient.client("lambda").get_function_configuration(FunctionName=patient.ids["SweepFunction"])["FunctionArn"]
     state = patient.client("scheduler").get_schedule(Name=patient.ids["SweepFunctionMinute"])
@@ -188,7 +188,7 @@ def schedule(patient: Patient) -> Iterator[Finding]:
         yield Finding("schedule", "good", "Sweep is called each minute")
 
 
-def subscriptions(patient: Patient) -> Iterator[Finding]:
+def subscriptions(patient: StackInspection) -> Iterator[Finding]:
     """Who is told of renders, and who is called when an alarm rings."""
     for what, topic in (("renders", "RenderTopicArn"), ("alarms", "AlarmTopicArn")):
         subscribers = _subscribers(patient, topic)
@@ -207,20 +207,20 @@ def subscriptions(patient: Patient) -> Iterator[Finding]:
             yield Finding("subscriptions", "good", f"{len(subscribers) - len(pending)} to {what}")
 
 
-def _subscribers(patient: Patient, topic: str) -> list[Any]:
+def _subscribers(patient: StackInspection, topic: str) -> list[Any]:
     pages = patient.client("sns").get_paginator("list_subscriptions_by_topic")
     arn = patient.target.output(topic)
     return [one for page in pages.paginate(TopicArn=arn) for one in page["Subscriptions"]]
 
 
-def _is_pending(patient: Patient, arn: str) -> bool:
+def _is_pending(patient: StackInspection, arn: str) -> bool:
     if not arn.startswith("arn:"):
         return True  # SNS lists "PendingConfirmation" in its place
     asked = patient.client("sns").get_subscription_attributes(SubscriptionArn=arn)
     return bool(asked["Attributes"].get("PendingConfirmation") == "true")
 
 
-def alarms(patient: Patient) -> Iterator[Finding]:
+def alarms(patient: StackInspection) -> Iterator[Finding]:
     """Whether an alarm rings, or cannot."""
     names = [name for logical, name in patient.ids.items() if logical.endswith("Alarm")]
     found = patient.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
@@ -237,7 +237,7 @@ def alarms(patient: Patient) -> Iterator[Finding]:
         yield Finding("alarms", "good", f"{len(found)}, none rings")
 
 
-def drift(patient: Patient) -> Iterator[Finding]:
+def drift(patient: StackInspection) -> Iterator[Finding]:
     """Whether the resources are still as the template made them. Waits for CloudFormation's comparison."""
     client, name = patient.client("cloudformation"), stack_name(patient.target)
     detection = client.detect_stack_drift(StackName=name)["StackDriftDetectionId"]

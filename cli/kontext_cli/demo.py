@@ -19,7 +19,7 @@ from rich.markup import escape
 from kontext.model import Status
 from kontext_cli import sheet
 from kontext_cli.console import Progress, progress
-from kontext_cli.dropping import Desk, Drop, prepare
+from kontext_cli.dropping import Drop, DropClient, prepare
 from kontext_cli.errors import RENDER_FAILED, CommandError
 from kontext_cli.journey import Journey, Step
 from kontext_cli.records import Render
@@ -39,7 +39,7 @@ COLOURS = ("cyan", "magenta")
 
 
 @dataclass
-class Travelling:
+class DemoPair:
     """One of the demo's pairs on its way."""
 
     drop: Drop
@@ -90,7 +90,7 @@ def _target(running: stack.LocalStack) -> Target:
 
 
 def _show(shown: Progress, target: Target, destination: Destination, inference: float) -> int:
-    desk = Desk(target)
+    desk = DropClient(target)
     shown.step("the stack is up; a queue subscribes to its topic, as an app's backend would")
     with Subscriber(target) as subscriber:
         shown.line("\n[dim]seconds since each pair's own drop:[/]")
@@ -104,17 +104,17 @@ def _show(shown: Progress, target: Target, destination: Destination, inference: 
     return RENDER_FAILED
 
 
-def _drop(shown: Progress, target: Target, desk: Desk, pair: tuple[str, str, str], colour: str) -> Travelling:
+def _drop(shown: Progress, target: Target, desk: DropClient, pair: tuple[str, str, str], colour: str) -> DemoPair:
     first, second, prompt = pair
     drop = prepare(SAMPLES / first, SAMPLES / second, None, {"prompt": prompt})
     started = datetime.now().astimezone()
     desk.put(drop)
-    travelling = Travelling(drop, Journey(target, drop.prefix), colour, started)
+    travelling = DemoPair(drop, Journey(target, drop.prefix), colour, started)
     _show_step(shown, travelling, Step(datetime.now().astimezone(), f"dropped: {first}, {second} and “{prompt}”"))
     return travelling
 
 
-def _watch(shown: Progress, pairs: list[Travelling], subscriber: Subscriber, seconds: float) -> None:
+def _watch(shown: Progress, pairs: list[DemoPair], subscriber: Subscriber, seconds: float) -> None:
     """Print every step as it happens, until all pairs have arrived."""
     deadline = time.monotonic() + seconds
     while not all(pair.has_arrived for pair in pairs):
@@ -129,7 +129,7 @@ def _watch(shown: Progress, pairs: list[Travelling], subscriber: Subscriber, sec
     _look(shown, pairs)
 
 
-def _look(shown: Progress, pairs: list[Travelling]) -> None:
+def _look(shown: Progress, pairs: list[DemoPair]) -> None:
     steps = [(step, pair) for pair in pairs for step in pair.journey.steps() if step not in pair.shown]
     for step, pair in sorted(steps, key=lambda found: found[0].at):
         pair.shown.add(step)
@@ -137,28 +137,28 @@ def _look(shown: Progress, pairs: list[Travelling]) -> None:
     shown.spin(", ".join(f"{_label(pair)}: {pair.render.status if pair.render else '…'}" for pair in pairs))
 
 
-def _hear(shown: Progress, pairs: list[Travelling], event: dict[str, Any]) -> None:
+def _hear(shown: Progress, pairs: list[DemoPair], event: dict[str, Any]) -> None:
     for pair in pairs:
         if event.get("subject") == pair.drop.prefix and pair.event is None:
             pair.event = event
             _show_step(shown, pair, Step(datetime.now().astimezone(), f"event received: {event.get('type')}"))
 
 
-def _show_step(shown: Progress, pair: Travelling, step: Step) -> None:
+def _show_step(shown: Progress, pair: DemoPair, step: Step) -> None:
     seconds = (step.at - pair.dropped_at).total_seconds()
     shown.line(f"[dim]{seconds:6.2f} s[/]  [{pair.colour}]{_label(pair):<10}[/] {escape(step.what)}")
 
 
-def _label(pair: Travelling) -> str:
+def _label(pair: DemoPair) -> str:
     return pair.drop.first.stem
 
 
-def _show_event(shown: Progress, pair: Travelling) -> None:
+def _show_event(shown: Progress, pair: DemoPair) -> None:
     shown.line("\nThe event of the first pair, as a queue that subscribes to the topic received it:")
     shown.console.print_json(json.dumps(pair.event), indent=2)
 
 
-def _draw(desk: Desk, pairs: list[Travelling], destination: Destination) -> Path:
+def _draw(desk: DropClient, pairs: list[DemoPair], destination: Destination) -> Path:
     with _folder() as folder:
         rows = [_row(desk, pair, folder) for pair in pairs]
         note = "made by the emulator of the Segmind API, on this machine"
@@ -171,7 +171,7 @@ def _folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _row(desk: Desk, pair: Travelling, folder: Path) -> sheet.Row:
+def _row(desk: DropClient, pair: DemoPair, folder: Path) -> sheet.Row:
     result = pair.render.result if pair.render else None
     key = str((result or {})["key"])
     file = folder / key.replace("/", "-")
@@ -180,7 +180,7 @@ def _row(desk: Desk, pair: Travelling, folder: Path) -> sheet.Row:
     return sheet.Row(pair.drop.first, pair.drop.second, file, pair.drop.parameters["prompt"], _facts(pair, file))
 
 
-def _facts(pair: Travelling, file: Path) -> str:
+def _facts(pair: DemoPair, file: Path) -> str:
     with Image.open(file) as opened:
         size = f"{opened.width} × {opened.height}"
     cost = pair.render.cost if pair.render else None

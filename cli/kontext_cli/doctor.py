@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from kontext_cli import account_checks, checks, standstill_checks, target
-from kontext_cli.checks import Finding, Patient
+from kontext_cli.checks import Finding, StackInspection
 from kontext_cli.console import print_json, terminal
 
 WRONG = 1
 MARKS = {"good": "[green]✔[/]", "note": "[yellow]•[/]", "wrong": "[bold red]✘[/]"}
-CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
+CHECKS: tuple[Callable[[StackInspection], Iterator[Finding]], ...] = (
     checks.stack,
     account_checks.api_key,
     account_checks.gate,
@@ -35,7 +35,7 @@ CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
 
 def run(*, stack: str | None, drift: bool, as_json: bool) -> int:
     """Check a stack and show what was found; returns 1 if something is wrong."""
-    patient = Patient(target.find(stack))
+    patient = StackInspection(target.find(stack))
     findings = list(examine(patient, (*CHECKS, checks.drift) if drift else CHECKS))
     if as_json:
         print_json([asdict(finding) for finding in findings])
@@ -44,7 +44,9 @@ def run(*, stack: str | None, drift: bool, as_json: bool) -> int:
     return WRONG if any(finding.state == "wrong" for finding in findings) else 0
 
 
-def examine(patient: Patient, chosen: tuple[Callable[[Patient], Iterator[Finding]], ...] = CHECKS) -> Iterator[Finding]:
+def examine(
+    patient: StackInspection, chosen: tuple[Callable[[StackInspection], Iterator[Finding]], ...] = CHECKS
+) -> Iterator[Finding]:
     """The findings of some checks; one that the caller may not make is a finding, too."""
     for check in chosen:
         try:

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from kontext.model import Status
 from kontext_cli import target
 from kontext_cli.console import Progress, command, print_json, progress
-from kontext_cli.dropping import Desk, Drop, Errand, Outcome, prepare
+from kontext_cli.dropping import Drop, DropClient, Errand, Outcome, prepare
 from kontext_cli.errors import INTERRUPTED, RENDER_FAILED, UNFINISHED, CommandError, Unfinished, explain
 from kontext_cli.input_bucket import BESIDE_OTHERS, Refused
 from kontext_cli.records import Render, parked
@@ -57,7 +57,7 @@ class Trip:
         self.stack = chosen.name
         self.drop = drop
         self.shown = shown
-        self.desk = Desk(chosen)
+        self.desk = DropClient(chosen)
         self.errand: Errand | None = None
         self.outcome: Outcome | None = None
         self.file: Path | None = None

@@ -20,7 +20,7 @@ from kontext.errors import BadDrop
 from kontext.images.image import Limits
 from kontext.model import Parameters, RenderInput, Status
 from kontext_cli.errors import CommandError
-from kontext_cli.input_bucket import GIVE_ANOTHER_NAME, Bucket, Piece, Planned, Refused
+from kontext_cli.input_bucket import GIVE_ANOTHER_NAME, Bucket, PlannedPair, Refused, UploadObject
 from kontext_cli.photographs import EXTENSIONS, inspect_file, limits_of
 from kontext_cli.records import Records, Render
 from kontext_cli.resources import description, parameters
@@ -50,19 +50,19 @@ class Drop:
         return f"{self.name}/"
 
     @property
-    def pair(self) -> Planned:
+    def pair(self) -> PlannedPair:
         """The pair with its objects, in the order to upload them.
 
         The request goes first, so that the pair never waits for it; in the images' metadata a prompt
         could hold nothing beyond ASCII.
         """
-        made = (Piece(f"{self.prefix}request.json", "request", made=request_body(self.parameters)),)
+        made = (UploadObject(f"{self.prefix}request.json", "request", made=request_body(self.parameters)),)
         images = (
-            Piece(f"{self.prefix}1{self.first.suffix.lower()}", "1", self.first),
-            Piece(f"{self.prefix}2{self.second.suffix.lower()}", "2", self.second),
+            UploadObject(f"{self.prefix}1{self.first.suffix.lower()}", "1", self.first),
+            UploadObject(f"{self.prefix}2{self.second.suffix.lower()}", "2", self.second),
         )
         pieces = (*made, *images) if self.parameters else images
-        return Planned(self.prefix, self.prefix, pieces, self.parameters, is_whole=True)
+        return PlannedPair(self.prefix, self.prefix, pieces, self.parameters, is_whole=True)
 
 
 @dataclass(frozen=True)
@@ -128,11 +128,11 @@ def _unique_name(first: Path, second: Path, mark: str | None) -> str:
 class Errand:
     """A drop that may be uploaded: `pieces` are what has to be, none if its render stands or is on its way already."""
 
-    def __init__(self, drop: Drop, bucket: Bucket, pieces: tuple[Piece, ...]) -> None:
+    def __init__(self, drop: Drop, bucket: Bucket, pieces: tuple[UploadObject, ...]) -> None:
         self.drop = drop
         self.bucket = bucket
         self.pieces = pieces
-        self.uploaded: list[Piece] = []
+        self.uploaded: list[UploadObject] = []
         self._digests = {
             piece.slot: hashlib.sha256(piece.body).hexdigest()
             for piece in drop.pair.pieces
@@ -157,7 +157,7 @@ class Errand:
         return image.get("etag") == self.bucket.etag(self.drop.prefix, slot)
 
 
-class Desk:
+class DropClient:
     """Where pairs are dropped and results are picked up: the two buckets and the table of one stack."""
 
     def __init__(self, target: Target, clock: Callable[[], float] = time.time) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 RENDER_FAILED = 1
-CANNOT = 2
+EXIT_USAGE = 2
 UNFINISHED = 3
 INTERRUPTED = 130
 UNREAD = 141
@@ -15,7 +15,7 @@ UNREAD = 141
 class CommandError(Exception):
     """The command cannot do what was asked; the message says why and what to do."""
 
-    exit_code = CANNOT
+    exit_code = EXIT_USAGE
 
     @property
     def document(self) -> dict[str, Any]:

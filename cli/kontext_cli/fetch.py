@@ -7,7 +7,7 @@ from pathlib import Path
 from kontext.model import Status
 from kontext_cli import target
 from kontext_cli.console import print_json, progress
-from kontext_cli.dropping import Desk
+from kontext_cli.dropping import DropClient
 from kontext_cli.errors import CommandError
 from kontext_cli.explain import the_pair
 from kontext_cli.saving import Destination
@@ -21,7 +21,7 @@ def run(prefix: str, save_as: str | None, *, stack: str | None, as_json: bool) -
 
 def carry_out(chosen: Target, prefix: str, save_as: str | None, *, as_json: bool) -> int:
     """The same, for a stack that is found."""
-    desk, pair = Desk(chosen), the_pair(chosen, prefix)
+    desk, pair = DropClient(chosen), the_pair(chosen, prefix)
     result = pair.renders[0].result if pair.status == Status.DELIVERED else None
     if result is None:
         why = f" ({pair.detail})" if pair.detail else ""

@@ -27,7 +27,7 @@ TAKEN = (409, 412)
 
 
 @dataclass(frozen=True)
-class Piece:
+class UploadObject:
     """One object to drop, from a file or `made` here. Without a `slot` it is an image that a request names."""
 
     key: str
@@ -47,7 +47,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedPair:
     """A pair to drop: `where` it stands in the source, its pieces in the order to upload them, what it asks for,
     the slots that must be `filled` already, and the keys that it names and that must be `there`.
 
@@ -56,7 +56,7 @@ class Planned:
 
     where: str
     prefix: str
-    pieces: tuple[Piece, ...]
+    pieces: tuple[UploadObject, ...]
     parameters: Parameters
     filled: tuple[str, ...] = ()
     there: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ class Refused(CommandError):
     `parts`: those that would be rendered and paid one by one, if that is why.
     """
 
-    def __init__(self, why: str, instead: str = "", parts: tuple[Piece, ...] = ()) -> None:
+    def __init__(self, why: str, instead: str = "", parts: tuple[UploadObject, ...] = ()) -> None:
         super().__init__(f"{why}: {instead}" if instead else why)
         self.why, self.instead, self.parts = why, instead, parts
 
@@ -94,7 +94,7 @@ class Bucket:
         self.seen: dict[str, dict[str, Any]] = {}
         """Prefix → the parts that the stack has seen, also those that were deleted or have expired since."""
 
-    def look(self, planned: Iterable[Planned]) -> None:
+    def look(self, planned: Iterable[PlannedPair]) -> None:
         """See what is there of some pairs. Costs a listing a folder and a read a pair."""
         chosen = list(planned)
         named = [key for pair in chosen for key in (pair.prefix, *(piece.key for piece in pair.pieces), *pair.there)]
@@ -130,7 +130,7 @@ class Bucket:
         """Whether a slot is filled for the stack, be it by an object that has gone since."""
         return self.has(prefix, slot) or slot in self.seen.get(prefix, {})
 
-    def lacks(self, piece: Piece) -> bool:
+    def lacks(self, piece: UploadObject) -> bool:
         """Whether nothing fills the slot of a piece just now, whatever the stack has seen of it."""
         part = keys.parse(piece.key) if piece.slot else None
         return part is not None and not self.has(part.prefix, part.slot)
@@ -146,12 +146,12 @@ class Bucket:
         known = [key for (owner, _), found in self.newest.items() if owner == prefix for key in found]
         return max((self.objects[key]["LastModified"].timestamp() for key in known), default=0.0)
 
-    def is_told_of(self, pair: Planned) -> bool:
+    def is_told_of(self, pair: PlannedPair) -> bool:
         """Whether the stack has seen what fills the slots of a pair's pieces just now."""
         seen, slots = self.seen.get(pair.prefix, {}), [str(piece.slot) for piece in pair.pieces if piece.slot]
         return all(seen.get(slot, {}).get("etag") == self.etag(pair.prefix, slot) for slot in slots)
 
-    def holds(self, piece: Piece) -> bool:
+    def holds(self, piece: UploadObject) -> bool:
         """Whether what fills the slot of a piece has this very content; it may have another extension."""
         part = keys.parse(piece.key) if piece.slot else None
         if part is None:
@@ -165,7 +165,7 @@ class Bucket:
             return False
         return all(self._is(one, piece) for one in there)
 
-    def _is(self, there: dict[str, Any], piece: Piece) -> bool:
+    def _is(self, there: dict[str, Any], piece: UploadObject) -> bool:
         """Whether an object has this very content. It is read only if it has the same size, and an ETag that is no
         MD5 sum of it: so it is with what was encrypted, or uploaded in parts by another tool."""
         body = piece.body
@@ -185,7 +185,7 @@ class Bucket:
         except BadDrop as problem:
             raise Refused(f"{key} is there with metadata that is rejected ({problem})", GIVE_ANOTHER_NAME) from problem
 
-    def upload(self, prefix: str, pieces: tuple[Piece, ...]) -> Iterator[Piece]:
+    def upload(self, prefix: str, pieces: tuple[UploadObject, ...]) -> Iterator[UploadObject]:
         """Upload pieces of the pair under a prefix; yields each when it is there. All are read before the first goes.
 
         Raises Refused if somebody else has dropped something of that pair since `look`. The last piece, which may
@@ -197,14 +197,14 @@ class Bucket:
             self._put(piece, body)
             yield piece
 
-    def _look_for_others(self, prefix: str, last: Piece) -> None:
+    def _look_for_others(self, prefix: str, last: UploadObject) -> None:
         for one in self._listed(prefix):
             part, known = keys.parse(one["Key"]), self.objects.get(one["Key"], {})
             # The last piece itself is protected by its condition; it may be there, if the same is dropped twice.
             if part and part.prefix == prefix and one["Key"] != last.key and one["ETag"] != known.get("ETag"):
                 raise _overtaken(one["Key"])
 
-    def _put(self, piece: Piece, body: bytes) -> None:
+    def _put(self, piece: UploadObject, body: bytes) -> None:
         there = self.objects.get(piece.key)
         condition = {"IfMatch": there["ETag"]} if there else {"IfNoneMatch": "*"}
         kind = mimetypes.guess_type(piece.key)[0] or "application/octet-stream"
@@ -218,7 +218,7 @@ class Bucket:
         if part := keys.parse(piece.key):
             self.newest[part.prefix, part.slot] = [piece.key]
 
-    def _taken(self, piece: Piece, body: bytes) -> dict[str, Any]:
+    def _taken(self, piece: UploadObject, body: bytes) -> dict[str, Any]:
         """What has come in between; it may be our own, sent twice because the first answer was lost."""
         there: dict[str, Any] = self.client.head_object(Bucket=self.name, Key=piece.key)
         if _etag(there) == _md5(body):

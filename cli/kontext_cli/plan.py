@@ -11,8 +11,8 @@ from kontext.dynamodb import Table
 from kontext.renders.ledger import ledger_key
 from kontext.throttle.rate_limiter import Rate
 from kontext_cli.errors import explain
-from kontext_cli.input_bucket import BESIDE_OTHERS, Bucket, Piece, Planned, Refused
-from kontext_cli.sources import Source, Wrong
+from kontext_cli.input_bucket import BESIDE_OTHERS, Bucket, PlannedPair, Refused, UploadObject
+from kontext_cli.sources import Rejection, Source
 from kontext_cli.target import Target
 from kontext_cli.upload import Job, check
 
@@ -20,7 +20,7 @@ DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True)
-class Money:
+class Budget:
     """What the stack pays for a picture, what it may spend in a UTC day, what of it is reserved, and its pace."""
 
     price: float
@@ -51,19 +51,19 @@ class Plan:
         self.uploaded: list[Job] = []
         self.at: Job | None = None
         """The pair at which `upload` is, or has stopped; and what of it is there."""
-        self.pieces_there: list[Piece] = []
+        self.pieces_there: list[UploadObject] = []
         self.default_prompt = settings["DefaultPrompt"]
         self.money = _money(target, settings)
         self.jobs = list(self._jobs(source.pairs))
 
-    def _jobs(self, planned: list[Planned]) -> Iterator[Job]:
+    def _jobs(self, planned: list[PlannedPair]) -> Iterator[Job]:
         for pair in planned:
             try:
                 yield check(self.bucket, pair, self.default_prompt)
             except Refused as refused:
-                self.wrong.append(Wrong(pair.where, refused.priced(self.money.price)))
+                self.wrong.append(Rejection(pair.where, refused.priced(self.money.price)))
             except OSError as problem:
-                self.wrong.append(Wrong(pair.where, str(explain(problem))))
+                self.wrong.append(Rejection(pair.where, str(explain(problem))))
 
     @property
     def todo(self) -> list[Job]:
@@ -90,7 +90,7 @@ class Plan:
             except (Refused, OSError) as problem:
                 there = f"{len(self.pieces_there)} of {len(job.pieces)} parts are there, {BESIDE_OTHERS}"
                 why = f"{explain(problem)}; {there}" if self.pieces_there else str(explain(problem))
-                self.wrong.append(Wrong(job.pair.where, why))
+                self.wrong.append(Rejection(job.pair.where, why))
             else:
                 self.uploaded.append(job)
                 self.at = None
@@ -98,9 +98,9 @@ class Plan:
         self.at = None
 
 
-def _money(target: Target, settings: dict[str, str]) -> Money:
+def _money(target: Target, settings: dict[str, str]) -> Budget:
     table = Table(target.client("dynamodb"), target.output("RendersTable"))
     reserved = (table.get(ledger_key(day(datetime.now(UTC).timestamp()))) or {}).get("reserved", 0.0)
     named = ("PricePerRender", "DailySpendLimit", "RequestsPerMinute")
     price, limit, per_minute = (float(settings[name]) for name in named)
-    return Money(price, limit, float(reserved), per_minute)
+    return Budget(price, limit, float(reserved), per_minute)

@@ -17,7 +17,7 @@ from kontext.drops import keys, messages
 from kontext.text import escape_line
 from kontext_cli import target
 from kontext_cli.console import print_json, progress, terminal
-from kontext_cli.errors import CANNOT, INTERRUPTED, UNFINISHED, UNREAD, CommandError, Unfinished, Unread, explain
+from kontext_cli.errors import EXIT_USAGE, INTERRUPTED, UNFINISHED, UNREAD, CommandError, Unfinished, Unread, explain
 from kontext_cli.resources import description, parameters
 from kontext_cli.target import Target
 from kontext_cli.untold import Comparison, Found
@@ -94,7 +94,7 @@ def carry_out(chosen: Target, prefix: str, *, send: bool, as_json: bool) -> int:
         return UNREAD
     if stopped:
         interrupted = isinstance(stopped, KeyboardInterrupt)
-        code = INTERRUPTED if interrupted else UNFINISHED if replay.told else CANNOT
+        code = INTERRUPTED if interrupted else UNFINISHED if replay.told else EXIT_USAGE
         raise Unfinished(said, document, code) from stopped
     console.print(escape(said), soft_wrap=True)
     if as_json:

@@ -18,7 +18,7 @@ from kontext.images.image import Limits
 from kontext.model import Parameters
 from kontext_cli.dropping import checked_name, request_body
 from kontext_cli.errors import CommandError, explain
-from kontext_cli.input_bucket import Piece, Planned
+from kontext_cli.input_bucket import PlannedPair, UploadObject
 from kontext_cli.photographs import inspect_file
 
 TUNABLE = ("prompt", "aspect_ratio", "output_format", "safety_tolerance", "seed")
@@ -30,7 +30,7 @@ ORDER = ("request", "prompt", "1", "2", None)
 
 
 @dataclass(frozen=True)
-class Wrong:
+class Rejection:
     """A pair that cannot be dropped as it stands, and why."""
 
     where: str
@@ -42,8 +42,8 @@ class Source:
     """What was read; `ignored` are files that fit no rule of the drop convention, `unknown_columns` those of a
     table that mean nothing."""
 
-    pairs: list[Planned] = field(default_factory=list)
-    wrong: list[Wrong] = field(default_factory=list)
+    pairs: list[PlannedPair] = field(default_factory=list)
+    wrong: list[Rejection] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     unknown_columns: list[str] = field(default_factory=list)
 
@@ -75,7 +75,7 @@ def _table(path: Path, under: str, limits: Limits) -> Source:
             if pair.prefix in seen:
                 raise ValueError(f"it has the name of {seen[pair.prefix]}")
         except (BadDrop, ValueError) as problem:
-            source.wrong.append(Wrong(where, str(problem).removeprefix("request.json: ")))
+            source.wrong.append(Rejection(where, str(problem).removeprefix("request.json: ")))
         else:
             seen[pair.prefix] = where
             source.pairs.append(pair)
@@ -120,7 +120,7 @@ def _column(title: str) -> str:
     return "_".join(title.lower().replace("_", " ").replace("-", " ").split()).removeprefix("input_")
 
 
-def _row(where: str, cells: dict[str, str], folder: Path, under: str, limits: Limits) -> Planned:
+def _row(where: str, cells: dict[str, str], folder: Path, under: str, limits: Limits) -> PlannedPair:
     given = {column: cell.strip() for column, cell in cells.items() if cell.strip()}
     name = checked_name(given.get("name"))
     if name is None:
@@ -135,21 +135,21 @@ def _row(where: str, cells: dict[str, str], folder: Path, under: str, limits: Li
         else:
             shots.append(_photograph(folder / image, prefix, slot, limits))
     parameters = request.parse_request(json.dumps(asked).encode()) if asked else {}
-    made = [Piece(f"{prefix}request.json", "request", made=request_body(parameters))] if parameters else []
+    made = [UploadObject(f"{prefix}request.json", "request", made=request_body(parameters))] if parameters else []
     _check_keys(*made, *shots)
-    return Planned(where, prefix, (*made, *shots), parameters, is_whole=True)
+    return PlannedPair(where, prefix, (*made, *shots), parameters, is_whole=True)
 
 
 def _value(column: str, cell: str) -> Any:
     return int(cell) if column in ("safety_tolerance", "seed") and cell.removeprefix("-").isdecimal() else cell
 
 
-def _photograph(file: Path, prefix: str, slot: Any, limits: Limits) -> Piece:
+def _photograph(file: Path, prefix: str, slot: Any, limits: Limits) -> UploadObject:
     extension = inspect_file(file, limits).image.kind.replace("jpeg", "jpg")
-    return Piece(f"{prefix}{slot}.{extension}", slot, file)
+    return UploadObject(f"{prefix}{slot}.{extension}", slot, file)
 
 
-def _check_keys(*pieces: Piece) -> None:
+def _check_keys(*pieces: UploadObject) -> None:
     for piece in pieces:
         if len(piece.key.encode()) > keys.MAX_KEY_BYTES:
             raise ValueError(f"{piece.key[:80]}… is longer than a key of S3 ({keys.MAX_KEY_BYTES} bytes)")
@@ -169,20 +169,20 @@ class Folder:
     def read(self) -> Source:
         """Its pairs, what is wrong with some, and the files that belong to none."""
         source = Source()
-        found: dict[str, list[Piece]] = {}
+        found: dict[str, list[UploadObject]] = {}
         for key, file in self.files.items():
             if part := keys.parse(key):
-                found.setdefault(part.prefix, []).append(Piece(key, part.slot, file))
+                found.setdefault(part.prefix, []).append(UploadObject(key, part.slot, file))
                 self.used.add(key)
         for prefix, pieces in found.items():
             try:
                 source.pairs.append(self._pair(prefix, pieces))
             except (BadDrop, ValueError, OSError) as problem:
-                source.wrong.append(Wrong(prefix, explain(problem) or str(problem)))
+                source.wrong.append(Rejection(prefix, explain(problem) or str(problem)))
         source.ignored.extend(sorted(set(self.files) - self.used))
         return source
 
-    def _pair(self, prefix: str, pieces: list[Piece]) -> Planned:
+    def _pair(self, prefix: str, pieces: list[UploadObject]) -> PlannedPair:
         slots = {piece.slot: piece for piece in pieces}
         if len(slots) < len(pieces):
             double = next(piece.slot for piece in pieces if slots[piece.slot] is not piece)
@@ -191,13 +191,15 @@ class Folder:
         asked = (("1", parameters.get("input_image_1")), ("2", parameters.get("input_image_2")))
         named = {slot: name for slot, name in asked if name is not None}
         referenced = [keys.resolve_name(prefix, name) for name in named.values() if "://" not in name]
-        loose = [Piece(key, None, self.files[key]) for key in referenced if key in self.files and not keys.parse(key)]
+        loose = [
+            UploadObject(key, None, self.files[key]) for key in referenced if key in self.files and not keys.parse(key)
+        ]
         _check_keys(*pieces, *loose)
         for piece in (*pieces, *loose):
             if piece.file and piece.slot in ("1", "2", None):
                 inspect_file(piece.file, self.limits)
         self.used |= {piece.key for piece in loose}
-        return Planned(
+        return PlannedPair(
             prefix,
             prefix,
             tuple(sorted((*pieces, *loose), key=lambda piece: ORDER.index(piece.slot))),
@@ -206,6 +208,6 @@ class Folder:
             there=tuple(key for key in referenced if key not in self.files),
         )
 
-    def _parameters(self, slots: dict[Any, Piece]) -> Parameters:
+    def _parameters(self, slots: dict[Any, UploadObject]) -> Parameters:
         asked = request.parse_request(slots["request"].body) if "request" in slots else {}
         return request.merge(asked, request.parse_prompt(slots["prompt"].body) if "prompt" in slots else {})

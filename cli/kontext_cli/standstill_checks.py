@@ -14,7 +14,7 @@ from kontext.renders.store import LEASE_SECONDS
 from kontext.text import escape_line
 from kontext.throttle.throttle import Throttle
 from kontext_cli import newest
-from kontext_cli.checks import LOOKED_AT, Finding, Patient
+from kontext_cli.checks import LOOKED_AT, Finding, StackInspection
 from kontext_cli.operate import about
 from kontext_cli.untold import Comparison
 
@@ -26,7 +26,7 @@ RECORD_SECONDS = 3600.0
 
 
 def unknown_drops(
-    patient: Patient, now: Callable[[], float] = time.time, listings: int = LISTINGS, page_size: int = 1000
+    patient: StackInspection, now: Callable[[], float] = time.time, listings: int = LISTINGS, page_size: int = 1000
 ) -> Iterator[Finding]:
     """Whether the table knows what lies in the bucket. Looks at the first objects only."""
     comparison = Comparison(patient.target)
@@ -47,7 +47,7 @@ def unknown_drops(
 REMEDY_UNKNOWN = "`kontext replay --all` tells of them again, and says first what that may cost; or name a prefix."
 
 
-def loose_objects(patient: Patient) -> Iterator[Finding]:
+def loose_objects(patient: StackInspection) -> Iterator[Finding]:
     """Objects that fit no rule: somebody may wait for a picture of them."""
     found = newest.loose_objects(patient.table)
     if found:
@@ -61,7 +61,7 @@ def loose_objects(patient: Patient) -> Iterator[Finding]:
 REMEDY_LOOSE = "Drop each again under a name of the drop convention, or delete it; `kontext status` lists them."
 
 
-def dead_letters(patient: Patient) -> Iterator[Finding]:
+def dead_letters(patient: StackInspection) -> Iterator[Finding]:
     """Messages that nobody could work on."""
     count = int(patient.attribute("DeadLetterQueueUrl", "ApproximateNumberOfMessages") or 0)
     if not count:
@@ -83,7 +83,7 @@ REMEDY_DEAD = (
 )
 
 
-def stuck_items(patient: Patient, now: Callable[[], float] = time.time) -> Iterator[Finding]:
+def stuck_items(patient: StackInspection, now: Callable[[], float] = time.time) -> Iterator[Finding]:
     """What nobody could bring on, however often it was looked at."""
     found = sorted({_name(item.key) for item in DueIndex(patient.table).over(now()) if item.is_stuck})
     if found:
@@ -102,7 +102,7 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 
-def stuck_renders(patient: Patient) -> Iterator[Finding]:
+def stuck_renders(patient: StackInspection) -> Iterator[Finding]:
     """Renders that need a person, and renders that should have moved on."""
     findings = [
         _renders("uncertain renders", _in_status(patient, Status.UNCERTAIN), REMEDY_UNCERTAIN),
@@ -140,7 +140,7 @@ def _renders(what: str, found: list[Item], remedy: str) -> Finding | None:
     return Finding("renders", "wrong", f"{count} {what}: {some}", remedy)
 
 
-def _in_status(patient: Patient, *statuses: str) -> list[Item]:
+def _in_status(patient: StackInspection, *statuses: str) -> list[Item]:
     return [item for item in patient.renders if item["status"] in statuses]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kontext.drops import keys
-from kontext_cli.input_bucket import GIVE_ANOTHER_NAME, Bucket, Piece, Planned, Refused
+from kontext_cli.input_bucket import GIVE_ANOTHER_NAME, Bucket, PlannedPair, Refused, UploadObject
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,12 @@ class Job:
     `changed`: it has been dropped with another content, and is rendered and paid anew.
     """
 
-    pair: Planned
+    pair: PlannedPair
     kind: Literal["new", "changed", "same"]
-    pieces: tuple[Piece, ...]
+    pieces: tuple[UploadObject, ...]
 
 
-def check(bucket: Bucket, pair: Planned, default_prompt: str) -> Job:
+def check(bucket: Bucket, pair: PlannedPair, default_prompt: str) -> Job:
     """What is to be uploaded of a pair that the bucket has been looked at for.
 
     Raises:
@@ -41,7 +41,7 @@ def check(bucket: Bucket, pair: Planned, default_prompt: str) -> Job:
     return Job(pair, "changed" if _is_complete(bucket, pair, pieces) else "new", pieces)
 
 
-def _check_the_rest(bucket: Bucket, pair: Planned, held: list[Piece], default_prompt: str) -> None:
+def _check_the_rest(bucket: Bucket, pair: PlannedPair, held: list[UploadObject], default_prompt: str) -> None:
     """See that what is not uploaded is there, and that nothing is there which was not meant."""
     for slot in pair.filled:
         if not bucket.has(pair.prefix, slot):
@@ -62,7 +62,7 @@ def _check_the_rest(bucket: Bucket, pair: Planned, held: list[Piece], default_pr
         raise Refused("it has no prompt, and the stack has no DefaultPrompt")
 
 
-def _others(bucket: Bucket, pair: Planned, held: list[Piece]) -> list[str]:
+def _others(bucket: Bucket, pair: PlannedPair, held: list[UploadObject]) -> list[str]:
     """What was dropped before and would decide about something that these pieces leave open."""
     ours = {piece.slot for piece in pair.pieces}
     others = []
@@ -77,7 +77,7 @@ def _others(bucket: Bucket, pair: Planned, held: list[Piece]) -> list[str]:
     return others
 
 
-def _check_pieces(bucket: Bucket, pair: Planned, pieces: tuple[Piece, ...]) -> None:
+def _check_pieces(bucket: Bucket, pair: PlannedPair, pieces: tuple[UploadObject, ...]) -> None:
     """See that the pieces make one render, in whatever order the stack is told of them."""
     parts = tuple(piece for piece in pieces if piece.slot)
     replaced = any(bucket.fills(pair.prefix, str(part.slot)) for part in parts)
@@ -92,7 +92,7 @@ def _check_pieces(bucket: Bucket, pair: Planned, pieces: tuple[Piece, ...]) -> N
     )
 
 
-def _is_complete(bucket: Bucket, pair: Planned, pieces: tuple[Piece, ...]) -> bool:
+def _is_complete(bucket: Bucket, pair: PlannedPair, pieces: tuple[UploadObject, ...]) -> bool:
     """Whether the stack has had all that it needs before the pieces come."""
     asked = bucket.fills(pair.prefix, "request") and not any(piece.slot == "request" for piece in pieces)
     named = {slot for slot in "12" if asked and f"input_image_{slot}" in pair.parameters}
@@ -101,7 +101,7 @@ def _is_complete(bucket: Bucket, pair: Planned, pieces: tuple[Piece, ...]) -> bo
     return own and (loose_are_there or not named)
 
 
-def _overrules(bucket: Bucket, pair: Planned, parts: tuple[Piece, ...]) -> bool:
+def _overrules(bucket: Bucket, pair: PlannedPair, parts: tuple[UploadObject, ...]) -> bool:
     """Whether a part overrules a prompt that is there already, and would be paid if the part came last."""
     slots = {part.slot for part in parts}
     if "request" in slots and bucket.fills(pair.prefix, "prompt"):

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from kontext_cli.dropping import Desk, prepare
+from kontext_cli.dropping import DropClient, prepare
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack as local_stack
 from kontext_local.project import ROOT
@@ -96,8 +96,8 @@ def vendor(local: local_stack.LocalStack) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def desk(local: local_stack.LocalStack) -> Desk:
-    return Desk(Target(LOCAL, local.outputs, local.client))
+def desk(local: local_stack.LocalStack) -> DropClient:
+    return DropClient(Target(LOCAL, local.outputs, local.client))
 
 
 # Half a minute where nothing else runs; a busy machine may take its time.
@@ -106,7 +106,7 @@ def test_two_dropped_photographs_become_a_picture(
     open_page: Callable[..., Page],
     url: str,
     vendor: Callable[..., Any],
-    desk: Desk,
+    desk: DropClient,
     local: local_stack.LocalStack,
     tmp_path: Path,
 ) -> None:
@@ -150,7 +150,7 @@ def _read_the_story(page: Page) -> None:
     page.keyboard.press("Escape")
 
 
-def _make_a_scene(desk: Desk, vendor: Callable[..., Any], local: local_stack.LocalStack) -> None:
+def _make_a_scene(desk: DropClient, vendor: Callable[..., Any], local: local_stack.LocalStack) -> None:
     """One pair at work, one failed, and one half."""
     vendor("script", prompt="celebrity", fail=BLOCKED, inference=0.2)
     vendor("script", prompt="bridge of a ship", inference=900)
@@ -179,7 +179,7 @@ def _see_the_scene(page: Page) -> None:
     expect(_card(page, "campaign/admiral/").locator(".result.running")).to_be_visible(timeout=SECONDS)
 
 
-def _run_out_of_credits(page: Page, desk: Desk, vendor: Callable[..., Any]) -> None:
+def _run_out_of_credits(page: Page, desk: DropClient, vendor: Callable[..., Any]) -> None:
     """One more pair is delivered, for the last credits; the next is parked."""
     vendor("settings", credits=0.06)
     prompt = {"prompt": "The cat sits behind the cup of coffee on a café table."}

@@ -21,7 +21,7 @@ from kontext.due import SET_DUE, STUCK_AFTER, TIMER
 from kontext.hints import MAX_DELAY_SECONDS
 from kontext.renders.overdue import DELAY_SECONDS
 from kontext.renders.store import render_key
-from kontext_cli.checks import Patient
+from kontext_cli.checks import StackInspection
 from kontext_cli.doctor import examine
 from kontext_cli.explain import Story, the_pair
 from kontext_cli.subscriber import Subscriber
@@ -307,7 +307,7 @@ def test_an_alarm_rings(
 
 
 def assert_that_one_step_leads_to_the_remedy(scene: Scene, check: str, remedy: str, pair: str | None) -> None:
-    wrong = [one for one in examine(Patient(scene.target)) if one.state == "wrong"]
+    wrong = [one for one in examine(StackInspection(scene.target)) if one.state == "wrong"]
     assert [one for one in wrong if one.check == check and remedy in str(one.remedy)], wrong
     if pair:
         story = Story(scene.target, the_pair(scene.target, pair)).told()

@@ -23,12 +23,12 @@ from kontext.renders.store import render_key
 from kontext.throttle.rate_limiter import Rate
 from kontext.throttle.throttle import Throttle
 from kontext_cli import account_checks, checks, standstill_checks
-from kontext_cli.checks import Finding, Patient
+from kontext_cli.checks import Finding, StackInspection
 from kontext_cli.doctor import examine
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack
 
-Check = Callable[[Patient], Iterator[Finding]]
+Check = Callable[[StackInspection], Iterator[Finding]]
 
 
 @dataclass
@@ -42,9 +42,9 @@ class Ward:
         self.table = Table(self.running.client("dynamodb"), self.running.outputs["RendersTable"])
         self.throttle = Throttle(self.table, Rate(1))
 
-    def patient(self) -> Patient:
+    def patient(self) -> StackInspection:
         """The stack as a doctor meets it."""
-        return Patient(self.target)
+        return StackInspection(self.target)
 
     def find(self, check: Check) -> list[Finding]:
         """What one check says."""

@@ -22,7 +22,7 @@ from kontext.errors import BadDrop
 from kontext.throttle.rate_limiter import WINDOW_SECONDS
 from kontext_cli import backfill
 from kontext_cli.errors import CommandError, Unfinished
-from kontext_cli.plan import Money, Plan
+from kontext_cli.plan import Budget, Plan
 from kontext_cli.sources import Source, read
 from kontext_cli.target import Target
 
@@ -440,13 +440,13 @@ def test_without_any_prompt_nothing_can_be_rendered(target: Target, table: Calla
     ],
 )
 def test_the_time_follows_the_pace_and_the_daily_limit(pictures: int, seconds: float) -> None:
-    money = Money(price=0.05, daily_limit=25, reserved=5, per_minute=50)
+    money = Budget(price=0.05, daily_limit=25, reserved=5, per_minute=50)
 
     assert money.seconds(pictures, 82_800.0) == pytest.approx(seconds)
 
 
 def test_a_limit_below_the_price_never_ends() -> None:
-    assert Money(price=0.05, daily_limit=0.01, reserved=0, per_minute=50).seconds(1, 0.0) is None
+    assert Budget(price=0.05, daily_limit=0.01, reserved=0, per_minute=50).seconds(1, 0.0) is None
 
 
 class Described:

@@ -23,9 +23,9 @@ from kontext.dynamodb import Table
 from kontext.errors import BadDrop
 from kontext_cli import fetch
 from kontext_cli.drop import carry_out
-from kontext_cli.dropping import Desk, Drop, Outcome, prepare
+from kontext_cli.dropping import Drop, DropClient, Outcome, prepare
 from kontext_cli.errors import CommandError, Unfinished
-from kontext_cli.input_bucket import Bucket, Piece, Planned, Refused
+from kontext_cli.input_bucket import Bucket, PlannedPair, Refused, UploadObject
 from kontext_cli.records import Records
 from kontext_cli.saving import Destination
 from kontext_cli.target import Target
@@ -132,7 +132,7 @@ def test_the_request_is_uploaded_before_the_images(pictures: tuple[Path, Path]) 
 
 
 def test_what_is_dropped_has_a_content_type(target: Target, pictures: tuple[Path, Path]) -> None:
-    Desk(target).put(prepare(*pictures, "cat", {"seed": 7}))
+    DropClient(target).put(prepare(*pictures, "cat", {"seed": 7}))
 
     heads = [target.client("s3").head_object(Bucket=INPUTS, Key=key) for key in keys(target)]
     assert [head["ContentType"] for head in heads] == ["image/png", "image/jpeg", "application/json"]
@@ -157,7 +157,7 @@ def test_a_parameter_that_is_not_allowed_is_refused(pictures: tuple[Path, Path])
 
 
 def test_only_what_came_after_the_drop_counts(target: Target, pictures: tuple[Path, Path]) -> None:
-    desk, drop = Desk(target), prepare(*pictures, "cat", {})
+    desk, drop = DropClient(target), prepare(*pictures, "cat", {})
     target.client("s3").put_object(Bucket=OUTPUTS, Key="cat/error.json", Body=b'{"code": "old"}')
     before = desk.error_mark(drop)
     errand = desk.errand(drop)
@@ -178,7 +178,7 @@ def test_how_an_earlier_drop_of_the_name_ends_is_not_taken_for_the_end_of_this_o
     target: Target, pictures: tuple[Path, Path], ends: str
 ) -> None:
     earlier = prepare(*pictures, "cat", {"prompt": "A cat."})
-    desk, drop = Desk(target), prepare(*pictures, "cat", {"prompt": "A dog."})
+    desk, drop = DropClient(target), prepare(*pictures, "cat", {"prompt": "A dog."})
     desk.put(earlier)
     note(target, earlier, "PROCESSING")
     errand, before = desk.errand(drop), desk.error_mark(drop)
@@ -197,7 +197,7 @@ def test_how_an_earlier_drop_of_the_name_ends_is_not_taken_for_the_end_of_this_o
 
 
 def test_the_rejection_of_a_drop_ends_the_waiting(target: Target, pictures: tuple[Path, Path]) -> None:
-    desk, drop = Desk(target), prepare(*pictures, "cat", {})
+    desk, drop = DropClient(target), prepare(*pictures, "cat", {})
     looks = desk.follow(desk.errand(drop), desk.error_mark(drop), 10)
     table = Table(target.client("dynamodb"), target.output("RendersTable"))
     item = {"prefix": "cat/", "render_id": "rejected", "status": "FAILED"}
@@ -213,7 +213,7 @@ def test_the_rejection_of_a_drop_ends_the_waiting(target: Target, pictures: tupl
 
 
 def test_an_error_file_ends_the_waiting_with_its_words(target: Target, pictures: tuple[Path, Path]) -> None:
-    desk, drop = Desk(target), prepare(*pictures, "cat", {})
+    desk, drop = DropClient(target), prepare(*pictures, "cat", {})
     error = {"code": "invalid_image", "message": "2.jpg is not a picture", "charged": "no", "remedy": "Drop one."}
     looks = desk.follow(desk.errand(drop), desk.error_mark(drop), 10)
 
@@ -223,7 +223,7 @@ def test_an_error_file_ends_the_waiting_with_its_words(target: Target, pictures:
 
 
 def test_the_waiting_ends_when_its_time_is_over(target: Target, pictures: tuple[Path, Path]) -> None:
-    desk, drop = Desk(target), prepare(*pictures, "cat", {})
+    desk, drop = DropClient(target), prepare(*pictures, "cat", {})
 
     looks = list(desk.follow(desk.errand(drop), None, 0.1))
 
@@ -233,7 +233,7 @@ def test_the_waiting_ends_when_its_time_is_over(target: Target, pictures: tuple[
 def delivered(target: Target, pictures: tuple[Path, Path], **parameters: Any) -> Drop:
     """A drop whose picture is there."""
     drop = prepare(*pictures, "a cat", parameters)
-    Desk(target).put(drop)
+    DropClient(target).put(drop)
     deliver(target, drop)()
     return drop
 
@@ -267,7 +267,7 @@ def test_a_drop_that_is_on_its_way_is_waited_for_and_not_uploaded_again(
     target: Target, pictures: tuple[Path, Path], tmp_path: Path
 ) -> None:
     drop = prepare(*pictures, "cat", {"prompt": "A cat."})
-    Desk(target).put(drop)
+    DropClient(target).put(drop)
     note(target, drop, "QUEUED")
     at_work = acting(acting(target, "put_object", 1, press_ctrl_c), "list_objects_v2", 3, deliver(target, drop))
 
@@ -278,28 +278,28 @@ def test_the_same_drop_after_a_failure_is_one_more_try_and_not_three(
     target: Target, pictures: tuple[Path, Path]
 ) -> None:
     drop = prepare(*pictures, "cat", {"prompt": "A cat."})
-    Desk(target).put(drop)
+    DropClient(target).put(drop)
     note(target, drop, "FAILED", error={"code": "render_failed"})
 
-    assert [piece.key for piece in Desk(target).errand(drop).pieces] == ["cat/2.jpg"]
+    assert [piece.key for piece in DropClient(target).errand(drop).pieces] == ["cat/2.jpg"]
 
 
 def test_a_drop_that_was_rejected_a_moment_ago_is_tried_again_at_once(
     target: Target, pictures: tuple[Path, Path]
 ) -> None:
     drop = prepare(*pictures, "cat", {})
-    Desk(target).put(drop)
+    DropClient(target).put(drop)
     table = Table(target.client("dynamodb"), target.output("RendersTable"))
     rejected = {"prefix": "cat/", "render_id": "r", "status": "FAILED"}
     key = {"pk": "pair#cat/", "sk": "render#r"}
     table.update(key, "SET " + ", ".join(f"#{name} = :{name}" for name in rejected), **rejected)
-    at_work = Desk(target).errand(drop).pieces
+    at_work = DropClient(target).errand(drop).pieces
     for piece in drop.pair.pieces:
         part = {"key": piece.key, "etag": hashlib.md5(piece.body).hexdigest(), "sequencer": "1", "at": 1}
         set_part = f"SET #prefix = :p, #part_{piece.slot} = :part"
         table.update({"pk": "pair#cat/", "sk": "pair"}, set_part, p="cat/", part=part)
 
-    told = Desk(target).errand(drop).pieces
+    told = DropClient(target).errand(drop).pieces
 
     assert at_work == ()
     assert [piece.key for piece in told] == ["cat/1.png", "cat/2.jpg"]
@@ -309,10 +309,10 @@ def test_a_drop_that_nobody_has_told_the_stack_of_is_told_by_one_object(
     target: Target, pictures: tuple[Path, Path]
 ) -> None:
     drop = prepare(*pictures, "cat", {"prompt": "A cat."})
-    Desk(target).put(drop)
+    DropClient(target).put(drop)
 
-    at_once = Desk(target).errand(drop)
-    later = Desk(target, clock=lambda: time.time() + 3600).errand(drop)
+    at_once = DropClient(target).errand(drop)
+    later = DropClient(target, clock=lambda: time.time() + 3600).errand(drop)
 
     assert at_once.pieces == ()
     assert [piece.key for piece in later.pieces] == ["cat/2.jpg"]
@@ -321,7 +321,7 @@ def test_a_drop_that_nobody_has_told_the_stack_of_is_told_by_one_object(
 def test_another_prompt_under_a_name_is_one_picture(target: Target, pictures: tuple[Path, Path]) -> None:
     delivered(target, pictures, prompt="A cat.")
 
-    errand = Desk(target).errand(prepare(*pictures, "a cat", {"prompt": "A dog."}))
+    errand = DropClient(target).errand(prepare(*pictures, "a cat", {"prompt": "A dog."}))
 
     assert [piece.key for piece in errand.pieces] == ["a cat/request.json"]
 
@@ -350,7 +350,7 @@ def test_without_any_prompt_nothing_is_dropped(target: Target, pictures: tuple[P
     )
 
     with pytest.raises(Refused, match="no DefaultPrompt"):
-        Desk(silent).errand(prepare(*pictures, "cat", {}))
+        DropClient(silent).errand(prepare(*pictures, "cat", {}))
 
 
 def test_ctrl_c_while_uploading_says_what_is_there_and_how_to_go_on(
@@ -360,7 +360,7 @@ def test_ctrl_c_while_uploading_says_what_is_there_and_how_to_go_on(
 
     with pytest.raises(Unfinished) as stopped:
         carried_out(acting(target, "put_object", 3, press_ctrl_c), drop, tmp_path)
-    rest = Desk(target).errand(drop).pieces
+    rest = DropClient(target).errand(drop).pieces
 
     assert stopped.value.exit_code == 130
     assert "2 of 3 parts are dropped as a cat/, and perhaps 2.jpg." in str(stopped.value)
@@ -395,10 +395,10 @@ def test_ctrl_c_while_waiting_says_what_will_be_paid_and_how_to_get_it(
 def test_two_who_drop_other_photographs_under_one_name_at_once_do_not_pay_for_mixtures(
     target: Target, pictures: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    theirs = [Piece(f"cat/{slot}.webp", slot, made=b"theirs") for slot in ("1", "2")]  # type: ignore[arg-type]
+    theirs = [UploadObject(f"cat/{slot}.webp", slot, made=b"theirs") for slot in ("1", "2")]  # type: ignore[arg-type]
 
     def drop_theirs() -> None:
-        bucket.look([Planned("", "cat/", tuple(theirs), {})])
+        bucket.look([PlannedPair("", "cat/", tuple(theirs), {})])
         list(bucket.upload("cat/", tuple(theirs[:1])))
 
     bucket = Bucket(target)
@@ -415,7 +415,7 @@ def test_two_who_drop_other_photographs_under_one_name_at_once_do_not_pay_for_mi
 
 def test_the_same_pair_dropped_twice_at_once_is_one_pair(target: Target, pictures: tuple[Path, Path]) -> None:
     drop = prepare(*pictures, "cat", {"prompt": "A cat."})
-    one, other = Desk(target).errand(drop), Desk(target).errand(drop)
+    one, other = DropClient(target).errand(drop), DropClient(target).errand(drop)
 
     one.upload()
     other.upload()

@@ -16,7 +16,7 @@ from kontext.drops.pairs import Drops, Pair
 from kontext.drops.waiters import Waiters
 from kontext.dynamodb import Table
 from kontext_cli import standstill_checks
-from kontext_cli.checks import Patient
+from kontext_cli.checks import StackInspection
 from kontext_cli.errors import INTERRUPTED, UNFINISHED, CommandError, Unfinished
 from kontext_cli.explain import the_pair
 from kontext_cli.replay import Replay, carry_out, run
@@ -289,7 +289,9 @@ def later() -> float:
 
 
 def found(shop: Shop, now: float, page_size: int = 1000) -> Any:
-    (finding,) = standstill_checks.unknown_drops(Patient(shop.target), lambda: now, listings=1, page_size=page_size)
+    (finding,) = standstill_checks.unknown_drops(
+        StackInspection(shop.target), lambda: now, listings=1, page_size=page_size
+    )
     return finding
 
 
@@ -324,7 +326,7 @@ def test_doctor_says_how_far_it_looked(shop: Shop, later: float) -> None:
 def test_doctor_names_what_fits_no_rule_and_the_rule_that_it_misses(shop: Shop) -> None:
     Drops(shop.table).reported("taj/3.png", 0.0)
 
-    (finding,) = standstill_checks.loose_objects(Patient(shop.target))
+    (finding,) = standstill_checks.loose_objects(StackInspection(shop.target))
 
     assert finding.state == "note"
     assert "taj/3.png (an image is named 1 or 2, or by a request.json)" in finding.says

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kontext.dynamodb import Table
-from kontext_cli.input_bucket import Bucket, Piece, Planned, Refused
+from kontext_cli.input_bucket import Bucket, PlannedPair, Refused, UploadObject
 from kontext_cli.target import Target
 from kontext_cli.upload import Job, check
 
@@ -49,16 +49,16 @@ def see(target: Target, slot: str, body: bytes, at: float = NOW, **more: Any) ->
     table.update({"pk": "pair#x/", "sk": "pair"}, f"SET #prefix = :p, #part_{slot} = :part", p="x/", part=part)
 
 
-def planned(extension: str = "png", *, is_whole: bool = True, **bodies: bytes) -> Planned:
+def planned(extension: str = "png", *, is_whole: bool = True, **bodies: bytes) -> PlannedPair:
     """The pair `x/` of these parts."""
     names = {"request": "request.json", "prompt": "prompt.txt"}
     made = [(slot, names.get(slot, f"{slot}.{extension}"), body) for slot, body in bodies.items()]
-    pieces = tuple(Piece(f"x/{name}", slot, made=body) for slot, name, body in made)  # type: ignore[arg-type]
+    pieces = tuple(UploadObject(f"x/{name}", slot, made=body) for slot, name, body in made)  # type: ignore[arg-type]
     parameters = {"prompt": "A cat."} if {"request", "prompt"} & bodies.keys() else {}
-    return Planned("x/", "x/", pieces, parameters, is_whole=is_whole)
+    return PlannedPair("x/", "x/", pieces, parameters, is_whole=is_whole)
 
 
-def checked(target: Target, pair: Planned) -> Job:
+def checked(target: Target, pair: PlannedPair) -> Job:
     bucket = Bucket(target)
     bucket.look([pair])
     return check(bucket, pair, "Bring them together.")

@@ -18,7 +18,7 @@ from kontext.results.copy import Delivery
 from kontext.results.hosts import Allowed
 from kontext.results.output_bucket import OutputBucket
 from kontext_cli import sources
-from kontext_cli.dropping import Desk, prepare
+from kontext_cli.dropping import DropClient, prepare
 from kontext_cli.target import Target
 from kontext_cli.webconsole import uploads
 from kontext_cli.webconsole.pictures import NoPicture, Pictures, Pointer
@@ -89,7 +89,7 @@ def table(tmp_path: Path) -> Door:
 
 @pytest.fixture
 def command(target: Target, tmp_path: Path) -> Door:
-    desk = Desk(target)
+    desk = DropClient(target)
 
     def drop(name: str, content: bytes) -> str | None:
         one, two = tmp_path / f"{name}.png", tmp_path / "two.png"
@@ -106,7 +106,7 @@ def command(target: Target, tmp_path: Path) -> Door:
 
 @pytest.fixture
 def page(target: Target) -> Door:
-    desk = Desk(target)
+    desk = DropClient(target)
 
     def drop(name: str, content: bytes) -> str | None:
         try:

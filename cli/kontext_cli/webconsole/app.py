@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from kontext_cli.dropping import Desk
+from kontext_cli.dropping import DropClient
 from kontext_cli.errors import explain
 from kontext_cli.target import Target
 from kontext_cli.webconsole import uploads
@@ -68,7 +68,7 @@ class App:
         self._target = target
         self._gallery = gallery
         self._guard = Guard(port, page=True)
-        self._desk = Desk(target)
+        self._desk = DropClient(target)
         self._dropping = threading.Lock()
         self._pictures = Pictures(target)
         self._routes: dict[tuple[str, str], Callable[[Request], Answer]] = {

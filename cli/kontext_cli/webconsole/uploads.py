@@ -14,7 +14,7 @@ import kontext
 from kontext.errors import BadDrop
 from kontext.images.image import BadPicture, Limits
 from kontext.images.inspection import inspect
-from kontext_cli.dropping import Desk, Drop, Errand, checked_name, prepare
+from kontext_cli.dropping import Drop, DropClient, Errand, checked_name, prepare
 from kontext_cli.errors import CommandError, explain
 from kontext_cli.input_bucket import BESIDE_OTHERS, Refused
 from kontext_cli.webconsole.views import View, expected
@@ -69,7 +69,7 @@ def read(body: bytes) -> Upload:
     return Upload(photographs, checked_name(told.get("name")), parameters, mark and mark[0])
 
 
-def put(desk: Desk, upload: Upload) -> tuple[View, str]:
+def put(desk: DropClient, upload: Upload) -> tuple[View, str]:
     """Upload a pair; returns it as the page may show it at once, and what to say of it.
 
     Raises BadDrop for what cannot be rendered, NotDropped for what is not uploaded, or not all of it.

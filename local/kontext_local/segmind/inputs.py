@@ -17,7 +17,7 @@ TIMEOUT_SECONDS = 10.0
 LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 
 
-class Studio:
+class PictureFactory:
     """Makes pictures of requests: fetches both inputs, composes them, keeps the result in `folder`.
 
     Calling it, from any thread, raises BadInput with words that are free of the URL's signature.

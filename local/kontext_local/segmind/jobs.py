@@ -32,7 +32,7 @@ Draw = Callable[[Parameters], Picture]
 
 
 @dataclass(frozen=True)
-class Fate:
+class JobOverride:
     """What a script has in store for a job; the default is a plain success.
 
     `fail`: the error it fails with. `inference`: seconds on the worker. `output_bytes`: the file is padded
@@ -57,7 +57,7 @@ class Job:
     inference: float
     output_shape: str
     key: str = ""
-    fate: Fate = field(default_factory=Fate)
+    fate: JobOverride = field(default_factory=JobOverride)
     drawing: Future[Picture] | None = None
     drawn_at: float | None = None
     started_at: float | None = None

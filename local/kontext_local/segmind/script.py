@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from kontext_local.segmind.answers import Answer, as_json, as_text
-from kontext_local.segmind.jobs import Fate
+from kontext_local.segmind.jobs import JobOverride
 from kontext_local.segmind.shapes import SHAPES
 
 CALLS = ("submit", "generate", "status", "result", "credits", "output")
@@ -70,8 +70,8 @@ class Rule:
             raise ValueError(f"output_shape: {self.output_shape!r} is none of {', '.join(SHAPES)}")
 
     @property
-    def fate(self) -> Fate:
-        return Fate(**{one.name: getattr(self, one.name) for one in fields(Fate)})
+    def fate(self) -> JobOverride:
+        return JobOverride(**{one.name: getattr(self, one.name) for one in fields(JobOverride)})
 
     @property
     def takes_effect(self) -> bool:

@@ -28,7 +28,7 @@ from kontext_local.errors import LocalCloudError
 from kontext_local.guard import App as AsgiApp
 from kontext_local.guard import Guard, Guarded
 from kontext_local.segmind.app import App, DroppingProtocol
-from kontext_local.segmind.inputs import Studio
+from kontext_local.segmind.inputs import PictureFactory
 from kontext_local.segmind.picture import PIXELS
 from kontext_local.segmind.service import Segmind
 from kontext_local.segmind.settings import Settings
@@ -100,9 +100,9 @@ def _listening(port: int) -> Iterator[socket.socket]:
 
 
 @contextlib.contextmanager
-def _studio(pixels: int) -> Iterator[tuple[Studio, ThreadPoolExecutor]]:
+def _studio(pixels: int) -> Iterator[tuple[PictureFactory, ThreadPoolExecutor]]:
     with tempfile.TemporaryDirectory(prefix="kontext-segmind-", ignore_cleanup_errors=True) as folder:
-        studio, pool = Studio(Path(folder), pixels), ThreadPoolExecutor(STUDIO_THREADS)
+        studio, pool = PictureFactory(Path(folder), pixels), ThreadPoolExecutor(STUDIO_THREADS)
         try:
             yield studio, pool
         finally:

@@ -24,7 +24,7 @@ from kontext_local.segmind.answers import (
     unauthorized,
     wrong_method,
 )
-from kontext_local.segmind.jobs import Draw, Fate, Job, Picture, Workers
+from kontext_local.segmind.jobs import Draw, Job, JobOverride, Picture, Workers
 from kontext_local.segmind.ledger import Ledger, Look, Post
 from kontext_local.segmind.padding import LEAST, padded
 from kontext_local.segmind.rates import RESET_FORMS, RESET_HEADER, WINDOWS, FixedWindow, SlidingWindow
@@ -150,18 +150,18 @@ class Segmind:
     def _scripted(self, call: Call) -> Answer:
         rule = self.script.next(call.kind, call.prompt, call.job.state if call.job else None)
         accepted_before = len(self._ledger.jobs)
-        true = self._true(call, rule.fate if rule else Fate()) if not rule or rule.takes_effect else Answer()
+        true = self._true(call, rule.fate if rule else JobOverride()) if not rule or rule.takes_effect else Answer()
         answer = rule.answer(true) if rule else true
         self._note(call, answer, accepted=len(self._ledger.jobs) > accepted_before, scripted=rule is not None)
         return answer
 
-    def _true(self, call: Call, fate: Fate) -> Answer:
+    def _true(self, call: Call, fate: JobOverride) -> Answer:
         try:
             return self._act(call, fate)
         except Refused as refused:
             return refused.answer()
 
-    def _act(self, call: Call, fate: Fate) -> Answer:
+    def _act(self, call: Call, fate: JobOverride) -> Answer:
         if call.kind == "output":
             return self._output(call)
         self._admit(call)
@@ -207,7 +207,7 @@ class Segmind:
             form = RESET_FORMS[self.settings.reset_form]
             raise Refused(429, "Too many requests", {RESET_HEADER: form(reset)})
 
-    def _accept(self, call: Call, fate: Fate) -> Job:
+    def _accept(self, call: Call, fate: JobOverride) -> Job:
         self._offer(call.name)
         if call.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise Refused(406, "Invalid content type")
@@ -239,7 +239,7 @@ class Segmind:
         if limit is not None and self._ledger.spent + price > limit:
             raise Refused(406, f"Team spend limit reached: {self._ledger.spent} of {limit} spent")
 
-    def _new_job(self, asked: parameters.Parameters, fate: Fate, key: str) -> Job:
+    def _new_job(self, asked: parameters.Parameters, fate: JobOverride, key: str) -> Job:
         nth, settings = len(self._ledger.jobs), self.settings
         seconds = settings.inference.sample(self._rng, nth)
         return Job(
