@@ -11,20 +11,21 @@ from kontext_cli.checks import Finding, StackInspection
 from kontext_cli.records import moment
 
 
-def api_key(patient: StackInspection) -> Iterator[Finding]:
+def api_key(inspection: StackInspection) -> Iterator[Finding]:
     """Whether Segmind accepts the key, and what the account holds."""
     import httpx
 
     from kontext.segmind.client import Segmind
 
-    secret = patient.client("secretsmanager").get_secret_value(SecretId=patient.target.output("SegmindSecretArn"))
+    secret_arn = inspection.target.output("SegmindSecretArn")
+    secret = inspection.client("secretsmanager").get_secret_value(SecretId=secret_arn)
     key = str(secret.get("SecretString", "")).strip()
-    put = f"aws secretsmanager put-secret-value --secret-id {patient.target.output('SegmindSecretArn')} --secret-string"
+    put = f"aws secretsmanager put-secret-value --secret-id {secret_arn} --secret-string"
     remedy = f"Put a valid key there: `{put} KEY`; parked renders then go on by themselves."
     if key in ("", "put-the-api-key-here"):
         yield Finding("API key", "wrong", "the secret holds no API key yet", remedy)
         return
-    url, model = patient.parameters["SegmindUrl"], patient.parameters["SegmindModel"]
+    url, model = inspection.parameters["SegmindUrl"], inspection.parameters["SegmindModel"]
     try:
         with httpx.HTTPTransport() as transport:
             held = Segmind(url, model, lambda _: key, transport).credits()
@@ -36,11 +37,11 @@ def api_key(patient: StackInspection) -> Iterator[Finding]:
         yield Finding("API key", "wrong", says, "If it is down, wait: renders go on by themselves. Check SegmindUrl.")
     else:
         yield Finding("API key", "good", "Segmind accepts it")
-        yield _credits(patient, held)
+        yield _credits(inspection, held)
 
 
-def _credits(patient: StackInspection, held: float) -> Finding:
-    price, low = float(patient.parameters["PricePerRender"]), float(patient.parameters["LowCredits"])
+def _credits(inspection: StackInspection, held: float) -> Finding:
+    price, low = float(inspection.parameters["PricePerRender"]), float(inspection.parameters["LowCredits"])
     pictures = int(max(0.0, held) / price) if price else 0
     says = f"USD {held:.2f} at Segmind, enough for {pictures} pictures"
     if held < price:
@@ -50,11 +51,11 @@ def _credits(patient: StackInspection, held: float) -> Finding:
     return Finding("credits", "good", says)
 
 
-def gate(patient: StackInspection) -> Iterator[Finding]:
+def gate(inspection: StackInspection) -> Iterator[Finding]:
     """Whether renders are let through to Segmind."""
-    state = state_in(patient.table)
+    state = state_in(inspection.table)
     stop = state.stopped
-    if is_restored(state, patient.table.name):
+    if is_restored(state, inspection.table.name):
         yield Finding("gate", "wrong", "the table was restored to an earlier moment: nothing is sent", REMEDY_RESTORED)
         return
     if stop is None:

@@ -79,35 +79,35 @@ class StackInspection:
         return asked.get("Attributes", {}).get(name)
 
 
-def stack(patient: StackInspection) -> Iterator[Finding]:
+def stack(inspection: StackInspection) -> Iterator[Finding]:
     """The deployment itself."""
-    status = patient.description["StackStatus"]
+    status = inspection.description["StackStatus"]
     if status.endswith("_IN_PROGRESS"):
-        yield Finding("stack", "note", f"{stack_name(patient.target)} is {status}", "Look again when it is done.")
+        yield Finding("stack", "note", f"{stack_name(inspection.target)} is {status}", "Look again when it is done.")
     elif "FAILED" in status or "ROLLBACK" in status:
         remedy = "The stack's events in CloudFormation say what failed; correct it and run `sam deploy` again."
-        yield Finding("stack", "wrong", f"{stack_name(patient.target)} is {status}", remedy)
+        yield Finding("stack", "wrong", f"{stack_name(inspection.target)} is {status}", remedy)
     else:
-        yield Finding("stack", "good", f"{stack_name(patient.target)} is {status}")
+        yield Finding("stack", "good", f"{stack_name(inspection.target)} is {status}")
 
 
-def event_wiring(patient: StackInspection) -> Iterator[Finding]:
+def event_wiring(inspection: StackInspection) -> Iterator[Finding]:
     """Bucket → queue → function."""
-    bucket = patient.target.output("InputBucket")
-    told = patient.client("s3").get_bucket_notification_configuration(Bucket=bucket).get("QueueConfigurations", ())
+    bucket = inspection.target.output("InputBucket")
+    told = inspection.client("s3").get_bucket_notification_configuration(Bucket=bucket).get("QueueConfigurations", ())
     deploy = "Somebody changed it; run `sam deploy` again, or put it back by hand."
-    if not any(one["QueueArn"] == patient.queue_arn and "s3:ObjectCreated:*" in one["Events"] for one in told):
+    if not any(one["QueueArn"] == inspection.queue_arn and "s3:ObjectCreated:*" in one["Events"] for one in told):
         yield Finding("drops", "wrong", f"{bucket} does not tell the upload queue of drops", deploy)
-    elif "s3.amazonaws.com" not in str(patient.attribute("UploadQueueUrl", "Policy")):
+    elif "s3.amazonaws.com" not in str(inspection.attribute("UploadQueueUrl", "Policy")):
         yield Finding("drops", "wrong", "the upload queue's policy does not let S3 send to it", deploy)
     else:
         yield Finding("drops", "good", f"{bucket} tells the upload queue of drops")
-    yield _mapping(patient)
+    yield _mapping(inspection)
 
 
-def _mapping(patient: StackInspection) -> Finding:
-    found = patient.client("lambda").list_event_source_mappings(
-        EventSourceArn=patient.queue_arn, FunctionName=patient.ids["SubmitFunction"]
+def _mapping(inspection: StackInspection) -> Finding:
+    found = inspection.client("lambda").list_event_source_mappings(
+        EventSourceArn=inspection.queue_arn, FunctionName=inspection.ids["SubmitFunction"]
     )["EventSourceMappings"]
     if not found:
         return Finding(
@@ -117,23 +117,23 @@ def _mapping(patient: StackInspection) -> Finding:
     if state not in ("Enabled", "Creating", "Enabling", "Updating"):
         enable = f"Run `aws lambda update-event-source-mapping --uuid {uuid} --enabled`."
         return Finding("queue", "wrong", f"the Submit function's event source mapping is {state}: drops wait", enable)
-    waiting = patient.attribute("UploadQueueUrl", "ApproximateNumberOfMessages")
-    parked = patient.attribute("UploadQueueUrl", "ApproximateNumberOfMessagesDelayed")
+    waiting = inspection.attribute("UploadQueueUrl", "ApproximateNumberOfMessages")
+    parked = inspection.attribute("UploadQueueUrl", "ApproximateNumberOfMessagesDelayed")
     says = f"the Submit function reads the upload queue ({waiting} to be worked on, {parked} parked)"
     return Finding("queue", "good", says)
 
 
-def functions(patient: StackInspection) -> Iterator[Finding]:
+def functions(inspection: StackInspection) -> Iterator[Finding]:
     """Whether the functions can run, and often enough."""
-    client = patient.client("lambda")
-    stopped = [name for name in FUNCTIONS if _reserved(client, patient.ids[name]) == 0]
+    client = inspection.client("lambda")
+    stopped = [name for name in FUNCTIONS if _reserved(client, inspection.ids[name]) == 0]
     for name in stopped:
-        allow = f"Run `aws lambda delete-function-concurrency --function-name {patient.ids[name]}`."
+        allow = f"Run `aws lambda delete-function-concurrency --function-name {inspection.ids[name]}`."
         yield Finding("functions", "wrong", f"{name} may not run: its reserved concurrency is 0", allow)
     limit = client.get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"]
-    rate = float(patient.parameters["RequestsPerMinute"])
+    rate = float(inspection.parameters["RequestsPerMinute"])
     needed = SUBMITTERS + math.ceil(rate * LAMBDA_SECONDS / 60)
-    if limit < needed and not patient.local:
+    if limit < needed and not inspection.local:
         ask = "Ask AWS for more concurrent executions (Service Quotas, AWS Lambda), or lower RequestsPerMinute."
         says = f"the account runs {limit} functions at once; {rate:g} renders a minute need about {needed}"
         yield Finding("functions", "note", f"{says}, so that some will come late", ask)
@@ -146,9 +146,9 @@ def _reserved(client: Any, function: str) -> int | None:
     return found
 
 
-def throttles(patient: StackInspection, now: Callable[[], float] = time.time) -> Iterator[Finding]:
+def throttles(inspection: StackInspection, now: Callable[[], float] = time.time) -> Iterator[Finding]:
     """Whether Lambda has refused to run the functions of late."""
-    counts = {name: _throttles(patient, patient.ids[name], now()) for name in FUNCTIONS}
+    counts = {name: _throttles(inspection, inspection.ids[name], now()) for name in FUNCTIONS}
     refused = ", ".join(f"{name} {count:g} times" for name, count in counts.items() if count)
     if refused:
         says = f"in the last quarter of an hour Lambda has refused to run {refused}"
@@ -163,8 +163,8 @@ REMEDY_THROTTLED = (
 )
 
 
-def _throttles(patient: StackInspection, function: str, now: float) -> float:
-    answer = patient.client("cloudwatch").get_metric_statistics(
+def _throttles(inspection: StackInspection, function: str, now: float) -> float:
+    answer = inspection.client("cloudwatch").get_metric_statistics(
         Namespace="AWS/Lambda",
         MetricName="Throttles",
         Dimensions=[{"Name": "FunctionName", "Value": function}],
@@ -176,10 +176,12 @@ def _throttles(patient: StackInspection, function: str, now: float) -> float:
     return float(sum(one["Sum"] for one in answer["Datapoints"]))
 
 
-def schedule(patient: StackInspection) -> Iterator[Finding]:
+def schedule(inspection: StackInspection) -> Iterator[Finding]:
     """Whether Sweep is called each minute, and lets nothing stand still."""
-    arn = patient.client("lambda").get_function_configuration(FunctionName=patient.ids["SweepFunction"])["FunctionArn"]
-    state = patient.client("scheduler").get_schedule(Name=patient.ids["SweepFunctionMinute"])
+    arn = inspection.client("lambda").get_function_configuration(FunctionName=inspection.ids["SweepFunction"])[
+        "FunctionArn"
+    ]
+    state = inspection.client("scheduler").get_schedule(Name=inspection.ids["SweepFunctionMinute"])
     if state["State"] != "ENABLED" or state["Target"]["Arn"] != arn:
         enable = "Enable it in EventBridge Scheduler, or delete it there and run `sam deploy` again."
         says = f"the schedule {state['Name']} does not call Sweep: what has lost its message stands still"
@@ -188,11 +190,11 @@ def schedule(patient: StackInspection) -> Iterator[Finding]:
         yield Finding("schedule", "good", "Sweep is called each minute")
 
 
-def subscriptions(patient: StackInspection) -> Iterator[Finding]:
+def subscriptions(inspection: StackInspection) -> Iterator[Finding]:
     """Who is told of renders, and who is called when an alarm rings."""
     for what, topic in (("renders", "RenderTopicArn"), ("alarms", "AlarmTopicArn")):
-        subscribers = _subscribers(patient, topic)
-        pending = [one for one in subscribers if _is_pending(patient, one["SubscriptionArn"])]
+        subscribers = _subscribers(inspection, topic)
+        pending = [one for one in subscribers if _is_pending(inspection, one["SubscriptionArn"])]
         for one in pending:
             says = f"{one['Protocol']} {one['Endpoint']} has not confirmed its subscription to {what}"
             confirm = (
@@ -201,29 +203,29 @@ def subscriptions(patient: StackInspection) -> Iterator[Finding]:
             yield Finding("subscriptions", "wrong", says, confirm)
         if what == "alarms" and not subscribers:
             subscribe = "Set the AlarmEmail parameter, or subscribe to the stack's AlarmTopicArn."
-            state: State = "note" if patient.local else "wrong"
+            state: State = "note" if inspection.local else "wrong"
             yield Finding("subscriptions", state, "nobody is called when an alarm rings", subscribe)
         elif len(pending) < len(subscribers) or not subscribers:
             yield Finding("subscriptions", "good", f"{len(subscribers) - len(pending)} to {what}")
 
 
-def _subscribers(patient: StackInspection, topic: str) -> list[Any]:
-    pages = patient.client("sns").get_paginator("list_subscriptions_by_topic")
-    arn = patient.target.output(topic)
+def _subscribers(inspection: StackInspection, topic: str) -> list[Any]:
+    pages = inspection.client("sns").get_paginator("list_subscriptions_by_topic")
+    arn = inspection.target.output(topic)
     return [one for page in pages.paginate(TopicArn=arn) for one in page["Subscriptions"]]
 
 
-def _is_pending(patient: StackInspection, arn: str) -> bool:
+def _is_pending(inspection: StackInspection, arn: str) -> bool:
     if not arn.startswith("arn:"):
         return True  # SNS lists "PendingConfirmation" in its place
-    asked = patient.client("sns").get_subscription_attributes(SubscriptionArn=arn)
+    asked = inspection.client("sns").get_subscription_attributes(SubscriptionArn=arn)
     return bool(asked["Attributes"].get("PendingConfirmation") == "true")
 
 
-def alarms(patient: StackInspection) -> Iterator[Finding]:
+def alarms(inspection: StackInspection) -> Iterator[Finding]:
     """Whether an alarm rings, or cannot."""
-    names = [name for logical, name in patient.ids.items() if logical.endswith("Alarm")]
-    found = patient.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
+    names = [name for logical, name in inspection.ids.items() if logical.endswith("Alarm")]
+    found = inspection.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
     ringing = [alarm for alarm in found if alarm["StateValue"] == "ALARM"]
     for alarm in ringing:
         yield Finding("alarms", "wrong", f"{alarm['AlarmName']} rings", alarm["AlarmDescription"])
@@ -237,9 +239,9 @@ def alarms(patient: StackInspection) -> Iterator[Finding]:
         yield Finding("alarms", "good", f"{len(found)}, none rings")
 
 
-def drift(patient: StackInspection) -> Iterator[Finding]:
+def drift(inspection: StackInspection) -> Iterator[Finding]:
     """Whether the resources are still as the template made them. Waits for CloudFormation's comparison."""
-    client, name = patient.client("cloudformation"), stack_name(patient.target)
+    client, name = inspection.client("cloudformation"), stack_name(inspection.target)
     detection = client.detect_stack_drift(StackName=name)["StackDriftDetectionId"]
     ends = time.monotonic() + DRIFT_SECONDS
     while True:

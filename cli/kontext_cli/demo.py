@@ -109,9 +109,9 @@ def _drop(shown: Progress, target: Target, desk: DropClient, pair: tuple[str, st
     drop = prepare(SAMPLES / first, SAMPLES / second, None, {"prompt": prompt})
     started = datetime.now().astimezone()
     desk.put(drop)
-    travelling = DemoPair(drop, Journey(target, drop.prefix), colour, started)
-    _show_step(shown, travelling, Step(datetime.now().astimezone(), f"dropped: {first}, {second} and “{prompt}”"))
-    return travelling
+    demo_pair = DemoPair(drop, Journey(target, drop.prefix), colour, started)
+    _show_step(shown, demo_pair, Step(datetime.now().astimezone(), f"dropped: {first}, {second} and “{prompt}”"))
+    return demo_pair
 
 
 def _watch(shown: Progress, pairs: list[DemoPair], subscriber: Subscriber, seconds: float) -> None:

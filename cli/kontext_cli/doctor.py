@@ -35,8 +35,8 @@ CHECKS: tuple[Callable[[StackInspection], Iterator[Finding]], ...] = (
 
 def run(*, stack: str | None, drift: bool, as_json: bool) -> int:
     """Check a stack and show what was found; returns 1 if something is wrong."""
-    patient = StackInspection(target.find(stack))
-    findings = list(examine(patient, (*CHECKS, checks.drift) if drift else CHECKS))
+    inspection = StackInspection(target.find(stack))
+    findings = list(examine(inspection, (*CHECKS, checks.drift) if drift else CHECKS))
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -45,12 +45,12 @@ def run(*, stack: str | None, drift: bool, as_json: bool) -> int:
 
 
 def examine(
-    patient: StackInspection, chosen: tuple[Callable[[StackInspection], Iterator[Finding]], ...] = CHECKS
+    inspection: StackInspection, chosen: tuple[Callable[[StackInspection], Iterator[Finding]], ...] = CHECKS
 ) -> Iterator[Finding]:
     """The findings of some checks; one that the caller may not make is a finding, too."""
     for check in chosen:
         try:
-            yield from check(patient)
+            yield from check(inspection)
         except (ClientError, BotoCoreError) as refused:
             name = check.__name__.replace("_", " ")
             yield Finding(name, "note", f"could not be checked: {refused}", "Ask with credentials that may look there.")

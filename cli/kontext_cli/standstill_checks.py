@@ -26,10 +26,10 @@ RECORD_SECONDS = 3600.0
 
 
 def unknown_drops(
-    patient: StackInspection, now: Callable[[], float] = time.time, listings: int = LISTINGS, page_size: int = 1000
+    inspection: StackInspection, now: Callable[[], float] = time.time, listings: int = LISTINGS, page_size: int = 1000
 ) -> Iterator[Finding]:
     """Whether the table knows what lies in the bucket. Looks at the first objects only."""
-    comparison = Comparison(patient.target)
+    comparison = Comparison(inspection.target)
     found = comparison.untold(listings=listings, page_size=page_size)
     unknown = [one for one in found if one.at < now() - FRESH_SECONDS]
     count = f"{comparison.compared:,} objects"
@@ -47,9 +47,9 @@ def unknown_drops(
 REMEDY_UNKNOWN = "`kontext replay --all` tells of them again, and says first what that may cost; or name a prefix."
 
 
-def loose_objects(patient: StackInspection) -> Iterator[Finding]:
+def loose_objects(inspection: StackInspection) -> Iterator[Finding]:
     """Objects that fit no rule: somebody may wait for a picture of them."""
-    found = newest.loose_objects(patient.table)
+    found = newest.loose_objects(inspection.table)
     if found:
         some = _some([f"{escape_line(one.key)} ({keys.rule_missed(one.key)})" for one in found])
         says = f"{len(found)} of the input bucket's objects fit no rule: {some}"
@@ -61,17 +61,17 @@ def loose_objects(patient: StackInspection) -> Iterator[Finding]:
 REMEDY_LOOSE = "Drop each again under a name of the drop convention, or delete it; `kontext status` lists them."
 
 
-def dead_letters(patient: StackInspection) -> Iterator[Finding]:
+def dead_letters(inspection: StackInspection) -> Iterator[Finding]:
     """Messages that nobody could work on."""
-    count = int(patient.attribute("DeadLetterQueueUrl", "ApproximateNumberOfMessages") or 0)
+    count = int(inspection.attribute("DeadLetterQueueUrl", "ApproximateNumberOfMessages") or 0)
     if not count:
         yield Finding("dead letters", "good", "none")
         return
-    url = patient.target.output("DeadLetterQueueUrl")
+    url = inspection.target.output("DeadLetterQueueUrl")
     asked = {"MaxNumberOfMessages": 1, "VisibilityTimeout": 0, "MessageAttributeNames": [REASON]}
-    answer = patient.client("sqs").receive_message(QueueUrl=url, **asked)
+    answer = inspection.client("sqs").receive_message(QueueUrl=url, **asked)
     some = [
-        f"; one is about {about(one['Body'])}: {reason_of(patient.table, one) or 'why is not known'}"
+        f"; one is about {about(one['Body'])}: {reason_of(inspection.table, one) or 'why is not known'}"
         for one in answer.get("Messages", ())
     ]
     yield Finding("dead letters", "wrong", f"{count}{''.join(some)}", REMEDY_DEAD)
@@ -83,9 +83,9 @@ REMEDY_DEAD = (
 )
 
 
-def stuck_items(patient: StackInspection, now: Callable[[], float] = time.time) -> Iterator[Finding]:
+def stuck_items(inspection: StackInspection, now: Callable[[], float] = time.time) -> Iterator[Finding]:
     """What nobody could bring on, however often it was looked at."""
-    found = sorted({_name(item.key) for item in DueIndex(patient.table).over(now()) if item.is_stuck})
+    found = sorted({_name(item.key) for item in DueIndex(inspection.table).over(now()) if item.is_stuck})
     if found:
         says = f"{len(found)} that {STUCK_AFTER} looks did not move: {_some(found)}"
         yield Finding("stuck", "wrong", says, REMEDY_STUCK)
@@ -102,12 +102,12 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 
-def stuck_renders(patient: StackInspection) -> Iterator[Finding]:
+def stuck_renders(inspection: StackInspection) -> Iterator[Finding]:
     """Renders that need a person, and renders that should have moved on."""
     findings = [
-        _renders("uncertain renders", _in_status(patient, Status.UNCERTAIN), REMEDY_UNCERTAIN),
-        _renders("undelivered pictures", [r for r in patient.renders if _undelivered(r)], REMEDY_UNDELIVERED),
-        _renders("renders that stand still", [r for r in patient.renders if _stands_still(r)], REMEDY_STILL),
+        _renders("uncertain renders", _in_status(inspection, Status.UNCERTAIN), REMEDY_UNCERTAIN),
+        _renders("undelivered pictures", [r for r in inspection.renders if _undelivered(r)], REMEDY_UNDELIVERED),
+        _renders("renders that stand still", [r for r in inspection.renders if _stands_still(r)], REMEDY_STILL),
     ]
     yield from (finding for finding in findings if finding)
     if not any(findings):
@@ -140,8 +140,8 @@ def _renders(what: str, found: list[Item], remedy: str) -> Finding | None:
     return Finding("renders", "wrong", f"{count} {what}: {some}", remedy)
 
 
-def _in_status(patient: StackInspection, *statuses: str) -> list[Item]:
-    return [item for item in patient.renders if item["status"] in statuses]
+def _in_status(inspection: StackInspection, *statuses: str) -> list[Item]:
+    return [item for item in inspection.renders if item["status"] in statuses]
 
 
 def _undelivered(item: Item) -> bool:

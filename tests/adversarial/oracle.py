@@ -15,7 +15,7 @@ import kontext
 from simulation.world import KEY
 from tests.adversarial.play import API, FILES, PROMPT, Case, Outcome, cases, play
 
-Rejection = Iterator[str]
+Wrong = Iterator[str]
 SIGNATURE = re.compile(r"X-Amz-[A-Za-z-]+(?:=|%3D)[0-9A-Za-z]|SG_[0-9a-f]{8}", re.IGNORECASE)
 HIDDEN = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
@@ -34,7 +34,7 @@ def wrong(case: Case, outcome: Outcome) -> list[str]:
     return [words for check in checks for words in check(case, outcome)]
 
 
-def _end(case: Case, outcome: Outcome) -> Rejection:
+def _end(case: Case, outcome: Outcome) -> Wrong:
     if outcome.end != case.end:
         yield f"ended {outcome.end} ({outcome.said}), not {case.end}"
     for words in case.says:
@@ -46,14 +46,14 @@ def _end(case: Case, outcome: Outcome) -> Rejection:
         yield f"said {outcome.said!r}"
 
 
-def _money(case: Case, outcome: Outcome) -> Rejection:
+def _money(case: Case, outcome: Outcome) -> Wrong:
     if case.posts is not None and outcome.vendor.posts != case.posts:
         yield f"{outcome.vendor.posts} jobs were asked for, not {case.posts}"
     if outcome.vendor.accepted > case.jobs:
         yield f"{outcome.vendor.accepted} jobs were accepted"
 
 
-def _hosts(case: Case, outcome: Outcome) -> Rejection:
+def _hosts(case: Case, outcome: Outcome) -> Wrong:
     for seen in outcome.vendor.requests:
         if seen.host not in (API, FILES):
             yield f"asked {seen.host}"
@@ -64,7 +64,7 @@ def _hosts(case: Case, outcome: Outcome) -> Rejection:
             yield f"asked for {seen.path}"
 
 
-def _files(case: Case, outcome: Outcome) -> Rejection:
+def _files(case: Case, outcome: Outcome) -> Wrong:
     written = {key: outcome.world.s3.newest("OutputBucket", key) for key in outcome.world.s3.keys("OutputBucket")}
     errors = {key: version for key, version in written.items() if key.endswith("error.json")}
     results = written.keys() - errors.keys()
@@ -82,7 +82,7 @@ def _files(case: Case, outcome: Outcome) -> Rejection:
             yield f"{key} says charged: {told['charged']}"
 
 
-def _events(case: Case, outcome: Outcome) -> Rejection:
+def _events(case: Case, outcome: Outcome) -> Wrong:
     for _, message, attributes in outcome.world.topic.published:
         event = json.loads(message)
         jsonschema.validate(event, _schema())
@@ -99,7 +99,7 @@ def _schema() -> Any:
     return json.loads((Path(kontext.__file__).parent / "schemas" / "event.v1.json").read_text())
 
 
-def _secrets(case: Case, outcome: Outcome) -> Rejection:
+def _secrets(case: Case, outcome: Outcome) -> Wrong:
     world = outcome.world
     places = {
         "the table": repr(world.dynamodb.items),
@@ -115,7 +115,7 @@ def _secrets(case: Case, outcome: Outcome) -> Rejection:
         yield "a log holds the prompt"
 
 
-def _logs(case: Case, outcome: Outcome) -> Rejection:
+def _logs(case: Case, outcome: Outcome) -> Wrong:
     for line in outcome.logs.splitlines():
         if HIDDEN.search(line):
             yield f"a log line holds a character that cannot be seen: {line!r}"
@@ -124,7 +124,7 @@ def _logs(case: Case, outcome: Outcome) -> Rejection:
             yield f"crashed: {told.get('exception', line)[-600:]}"
 
 
-def _executions(case: Case, outcome: Outcome) -> Rejection:
+def _executions(case: Case, outcome: Outcome) -> Wrong:
     for execution in outcome.world.executions.by_name.values():
         if not re.fullmatch(r"[A-Za-z0-9-]{1,80}", execution.name):
             yield f"an execution is called {execution.name!r}"

@@ -42,13 +42,13 @@ class Ward:
         self.table = Table(self.running.client("dynamodb"), self.running.outputs["RendersTable"])
         self.throttle = Throttle(self.table, Rate(1))
 
-    def patient(self) -> StackInspection:
+    def inspection(self) -> StackInspection:
         """The stack as a doctor meets it."""
         return StackInspection(self.target)
 
     def find(self, check: Check) -> list[Finding]:
         """What one check says."""
-        return list(examine(self.patient(), (check,)))
+        return list(examine(self.inspection(), (check,)))
 
     def emulator(self, what: str, body: Any) -> None:
         """Set something at the emulator."""
@@ -222,7 +222,7 @@ def test_a_queue_that_lets_nobody_in(ward: Ward) -> None:
 
 
 def test_a_function_that_does_not_read_the_queue(ward: Ward) -> None:
-    client, function = ward.running.client("lambda"), ward.patient().ids["SubmitFunction"]
+    client, function = ward.running.client("lambda"), ward.inspection().ids["SubmitFunction"]
     (mapping,) = client.list_event_source_mappings(FunctionName=function)["EventSourceMappings"]
     client.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
 
@@ -235,7 +235,7 @@ def test_a_function_that_does_not_read_the_queue(ward: Ward) -> None:
 
 
 def test_a_function_that_may_not_run(ward: Ward) -> None:
-    client, function = ward.running.client("lambda"), ward.patient().ids["PollFunction"]
+    client, function = ward.running.client("lambda"), ward.inspection().ids["PollFunction"]
     allowed = client.get_function_concurrency(FunctionName=function)["ReservedConcurrentExecutions"]
     client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
 
@@ -248,7 +248,7 @@ def test_a_function_that_may_not_run(ward: Ward) -> None:
 
 
 def test_a_schedule_that_calls_nobody(ward: Ward) -> None:
-    client, name = ward.running.client("scheduler"), ward.patient().ids["SweepFunctionMinute"]
+    client, name = ward.running.client("scheduler"), ward.inspection().ids["SweepFunctionMinute"]
     known = client.get_schedule(Name=name)
     kept = {one: known[one] for one in ("Name", "ScheduleExpression", "FlexibleTimeWindow", "Target")}
     client.update_schedule(**kept, State="DISABLED")
@@ -330,7 +330,7 @@ LOOKED_AT = {"due_lane": TIMER, "due_at": LONG_AGO, "sent": STUCK_AFTER}
 
 
 def test_an_alarm_that_rings_is_told_with_its_remedy(ward: Ward) -> None:
-    client, name = ward.running.client("cloudwatch"), ward.patient().ids["UncertainAlarm"]
+    client, name = ward.running.client("cloudwatch"), ward.inspection().ids["UncertainAlarm"]
     client.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
 
     found = the_one(ward.find(checks.alarms))
@@ -341,7 +341,7 @@ def test_an_alarm_that_rings_is_told_with_its_remedy(ward: Ward) -> None:
 
 
 def test_an_alarm_that_calls_nobody(ward: Ward) -> None:
-    client, name = ward.running.client("cloudwatch"), ward.patient().ids["DeadLettersAlarm"]
+    client, name = ward.running.client("cloudwatch"), ward.inspection().ids["DeadLettersAlarm"]
     client.disable_alarm_actions(AlarmNames=[name])
 
     found = the_one(ward.find(checks.alarms))
@@ -352,7 +352,7 @@ def test_an_alarm_that_calls_nobody(ward: Ward) -> None:
 
 
 def test_an_alarm_that_has_been_deleted(ward: Ward) -> None:
-    client, name = ward.running.client("cloudwatch"), ward.patient().ids["UncertainAlarm"]
+    client, name = ward.running.client("cloudwatch"), ward.inspection().ids["UncertainAlarm"]
     known = client.meta.service_model.operation_model("PutMetricAlarm").input_shape.members
     (alarm,) = client.describe_alarms(AlarmNames=[name])["MetricAlarms"]
     client.delete_alarms(AlarmNames=[name])

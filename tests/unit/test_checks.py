@@ -32,14 +32,14 @@ class Account:
     ],
 )
 def test_the_accounts_concurrency_is_compared_with_the_stacks_rate(limit: int, rate: str, state: str) -> None:
-    patient: Any = SimpleNamespace(
+    inspection: Any = SimpleNamespace(
         client=lambda service: Account(limit),
         ids={name: name for name in checks.FUNCTIONS},
         parameters={"RequestsPerMinute": rate},
         local=False,
     )
 
-    (finding,) = checks.functions(patient)
+    (finding,) = checks.functions(inspection)
 
     assert finding.state == state
 
@@ -67,9 +67,9 @@ class Formation:
     ],
 )
 def test_a_deployment_is_looked_at(status: str, state: str, remedy: str) -> None:
-    patient: Any = SimpleNamespace(description={"StackStatus": status}, target=named("kontext-drop"))
+    inspection: Any = SimpleNamespace(description={"StackStatus": status}, target=named("kontext-drop"))
 
-    (finding,) = checks.stack(patient)
+    (finding,) = checks.stack(inspection)
 
     assert (finding.state, remedy in str(finding.remedy or "")) == (state, True)
 
@@ -77,9 +77,9 @@ def test_a_deployment_is_looked_at(status: str, state: str, remedy: str) -> None
 def test_a_comparison_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "DRIFT_SECONDS", 0.0)
     formations = iter([Formation("DETECTION_IN_PROGRESS"), Formation("DETECTION_COMPLETE")])
-    patient: Any = SimpleNamespace(client=lambda service: next(formations), target=named("kontext-drop"))
+    inspection: Any = SimpleNamespace(client=lambda service: next(formations), target=named("kontext-drop"))
 
-    (first,), (later,) = checks.drift(patient), checks.drift(patient)
+    (first,), (later,) = checks.drift(inspection), checks.drift(inspection)
 
     assert (first.state, first.remedy) == ("note", "Look at the stack's drift page later.")
     assert later.state == "good"
