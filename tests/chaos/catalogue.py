@@ -163,13 +163,14 @@ LEDGER = (
         ("answers are lost for three hours, and Step Functions is away now and then",),
     ),
     Mutant(
-        "trials that are paid while no workflow may be started",
-        (
-            _layer(
-                "throttle/circuit_breaker", "_WORKFLOW_TRIAL_SECONDS = (3000.0,)", "_WORKFLOW_TRIAL_SECONDS = (60.0,)"
-            ),
-        ),
+        "renders that are paid while no workflow may be started",
+        ((_SUBMIT, "if self.watch.starts_again(unfollowed):", "if True:"),),
         ("no workflow may be started for two hours",),
+    ),
+    Mutant(
+        "a workflow that starts, and nobody finds out",
+        ((_SUBMIT, "if self.watch.starts_again(unfollowed):", "if False:"),),
+        ("the answer to the start of a workflow is lost, and others wait in line",),
     ),
     Mutant(
         "a failed render told as free though an earlier request of it may be paid",
@@ -351,7 +352,7 @@ THROTTLE = (
         (
             (
                 _BREAKER,
-                "self.deps.throttle.open_breaker(reason, self.deps.clock.now(), trial=trial)",
+                "self.deps.throttle.open_breaker(reason, self.deps.clock.now(), trial=trial, unfollowed=unfollowed)",
                 "self.deps.throttle.look()",
             ),
         ),

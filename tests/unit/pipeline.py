@@ -241,9 +241,6 @@ class States:
             raise States.ExecutionAlreadyExists
         self.executions[name] = Execution(json.loads(input), self.clock.now())
 
-    def describe_state_machine(self, *, stateMachineArn: str) -> Json:  # noqa: N803
-        return {"stateMachineArn": stateMachineArn}
-
 
 @dataclass
 class Topic:

@@ -38,8 +38,8 @@ class World:
     def sleep(self, seconds: float) -> None:
         self.time += max(0.0, seconds)
 
-    def get(self, prefix: str, render_id: str) -> dict[str, Any]:
-        return {"prefix": prefix, "render_id": render_id, "attempt": 1, "status": "PROCESSING"}
+    def follow(self, state: dict[str, Any], _now: float) -> dict[str, Any]:
+        return {"prefix": state["prefix"], "render_id": state["render_id"], "attempt": 1, "status": "PROCESSING"}
 
     def beat(self, render: dict[str, Any], until: float) -> None:
         self.beats.append(until)

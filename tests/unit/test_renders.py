@@ -869,6 +869,17 @@ def test_an_execution_from_before_generations_were_counted_goes_on(life: Life) -
     assert is_stale(life.renders.restarted(life.renders.get("taj/", record["render_id"]), NOW), 1, 0)  # type: ignore[arg-type]
 
 
+def test_an_execution_whose_start_was_not_recorded_takes_over_when_it_begins(life: Life) -> None:
+    record = life.queued()
+    state: Any = {name: record[name] for name in ("prefix", "render_id", "attempt")} | {"generation": 2}
+
+    followed = life.renders.follow(state, NOW)
+
+    assert followed is not None
+    assert followed["generation"] == 2
+    assert is_stale(life.renders.get("taj/", record["render_id"]), 1, 1)  # type: ignore[arg-type]
+
+
 def test_what_was_sent_for_a_render_is_kept_when_it_is_restarted_and_forgotten_when_it_moves(
     life: Life, table: Table
 ) -> None:

@@ -51,7 +51,7 @@ class Poll:
 
     def run(self) -> PollState:
         """Look until there is something to tell, or waiting is cheaper elsewhere."""
-        render = self.deps.renders.get(self.event["prefix"], self.event["render_id"])
+        render = self.deps.renders.follow(self.event, self.deps.clock.now())
         if render is None or is_stale(render, self.event["attempt"], self.event.get("generation", 0)):
             return {"outcome": "ended"}
         if render["status"] not in IN_FLIGHT:

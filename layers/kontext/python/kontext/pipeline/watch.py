@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from kontext.connections import Connections
 from kontext.due import SLACK_SECONDS
-from kontext.dynamodb import ConditionFailed
+from kontext.dynamodb import ConditionFailed, Key
 from kontext.log import logger
 from kontext.model import IN_FLIGHT, Render, Status, WorkflowState
 from kontext.pipeline.breaker import Breaker
@@ -44,8 +44,12 @@ class Watch:
             return
         with suppress(ConditionFailed):  # the old one is alive after all
             self.deps.renders.restarted(render, now)
-        if self.deps.throttle.look().breaker.reason == WORKFLOW:
-            self.breaker.close()
+
+    def starts_again(self, key: Key | None) -> bool:
+        """Whether a workflow starts: it is asked of the render for which none did. To start one twice does no harm, and
+        a render that has come to its end had one."""
+        render = self.deps.renders.find(key) if key else None
+        return render is None or render["status"] not in (*IN_FLIGHT, Status.COMPLETED) or self.start(render)
 
     def look_after(self, render: Render) -> None:
         """Do what the workflow would, as far as that cannot wait: after an hour Segmind forgets the job."""

@@ -18,7 +18,18 @@ from kontext.drops.pairs import pair_key
 from kontext.due import LEASE_GRACE_SECONDS, SENT, SET_DUE, SET_LANE, SLACK_SECONDS, TIMER, due, marks
 from kontext.dynamodb import ConditionFailed, Item, Key, Table, Write
 from kontext.errors import CODES, SERVER_ERRORS
-from kontext.model import ENDED, IN_FLIGHT, HistoryEntry, JobMetrics, Render, RenderError, Result, Status, Undelivered
+from kontext.model import (
+    ENDED,
+    IN_FLIGHT,
+    HistoryEntry,
+    JobMetrics,
+    Render,
+    RenderError,
+    Result,
+    Status,
+    Undelivered,
+    WorkflowState,
+)
 from kontext.renders import ledger
 from kontext.renders.ledger import OverLimit
 from kontext.renders.overdue import late_at
@@ -150,6 +161,18 @@ class Renders:
         sent = {"dispatched_until": render.get("dispatched_until"), "dispatches": render.get("dispatches")}
         allowed = (*IN_FLIGHT, Status.COMPLETED)
         return self.move(render, allowed, render["status"], now, noted, generation=generation, **sent)
+
+    def follow(self, state: WorkflowState, now: float) -> Render | None:
+        """The render of an execution. One that was started without that being recorded takes over now."""
+        render = self.get(state["prefix"], state["render_id"])
+        if render is None or state.get("generation", 0) <= render.get("generation", 0):
+            return render
+        if render["attempt"] != state["attempt"] or render["status"] not in (*IN_FLIGHT, Status.COMPLETED):
+            return render
+        try:
+            return self.restarted(render, now)
+        except ConditionFailed as moved:
+            return render_of(moved.found) if moved.found else render
 
     def beat(self, render: Render, until: float) -> None:
         """Somebody works on a render that is at Segmind or paid, and comes back by `until`."""
