@@ -17,9 +17,12 @@ _POOR: dict[str, Any] = {"account": {"credits": 0.01}}
 _RICH = account(credits=10.0)
 _REFUSES = vendor(status=400, body={"error": "no"}, times=None)
 
-
-_HELD_UP = ("crash before", "crash after", "error", "stall", "late", "throttled", "time-out with effect")
-_HELD_UP += ("time-out without effect",)
+_FIRST_HELD_UP = tuple(
+    f"{kind} of submit {call}"
+    for call in ("get_object", "update_item")
+    for kind in ("crash before", "error", "stall", "time-out without effect")
+)
+_FIRST_HELD_UP += ("late", "throttled", "crash after of submit get_object", "time-out with effect of submit get_object")
 
 FILES = {
     "1.png": image("taj/1.png"),
@@ -77,7 +80,7 @@ SYNCS: tuple[Story, ...] = (
         *pair(),
         (10.0, image("taj/1.png", "another")),
         (12.0, image("taj/2.png", "another")),
-        fragile=dict.fromkeys(_HELD_UP, "a pair that was not claimed yet goes at once when one image is replaced"),
+        fragile=dict.fromkeys(_FIRST_HELD_UP, "an image whose first message comes after its second was not replaced"),
     ),
     story(
         "a prompt file whose name is in capitals, and whose message is late",

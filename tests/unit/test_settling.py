@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -54,6 +55,16 @@ CLAIMED = ("1.png ", "2.png ")
             whole(CLAIMED, request=part("request.json", **PROMPT, input_image_1="https://example.com/a.png")),
             HOLD,
             id="the request names another image",
+        ),
+        pytest.param(
+            replace(whole(request=part("request.json", **PROMPT)), dropped_again=frozenset("1")),
+            PROMPT_WAIT,
+            id="one image was replaced before the pair was claimed",
+        ),
+        pytest.param(
+            replace(whole(request=part("request.json", **PROMPT)), dropped_again=frozenset("12")),
+            0.0,
+            id="both images were replaced before the pair was claimed",
         ),
     ],
 )

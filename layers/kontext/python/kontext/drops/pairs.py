@@ -42,6 +42,8 @@ class Pair:
     """The `drop_id` of that claim."""
     claimed_images: tuple[str, ...] = ()
     """What identified both images of that claim."""
+    dropped_again: frozenset[str] = frozenset()
+    """The slots that were filled more than once."""
     rejected_drop: int = 0
     """The `drop_id` of the newest drop that could not be rendered."""
     written: frozenset[str] = frozenset()
@@ -196,15 +198,14 @@ def _settling_seconds(pair: Pair, images: tuple[ObjectRead, ObjectRead], told: P
 
 
 def _is_half_exchanged(pair: Pair, images: tuple[ObjectRead, ObjectRead]) -> bool:
-    """Whether one image was replaced by a drop, and the other is still the one that was claimed with it."""
-    if not pair.claimed_images:
-        return False
-    replaced = [
-        image is pair.parts.get(slot)
-        for slot, image, claimed in zip("12", images, pair.claimed_images, strict=True)
-        if identity(image) != claimed
+    """Whether one image was replaced by a drop, and the other is still the one that came or was claimed with it."""
+    replaced = pair.dropped_again
+    if pair.claimed_images:
+        claimed = zip("12", images, pair.claimed_images, strict=True)
+        replaced = frozenset(slot for slot, image, before in claimed if identity(image) != before)
+    return [image is pair.parts.get(slot) for slot, image in zip("12", images, strict=True) if slot in replaced] == [
+        True
     ]
-    return replaced == [True]
 
 
 def has_prompt(pair: Pair) -> bool:
@@ -297,7 +298,8 @@ class Drops:
         try:
             item = self.table.update(
                 pair_key(prefix),
-                f"SET #prefix = :prefix, #part_{slot} = :part, {SET_DUE_UNLESS_DUE} ADD #drops :one",
+                f"SET #prefix = :prefix, #part_{slot} = :part, {SET_DUE_UNLESS_DUE}"
+                f" ADD #drops :one, #times_{slot} :one",
                 f"attribute_not_exists(#part_{slot}) OR {newer}",
                 prefix=prefix,
                 part=part,
@@ -439,6 +441,7 @@ def pair_of(item: Item) -> Pair:
         current=item.get("current"),
         current_drop=item.get("current_count", 0),
         claimed_images=tuple(item.get("claimed_images", ())),
+        dropped_again=frozenset(slot for slot in keys.SLOTS if item.get(f"times_{slot}", 0) > 1),
         rejected_drop=item.get("rejected_count", 0),
         written=frozenset(item.get("written", ())),
         due_at=item["due_at"] if item.get("due_lane") == TIMER else None,
