@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from kontext_local.segmind.padding import padded
-from simulation.actions import Drop, RecordsExpire, Remove, account, image, request, vendor
+from simulation.actions import Away, Drop, RecordsExpire, Remove, account, image, request, vendor
 from simulation.fault_injection import Fault
 from simulation.schedule import Action
 from simulation.stories.story import TAJ, Story, pair, story
@@ -23,6 +23,12 @@ _FIRST_HELD_UP = tuple(
     for kind in ("crash before", "error", "stall", "time-out without effect")
 )
 _FIRST_HELD_UP += ("late", "throttled", "crash after of submit get_object", "time-out with effect of submit get_object")
+
+THERE_AND_BACK: list[tuple[float, Action]] = [
+    *pair(),
+    (100.0, request(TAJ, prompt="another")),
+    (8 * A_DAY, request(TAJ, prompt="both at the Taj")),
+]
 
 FILES = {
     "1.png": image("taj/1.png"),
@@ -81,6 +87,13 @@ SYNCS: tuple[Story, ...] = (
         (10.0, image("taj/1.png", "another")),
         (12.0, image("taj/2.png", "another")),
         fragile=dict.fromkeys(_FIRST_HELD_UP, "an image whose first message comes after its second was not replaced"),
+    ),
+    story("another prompt, and the first one again after eight days", *THERE_AND_BACK),
+    story(
+        "another prompt, and the first one again after eight days, as the bucket is away",
+        *THERE_AND_BACK,
+        (8 * A_DAY + 3.28, Away(("s3",), 60.0)),
+        patience=3600.0,
     ),
     story(
         "a prompt file whose name is in capitals, and whose message is late",

@@ -539,6 +539,16 @@ REFERENCES = (
 
 DELIVERY = (
     Mutant(
+        "a picture that our own bucket keeps, paid again",
+        (_layer("renders/overdue", 'RESTORE_SECONDS if "result" in render else OUTPUT_SECONDS', "OUTPUT_SECONDS"),),
+        ("another prompt, and the first one again after eight days",),
+    ),
+    Mutant(
+        "a picture that our own bucket keeps, given up before it is put back",
+        (_layer("renders/overdue", 'if "restore_from" in render else 0.0', "if False else 0.0"),),
+        ("another prompt, and the first one again after eight days, as the bucket is away",),
+    ),
+    Mutant(
         "a result that replaces a newer one",
         ((_DELIVER, 'overtaken = pair is not None and pair.current != render["render_id"]', "overtaken = False"),),
         ("changed meanwhile", "changed at once"),

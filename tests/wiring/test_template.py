@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kontext.polling.schedule import DEFAULT_LOOK_COST, LONGEST_STAY_SECONDS
+from kontext.renders.overdue import RESTORE_SECONDS, RESTORING_SECONDS
 from kontext.renders.store import LEASE_SECONDS
 from kontext.segmind.client import ANSWER_SECONDS
 
@@ -200,6 +201,14 @@ def test_a_bucket_refuses_plain_http(resources: Json, bucket: str) -> None:
 def test_what_people_own_outlives_the_stack(resources: Json, kept: str) -> None:
     assert resources[kept]["DeletionPolicy"] == "RetainExceptOnCreate"
     assert resources[kept]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_a_replaced_picture_is_kept_as_long_as_it_may_be_put_back(resources: Json) -> None:
+    (rule,) = resources["OutputBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+
+    kept = rule["NoncurrentVersionExpiration"]["NoncurrentDays"] * 86_400
+
+    assert kept >= RESTORE_SECONDS + RESTORING_SECONDS
 
 
 def test_the_table_is_on_demand_and_can_be_restored(resources: Json) -> None:

@@ -11,7 +11,7 @@ from kontext.drops.pairs import Complete, Pair, identity, pair_key
 from kontext.due import REMOVE_DUE, due, marks
 from kontext.dynamodb import ConditionFailed, Write
 from kontext.model import ObjectRead, Render, RenderError, RenderInput, Status
-from kontext.renders.overdue import OUTPUT_SECONDS
+from kontext.renders.overdue import is_kept
 from kontext.renders.store import LEASE_SECONDS, Renders, render_of, write
 
 
@@ -107,8 +107,7 @@ class Claims:
         return None
 
     def _begin(self, render: Render, paid: bool, pair: Pair, now: float) -> Render | None:
-        there = paid and now - render["completed_at"] < OUTPUT_SECONDS
-        status = Status.COMPLETED if there else Status.CLAIMED
+        status = Status.COMPLETED if paid and is_kept(render, now) else Status.CLAIMED
         try:
             return self.renders.new_attempt(render, status, pair.drop_id, now, _make_current(pair, render))
         except ConditionFailed:  # another delivery of the drop was faster
