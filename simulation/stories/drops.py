@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from kontext_local.segmind.padding import padded
+from kontext_local.segmind.padded_file import padded
 from simulation.actions import Away, Drop, RecordsExpire, Remove, account, image, request, vendor
 from simulation.fault_injection import Fault
 from simulation.schedule import Action

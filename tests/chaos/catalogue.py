@@ -180,7 +180,7 @@ LEDGER = (
     Mutant(
         "a job that an answer named, looked for with another key than it was sent with",
         (
-            _layer("pipeline/candidate", 'look(candidate_id, render.get("submitted_with"))', "look(candidate_id)"),
+            _layer("pipeline/candidate", 'status(candidate_id, render.get("submitted_with"))', "status(candidate_id)"),
             _layer("renders/store", 'ended["submitted_with"] = render.get("submitted_with")', "pass"),
         ),
         ("the answer breaks off, and the key is replaced while the job runs",),
@@ -195,7 +195,7 @@ LEDGER = (
         (
             (
                 f"{_KONTEXT}/pipeline/watch.py",
-                "render, failure = Poll(self.deps, _state_of(render)).look(render)",
+                "render, failure = Poll(self.deps, _state_of(render)).poll_once(render)",
                 "failure = None",
             ),
         ),
@@ -419,7 +419,7 @@ WAITING = (
     ),
     Mutant(
         "an image that was replaced, and whose other half is not waited for",
-        (_layer("drops/pairs", "return replaced == [True]", "return False"),),
+        (_layer("drops/pairs", "if slot in replaced] == [True]", "if slot in replaced] == [None]"),),
         ("both images are exchanged",),
     ),
     Mutant(
@@ -655,7 +655,7 @@ OPERATOR = (
     ),
     Mutant(
         "an id that is taken on trust",
-        ((_DECISIONS, "self.operator.segmind.look(request_id)", "pass"),),
+        ((_DECISIONS, "self.operator.segmind.status(request_id)", "pass"),),
         ("an id with a wrong digit, and the right one later",),
     ),
     Mutant(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kontext.drops.pairs import Complete, Defaults, Pair, Settling, decide
+from kontext.drops.pairs import AwaitingMore, Defaults, Pair, Ready, decide
 from kontext.model import Part
 
 NOW = 1_800_000_000.0
@@ -71,5 +71,5 @@ CLAIMED = ("1.png ", "2.png ")
 def test_a_pair_waits_after_its_newest_part_for_what_belongs_to_it(pair: Pair, seconds: float) -> None:
     before, after = (decide(pair, {}, DEFAULTS, NOW + at) for at in (seconds - 0.1, seconds))
 
-    assert before == Settling(NOW + seconds)
-    assert isinstance(after, Complete)
+    assert before == AwaitingMore(NOW + seconds)
+    assert isinstance(after, Ready)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kontext.polling.schedule import DEFAULT_LOOK_COST, LONGEST_STAY_SECONDS
+from kontext.polling.schedule import DEFAULT_POLL_COST, LONGEST_STAY_SECONDS
 from kontext.renders.overdue import RESTORE_SECONDS, RESTORING_SECONDS
 from kontext.renders.store import LEASE_SECONDS
 from kontext.segmind.client import ANSWER_SECONDS
@@ -117,7 +117,7 @@ def _variables(properties: Json) -> Json:
 def test_the_schedule_has_the_defaults_of_the_template(template: Json) -> None:
     defaults = {name: parameter["Default"] for name, parameter in template["Parameters"].items()}
 
-    assert defaults["LookCostSeconds"] == DEFAULT_LOOK_COST
+    assert defaults["PollCostSeconds"] == DEFAULT_POLL_COST
 
 
 def test_every_parameter_stands_in_one_group_of_the_console(template: Json) -> None:

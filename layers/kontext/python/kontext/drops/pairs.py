@@ -92,7 +92,7 @@ class Incomplete:
 
 
 @dataclass(frozen=True)
-class Settling:
+class AwaitingMore:
     """Complete, but what was dropped together with it may still come until `until` (unix seconds)."""
 
     until: float
@@ -110,7 +110,7 @@ class Rejected:
 
 
 @dataclass(frozen=True)
-class Complete:
+class Ready:
     """All that a render needs. `inputs`: for each image what was read of it, or its URL; `asked`: the parameters that
     the drops name, without the stack's defaults."""
 
@@ -129,7 +129,7 @@ class Complete:
         return request.render_id(prefix, one, two, self.parameters)
 
 
-Decision = Incomplete | Settling | Rejected | Complete
+Decision = Incomplete | AwaitingMore | Rejected | Ready
 
 
 def named_keys(pair: Pair) -> tuple[str, ...]:
@@ -184,10 +184,10 @@ def decide(pair: Pair, named: dict[str, ObjectRead | None], defaults: Defaults, 
         pair, (one, two), told, defaults
     )
     if now < until:
-        return Settling(until)
+        return AwaitingMore(until)
     for image_field in _FIELDS.values():
         told.pop(image_field, None)
-    return Complete((one, two), request.merge(told, {"prompt": defaults.prompt}, defaults.parameters), asked=told)
+    return Ready((one, two), request.merge(told, {"prompt": defaults.prompt}, defaults.parameters), asked=told)
 
 
 def _settling_seconds(pair: Pair, images: tuple[ObjectRead, ObjectRead], told: Parameters, defaults: Defaults) -> float:
