@@ -419,7 +419,7 @@ WAITING = (
     ),
     Mutant(
         "an image that was replaced, and whose other half is not waited for",
-        (_layer("drops/pairs", "if slot in replaced] == [True]", "if slot in replaced] == [None]"),),
+        (_layer("drops/pairs", "return is_own == [True]", "return False"),),
         ("both images are exchanged",),
     ),
     Mutant(

@@ -203,9 +203,8 @@ def _is_half_exchanged(pair: Pair, images: tuple[ObjectRead, ObjectRead]) -> boo
     if pair.claimed_images:
         claimed = zip("12", images, pair.claimed_images, strict=True)
         replaced = frozenset(slot for slot, image, before in claimed if identity(image) != before)
-    return [image is pair.parts.get(slot) for slot, image in zip("12", images, strict=True) if slot in replaced] == [
-        True
-    ]
+    is_own = [image is pair.parts.get(slot) for slot, image in zip("12", images, strict=True) if slot in replaced]
+    return is_own == [True]
 
 
 def has_prompt(pair: Pair) -> bool:
