@@ -10,6 +10,7 @@ from typing import Any
 from kontext import hints, metrics
 from kontext.connections import Connections, connect, prepare
 from kontext.drops import messages
+from kontext.drops.messages import Batch, Record
 from kontext.log import logger
 from kontext.pipeline.intake import count_drops
 from kontext.pipeline.overdue import Overdue
@@ -30,7 +31,7 @@ prepare(
 
 
 @logger.inject_lambda_context(clear_state=True)
-def handler(event: dict[str, Any], context: Any, deps: Connections | None = None) -> dict[str, Any]:
+def handler(event: Batch, context: Any, deps: Connections | None = None) -> dict[str, list[dict[str, str]]]:
     """The entry point: a batch of the upload queue in, the messages that must come back out."""
     deps = deps or connect()
     overdue = Overdue(deps, lambda: float(context.get_remaining_time_in_millis()) / 1000)
@@ -41,7 +42,7 @@ def handler(event: dict[str, Any], context: Any, deps: Connections | None = None
     return {"batchItemFailures": [{"itemIdentifier": record["messageId"]} for record in failed]}
 
 
-def work_on(record: dict[str, Any], overdue: Overdue) -> None:
+def work_on(record: Record, overdue: Overdue) -> None:
     """Work on one message. Raises Unreadable if no try can, and anything else if it must come back."""
     logger.append_keys(message_id=record["messageId"], pair=None, render_id=None, request_id=None)
     try:
@@ -54,7 +55,7 @@ def work_on(record: dict[str, Any], overdue: Overdue) -> None:
         raise
 
 
-def read(body: dict[str, Any], overdue: Overdue) -> None:
+def read(body: dict[str, object], overdue: Overdue) -> None:
     """A message tells of drops, or it is a hint: an item of the table is due, those who wait for an object are to be
     woken, or the head of the line may go."""
     if "due" in body:

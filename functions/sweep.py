@@ -13,6 +13,6 @@ prepare("due", "throttle", "line", "hints")
 
 
 @logger.inject_lambda_context
-def handler(event: dict[str, Any], context: Any, deps: Connections | None = None) -> dict[str, int]:
+def handler(event: dict[str, object], context: Any, deps: Connections | None = None) -> dict[str, int]:
     """The entry point: nothing in; out how many are `in_line`, and how many hints were `sent`."""
     return sweep(deps or connect(), lambda: float(context.get_remaining_time_in_millis()) / 1000)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kontext.clock import Clock
 from kontext.drops import messages, pairs
@@ -32,6 +32,9 @@ from kontext_cli.newest import renders_in
 from kontext_cli.records import SEPARATORS
 from kontext_cli.resources import description, parameters
 from kontext_cli.target import Target
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 
 class Operator:
@@ -205,7 +208,7 @@ def _undelivered(render: Render, now: float) -> bool:
     return code == "delivery" or (code in ("expired", "no_result") and known)
 
 
-def _letters(sqs: Any, queue_url: str) -> Iterator[dict[str, Any]]:
+def _letters(sqs: Any, queue_url: str) -> Iterator[MessageTypeDef]:
     asked = {"MaxNumberOfMessages": 10, "VisibilityTimeout": 60, "MessageAttributeNames": [REASON]}
     while found := sqs.receive_message(QueueUrl=queue_url, **asked).get("Messages"):
         yield from found
@@ -220,7 +223,7 @@ def about(body: str) -> str:
         if "waiters" in told:
             return str(told["waiters"])
         if "due" in told:
-            return str(told["due"]["pk"]).removeprefix("pair#")
+            return messages.due_key(told)["pk"].removeprefix("pair#")
         return ", ".join(event.key for event in messages.object_events(told))
     except (messages.Unreadable, KeyError, TypeError):
         return body[:80]

@@ -204,12 +204,12 @@ def _found(response: Any) -> Item | None:
     return _from(response["Item"]) if response.get("Item") else None
 
 
-def _update(table: str, key: Key, expression: str, condition: str | None, values: dict[str, Any]) -> Any:
+def _update(table: str, key: Key, expression: str, condition: str | None, values: Item) -> Any:
     text = f"{expression} {condition or ''}"
     return _write(table, key, text, condition, values) | {"UpdateExpression": expression}
 
 
-def _write(table: str, key: Key, text: str, condition: str | None, values: dict[str, Any]) -> Any:
+def _write(table: str, key: Key, text: str, condition: str | None, values: Item) -> Any:
     """A write with the names and values that stand in the `text` of its expressions."""
     names = {f"#{word}": word for word in _words(text, "#")}
     used = {f":{word}": values[word] for word in _words(text, ":")}
@@ -227,7 +227,7 @@ def _words(text: str, mark: str) -> set[str]:
     return set(re.findall(rf"{mark}(\w+)", text))
 
 
-def _to(item: dict[str, Any]) -> Any:
+def _to(item: Item) -> Any:
     serialize = TypeSerializer().serialize
     return {name: serialize(_exact(value)) for name, value in item.items()}
 

@@ -47,7 +47,7 @@ class Hints:
         for place in places:
             self._send({"waiters": key, "after": place}, 0)
 
-    def _send(self, body: dict[str, Any], delay: int) -> None:
+    def _send(self, body: dict[str, object], delay: int) -> None:
         if self.chain() >= LONGEST_CHAIN:
             return  # the table knows it, and Sweep begins a new chain
         seconds = max(0, min(MAX_DELAY_SECONDS, delay))

@@ -4,13 +4,12 @@ A measure is written at once, in CloudWatch's embedded metric format, so that wh
 invocation takes nothing back. The alarms and the dashboard in `template.yaml` read these names.
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from aws_lambda_powertools import Metrics
 
 from kontext.errors import REASONS
-from kontext.model import Status
+from kontext.model import JobMetrics, Render, Status
 
 NAMESPACE = "kontext-drop"
 
@@ -69,22 +68,24 @@ _ENDS = {
 }
 _ENDS |= {"delivery": "Undelivered"}
 
-_NAMED_BY = {"pair": "prefix", "render_id": "render_id", "request_id": "request_id"}
-
 _metrics = Metrics(namespace=NAMESPACE)
 
 
-def emit(render: Mapping[str, Any] | None = None, /, **values: float) -> None:
+def emit(render: Render | None = None, /, **values: float) -> None:
     """Write measures, by their names in `METRICS`; of which render is said beside them, and is no dimension."""
     for name, value in values.items():
         _metrics.add_metric(name, METRICS[name].unit, value)
-    for key, name in _NAMED_BY.items():
-        if render and render.get(name):
-            _metrics.add_metadata(key, render[name])
+    for key, named in _names(render or {}).items():
+        if named:
+            _metrics.add_metadata(key, named)
     _metrics.flush_metrics()
 
 
-def emit_outcome(render: Mapping[str, Any]) -> None:
+def _names(render: Render) -> dict[str, str | None]:
+    return {"pair": render.get("prefix"), "render_id": render.get("render_id"), "request_id": render.get("request_id")}
+
+
+def emit_outcome(render: Render) -> None:
     """Metric how a render ended."""
     if render["status"] == Status.DELIVERED:
         emit(render, Delivered=1, Failed=0)
@@ -94,7 +95,7 @@ def emit_outcome(render: Mapping[str, Any]) -> None:
         emit(render, **{_ENDS.get(render["error"]["code"], "Failed"): 1})
 
 
-def emit_job(render: Mapping[str, Any], now: float, unexplained: float | None = None) -> None:
+def emit_job(render: Render, now: float, unexplained: float | None = None) -> None:
     """Emit the metrics of a completed job, seen at `now`."""
     told = render["metrics"]
     values = {
@@ -109,7 +110,7 @@ def emit_job(render: Mapping[str, Any], now: float, unexplained: float | None = 
     emit(render, **{name: value for name, value in values.items() if value is not None})
 
 
-def _lag(submitted_at: float, told: dict[str, float], now: float) -> float | None:
+def _lag(submitted_at: float, told: JobMetrics, now: float) -> float | None:
     if "queue_time" not in told or "inference_time" not in told:
         return None
     return max(0.0, now - submitted_at - told["queue_time"] - told["inference_time"])

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 from urllib.parse import quote_plus, unquote_plus
 
 from kontext import text
@@ -32,6 +32,21 @@ _REMOVED: dict[str, Removed] = {
 }
 
 
+class Record(TypedDict):
+    """A message of the queue, as Lambda hands it over."""
+
+    messageId: str
+    receiptHandle: str
+    body: str
+    attributes: dict[str, str]
+
+
+class Batch(TypedDict):
+    """What Lambda hands to Submit."""
+
+    Records: list[Record]
+
+
 class Unreadable(KontextError):
     """A message that no try can do anything with; the text says why."""
 
@@ -50,7 +65,7 @@ class ObjectEvent:
     """Whether the object was taken away, and by whom."""
 
 
-def parse(body: str) -> dict[str, Any]:
+def parse(body: str) -> dict[str, object]:
     """A message's body, out of SNS's envelope if it has one. Raises Unreadable where it is no JSON object."""
     content = _json_object(body)
     match content:
@@ -61,7 +76,7 @@ def parse(body: str) -> dict[str, Any]:
     return content
 
 
-def _json_object(body: str) -> dict[str, Any]:
+def _json_object(body: str) -> dict[str, object]:
     try:
         content = json.loads(body)
     except (ValueError, RecursionError) as problem:
@@ -76,7 +91,7 @@ def is_ours(body: Any) -> bool:
     return isinstance(body, dict) and bool(body.keys() & OURS)
 
 
-def due_key(body: dict[str, Any]) -> Key:
+def due_key(body: dict[str, object]) -> Key:
     """The item of the table that a hint names. Raises Unreadable where it names none."""
     match body["due"]:
         case {"pk": str(pk), "sk": str(sk)}:
@@ -84,7 +99,7 @@ def due_key(body: dict[str, Any]) -> Key:
     raise Unreadable("the hint names no item of the table")
 
 
-def page(body: dict[str, Any]) -> tuple[str, str]:
+def page(body: dict[str, object]) -> tuple[str, str]:
     """The object, and the place behind which those who wait for it are to be woken. Raises Unreadable without them."""
     match body:
         case {"waiters": str(key), "after": str(place)}:
@@ -92,7 +107,7 @@ def page(body: dict[str, Any]) -> tuple[str, str]:
     raise Unreadable("the hint names no object")
 
 
-def object_events(body: dict[str, Any]) -> Iterator[ObjectEvent]:
+def object_events(body: dict[str, object]) -> Iterator[ObjectEvent]:
     """What S3 tells in a message; nothing for a hint of our own, and for the test that S3 sends to a new queue.
 
     Raises Unreadable after all that can be read.
@@ -120,7 +135,7 @@ def count_drops(body: str) -> int:
     return count
 
 
-def notification(bucket: str, key: str, size: int, etag: str, version_id: str, at: float) -> dict[str, Any]:
+def notification(bucket: str, key: str, size: int, etag: str, version_id: str, at: float) -> dict[str, object]:
     """What tells again of an object that was found, as S3 tells of a new one; only S3 itself knows the sequencer."""
     found = {"key": quote_plus(key), "size": size, "eTag": etag.strip('"'), "versionId": version_id}
     record = {
@@ -133,15 +148,19 @@ def notification(bucket: str, key: str, size: int, etag: str, version_id: str, a
     return {"Records": [record]}
 
 
-def _records(body: dict[str, Any]) -> list[Any]:
+def _records(body: dict[str, object]) -> list[Any]:
     """The records of a notification, as S3 writes them."""
     match body:
         case {"Records": [_, *_] as records}:
             return list(records)
-        case {"source": "aws.s3", "detail-type": str(name), "detail": {"bucket": bucket, "object": dict(told)}}:
+        case {
+            "source": "aws.s3",
+            "detail-type": str(name),
+            "detail": {"bucket": bucket, "object": dict(told), **more},
+        }:
             # In EventBridge's form the key stands as it is, and is not encoded.
             key = quote_plus(told["key"]) if isinstance(told.get("key"), str) else None
-            by_rule = body["detail"].get("reason") == "Lifecycle Expiration"
+            by_rule = more.get("reason") == "Lifecycle Expiration"
             deleted = "LifecycleExpiration:Delete" if by_rule else "ObjectRemoved:Delete"
             name = {"Object Created": _CREATED, "Object Deleted": deleted}.get(name, name)
             said = {"bucket": bucket, "object": told | {"key": key}}

@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING, Any
 from kontext import text
 from kontext.clock import Clock, iso
 from kontext.drops import messages
-from kontext.drops.messages import Unreadable
+from kontext.drops.messages import Record, Unreadable
 from kontext.dynamodb import Item, Key, Table
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
-
-Record = dict[str, Any]
-"""A message, as Lambda hands it over."""
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 TRIED_SECONDS = 2 * 86_400.0
 BACKOFF_SECONDS = (10, 900)
@@ -143,7 +141,7 @@ class Redelivery:
 
     def _note(self, record: Record, expression: str, **values: Any) -> None:
         now = self.clock.now()
-        said: dict[str, Any] = {"at": iso(now), "expires_at": int(now + _KEPT_SECONDS)}
+        said: Item = {"at": iso(now), "expires_at": int(now + _KEPT_SECONDS)}
         self.table.update(_key(record["messageId"]), expression, **said, **values)
 
     def _back_off(self, record: Record) -> None:
@@ -176,7 +174,7 @@ def failure_of(table: Table, message_id: str) -> Item:
     return table.get(_key(message_id)) or {}
 
 
-def reason_of(table: Table, letter: dict[str, Any]) -> str | None:
+def reason_of(table: Table, letter: "MessageTypeDef") -> str | None:
     """Why a message is in the dead-letter queue, as it was received from there with its attributes."""
     told = letter.get("MessageAttributes", {}).get(REASON)
     return told["StringValue"] if told else failure_of(table, letter["MessageId"]).get("reason")

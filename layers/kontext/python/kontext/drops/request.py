@@ -87,7 +87,7 @@ def render_id(prefix: str, image_1: str, image_2: str, parameters: Parameters) -
     return hashlib.sha256(canonical.encode()).hexdigest()[:24]
 
 
-def _checked(content: dict[str, Any], source: str) -> Parameters:
+def _checked(content: dict[str, object], source: str) -> Parameters:
     from fastjsonschema import JsonSchemaValueException
 
     content = {name: _as_meant(name, value) for name, value in content.items()}
@@ -96,7 +96,7 @@ def _checked(content: dict[str, Any], source: str) -> Parameters:
     except JsonSchemaValueException as problem:
         raise _invalid(f"{source}: {_explained(problem, content)}") from problem
     for name in _IMAGES:
-        _check_link(name, content.get(name, ""), source)
+        _check_link(name, str(content.get(name, "")), source)
     return cast("Parameters", {name: _plain(name, value, source) for name, value in content.items()})
 
 
@@ -114,7 +114,7 @@ def _check_link(name: str, value: str, source: str) -> None:
             raise _invalid(f"{source}: {name} {problem}") from problem
 
 
-def _explained(problem: Any, content: dict[str, Any]) -> str:
+def _explained(problem: Any, content: dict[str, object]) -> str:
     if problem.rule == "additionalProperties":
         unknown = sorted(set(content) - set(PARAMETERS))
         named = ", ".join(_shown(name) for name in unknown[:3]) + (", …" if len(unknown) > 3 else "")
@@ -133,8 +133,8 @@ def _allowed(rule: dict[str, Any]) -> str:
 
 
 @cache
-def _properties() -> dict[str, Any]:
-    properties: dict[str, Any] = json.loads(_SCHEMA.read_text())["properties"]
+def _properties() -> dict[str, dict[str, Any]]:
+    properties: dict[str, dict[str, Any]] = json.loads(_SCHEMA.read_text())["properties"]
     return properties
 
 
@@ -160,7 +160,7 @@ def _is_json_object(prompt: str) -> bool:
         return False
 
 
-def _asked(content: dict[str, Any]) -> dict[str, Any]:
+def _asked(content: dict[str, object]) -> dict[str, object]:
     """What a request asks for. A field that is null says nothing, but for the seed, and neither does `$schema`."""
     return {
         name: value for name, value in content.items() if name != "$schema" and (value is not None or name == "seed")
@@ -178,7 +178,7 @@ def _as_meant(name: str, value: Any) -> Any:
     return value
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, object]:
     seen = dict(pairs)
     if len(seen) < len(pairs):
         for name, _ in pairs:

@@ -1,7 +1,6 @@
 """An object was dropped: it is recorded, and its pair, and those who wait for it, go on."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from kontext import metrics, text
 from kontext.connections import Connections
@@ -21,7 +20,7 @@ class Intake:
         self.seconds_left = seconds_left
         self.pairs = Advancer(deps, seconds_left)
 
-    def on_notification(self, body: dict[str, Any]) -> None:
+    def on_notification(self, body: dict[str, object]) -> None:
         """S3 tells of objects. What is wrong with one keeps none of the others back; what may go well another time is
         raised before what no try can do anything with."""
         problems: list[Exception] = []
@@ -147,7 +146,7 @@ class Intake:
             logger.exception("the object is due, and those who wait for it are woken then")
 
 
-def count_drops(records: Sequence[dict[str, Any]]) -> None:
+def count_drops(records: Sequence[messages.Record]) -> None:
     """Measure what has come in, once: not when a message comes back."""
     new = [record["body"] for record in records if int(record["attributes"]["ApproximateReceiveCount"]) == 1]
     if dropped := sum(messages.count_drops(body) for body in new):

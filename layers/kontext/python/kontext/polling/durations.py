@@ -14,7 +14,6 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any
 
 SLOTS = 256
 _FEWEST = 5  # renders that can show a change of pace …
@@ -56,7 +55,7 @@ class Durations:
     cells: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def from_item(cls, item: Mapping[str, Any] | None) -> Durations:
+    def from_item(cls, item: Mapping[str, object] | None) -> Durations:
         """Picks the slots out of a table item, as boto3's resource gives it, and ignores everything else."""
         cells = {name: str(cell) for name, cell in (item or {}).items() if re.fullmatch("s[0-9a-f]{2}", name)}
         return cls(cells)

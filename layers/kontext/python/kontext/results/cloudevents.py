@@ -4,21 +4,20 @@ The contract is `schemas/event.v1.json`. Everything told comes from the record, 
 the same, under the same id.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 from urllib.parse import urlsplit, urlunsplit
 
 from kontext import text
 from kontext.clock import iso
 from kontext.drops import keys
 from kontext.errors import REASONS, problem
-from kontext.model import Status
+from kontext.model import JobMetrics, Parameters, Render, RenderError, RenderInput, Result, Status
 from kontext.renders.overdue import late_at
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
 
     from kontext.drops.pairs import Drops
-    from kontext.model import JobMetrics, Render, RenderInput
     from kontext.renders.store import Renders
     from kontext.results.output_bucket import OutputBucket
     from kontext.throttle.circuit_breaker import Change
@@ -32,6 +31,60 @@ TYPES = {Status.DELIVERED: "kontext.rendered", Status.FAILED: "kontext.failed", 
 DELAYED = "kontext.delivery_delayed"
 
 
+class EventInput(TypedDict):
+    """An image of a render, as subscribers are told of it."""
+
+    key: str | None
+    version_id: str | None
+    etag: str | None
+    url: str | None
+
+
+class Times(TypedDict):
+    """When a render did what, and how many seconds that took at Segmind; None for what it did not come to."""
+
+    claimed_at: str | None
+    submitted_at: str | None
+    completed_at: str | None
+    ended_at: str | None
+    queue_seconds: float | None
+    inference_seconds: float | None
+    segmind_seconds: float | None
+
+
+class EventData(TypedDict, total=False):
+    """What an event tells; `reason` and `since` where it concerns all pairs."""
+
+    pair: str | None
+    render_id: str | None
+    attempt: int | None
+    request_id: str | None
+    status: str
+    inputs: list[EventInput]
+    request: Parameters
+    output: Result | None
+    times: Times
+    cost: float | None
+    remaining_credits: float | None
+    error: RenderError | None
+    reason: str
+    since: str
+
+
+class CloudEvent(TypedDict):
+    """An event in CloudEvents' structured form."""
+
+    specversion: str
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: str
+    datacontenttype: str
+    dataschema: str
+    data: EventData
+
+
 class Topic:
     """The topic that app backends subscribe to. `source`: the name of this stack in its events."""
 
@@ -40,11 +93,11 @@ class Topic:
         self.arn = arn
         self.source = source
 
-    def publish(self, render: "Render") -> None:
+    def publish(self, render: Render) -> None:
         """Tell how a render ended. Subscribers may be told twice; the event's id is the same."""
         self._send(cloud_event(render, self.source), _folder(render["prefix"]))
 
-    def publish_delay(self, render: "Render") -> None:
+    def publish_delay(self, render: Render) -> None:
         """Tell that a paid picture is not delivered yet."""
         self._send(delay_event(render, self.source), _folder(render["prefix"]))
 
@@ -52,7 +105,7 @@ class Topic:
         """Tell that renders wait for the account, or go on. As with renders, the id stays the same."""
         self._send(gate_event(change, self.source), "/")
 
-    def _send(self, event: dict[str, Any], folder: str) -> None:
+    def _send(self, event: CloudEvent, folder: str) -> None:
         error = event["data"]["error"]
         attributes = {"type": event["type"], "folder": folder, "error_code": error["code"] if error else "none"}
         self.client.publish(
@@ -62,14 +115,14 @@ class Topic:
         )
 
 
-def announce(render: "Render", drops: "Drops", outputs: "OutputBucket", topic: Topic, renders: "Renders") -> None:
+def announce(render: Render, drops: "Drops", outputs: "OutputBucket", topic: Topic, renders: "Renders") -> None:
     """Tell how a render ended: `error.json` if it has no picture, and the event. Can be repeated."""
     write_error_file(render, drops, outputs)
     topic.publish(render)
     renders.announced(render)
 
 
-def write_error_file(render: "Render", drops: "Drops", outputs: "OutputBucket") -> None:
+def write_error_file(render: Render, drops: "Drops", outputs: "OutputBucket") -> None:
     """Write `error.json` for a render without a picture, if it speaks for its pair. Can be repeated."""
     if "error" in render and _speaks_for_its_pair(render, drops):
         outputs.put_json(keys.error_key(render["prefix"]), error_file(render))
@@ -82,7 +135,7 @@ def announce_changes(throttle: "Throttle", topic: Topic) -> None:
         throttle.mark_announced(change)
 
 
-def _speaks_for_its_pair(render: "Render", drops: "Drops") -> bool:
+def _speaks_for_its_pair(render: Render, drops: "Drops") -> bool:
     pair = drops.get(render["prefix"])
     if pair is None or render["error"]["code"] == "superseded":
         return False
@@ -91,21 +144,22 @@ def _speaks_for_its_pair(render: "Render", drops: "Drops") -> bool:
     return bool(render["render_id"] == pair.current)
 
 
-def cloud_event(render: "Render", source: str) -> dict[str, Any]:
+def cloud_event(render: Render, source: str) -> CloudEvent:
     """A render's end as a structured CloudEvent."""
     return _render_event(render, source, TYPES[render["status"]], render["updated_at"], _data(render))
 
 
-def delay_event(render: "Render", source: str) -> dict[str, Any]:
+def delay_event(render: Render, source: str) -> CloudEvent:
     """That a paid picture is late (`kontext.delivery_delayed`), as a structured CloudEvent. Whenever it is told it says
     the same: since when, and the first reason."""
     why = render["undelivered"]["first"] if "undelivered" in render else "the delivery has not come to its end"
     data = _data(render)
-    data |= {"output": None, "error": problem("delivery_delayed", why), "times": {**data["times"], "ended_at": None}}
+    data |= {"output": None, "error": problem("delivery_delayed", why)}
+    data["times"]["ended_at"] = None
     return _render_event(render, source, DELAYED, iso(late_at(render)), data)
 
 
-def _render_event(render: "Render", source: str, kind: str, time: str, data: dict[str, Any]) -> dict[str, Any]:
+def _render_event(render: Render, source: str, kind: str, time: str, data: EventData) -> CloudEvent:
     return {
         "specversion": "1.0",
         "id": f"{render['render_id']}.{render['attempt']}.{kind.partition('.')[2]}",
@@ -119,7 +173,7 @@ def _render_event(render: "Render", source: str, kind: str, time: str, data: dic
     }
 
 
-def gate_event(change: "Change", source: str) -> dict[str, Any]:
+def gate_event(change: "Change", source: str) -> CloudEvent:
     """That all renders wait (`kontext.parked`), or go on (`kontext.resumed`), as a structured CloudEvent."""
     return {
         "specversion": "1.0",
@@ -134,7 +188,7 @@ def gate_event(change: "Change", source: str) -> dict[str, Any]:
     }
 
 
-def error_file(render: "Render") -> bytes:
+def error_file(render: Render) -> bytes:
     """`error.json`: what happened, whether anything was charged, and what to do, for the one who dropped the
     pair."""
     said = {
@@ -147,7 +201,7 @@ def error_file(render: "Render") -> bytes:
     return text.dumps(said, indent=2).encode()
 
 
-def _data(render: "Render") -> dict[str, Any]:
+def _data(render: Render) -> EventData:
     metrics = render.get("metrics", {})
     return {
         "pair": render["prefix"],
@@ -170,37 +224,31 @@ def _folder(prefix: str) -> str:
     return text.escape_line(folder[:100]) if slash and folder else "/"
 
 
-def _gate(change: "Change") -> dict[str, Any]:
+def _gate(change: "Change") -> EventData:
     closed = change.what == "parked"
     known = REASONS[change.reason]
-    error = {"code": change.reason, "message": known.meaning, "charged": known.charged, "remedy": known.remedy}
-    nothing = dict.fromkeys(("pair", "render_id", "attempt", "request_id", "output", "cost", "remaining_credits"))
+    error = RenderError(code=change.reason, message=known.meaning, charged=known.charged, remedy=known.remedy)
     return {
-        **nothing,
+        "pair": None,
+        "render_id": None,
+        "attempt": None,
+        "request_id": None,
+        "output": None,
+        "cost": None,
+        "remaining_credits": None,
         "status": change.what.upper(),
         "inputs": [],
         "request": {},
-        "times": {**dict.fromkeys(_TIMES), "ended_at": iso(change.at)},
+        "times": _times({"updated_at": iso(change.at)}, {}),
         "reason": change.reason,
         "since": iso(change.since),
         "error": error if closed else None,
     }
 
 
-_TIMES = (
-    "claimed_at",
-    "submitted_at",
-    "completed_at",
-    "ended_at",
-    "queue_seconds",
-    "inference_seconds",
-    "segmind_seconds",
-)
-
-
-def _times(render: "Render", metrics: "JobMetrics") -> dict[str, Any]:
+def _times(render: Render, metrics: JobMetrics) -> Times:
     return {
-        "claimed_at": render["created_at"],
+        "claimed_at": render.get("created_at"),
         "submitted_at": _when(render.get("submitted_at")),
         "completed_at": _when(render.get("completed_at")),
         "ended_at": render["updated_at"],
@@ -210,7 +258,7 @@ def _times(render: "Render", metrics: "JobMetrics") -> dict[str, Any]:
     }
 
 
-def _input(image: "RenderInput") -> dict[str, Any]:
+def _input(image: RenderInput) -> EventInput:
     url = image.get("url")
     bare = urlunsplit((*urlsplit(url)[:3], "", "")) if url else None  # a query may hold somebody's signature
     return {"key": image.get("key"), "version_id": image.get("version_id"), "etag": image.get("etag"), "url": bare}

@@ -3,8 +3,9 @@
 import base64
 import hashlib
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from botocore.exceptions import ClientError
 
@@ -97,11 +98,25 @@ class OutputBucket:
         return Upload(self.client, {"Bucket": self.bucket, "Key": key}, described, condition)
 
 
+class Written(TypedDict, total=False):
+    """What S3 answers when an object was written; a version where the bucket keeps them."""
+
+    ETag: str
+    VersionId: str
+
+
+class CompletedPart(TypedDict):
+    """One part of an upload, as S3 wants to hear of it in the end."""
+
+    PartNumber: int
+    ETag: str
+
+
 class Upload:
     """One object written in parts, the parts in flight while the next is read; a single part is put at once."""
 
     def __init__(
-        self, client: "S3Client", target: dict[str, str], described: dict[str, Any], condition: Condition
+        self, client: "S3Client", target: dict[str, str], described: Mapping[str, object], condition: Condition
     ) -> None:
         self.client: Any = client
         self.target = target
@@ -109,8 +124,8 @@ class Upload:
         self.condition = condition
         self.upload_id: str | None = None
         self.held: bytes | None = None
-        self.parts: list[dict[str, Any]] = []
-        self.in_flight: deque[Future[dict[str, Any]]] = deque()
+        self.parts: list[CompletedPart] = []
+        self.in_flight: deque[Future[CompletedPart]] = deque()
         self.pool = ThreadPoolExecutor(PARTS_IN_FLIGHT)
 
     def __enter__(self) -> "Upload":
@@ -132,7 +147,7 @@ class Upload:
             self.held = None
         self._send(part)
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> Written:
         """Make the object appear.
 
         Raises:
@@ -151,7 +166,7 @@ class Upload:
                 raise Overtaken from error
             raise
 
-    def _put(self, body: bytes) -> dict[str, Any]:
+    def _put(self, body: bytes) -> Written:
         checksum = base64.b64encode(hashlib.sha256(body).digest()).decode()
         return self.client.put_object(  # type: ignore[no-any-return]
             **self.target, **self.described, **self.condition, Body=body, ChecksumSHA256=checksum
@@ -163,6 +178,6 @@ class Upload:
         number = len(self.parts) + len(self.in_flight) + 1
         self.in_flight.append(self.pool.submit(self._part, number, body))
 
-    def _part(self, number: int, body: bytes) -> dict[str, Any]:
+    def _part(self, number: int, body: bytes) -> CompletedPart:
         answer = self.client.upload_part(**self.target, UploadId=self.upload_id, PartNumber=number, Body=body)
         return {"PartNumber": number, "ETag": answer["ETag"]}

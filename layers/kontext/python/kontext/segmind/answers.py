@@ -83,7 +83,7 @@ def refusal_of_post(status: int, headers: httpx.Headers, body: bytes) -> Segmind
     return refused or RequestRefused(message, status)
 
 
-def accepted_job_in(answer: dict[str, Any]) -> str | None:
+def accepted_job_in(answer: dict[str, object]) -> str | None:
     """The job that an answer names as accepted, whatever its HTTP status says."""
     job = answer.get("request_id")
     if not isinstance(job, str) or str(answer.get("status")).upper() not in _ACCEPTED:
@@ -91,7 +91,7 @@ def accepted_job_in(answer: dict[str, Any]) -> str | None:
     return job if REQUEST_ID.fullmatch(job) else "by no usable request_id"
 
 
-def refusal_of_get(status: int, headers: httpx.Headers, answer: dict[str, Any]) -> SegmindError:
+def refusal_of_get(status: int, headers: httpx.Headers, answer: dict[str, object]) -> SegmindError:
     message = message_in(answer) or f"HTTP {status}"
     return _account(status, headers, message) or Unavailable(message, status)
 
@@ -141,7 +141,7 @@ def _http_date(value: str) -> float:
     return email.utils.parsedate_to_datetime(value).timestamp()
 
 
-def object_in(body: bytes) -> dict[str, Any]:
+def object_in(body: bytes) -> dict[str, object]:
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
@@ -149,7 +149,7 @@ def object_in(body: bytes) -> dict[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
-def message_in(answer: dict[str, Any]) -> str | None:
+def message_in(answer: dict[str, object]) -> str | None:
     said = answer.get("error_description") or answer.get("error")
     if said is None or said == "":
         return None
@@ -159,7 +159,7 @@ def message_in(answer: dict[str, Any]) -> str | None:
         return "an error that is nested too deeply to be shown"
 
 
-def metrics_in(answer: dict[str, Any]) -> JobMetrics:
+def metrics_in(answer: dict[str, object]) -> JobMetrics:
     given = answer.get("metrics")
     if not isinstance(given, dict):
         return {}

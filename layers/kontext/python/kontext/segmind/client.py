@@ -7,7 +7,6 @@ URLs in answers are data. Nothing but a SegmindError leaves the public methods.
 import json
 from collections.abc import Callable
 from itertools import islice
-from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -138,14 +137,14 @@ class Segmind:
             raise refusal_of_post(status, headers, body)
         return Picture(body, {name: value for name, value in headers.items() if name.startswith("x-")})
 
-    def _about(self, request_id: str, what: str, submitted_with: str | None) -> dict[str, Any]:
+    def _about(self, request_id: str, what: str, submitted_with: str | None) -> dict[str, object]:
         answer = self._get(f"/v2/requests/{quote(request_id, safe='')}{what}", submitted_with)
         other = answer.get("request_id")
         if isinstance(other, str) and REQUEST_ID.fullmatch(other) and other.lower() != request_id.lower():
             raise Unavailable("Segmind's answer is about another request")
         return answer
 
-    def _get(self, path: str, submitted_with: str | None = None) -> dict[str, Any]:
+    def _get(self, path: str, submitted_with: str | None = None) -> dict[str, object]:
         status, headers, body = self._exchange.call("GET", path)
         if status in (401, 404) and submitted_with and (key := self._exchange.key_with(submitted_with)):
             status, headers, body = self._exchange.send("GET", path, None, key)
