@@ -107,11 +107,21 @@ CLAIMS = (
 
 LEDGER = (
     Mutant(
+        "a job that failed for want of credits, and fails the pair",
+        (_layer("pipeline/requeue", 'refusal_of_job(failed["message"])', "None"),),
+        ("jobs fail as the account runs empty, and it is topped up",),
+    ),
+    Mutant(
+        "the price of a failed job that is not given back before the next request",
+        (_layer("renders/store", 'if render["status"] != Status.CLAIMED and not d', "if not had_job and not d"),),
+        ("jobs fail as the account runs empty, and it is topped up",),
+    ),
+    Mutant(
         "a price that is not given back",
         (
             _layer(
                 "renders/store",
-                'refund = [ledger.give_back(render)] if render["status"] == Status.SUBMITTING and not doubtful else []',
+                'refund = [ledger.give_back(render)] if render["status"] != Status.CLAIMED and not doubtful else []',
                 "refund: list[Any] = []",
             ),
         ),
@@ -180,7 +190,7 @@ LEDGER = (
     Mutant(
         "a job that an answer named, looked for with another key than it was sent with",
         (
-            _layer("pipeline/candidate", 'look(candidate_id, render.get("submitted_with"))', "look(candidate_id)"),
+            _layer("pipeline/candidate", 'status(candidate_id, render.get("submitted_with"))', "status(candidate_id)"),
             _layer("renders/store", 'ended["submitted_with"] = render.get("submitted_with")', "pass"),
         ),
         ("the answer breaks off, and the key is replaced while the job runs",),
@@ -195,7 +205,7 @@ LEDGER = (
         (
             (
                 f"{_KONTEXT}/pipeline/watch.py",
-                "render, failure = Poll(self.deps, _state_of(render)).look(render)",
+                "render, failure = Poll(self.deps, _state_of(render)).poll_once(render)",
                 "failure = None",
             ),
         ),
@@ -404,7 +414,7 @@ WAITING = (
     ),
     Mutant(
         "a refused render that loses its place",
-        ((_SUBMIT, "line_at = place or self.deps.line.place", "line_at = self.deps.line.place"),),
+        (_layer("pipeline/requeue", "line_at = place or self.deps.line.place", "line_at = self.deps.line.place"),),
         ("newcomers while others are in line",),
     ),
     Mutant(
@@ -419,7 +429,7 @@ WAITING = (
     ),
     Mutant(
         "an image that was replaced, and whose other half is not waited for",
-        (_layer("drops/pairs", "return replaced == [True]", "return False"),),
+        (_layer("drops/pairs", "return is_own == [True]", "return False"),),
         ("both images are exchanged",),
     ),
     Mutant(
@@ -539,6 +549,16 @@ REFERENCES = (
 
 DELIVERY = (
     Mutant(
+        "a picture that our own bucket keeps, paid again",
+        (_layer("renders/overdue", 'RESTORE_SECONDS if "result" in render else OUTPUT_SECONDS', "OUTPUT_SECONDS"),),
+        ("another prompt, and the first one again after eight days",),
+    ),
+    Mutant(
+        "a picture that our own bucket keeps, given up before it is put back",
+        (_layer("renders/overdue", 'if "restore_from" in render else 0.0', "if False else 0.0"),),
+        ("another prompt, and the first one again after eight days, as the bucket is away",),
+    ),
+    Mutant(
         "a result that replaces a newer one",
         ((_DELIVER, 'overtaken = pair is not None and pair.current != render["render_id"]', "overtaken = False"),),
         ("changed meanwhile", "changed at once"),
@@ -645,7 +665,7 @@ OPERATOR = (
     ),
     Mutant(
         "an id that is taken on trust",
-        ((_DECISIONS, "self.operator.segmind.look(request_id)", "pass"),),
+        ((_DECISIONS, "self.operator.segmind.status(request_id)", "pass"),),
         ("an id with a wrong digit, and the right one later",),
     ),
     Mutant(

@@ -260,8 +260,8 @@ REASONS: dict[str, Code] = {
 
 
 def problem(code: str, message: str, charged: Charged | None = None) -> RenderError:
-    """The error as it stands on the record, in the event and in error.json; or why the render waits."""
-    known = CODES.get(code) or REASONS[code]
+    """The error as it stands on the record, in the event and in error.json."""
+    known = CODES[code]
     return {
         "code": code,
         "message": message,

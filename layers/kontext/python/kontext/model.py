@@ -164,8 +164,8 @@ class PollState(TypedDict, total=False):
 
 
 class Ending(TypedDict, total=False):
-    """What Finalize hands to the workflow. `outcome`: `delivered`; `failed`, `postponed` or `parked`, with the `error`; or
-    `again`, after `wait` seconds, when so many `tries` are behind it."""
+    """What Finalize hands to the workflow. `outcome`: `delivered`; `failed`, `postponed` or `parked`, with the `error`;
+    or `again`, after `wait` seconds, when so many `tries` are behind it."""
 
     outcome: str
     error: RenderError

@@ -73,8 +73,8 @@ class Finalize:
             request_id, submitted_at = self.event["request_id"], float(self.event["submitted_at"])
             self.render = self.deps.renders.accepted(self.render, request_id, submitted_at)
         code, message = self.why_failed()
-        if code == "render_failed" and (reason := Requeue(self.deps).take_back(self.render, self.look)):
-            return {"outcome": "parked", "error": problem(reason, message)}
+        if code == "render_failed" and Requeue(self.deps).take_back(self.render, self.look):
+            return {"outcome": "parked", "error": problem(code, message)}
         self.fail(code, message)
         return None
 

@@ -34,7 +34,7 @@ class LastLook:
         if isinstance(decision, pairs.Incomplete):
             self.take_back(render, pair)
             return None
-        if isinstance(decision, pairs.Complete) and self.deps.claims.name(pair, decision) == render["render_id"]:
+        if isinstance(decision, pairs.Ready) and self.deps.claims.name(pair, decision) == render["render_id"]:
             return render_of({**render, "inputs": inputs_of(decision)})
         logger.info("what was dropped is another one now: the pair is claimed anew")
         self.deps.drops.change(pair, self.deps.clock.now())

@@ -26,15 +26,15 @@ class Requeue:
         self.breaker = Breaker(deps)
         self.ends = Ends(deps)
 
-    def take_back(self, render: Render, failed: PollState) -> str | None:
-        """A job has failed: if the account is why, nobody goes, and the render waits in line. Returns the reason; None
-        if it failed for one of its own, or may have been charged: then another request may be one too many."""
+    def take_back(self, render: Render, failed: PollState) -> bool:
+        """A job has failed: if the account is why, nobody goes, and the render waits in line. False if it failed for a
+        reason of its own, or may have been charged: then another request may be one too many."""
         refused = refusal_of_job(failed["message"])
         if refused is None or "cost" in failed:
-            return None
+            return False
         self.breaker.open(refused.reason, render, refused.status)
         self.wait(render, refused.reason, refused)
-        return refused.reason
+        return True
 
     def wait(self, render: Render, reason: str, failure: SegmindError) -> None:
         """Let a render wait whose request was not accepted, or most likely not, or whose job failed.

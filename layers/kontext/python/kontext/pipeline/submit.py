@@ -32,7 +32,7 @@ from kontext.throttle.line import is_in_line
 TIME_FOR_A_SUBMIT = 80.0
 """Seconds that must be left before another request is sent: its answer may take half a minute, and neither of the two
 AWS calls after it, which keep its request_id, may outlive the function. With less left, another invocation sends it."""
-TIME_FOR_A_LOOK = 60.0
+TIME_FOR_A_STATUS = 60.0
 """The same, for a status request and what is written after it. With less left, Sweep calls for it."""
 LATEST_SECONDS = 5.0
 """So late after its slot a request may still go: later than that it could meet a 429."""
@@ -265,6 +265,6 @@ class Submitter:
         """The answer is lost, or broken. Where it names a job that Segmind knows, nobody has to be told."""
         render = self.ends.record_uncertain(self.signed(render), str(lost), lost.candidate_id)
         self.breaker.doubt(render, lost=True, trial=trial)
-        asks = lost.candidate_id and self.seconds_left() >= TIME_FOR_A_LOOK
+        asks = lost.candidate_id and self.seconds_left() >= TIME_FOR_A_STATUS
         if not (asks and verify_candidate(self.deps, self.watch, render)):
             self.ends.announce(render)

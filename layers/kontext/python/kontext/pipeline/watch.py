@@ -55,7 +55,7 @@ class Watch:
     def look_after(self, render: Render) -> None:
         """Do what the workflow would, as far as that cannot wait: after an hour Segmind forgets the job."""
         if render["status"] in IN_FLIGHT:
-            render, failure = Poll(self.deps, _state_of(render)).look(render)
+            render, failure = Poll(self.deps, _state_of(render)).poll_once(render)
             if failure is not None:
                 self.end(render, failure)
                 return
@@ -76,11 +76,11 @@ class Watch:
             logger.exception("the render is looked at when it is due")
 
     def first_wait(self, age: float) -> int:
-        """Seconds before the workflow's first look. A look too early costs less than a job that nobody looks for."""
+        """Seconds before the workflow's first poll. A poll too early costs less than a job that nobody looks for."""
         try:
-            return min(self.deps.learning.first_wait(age), int(SLACK_SECONDS))
+            return min(self.deps.poll_history.first_wait(age), int(SLACK_SECONDS))
         except Exception:
-            logger.exception("when to look is not known; the first look will find out")
+            logger.exception("when to poll is not known; the first poll will find out")
             return 1
 
 

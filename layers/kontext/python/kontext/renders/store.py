@@ -305,10 +305,11 @@ class Renders:
         now: float,
         *extra: Write,
         line_at: float | None = None,
-        stays: bool = False,
+        stays_delivered: bool = False,
     ) -> Render:
         """Begin a new attempt of an ended render: `CLAIMED` pays again, at its place in line if it has one; `QUEUED`
-        only looks at its job again, `COMPLETED` only delivers again; with `stays` it stays delivered if that fails."""
+        only looks at its job again, `COMPLETED` only delivers again, and
+        with `stays_delivered` it stays delivered if that fails."""
         forgotten = (
             "error",
             "announced",
@@ -328,7 +329,7 @@ class Renders:
             fresh |= {"waiting_since": now} if line_at else {}
         else:
             fresh |= {"redelivered_at": now, "restore_from": render.get("result")}
-            fresh["stays_delivered"] = True if stays and "result" in render else None
+            fresh["stays_delivered"] = True if stays_delivered and "result" in render else None
             fresh["generation"] = noted["generation"] = render.get("generation", 0) + 1
         return self.move(render, (render["status"],), status, now, noted, *extra, **fresh)
 
