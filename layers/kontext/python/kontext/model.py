@@ -212,8 +212,8 @@ class Render(TypedDict, total=False):
     server_errors: int
     """How many of its requests were answered by a server error, or in words that nobody knows, or became a job that
     failed for want of credits."""
-    others: str
-    """The day, and how many renders had completed on it, when the last of these answers came."""
+    server_error_at: float
+    """When the last of these answers came."""
     day: str
     reserved: float
     request_id: str
