@@ -17,7 +17,7 @@ from kontext.model import Render, Status
 from kontext.renders import settle
 from kontext.renders.balance import TOP_UP_PRICES, tolerated
 from kontext.renders.ledger import is_believable
-from kontext.renders.store import render_of
+from kontext.renders.record import render_of
 from kontext_cli import target
 from kontext_cli.console import print_json, progress, terminal
 from kontext_cli.errors import CommandError

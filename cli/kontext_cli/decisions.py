@@ -19,7 +19,7 @@ from kontext.errors import DeliveryError, RecordGone, SegmindError, problem
 from kontext.model import Render, Status
 from kontext.renders import settle
 from kontext.renders.overdue import RECORD_SECONDS
-from kontext.renders.store import render_of
+from kontext.renders.record import render_of
 from kontext.results.cloudevents import announce
 from kontext.results.output_bucket import OutputBucket
 from kontext_cli.errors import CommandError

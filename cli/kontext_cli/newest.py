@@ -19,7 +19,7 @@ from kontext.drops.waiters import object_of
 from kontext.due import LINE, TIMER, UNKNOWN, WAITING
 from kontext.dynamodb import Item, Key, Table
 from kontext.model import ENDED
-from kontext.renders.store import render_key
+from kontext.renders.record import render_key
 
 RESTING = (WAITING, *ENDED)
 LANES = (TIMER, LINE, *RESTING)

@@ -15,7 +15,8 @@ from kontext.dynamodb import ConditionFailed, Table
 from kontext.hints import Hints
 from kontext.model import IN_FLIGHT, Render, Status
 from kontext.renders.overdue import RECORD_SECONDS
-from kontext.renders.store import Renders, render_of
+from kontext.renders.record import render_of
+from kontext.renders.store import Renders
 from kontext.renders.workflow import Workflow
 from kontext.results.cloudevents import Topic, announce_changes
 from kontext.results.copy import Delivery

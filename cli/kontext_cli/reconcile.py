@@ -21,7 +21,9 @@ from kontext.drops import keys
 from kontext.dynamodb import ConditionFailed
 from kontext.errors import problem
 from kontext.model import ENDED, IN_FLIGHT, Render, Result, Status, WorkflowState
-from kontext.renders.store import Renders, render_of
+from kontext.renders.deliveries import Deliveries
+from kontext.renders.record import render_of
+from kontext.renders.store import Renders
 from kontext_cli import target
 from kontext_cli.console import print_json, progress
 from kontext_cli.operate import Operator
@@ -71,7 +73,7 @@ class Reconciliation:
                 render = self._accepted(render, request_id, job["submitted_at"] if job else now)
             if render["status"] in IN_FLIGHT:
                 render = self.renders.completed(render, "", {}, now)
-            self.renders.delivered(render, result, now)
+            Deliveries(self.renders).delivered(render, result, now)
             return "its picture is in the output bucket"
         if job and render["status"] in _NOT_SURELY_PAID and job["request_id"] != render.get("request_id"):
             later: Render = {**render, "generation": max(render.get("generation", 0), job.get("generation", 0))}

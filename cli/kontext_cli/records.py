@@ -14,7 +14,7 @@ from kontext.due import LINE, TELL_SECONDS, TIMER, UNKNOWN, WAITING
 from kontext.dynamodb import Table
 from kontext.errors import BadDrop
 from kontext.model import Parameters, RenderInput, Status
-from kontext.renders.store import render_key, render_of
+from kontext.renders.record import render_key, render_of
 from kontext.throttle.admission import State
 from kontext.throttle.circuit_breaker import PAUSED
 from kontext.throttle.line import why_parked

@@ -20,7 +20,7 @@ from kontext.drops.pairs import pair_key
 from kontext.due import SET_DUE, STUCK_AFTER, TIMER
 from kontext.hints import MAX_DELAY_SECONDS
 from kontext.renders.overdue import DELAY_SECONDS
-from kontext.renders.store import render_key
+from kontext.renders.record import render_key
 from kontext_cli.checks import StackInspection
 from kontext_cli.doctor import examine
 from kontext_cli.explain import Story, the_pair

@@ -19,7 +19,7 @@ from kontext.drops.redelivery import REASON
 from kontext.due import LINE, REMOVE_DUE, SET_DUE, STUCK_AFTER, TIMER
 from kontext.dynamodb import Table
 from kontext.model import ENDED
-from kontext.renders.store import render_key
+from kontext.renders.record import render_key
 from kontext.throttle.rate_limiter import Rate
 from kontext.throttle.throttle import Throttle
 from kontext_cli import account_checks, checks, standstill_checks

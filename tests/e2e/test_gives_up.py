@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from kontext.renders.store import render_key
+from kontext.renders.record import render_key
 from tests.e2e.scene import Scene
 
 Eventually = Callable[..., Any]

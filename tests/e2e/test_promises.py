@@ -22,7 +22,7 @@ from PIL import Image
 
 from kontext.drops.pairs import pair_key
 from kontext.dynamodb import ConditionFailed
-from kontext.renders.store import render_key
+from kontext.renders.record import render_key
 from kontext.throttle.line import why_parked
 from kontext.throttle.throttle import state_in
 from kontext_cli import operate

@@ -19,6 +19,7 @@ from kontext.dynamodb import Table
 from kontext.errors import CODES, REASONS, problem
 from kontext.model import Render, Status
 from kontext.renders.claims import Claims
+from kontext.renders.deliveries import Deliveries
 from kontext.renders.store import Renders
 from kontext.results import cloudevents
 from kontext.results.cloudevents import (
@@ -84,16 +85,16 @@ class Stage:
         return self.renders.completed(self.queued(), "https://images/a.png?sig=secret", metrics, NOW + 20)
 
     def delivered(self) -> Render:
-        return self.renders.delivered(self.completed(METRICS), RESULT, NOW + 21)
+        return Deliveries(self.renders).delivered(self.completed(METRICS), RESULT, NOW + 21)
 
     def delivered_without_metrics(self) -> Render:
-        return self.renders.delivered(self.completed({}), RESULT | {"version_id": None}, NOW + 21)
+        return Deliveries(self.renders).delivered(self.completed({}), RESULT | {"version_id": None}, NOW + 21)
 
     def superseded(self) -> Render:
         beside = RESULT | {"key": "taj/superseded/x.png", "superseded": True}
         completed = self.completed(METRICS)
         self.renders.table.update(pair_key("taj/"), "SET #current = :newer", newer="a newer render")
-        return self.renders.delivered(completed, beside, NOW + 21)
+        return Deliveries(self.renders).delivered(completed, beside, NOW + 21)
 
     def failed(self) -> Render:
         return self.renders.failed(self.queued(), problem("render_failed", "blocked"), "e", NOW + 20)

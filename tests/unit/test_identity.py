@@ -11,7 +11,7 @@ from kontext.drops import request
 from kontext.drops.pairs import Defaults, Pair, Ready, decide, pair_key
 from kontext.dynamodb import Table
 from kontext.model import Part
-from kontext.renders.store import render_key
+from kontext.renders.record import render_key
 from tests.unit.pipeline import PREFIX, World
 
 NOW = 1_800_000_000.0

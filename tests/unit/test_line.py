@@ -13,7 +13,8 @@ from kontext.drops.pairs import Pair, Ready
 from kontext.due import LINE, SET_DUE, TIMER
 from kontext.dynamodb import Table
 from kontext.renders.claims import Claims
-from kontext.renders.store import Renders, render_key
+from kontext.renders.record import render_key
+from kontext.renders.store import Renders
 from kontext.throttle.admission import State
 from kontext.throttle.circuit_breaker import Breaker, Stop
 from kontext.throttle.line import Line, hand_out_permits, why_parked

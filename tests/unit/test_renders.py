@@ -16,9 +16,11 @@ from kontext.dynamodb import ConditionFailed, Table
 from kontext.errors import problem
 from kontext.model import Render, Status
 from kontext.renders.claims import Claims, rejected_id
+from kontext.renders.deliveries import Deliveries
 from kontext.renders.ledger import OverLimit, ledger_key
 from kontext.renders.overdue import OUTPUT_SECONDS, RECORD_SECONDS, is_stale, overdue_action
-from kontext.renders.store import HISTORY_KEPT, LEASE_SECONDS, Renders, render_key
+from kontext.renders.record import HISTORY_KEPT, render_key
+from kontext.renders.store import LEASE_SECONDS, Renders
 from kontext.renders.workflow import execution_name
 
 MakePair = Callable[..., Pair]
@@ -59,7 +61,7 @@ class Life:
         return self.renders.completed(self.queued(), "https://images/a.png", METRICS, NOW + 20)
 
     def delivered(self) -> Render:
-        return self.renders.delivered(self.completed(), RESULT, NOW + 21)
+        return Deliveries(self.renders).delivered(self.completed(), RESULT, NOW + 21)
 
     def failed(self) -> Render:
         return self.renders.failed(self.queued(), FAILED, "taj/error.json", NOW + 20)
@@ -400,7 +402,7 @@ def test_a_picture_that_cannot_be_delivered_is_tried_ever_more_seldom_and_told_t
 ) -> None:
     render, now, waits = life.completed(), NOW + 20, []
     for _ in range(14):
-        render = life.renders.put_off(render, "HTTP 503", now)
+        render = Deliveries(life.renders).put_off(render, "HTTP 503", now)
         waits.append(render["due_at"] - now)
         now = render["due_at"]
 
@@ -413,7 +415,7 @@ def test_a_picture_that_cannot_be_delivered_is_tried_ever_more_seldom_and_told_t
 def test_a_delivered_render_that_cannot_be_delivered_again_stays_delivered(life: Life) -> None:
     render = life.renders.new_attempt(life.delivered(), Status.COMPLETED, 1, NOW + 60, stays_delivered=True)
 
-    render = life.renders.keep_delivered(render, "HTTP 404", NOW + 70)
+    render = Deliveries(life.renders).keep_delivered(render, "HTTP 404", NOW + 70)
 
     assert (render["status"], render["result"], render["attempt"]) == ("DELIVERED", RESULT, 2)
     assert "error" not in render
@@ -459,8 +461,8 @@ def test_a_result_cannot_be_delivered_under_a_newer_drops_name(life: Life, pair:
     Claims(life.renders).claim(newer, complete(newer, prompt="new"), NOW)
 
     with pytest.raises(ConditionFailed) as refused:
-        life.renders.delivered(done, RESULT, NOW)
-    beside = life.renders.delivered(done, {"key": "taj/superseded/x.png", "superseded": True}, NOW)
+        Deliveries(life.renders).delivered(done, RESULT, NOW)
+    beside = Deliveries(life.renders).delivered(done, {"key": "taj/superseded/x.png", "superseded": True}, NOW)
 
     assert refused.value.position == 1
     assert beside["status"] == "DELIVERED"

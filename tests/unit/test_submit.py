@@ -18,7 +18,8 @@ from kontext.pipeline.intake import Intake
 from kontext.pipeline.requeue import ASIDE_SECONDS, MOST_FAILURES
 from kontext.pipeline.submit import TIME_FOR_A_SUBMIT
 from kontext.renders.ledger import ledger_key
-from kontext.renders.store import LEASE_SECONDS, render_key
+from kontext.renders.record import render_key
+from kontext.renders.store import LEASE_SECONDS
 from kontext.throttle.admission import State
 from kontext.throttle.throttle import Throttle, state_in
 from tests.unit.pipeline import BEGINNING, PREFIX, Call, Context, Nobody, Strike, World

@@ -91,7 +91,7 @@ def test_what_an_execution_can_never_tell_is_tried_for_days_and_ends_red_with_it
         pytest.param(FAILED_JOB, "renders.failed", "expired", id="a failed job, of which it cannot write"),
         pytest.param(FAILED_JOB, "topic.publish", "render_failed", id="a failed job, of which it cannot tell"),
         pytest.param(NO_PICTURE, "renders.follow", "delivery", id="no picture, of which it cannot read"),
-        pytest.param(NO_PICTURE, "renders.put_off", "delivery", id="no picture, of which it cannot write"),
+        pytest.param(NO_PICTURE, "deliveries.put_off", "delivery", id="no picture, of which it cannot write"),
     ],
 )
 def test_what_finalize_can_never_tell_is_told_by_submit_once_a_sweep_has_found_it(

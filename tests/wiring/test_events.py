@@ -22,7 +22,7 @@ import submit
 import sweep
 from kontext.connections import Connections
 from kontext.errors import CODES
-from kontext.renders.store import render_key
+from kontext.renders.record import render_key
 from kontext.renders.workflow import execution_name
 from kontext.throttle.line import why_parked
 from kontext_local.segmind import Parameters, Picture, Rule, Segmind, Settings, segmind_transport

@@ -12,7 +12,7 @@ from kontext.dynamodb import Item
 from kontext.errors import BadDrop
 from kontext.model import Status
 from kontext.renders.claims import drop_number
-from kontext.renders.store import render_of
+from kontext.renders.record import render_of
 from kontext.throttle.admission import State
 from kontext.throttle.line import why_parked
 from kontext_cli.records import NO_DEFAULTS, moment

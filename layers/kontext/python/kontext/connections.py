@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kontext.hints import Hints
     from kontext.polling.history import PollHistory
     from kontext.renders.claims import Claims
+    from kontext.renders.deliveries import Deliveries
     from kontext.renders.store import Renders
     from kontext.renders.workflow import Workflow
     from kontext.results.cloudevents import Topic
@@ -107,6 +108,12 @@ class Connections:
             daily_limit=float(self.environment["DAILY_SPEND_LIMIT"]),
             retention_days=float(self.environment["RECORD_RETENTION_DAYS"]),
         )
+
+    @cached_property
+    def deliveries(self) -> "Deliveries":
+        from kontext.renders.deliveries import Deliveries
+
+        return Deliveries(self.renders)
 
     @cached_property
     def claims(self) -> "Claims":

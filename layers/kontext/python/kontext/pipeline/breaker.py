@@ -5,7 +5,7 @@ from kontext.connections import Connections
 from kontext.errors import AccountRefused, SegmindError
 from kontext.log import logger
 from kontext.model import Render
-from kontext.renders.store import render_key
+from kontext.renders.record import render_key
 from kontext.results import cloudevents
 from kontext.throttle.circuit_breaker import WORKFLOW
 from kontext.throttle.line import hand_out_permits

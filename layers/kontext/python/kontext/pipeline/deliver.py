@@ -19,8 +19,8 @@ from kontext.model import IN_FLIGHT, Ending, Render, Result, Status, WorkflowSta
 from kontext.pipeline.ends import charged_for
 from kontext.pipeline.requeue import Requeue
 from kontext.renders.overdue import is_stale, unseen
+from kontext.renders.record import render_of
 from kontext.renders.settle import error_of
-from kontext.renders.store import render_of
 from kontext.results import cloudevents
 from kontext.results.output_bucket import Condition
 
@@ -104,7 +104,7 @@ class Finalize:
         )
         if pair is not None and not overtaken:
             self.clean_up(pair, key)
-        self.render = self.deps.renders.delivered(render, {**result, "superseded": overtaken}, self.deps.clock.now())
+        self.render = self.deps.deliveries.delivered(render, {**result, "superseded": overtaken}, self.deps.clock.now())
 
     def restored(self, key: str, condition: Condition) -> Result | None:
         """The picture as it was delivered before, put in its place again; None if our own bucket holds it no more."""
@@ -142,9 +142,9 @@ class Finalize:
         """It is paid, and Segmind keeps it for days: the render stays due, and Sweep finds it. One that was delivered
         before stays so."""
         if self.render.get("stays_delivered"):
-            self.render = self.deps.renders.keep_delivered(self.render, message, self.deps.clock.now())
+            self.render = self.deps.deliveries.keep_delivered(self.render, message, self.deps.clock.now())
             return self.told()
-        self.render = self.deps.renders.put_off(self.render, message, self.deps.clock.now())
+        self.render = self.deps.deliveries.put_off(self.render, message, self.deps.clock.now())
         return {"outcome": "postponed", "error": problem("delivery_delayed", message)}
 
     def fail(self, code: str, message: str) -> None:

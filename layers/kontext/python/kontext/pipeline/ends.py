@@ -44,7 +44,7 @@ class Ends:
         logger.warning("the picture is late")
         self.deps.topic.publish_delay(render)
         metrics.emit(render, Undelivered=1)
-        self.deps.renders.delay_announced(render)
+        self.deps.deliveries.delay_announced(render)
 
 
 def charged_for(failed: PollState) -> Charged | None:

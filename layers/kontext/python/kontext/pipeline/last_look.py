@@ -11,7 +11,7 @@ from kontext.model import Render, RenderInput
 from kontext.pipeline.ends import Ends
 from kontext.pipeline.reading import PairReader
 from kontext.renders.claims import inputs_of
-from kontext.renders.store import render_of
+from kontext.renders.record import render_of
 
 
 class LastLook:

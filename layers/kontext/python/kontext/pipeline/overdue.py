@@ -87,7 +87,7 @@ class Overdue:
         if render["status"] == Status.COMPLETED:
             why = render["undelivered"]["last"] if "undelivered" in render else "the delivery never came to its end"
             if render.get("stays_delivered"):
-                self.ends.announce(self.deps.renders.keep_delivered(render, why, self.deps.clock.now()))
+                self.ends.announce(self.deps.deliveries.keep_delivered(render, why, self.deps.clock.now()))
                 return
             self.ends.fail(render, "delivery", f"not delivered for as long as Segmind keeps a picture: {why}")
         else:

@@ -18,7 +18,7 @@ from kontext.polling.history import MAX_MISS_SECONDS
 from kontext.polling.schedule import Progress, sleeps_in_place
 from kontext.renders.balance import unexplained
 from kontext.renders.overdue import is_stale
-from kontext.renders.store import render_of
+from kontext.renders.record import render_of
 from kontext.segmind.answers import JobStatus, Result
 from kontext.throttle.rate_limiter import sane_reset
 

@@ -1,10 +1,12 @@
 """One render's life in the table, what it costs, and the workflow that watches its job.
 
-store     the states of a render, moved by conditional writes only
-claims    which render a drop is, and that no drop is two of them
-overdue   what is to be done with a render that nobody has come back to in time
-settle    what became of a request that may have been paid: decided by a person, or by asking Segmind
-ledger    the money of a UTC day: reserved before a request, booked after it; the daily limit
-balance   what Segmind's balance says, beside what is booked
-workflow  the one seam to Step Functions
+store       the states of a render, moved by conditional writes only
+record      a render's item: where it stands, how it is written, what a new attempt keeps of it
+deliveries  a paid picture's delivery: put off, or done
+claims      which render a drop is, and that no drop is two of them
+overdue     what is to be done with a render that nobody has come back to in time
+settle      what became of a request that may have been paid: decided by a person, or by asking Segmind
+ledger      the money of a UTC day: reserved before a request, booked after it; the daily limit
+balance     what Segmind's balance says, beside what is booked
+workflow    the one seam to Step Functions
 """

@@ -12,7 +12,8 @@ from kontext.due import REMOVE_DUE, due, marks
 from kontext.dynamodb import ConditionFailed, Write
 from kontext.model import ObjectRead, Render, RenderError, RenderInput, Status
 from kontext.renders.overdue import is_kept
-from kontext.renders.store import LEASE_SECONDS, Renders, render_of, write
+from kontext.renders.record import render_of, write
+from kontext.renders.store import LEASE_SECONDS, Renders
 
 
 class Claims:

@@ -3,7 +3,7 @@
 from kontext.clock import day
 from kontext.dynamodb import Key, Write
 from kontext.errors import KontextError
-from kontext.model import Render
+from kontext.model import JobMetrics, Render
 
 BELIEVED_PRICES = 4
 
@@ -41,6 +41,15 @@ def is_believable(cost: float | None, price: float) -> bool:
     [False, False, True, True, True, False]
     """
     return cost is not None and 0 < cost <= BELIEVED_PRICES * price
+
+
+def charge(render: Render, metrics: JobMetrics, price: float, now: float) -> tuple[float, list[Write]]:
+    """What a job has cost, and its entry in the ledger: one, however often the job is seen to be done."""
+    if "cost" in render:
+        return render["cost"], []
+    stated = metrics.get("cost")
+    cost = stated if stated is not None and is_believable(stated, price) else price
+    return cost, [book(render, cost, price, now)]
 
 
 def book(render: Render, cost: float, price: float, now: float) -> Write:

@@ -14,7 +14,8 @@ from kontext.dynamodb import ConditionFailed
 from kontext.errors import SERVER_ERRORS, problem
 from kontext.model import Charged, HistoryEntry, Render, RenderError, Status
 from kontext.renders import ledger
-from kontext.renders.store import Renders, render_key
+from kontext.renders.record import render_key
+from kontext.renders.store import Renders
 
 
 def may_be_paid(render: Render) -> bool:

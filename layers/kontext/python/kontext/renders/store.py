@@ -11,39 +11,22 @@ The day's ledger moves in the same transaction as the render, so the two always 
 """
 
 from contextlib import suppress
-from typing import Any, cast
-from uuid import uuid4
+from typing import Any
 
-from kontext.clock import day, iso
-from kontext.drops.pairs import pair_key
-from kontext.due import LEASE_GRACE_SECONDS, SENT, SET_DUE, SET_LANE, SLACK_SECONDS, TIMER, due, marks
+from kontext.clock import day
+from kontext.due import LEASE_GRACE_SECONDS, SENT, SET_DUE, SET_LANE, SLACK_SECONDS, TIMER
 from kontext.dynamodb import ConditionFailed, Item, Key, Table, Write
 from kontext.errors import CODES, SERVER_ERRORS
-from kontext.model import (
-    ENDED,
-    IN_FLIGHT,
-    HistoryEntry,
-    JobMetrics,
-    Render,
-    RenderError,
-    Result,
-    Status,
-    Undelivered,
-    WorkflowState,
-)
+from kontext.model import ENDED, IN_FLIGHT, HistoryEntry, JobMetrics, Render, RenderError, Status, WorkflowState
 from kontext.renders import ledger
 from kontext.renders.ledger import OverLimit
-from kontext.renders.overdue import late_at
+from kontext.renders.record import OF_A_JOB, fresh_attempt, next_state, render_key, render_of, write, wrote
 
 LEASE_SECONDS = 130.0
 """Longer than a submitter can live (its function's timeout is 120 s): an expired lease has no living owner.
 A message stays out of sight for longer than both together, so one that comes back never finds its own lease alive."""
 
 UNKNOWN = "unknown_refusal"
-HISTORY_KEPT = 60
-_OF_A_JOB = ("request_id", "candidate_id", "output_url", "answer", "cost", "submitted_at", "day", "submitted_with")
-_OF_A_DELIVERY = ("redelivered_at", "undelivered", "delay_announced", "restore_from", "stays_delivered")
-_PUT_OFF_SECONDS, _MOST_PUT_OFF_SECONDS = 30.0, 3000.0
 
 
 class Renders:
@@ -100,7 +83,7 @@ class Renders:
         if doubtful or had_job or (answered and reason == UNKNOWN):
             values |= {"server_errors": render.get("server_errors", 0) + 1, "server_error_at": now}
         if had_job:
-            values |= dict.fromkeys(_OF_A_JOB) | {"attempt": render["attempt"] + 1}
+            values |= dict.fromkeys(OF_A_JOB) | {"attempt": render["attempt"] + 1}
         allowed = (Status.CLAIMED, Status.SUBMITTING, *IN_FLIGHT)
         return self.move(render, allowed, Status.CLAIMED, now, entry, *refund, **values)
 
@@ -203,7 +186,7 @@ class Renders:
     def completed(self, render: Render, output_url: str, metrics: JobMetrics, now: float) -> Render:
         """The job is done and paid: keep where its picture is, and what it cost; the price, if that cannot be."""
         stated = metrics.get("cost")
-        cost, booked = self._book(render, metrics, now)
+        cost, booked = ledger.charge(render, metrics, self.price, now)
         noted: HistoryEntry = {"what": "completed", "cost": cost}
         noted |= {} if ledger.is_believable(stated, self.price) else {"stated": stated, "reason": "strange_cost"}
         paid = {"output_url": output_url, "metrics": metrics, "cost": cost, "completed_at": now, "answer": None}
@@ -213,51 +196,6 @@ class Renders:
         """The job is done, and nothing names its picture: keep what Segmind says."""
         said = {"answer": answer, "metrics": metrics}
         return self.move(render, IN_FLIGHT, render["status"], now, {"what": "unlinked"}, **said)
-
-    def _book(self, render: Render, metrics: JobMetrics, now: float) -> tuple[float, list[Write]]:
-        """What a job has cost, and its entry in the ledger: one, however often the job is seen to be done."""
-        if "cost" in render:
-            return render["cost"], []
-        stated = metrics.get("cost")
-        cost = stated if stated is not None and ledger.is_believable(stated, self.price) else self.price
-        return cost, [ledger.book(render, cost, self.price, now)]
-
-    def put_off(self, render: Render, message: str, now: float) -> Render:
-        """The picture could not be delivered: it is tried again by itself, ever more seldom."""
-        before = render.get("undelivered") or Undelivered(tries=0, first=message, last=message)
-        at = now + min(_PUT_OFF_SECONDS * 2.0 ** before["tries"], _MOST_PUT_OFF_SECONDS)
-        if now < late_at(render):
-            at = min(at, late_at(render))
-        noted: HistoryEntry = {"what": "undelivered", "message": message}
-        undelivered: Undelivered = {"tries": before["tries"] + 1, "first": before["first"], "last": message}
-        return self.move(render, (Status.COMPLETED,), Status.COMPLETED, now, noted, due_at=at, undelivered=undelivered)
-
-    def keep_delivered(self, render: Render, message: str, now: float) -> Render:
-        """A delivered picture could not be delivered once more: it stays what it was."""
-        noted: HistoryEntry = {"what": "kept", "message": message}
-        before = {"result": render["restore_from"], "restore_from": None, "stays_delivered": None}
-        return self._end(render, (Status.COMPLETED,), Status.DELIVERED, noted, now, **before)
-
-    def delay_announced(self, render: Render) -> None:
-        """It was told that the picture is late."""
-        self.table.update(
-            render_key(render["prefix"], render["render_id"]),
-            "SET #delay_announced = :yes",
-            "#attempt = :attempt",
-            yes=True,
-            attempt=render["attempt"],
-        )
-
-    def delivered(self, render: Render, result: Result, now: float) -> Render:
-        """The picture is in the output bucket.
-
-        Raises:
-            ConditionFailed: position 1: a newer drop has overtaken this render, or does not overtake it any more.
-        """
-        place = _is_overtaken(render) if result.get("superseded") else _speaks(render, result["key"])
-        noted: HistoryEntry = {"what": "delivered", "key": result["key"]}
-        there = {"result": result, "restore_from": None, "stays_delivered": None}
-        return self._end(render, (Status.COMPLETED,), Status.DELIVERED, noted, now, place, **there)
 
     def failed(
         self, render: Render, error: RenderError, key: str, now: float, *, may_be_charged: bool = False
@@ -270,10 +208,10 @@ class Renders:
         if CODES[error["code"]].charged == "no" and render["status"] != Status.CLAIMED and not may_be_charged:
             extra.append(ledger.give_back(render))  # what an earlier request may have cost stays booked
         if error["code"] == "no_result":
-            paid["cost"], booked = self._book(render, render.get("metrics", {}), now)
+            paid["cost"], booked = ledger.charge(render, render.get("metrics", {}), self.price, now)
             extra += booked
         allowed = (Status.CLAIMED, Status.SUBMITTING, *IN_FLIGHT, Status.COMPLETED, Status.UNCERTAIN)
-        return self._end(render, allowed, Status.FAILED, noted, now, *extra, error=error, **paid)
+        return self.end(render, allowed, Status.FAILED, noted, now, *extra, error=error, **paid)
 
     def uncertain(
         self, render: Render, error: RenderError, key: str, now: float, candidate_id: str | None = None
@@ -289,15 +227,10 @@ class Renders:
     def announced(self, render: Render) -> None:
         """The end of the render was told: error file and event are out. One with a candidate stays due for a look."""
         looked_for = render["status"] == Status.UNCERTAIN and render.get("candidate_id")
-        self.table.update(
-            render_key(render["prefix"], render["render_id"]),
-            "SET #announced = :yes" + ("" if looked_for else f", {SET_LANE} REMOVE {SENT}"),
-            "#attempt = :attempt AND #status = :status",
-            yes=True,
-            due_lane=render["status"],
-            attempt=render["attempt"],
-            status=render["status"],
-        )
+        told = "SET #announced = :yes" + ("" if looked_for else f", {SET_LANE} REMOVE {SENT}")
+        same, status = "#attempt = :attempt AND #status = :status", render["status"]
+        key = render_key(render["prefix"], render["render_id"])
+        self.table.update(key, told, same, yes=True, due_lane=status, attempt=render["attempt"], status=status)
 
     def new_attempt(
         self,
@@ -310,30 +243,12 @@ class Renders:
         stays_delivered: bool = False,
     ) -> Render:
         """Begin a new attempt of an ended render: `CLAIMED` pays again, at its place in line if it has one; `QUEUED`
-        only looks at its job again, `COMPLETED` only delivers again, and
-        with `stays_delivered` it stays delivered if that fails."""
-        forgotten = (
-            "error",
-            "announced",
-            "result",
-            "expires_at",
-            "waiting_since",
-            "server_errors",
-            "server_error_at",
-            *_OF_A_DELIVERY,
-        )
-        attempt = render["attempt"] + 1
-        fresh: Item = dict.fromkeys(forgotten) | {"attempt": attempt, "drop_id": drop_id}
-        noted: HistoryEntry = {"what": "again", "attempt": attempt}
+        only looks at its job again, `COMPLETED` only delivers again, and with `stays_delivered` it stays delivered if
+        that fails."""
+        fresh, noted = fresh_attempt(render, status, now, line_at=line_at, stays_delivered=stays_delivered)
         if status == Status.CLAIMED:
-            fresh |= dict.fromkeys(_OF_A_JOB)
-            fresh |= {"line_at": line_at, "lease_until": now + LEASE_SECONDS}
-            fresh |= {"waiting_since": now} if line_at else {}
-        else:
-            fresh |= {"redelivered_at": now, "restore_from": render.get("result")}
-            fresh["stays_delivered"] = True if stays_delivered and "result" in render else None
-            fresh["generation"] = noted["generation"] = render.get("generation", 0) + 1
-        return self.move(render, (render["status"],), status, now, noted, *extra, **fresh)
+            fresh["lease_until"] = now + LEASE_SECONDS
+        return self.move(render, (render["status"],), status, now, noted, *extra, drop_id=drop_id, **fresh)
 
     def move(
         self,
@@ -356,11 +271,7 @@ class Renders:
         """
         if render["status"] not in allowed:
             raise ConditionFailed(dict(render))
-        moved: Item = {"status": status, "updated_at": iso(now), "revision": render["revision"] + 1, **values}
-        moved["written_by"] = uuid4().hex
-        moved = marks(due(render_of({**render, **moved}), now)) | moved
-        if noted:
-            moved["history"] = _with(render["history"], {"at": iso(now), **noted})
+        moved = next_state(render, status, now, noted, values)
         key, expression, condition, kept = write(render, "#revision = :seen", moved)
         try:
             self.table.transact((key, expression, condition, {**kept, "seen": render["revision"]}), *extra)
@@ -369,7 +280,7 @@ class Renders:
                 raise
         return render_of({name: value for name, value in {**render, **moved}.items() if value is not None})
 
-    def _end(
+    def end(
         self,
         render: Render,
         allowed: tuple[Status, ...],
@@ -379,55 +290,8 @@ class Renders:
         *extra: Write,
         **values: Any,
     ) -> Render:
+        """`move` to an end: the record is kept for as long as the stack remembers. Raises as `move` does."""
         expires_at = int(now + self.retention_days * 86_400)
         # What was told of it before, that it was uncertain, is another end.
         fresh = {"expires_at": expires_at, "waiting_since": None, "announced": None}
         return self.move(render, allowed, status, now, noted, *extra, **fresh, **values)
-
-
-def render_key(prefix: str, render_id: str) -> Key:
-    """Where a render stands in the table, beside its pair."""
-    return {"pk": f"pair#{prefix}", "sk": f"render#{render_id}"}
-
-
-def render_of(item: Item) -> Render:
-    """The render in a table item."""
-    return cast("Render", item)
-
-
-def write(render: Render, condition: str, values: Item) -> Write:
-    """A write of a render's item; a value of None takes the attribute away."""
-    kept = {name: value for name, value in values.items() if value is not None}
-    gone = [name for name, value in values.items() if value is None]
-    expression = "SET " + ", ".join(f"#{name} = :{name}" for name in kept)
-    if gone:
-        expression += " REMOVE " + ", ".join(f"#{name}" for name in gone)
-    return render_key(render["prefix"], render["render_id"]), expression, condition, kept
-
-
-def wrote(prefix: str, key: str) -> Write:
-    """Note on a pair that a key of the output bucket speaks for it."""
-    return pair_key(prefix), "ADD #written :key", None, {"key": {key}}
-
-
-def _is_overtaken(render: Render) -> Write:
-    values = {"prefix": render["prefix"], "id": render["render_id"]}
-    return pair_key(render["prefix"]), "SET #prefix = :prefix", "#current <> :id", values
-
-
-def _speaks(render: Render, key: str) -> Write:
-    values = {"key": {key}, "id": render["render_id"]}
-    return pair_key(render["prefix"]), "ADD #written :key", "#current = :id", values
-
-
-def _with(history: list[HistoryEntry], entry: HistoryEntry) -> list[HistoryEntry]:
-    """The history with another entry. A repetition is counted, not listed: a long park must not outgrow the
-    item."""
-    last = history[-1]
-    same = {name: value for name, value in last.items() if name not in ("at", "times", "last_at")}
-    new = {name: value for name, value in entry.items() if name != "at" and value is not None}
-    if same == new:
-        repeated: HistoryEntry = {**last, "times": last.get("times", 1) + 1, "last_at": entry["at"]}
-        return [*history[:-1], repeated]
-    noted = [*history, cast("HistoryEntry", {"at": entry["at"], **new})]
-    return noted if len(noted) <= HISTORY_KEPT else [*noted[:10], *noted[-HISTORY_KEPT + 10 :]]
