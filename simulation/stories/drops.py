@@ -179,8 +179,39 @@ TAKEN_BACK: tuple[Story, ...] = (
         *taken_back("taj/1.png", "taj/2.png", at=50.0),
         *taken_back("taj/1.png", "taj/2.png", at=60.0, how="for good"),
         (100.0, _RICH),
-        ends={TAJ: {"DELIVERED", "FAILED cancelled"}},  # its turn may come in between
         **_POOR,
+    ),
+    story(
+        "a pair that was taken back while it waited is restored",
+        *pair(),
+        *taken_back("taj/1.png", at=30.0),
+        (100.0, _RICH),
+        *taken_back("taj/1.png", at=400.0, how="for good"),
+        **_POOR,
+    ),
+    story(
+        "a photograph whose time was over while its pair waited is restored",
+        *pair(),
+        *taken_back("taj/1.png", at=30.0, how="expired"),
+        (100.0, _RICH),
+        *taken_back("taj/1.png", at=400.0, how="for good"),
+        **_POOR,
+    ),
+    story(
+        "the newest version of a photograph is removed while its pair waits for credits",
+        (0.0, image("taj/1.png", "older")),
+        *pair(at=1.0),
+        *taken_back("taj/1.png", at=50.0, how="for good"),
+        (140.0, _RICH),
+        **_POOR,
+    ),
+    story(
+        "a photograph is deleted before its message comes, and restored",
+        (0.0, image("taj/1.png")),
+        *taken_back("taj/1.png", at=0.01),
+        *taken_back("taj/1.png", at=50.0, how="for good"),
+        *pair(at=60.0)[1:],
+        faults=(Fault(0, "late"),),
     ),
     story(
         "a photograph's time is over while its pair waits for credits",
@@ -253,6 +284,52 @@ TOLD_ONCE: tuple[Story, ...] = (
     ),
 )
 
+SPELT_TWICE: tuple[Story, ...] = (
+    story(
+        "an image comes under another extension, and that one is taken away",
+        (0.0, image("taj/1.png")),
+        (1.0, image("taj/1.jpg", "another")),
+        *taken_back("taj/1.jpg", at=5.0),
+        *pair(at=50.0)[1:],
+    ),
+    story(
+        "an image comes under another extension and is taken away while its pair waits for credits",
+        (0.0, image("taj/1.jpg", "older")),
+        *pair(at=1.0),
+        *taken_back("taj/1.png", at=30.0),
+        (140.0, _RICH),
+        **_POOR,
+    ),
+    story(
+        "a prompt is taken away, and an older one is there in capitals",
+        (0.0, Drop("taj/Prompt.TXT", b"the older one")),
+        (1.0, Drop("taj/prompt.txt", b"the newer one")),
+        *taken_back("taj/prompt.txt", at=5.0),
+        *pair(at=50.0)[:2],
+    ),
+    story(
+        "an image is renamed to another extension after its pair was rendered",
+        *pair(),
+        (100.0, image("taj/1.jpg", "another")),
+        *taken_back("taj/1.png", at=100.1),
+    ),
+)
+
+NOBODYS: tuple[Story, ...] = (
+    story(
+        "an object that fits no rule is deleted, and restored",
+        (0.0, Drop("taj/notes.txt", b"notes")),
+        *taken_back("taj/notes.txt", at=10.0),
+        *taken_back("taj/notes.txt", at=20.0, how="for good"),
+    ),
+    story(
+        "the newest version of an object that fits no rule is removed",
+        (0.0, Drop("taj/notes.txt", b"notes")),
+        (1.0, Drop("taj/notes.txt", b"other notes")),
+        *taken_back("taj/notes.txt", at=10.0, how="for good"),
+    ),
+)
+
 FORGOTTEN: tuple[Story, ...] = (
     story(
         "the same pair after its record has expired",
@@ -287,4 +364,4 @@ FORGOTTEN: tuple[Story, ...] = (
     ),
 )
 
-DROPS: tuple[Story, ...] = (*SYNCS, *SLIPS, *SAME_BYTES, *TAKEN_BACK, *TOLD_ONCE, *FORGOTTEN)
+DROPS: tuple[Story, ...] = (*SYNCS, *SLIPS, *SAME_BYTES, *TAKEN_BACK, *SPELT_TWICE, *NOBODYS, *TOLD_ONCE, *FORGOTTEN)

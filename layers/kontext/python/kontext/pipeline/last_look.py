@@ -13,6 +13,9 @@ from kontext.pipeline.reading import PairReader
 from kontext.renders.claims import inputs_of
 from kontext.renders.store import render_of
 
+TAKEN_BACK = ("cancelled", "inputs_expired")
+"""The codes with which a render ends because something of its pair is gone, or a person said so: it was not sent."""
+
 
 class LastLook:
     """Looks whether a pair still asks for a render."""
@@ -32,15 +35,21 @@ class LastLook:
         defaults = replace(self.deps.defaults, prompt=render["parameters"]["prompt"])
         decision = self.reader.decide(pair, defaults, math.inf)
         if isinstance(decision, pairs.Incomplete):
+            if decision.wanted:  # whoever brings back what a request names does not know of the pair
+                self.reconsider(pair)
             self.take_back(render, pair)
             return None
         if isinstance(decision, pairs.Complete) and self.deps.claims.name(pair, decision) == render["render_id"]:
             return render_of({**render, "inputs": inputs_of(decision)})
         logger.info("what was dropped is another one now: the pair is claimed anew")
-        self.deps.drops.change(pair, self.deps.clock.now())
-        self.deps.hints.send_due(pairs.pair_key(pair.prefix))
+        self.reconsider(pair)
         self.supersede(render)
         return None
+
+    def reconsider(self, pair: pairs.Pair) -> None:
+        """What was dropped has become another drop: let somebody look what it asks for."""
+        self.deps.drops.change(pair, self.deps.clock.now())
+        self.deps.hints.send_due(pairs.pair_key(pair.prefix))
 
     def supersede(self, render: Render) -> None:
         """End a render whose pair asks for another one."""
