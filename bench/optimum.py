@@ -15,8 +15,8 @@ from bench.workloads import Distribution, Floats
 _GRID = 4000
 
 
-def best_looks(times: Distribution, longest: float, look_cost: float) -> Floats:
-    """The ages of the looks that minimise E[lag] + look_cost · E[looks], up to the age `longest`."""
+def best_poll_times(times: Distribution, longest: float, poll_cost: float) -> Floats:
+    """The ages of the looks that minimise E[lag] + poll_cost · E[looks], up to the age `longest`."""
     ages = np.linspace(0.0, longest, _GRID)
     done, moment = times.cdf(ages), times.partial_mean(ages)
     done[-1] = 1.0
@@ -25,7 +25,7 @@ def best_looks(times: Distribution, longest: float, look_cost: float) -> Floats:
     for k in reversed(range(_GRID - 1)):
         expected = height[k + 1 :] - ages[k + 1 :] * done[k]
         best[k] = k + 1 + int(np.argmin(expected))
-        cost[k] = look_cost * (1 - done[k]) + moment[k] + expected[best[k] - k - 1]
+        cost[k] = poll_cost * (1 - done[k]) + moment[k] + expected[best[k] - k - 1]
         height[k] += cost[k]
     path, k = [], 0
     while k < _GRID - 1:
@@ -59,6 +59,6 @@ class Frontier:
 
 def frontier(times: Distribution, longest: float) -> Frontier:
     """The trade-off between looks and lag, from about one look to about thirty."""
-    points = [evaluate(times, best_looks(times, longest, cost)) for cost in np.geomspace(0.004, 12, 32)]
+    points = [evaluate(times, best_poll_times(times, longest, cost)) for cost in np.geomspace(0.004, 12, 32)]
     looks, lag = np.array(sorted(set(points))).T
     return Frontier(looks, lag)

@@ -12,13 +12,13 @@ import numpy as np
 
 from bench.costs import END_TRANSITIONS, LOOP_TRANSITIONS
 from bench.workloads import Floats, Renders
-from kontext.polling.schedule import DEFAULT_LOOK_COST, Progress, looks, split, stays
-from kontext.polling.sketch import Sketch
+from kontext.polling.durations import Durations
+from kontext.polling.schedule import DEFAULT_POLL_COST, Progress, poll_times, sleeps_in_place, split
 
 _INVOCATION_SECONDS = 0.25  # mostly computing, with a fourteenth of a processor: see `memory.py`
 _LOOK_SECONDS = 0.1
 _EARLY_SECONDS = 1.5  # Wait counts whole seconds: Poll comes one to two seconds early, and sleeps
-_REFRESH = 30  # renders, two seconds apart, between two readings of the sketch: a warm Lambda keeps it for a minute
+_REFRESH = 30  # renders, two seconds apart, between two readings of the durations: a warm Lambda keeps it for a minute
 
 Plans = Callable[[Progress], tuple[float, ...]]
 Looking = Callable[[int, float, float], Iterable[float]]  # renders before, queue and total seconds: the looks
@@ -57,23 +57,23 @@ def at(ages: Floats, renders: Renders) -> Played:
     return _played(renders, lambda _, __, total: _until(total, endless))
 
 
-def frozen(sketch: Sketch, renders: Renders, look_cost: float = DEFAULT_LOOK_COST) -> Played:
-    """The pipeline's schedule with what `sketch` knows, learning nothing more."""
-    plans = _remembered(sketch, look_cost)
+def frozen(durations: Durations, renders: Renders, poll_cost: float = DEFAULT_POLL_COST) -> Played:
+    """The pipeline's schedule with what `durations` knows, learning nothing more."""
+    plans = _remembered(durations, poll_cost)
     return _played(renders, lambda _, queue, total: _asked(queue, total, plans))
 
 
-def learning(renders: Renders, look_cost: float = DEFAULT_LOOK_COST) -> Played:
+def learning(renders: Renders, poll_cost: float = DEFAULT_POLL_COST) -> Played:
     """The pipeline's schedule as it runs: from the prior, learning from each render before."""
-    sketch = Sketch()
-    plans = _remembered(sketch, look_cost)
+    durations = Durations()
+    plans = _remembered(durations, poll_cost)
 
     def looking(finished: int, queue: float, total: float) -> Iterator[float]:
-        nonlocal sketch, plans
+        nonlocal durations, plans
         if finished:
-            sketch = learn(sketch, renders, finished - 1)
+            durations = learn(durations, renders, finished - 1)
         if finished and finished % _REFRESH == 0:
-            plans = _remembered(sketch, look_cost)
+            plans = _remembered(durations, poll_cost)
         return _asked(queue, total, plans)
 
     return _played(renders, looking)
@@ -86,31 +86,31 @@ def handing_back(played: Played) -> Played:
     return replace(played, transitions=transitions, polls=played.looks, seconds=seconds)
 
 
-def learn(sketch: Sketch, renders: Renders, k: int) -> Sketch:
-    """The sketch after render `k` of a sample; renders finish two seconds apart."""
-    return sketch.observe(f"{k}-{renders.inference[k]}", 1.7e9 + 2 * k, renders.queue[k], renders.inference[k])
+def learn(durations: Durations, renders: Renders, k: int) -> Durations:
+    """What is known after render `k` of a sample; renders finish two seconds apart."""
+    return durations.observe(f"{k}-{renders.inference[k]}", 1.7e9 + 2 * k, renders.queue[k], renders.inference[k])
 
 
-def learned(renders: Renders) -> Sketch:
-    """The sketch of a stack that has seen this sample."""
-    sketch = Sketch()
+def learned(renders: Renders) -> Durations:
+    """What a stack knows that has seen this sample."""
+    durations = Durations()
     for k in range(len(renders)):
-        sketch = learn(sketch, renders, k)
-    return sketch
+        durations = learn(durations, renders, k)
+    return durations
 
 
-def path(sketch: Sketch, look_cost: float = DEFAULT_LOOK_COST) -> Floats:
+def path(durations: Durations, poll_cost: float = DEFAULT_POLL_COST) -> Floats:
     """The ages of the looks at a job that Segmind starts at once."""
-    first = looks(sketch, Progress(), look_cost)[0]
-    return np.array([first, *looks(sketch, Progress().seen("PROCESSING", first), look_cost)])
+    first = poll_times(durations, Progress(), poll_cost)[0]
+    return np.array([first, *poll_times(durations, Progress().seen("PROCESSING", first), poll_cost)])
 
 
-def _remembered(sketch: Sketch, look_cost: float) -> Plans:
+def _remembered(durations: Durations, poll_cost: float) -> Plans:
     known: dict[Progress, tuple[float, ...]] = {}
 
     def plan(progress: Progress) -> tuple[float, ...]:
         if progress not in known:
-            known[progress] = looks(sketch, progress, look_cost)
+            known[progress] = poll_times(durations, progress, poll_cost)
         return known[progress]
 
     return plan
@@ -148,7 +148,7 @@ def _render(total: float, ages: Iterable[float]) -> tuple[float, ...]:
     count, polls, seconds, before, since = 0, 0, 0.0, 0.0, 0.0
     for look in ages:
         count += 1
-        if polls and stays(look - before, look - since):
+        if polls and sleeps_in_place(look - before, look - since):
             seconds += look - before
         else:
             polls, since = polls + 1, look

@@ -9,11 +9,11 @@ import numpy as np
 
 from bench import plots, pollers
 from bench.costs import AROUND, looking, usd
-from bench.optimum import Frontier, best_looks, evaluate, frontier
+from bench.optimum import Frontier, best_poll_times, evaluate, frontier
 from bench.part import Part
 from bench.pollers import Played
 from bench.workloads import AFTER_DRIFT, BEFORE_DRIFT, DESCRIPTIONS, STATIONARY, Empirical, Renders, sample
-from kontext.polling.schedule import DEFAULT_LOOK_COST
+from kontext.polling.schedule import DEFAULT_POLL_COST
 
 RENDERS = 100_000
 LEARNING = 200
@@ -77,7 +77,7 @@ def _play(name: str, renders: Renders) -> tuple[dict[str, Played], Frontier]:
         _OURS: ours,
         "… one look per Poll": pollers.handing_back(ours),
         "… 200 renders learned": pollers.frozen(pollers.learned(_first(renders)), renders),
-        "optimum, distribution known": pollers.at(best_looks(known, known.longest(), DEFAULT_LOOK_COST), renders),
+        "optimum, distribution known": pollers.at(best_poll_times(known, known.longest(), DEFAULT_POLL_COST), renders),
         "SDK wait(), 1 s": pollers.sdk(renders),
         **{f"workflow every {seconds} s": pollers.every(seconds, renders) for seconds in INTERVALS},
     }
@@ -110,8 +110,8 @@ def after_learning(name: str, seed: int, stacks: int = STACKS) -> list[float]:
     Exact expectations over the known distribution, not samples.
     """
     best = frontier(STATIONARY[name], STATIONARY[name].longest())
-    sketches = (pollers.learned(sample(name, LEARNING, seed + 1000 * k)) for k in range(stacks))
-    results = (evaluate(STATIONARY[name], pollers.path(sketch)) for sketch in sketches)
+    histories = (pollers.learned(sample(name, LEARNING, seed + 1000 * k)) for k in range(stacks))
+    results = (evaluate(STATIONARY[name], pollers.path(durations)) for durations in histories)
     return [lag / best.lag_at(count) for count, lag in results]
 
 
@@ -132,10 +132,10 @@ def after_jump(seed: int, stacks: int = STACKS) -> dict[int, list[float]]:
 def _trade_off(seed: int) -> dict[str, list[tuple[float, float]]]:
     """(looks, lag) of the schedule after 200 renders, for a range of look costs."""
     costs = np.geomspace(0.04, 2.0, 12)
-    sketches = {name: pollers.learned(sample(name, LEARNING, seed)) for name in STATIONARY}
+    histories = {name: pollers.learned(sample(name, LEARNING, seed)) for name in STATIONARY}
     return {
-        name: [evaluate(STATIONARY[name], pollers.path(sketch, cost)) for cost in costs]
-        for name, sketch in sketches.items()
+        name: [evaluate(STATIONARY[name], pollers.path(durations, cost)) for cost in costs]
+        for name, durations in histories.items()
     }
 
 
@@ -144,7 +144,7 @@ def _example(name: str, seed: int) -> plots.Example:
     return plots.Example(
         known,
         pollers.path(pollers.learned(sample(name, LEARNING, seed))),
-        best_looks(known, known.longest(), DEFAULT_LOOK_COST),
+        best_poll_times(known, known.longest(), DEFAULT_POLL_COST),
     )
 
 

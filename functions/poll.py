@@ -1,4 +1,4 @@
-"""Poll: look at a submitted job, when looking is worth it, until Segmind is done with it."""
+"""Poll: ask for a submitted job's status, when asking is worth it, until Segmind is done with it."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ from kontext.log import logger
 from kontext.model import PollState, WorkflowState
 from kontext.pipeline.poll import Poll
 
-prepare("renders", "learning", "segmind", "secrets", "allowed")
+prepare("renders", "poll_history", "segmind", "secrets", "allowed")
 
 
 @logger.inject_lambda_context
 def handler(event: WorkflowState, context: Any, deps: Connections | None = None) -> PollState:
-    """The entry point: the workflow's state in, what the looks told out: `outcome`, and `wait` seconds if
+    """The entry point: the workflow's state in, what the polls told out: `outcome`, and `wait` seconds if
     `waiting`."""
     logger.append_keys(render_id=event["render_id"], pair=event["prefix"], request_id=event["request_id"])
     try:
@@ -21,5 +21,5 @@ def handler(event: WorkflowState, context: Any, deps: Connections | None = None)
     except Exception:
         logger.exception("crashed; the workflow tries again")
         raise
-    logger.info("looked", outcome=outcome["outcome"], looks=poll.looks)
+    logger.info("polled", outcome=outcome["outcome"], polls=poll.polls)
     return outcome

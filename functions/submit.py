@@ -15,7 +15,17 @@ from kontext.pipeline.intake import count_drops
 from kontext.pipeline.overdue import Overdue
 
 prepare(
-    "inputs", "drops", "renders", "throttle", "line", "hints", "defaults", "segmind", "secrets", "learning", "workflow"
+    "inputs",
+    "drops",
+    "renders",
+    "throttle",
+    "line",
+    "hints",
+    "defaults",
+    "segmind",
+    "secrets",
+    "poll_history",
+    "workflow",
 )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from kontext.drops.pairs import Pair, pair_of
 from kontext.dynamodb import Table
 from kontext_local.segmind.jobs import Job
-from kontext_local.segmind.padding import padded
+from kontext_local.segmind.padded_file import padded
 from simulation.decisions import Decide
 from simulation.dynamodb import DynamoDB
 from simulation.outside import SERVER_ERRORS, Outside
@@ -143,8 +143,8 @@ class Evidence:
 
     def told_done(self, job: Job) -> bool:
         """Whether the vendor has told us that a job is done."""
-        looks = self.world.vendor.ledger.looks
-        return any(look.request_id == job.request_id and look.told == "COMPLETED" for look in looks)
+        polls = self.world.vendor.ledger.polls
+        return any(poll.request_id == job.request_id and poll.told == "COMPLETED" for poll in polls)
 
     def drops_of(self, prefix: str) -> list[DroppedObject]:
         """What was dropped under a prefix, in order."""
@@ -209,7 +209,7 @@ class Evidence:
     def picture_of(self, job: Job) -> bytes:
         """The bytes that the vendor makes for a job."""
         small = picture(vars(job.parameters))
-        return b"".join(padded(small, job.fate.output_bytes)) if job.fate.output_bytes else small
+        return b"".join(padded(small, job.override.output_bytes)) if job.override.output_bytes else small
 
     def _asked_of(self, job: Job) -> str:
         asked = job.parameters

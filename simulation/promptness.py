@@ -30,12 +30,12 @@ def a_picture_is_soon_seen(seen: Evidence) -> Broken:
 
 
 def _lag(seen: Evidence, job: Job) -> Iterator[float]:
-    looks = [look for look in seen.world.vendor.ledger.looks if look.request_id == job.request_id]
-    found = [look.at for look in looks if look.kind == "result" and look.told == "COMPLETED"]
+    polls = [poll for poll in seen.world.vendor.ledger.polls if poll.request_id == job.request_id]
+    found = [poll.at for poll in polls if poll.kind == "result" and poll.told == "COMPLETED"]
     if not found or job.ended_at is None:
         return
-    wrong = [look for look in looks if look.at < found[0] and (look.scripted or look.status not in _TRUE)]
-    free = [job.ended_at, *_known_since(seen, job), *(_reset(look.resets) or look.at for look in wrong)]
+    wrong = [poll for poll in polls if poll.at < found[0] and (poll.scripted or poll.status not in _TRUE)]
+    free = [job.ended_at, *_known_since(seen, job), *(_reset(poll.resets) or poll.at for poll in wrong)]
     backed_off = 2.0 ** min(6, len(wrong)) if wrong else 0.0
     yield max(0.0, found[0] - max(free) - backed_off - _LAG_SHARE * (job.ended_at - job.accepted_at))
 

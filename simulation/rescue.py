@@ -84,5 +84,5 @@ def _undelivered(world: World) -> list[tuple[Render, Job]]:
 def _can_be_had(world: World, job: Job) -> bool:
     """Whether the vendor still has the picture, on a host of his own, and says where."""
     kept_until = (job.ended_at or 0.0) + world.vendor.settings.output_seconds
-    named = job.fate.output_url is None and job.output_shape not in ("relative", "none")
+    named = job.override.output_url is None and job.output_shape not in ("relative", "none")
     return named and world.vendor.clock() < kept_until

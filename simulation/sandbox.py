@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kontext.connections import Connections
-from kontext.polling.history import Learning
+from kontext.polling.history import PollHistory
 from kontext.polling.schedule import Progress
 from kontext.results.output_bucket import OutputBucket, Upload
 from simulation.aws import SecretsProvider
@@ -41,28 +41,28 @@ class Sandbox(Connections):
         return SecretsProvider(self.client("secretsmanager"), self.clock)
 
     @cached_property
-    def learning(self) -> Learning:
-        usual = super().learning
-        return LearningByHeart(usual.table, usual.clock, look_cost=usual.look_cost, deadline=usual.deadline)
+    def poll_history(self) -> PollHistory:
+        usual = super().poll_history
+        return RememberedPollHistory(usual.table, usual.clock, poll_cost=usual.poll_cost, deadline=usual.deadline)
 
     @cached_property
     def outputs(self) -> OutputBucket:
         return OutputsInTurn(self.s3, self.environment["OUTPUT_BUCKET"])
 
 
-class LearningByHeart(Learning):
+class RememberedPollHistory(PollHistory):
     """The stack's schedule, which is pure: computed once for all runs that have learned and seen the same."""
 
     _known: ClassVar[dict[Any, Any]] = {}
 
-    def next_look(self, progress: Progress) -> float | None:
-        return self._once("next", progress, lambda: super(LearningByHeart, self).next_look(progress))
+    def next_poll(self, progress: Progress) -> float | None:
+        return self._once("next", progress, lambda: super(RememberedPollHistory, self).next_poll(progress))
 
     def first_wait(self, age: float) -> int:
-        return self._once("first", age, lambda: super(LearningByHeart, self).first_wait(age))
+        return self._once("first", age, lambda: super(RememberedPollHistory, self).first_wait(age))
 
     def _once(self, what: str, seen: Any, compute: Callable[[], Any]) -> Any:
-        key = (what, seen, self.look_cost, self.deadline, *sorted(self.sketch().cells.items()))
+        key = (what, seen, self.poll_cost, self.deadline, *sorted(self.durations().cells.items()))
         if len(self._known) > _KNOWN_BY_HEART:
             self._known.clear()
         if key not in self._known:

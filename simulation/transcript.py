@@ -43,7 +43,7 @@ def described(call: Call) -> str:
             return f"send in {asked.get('DelaySeconds', 0)} s: {asked['MessageBody'][:120]}"
         case "sns":
             return f"publish {json.loads(asked['Message'])['id']}"
-        case "stepfunctions":
+        case "stepfunctions" if "name" in asked:
             return f"start {asked['name']}"
         case "segmind":
             return call.name

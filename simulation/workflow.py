@@ -96,9 +96,6 @@ class Executions:
             self._go_on(execution, self._start)
         return {"executionArn": f"{stateMachineArn}:{name}"}
 
-    def describe_state_machine(self, *, stateMachineArn: str) -> dict[str, Any]:
-        return {"stateMachineArn": stateMachineArn, "status": "ACTIVE"}
-
     def list_executions(self, *, stateMachineArn: str) -> dict[str, Any]:
         executions = [
             {"executionArn": f"{stateMachineArn}:{one.name}", "startDate": datetime.fromtimestamp(one.started_at, UTC)}

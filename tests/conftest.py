@@ -17,12 +17,8 @@ hypothesis.settings.load_profile("any machine")
 REGION = "us-east-1"
 Aws = Callable[[str], Any]
 
-TOGETHER = {
-    **{"test_alarms": "scene", "test_gives_up": "scene"},
-    "test_a_lost_answer_is_never_sent_again_until_a_person_decides": "promises in two minutes",
-}
-"""Modules whose tests share a stack that each worker would start for itself; and a test that is as long as all the
-others of its module."""
+APART = {"test_a_lost_answer_is_never_sent_again_until_a_person_decides": "promises in two minutes"}
+"""A test that is as long as all the others of its module."""
 ANYWHERE = ("test_pipeline",)
 """Modules of whole stacks whose tests share the one stack of the run."""
 FIRST = ("test_promises", "test_alarms", "test_gives_up")
@@ -35,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         name = item.path.stem
         if _is_slow(item) and name not in ANYWHERE and "own_stack" not in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group(TOGETHER.get(item.name, TOGETHER.get(name, name))))
+            item.add_marker(pytest.mark.xdist_group(APART.get(item.name, name)))
 
 
 def _is_slow(item: pytest.Item) -> bool:

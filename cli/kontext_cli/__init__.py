@@ -10,7 +10,7 @@ Dropping: drop, backfill, fetch, demo
 
 Looking: status, explain, webconsole (`kontext console`)
   newest                which pairs there are, the newest first
-  records, journey      the table read for people; what happened to a pair, step by step
+  records, timeline     the table read for people; what happened to a pair, step by step
   links                 pages of the AWS console
 
 What is wrong: doctor, audit
@@ -19,7 +19,7 @@ What is wrong: doctor, audit
 What a person decides: resolve, operate (redeliver, redrive, pause, resume), replay, reconcile, taking_back
 (cancel, again), forget
   decisions             what is checked before a render that may be paid is settled
-  untold                objects that the stack does not know
+  unrecorded            objects that the stack does not know
 
 The stack: up (and down), env, segmind
   target, resources     which stack a command speaks to, and what it is made of

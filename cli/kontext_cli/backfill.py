@@ -81,7 +81,7 @@ def _exit_code(plan: Plan, stopped: BaseException | None) -> int | None:
             return UNREAD
     if explain(stopped) is None:
         return None
-    return UNFINISHED if plan.uploaded or plan.pieces_there else EXIT_USAGE
+    return UNFINISHED if plan.uploaded or plan.uploads_there else EXIT_USAGE
 
 
 def _show(console: Console, source: Path, stack: str, plan: Plan) -> None:
@@ -105,7 +105,7 @@ def _show(console: Console, source: Path, stack: str, plan: Plan) -> None:
         say(f"  {_count(len(plan.ignored), 'file')} outside the drop convention, left out:")
         _list(say, plan.ignored)
     if plan.todo:
-        say(f"  price: USD {plan.price:.2f} ({_count(len(plan.todo), 'picture')} at USD {plan.money.price:g})")
+        say(f"  price: USD {plan.price:.2f} ({_count(len(plan.todo), 'picture')} at USD {plan.budget.price:g})")
         say(f"  time:  {_time(plan)}")
 
 
@@ -130,13 +130,13 @@ def _list(say: Callable[[str], None], lines: list[str]) -> None:
 
 
 def _time(plan: Plan) -> str:
-    money = plan.money
-    seconds = money.seconds(len(plan.todo), time.time())
+    budget = plan.budget
+    seconds = budget.seconds(len(plan.todo), time.time())
     if seconds is None:
-        return f"never: DailySpendLimit (USD {money.daily_limit:g}) does not pay for a picture"
-    told = f"about {_duration(seconds)}, at {money.per_minute:g} requests a minute"
-    held = money.reserved + plan.price > money.daily_limit
-    return f"{told} and USD {money.daily_limit:g} a day (DailySpendLimit)" if held else told
+        return f"never: DailySpendLimit (USD {budget.daily_limit:g}) does not pay for a picture"
+    told = f"about {_duration(seconds)}, at {budget.per_minute:g} requests a minute"
+    held = budget.reserved + plan.price > budget.daily_limit
+    return f"{told} and USD {budget.daily_limit:g} a day (DailySpendLimit)" if held else told
 
 
 def _duration(seconds: float) -> str:
@@ -156,13 +156,13 @@ def _done(plan: Plan, *, upload: bool) -> str:
 
 def _stopped(plan: Plan, stopped: BaseException) -> str:
     """Where it has stopped, why, what is or may be paid, and how to go on."""
-    why, price = explain(stopped), plan.money.price
+    why, price = explain(stopped), plan.budget.price
     said = [f"Stopped after {len(plan.uploaded)} of {len(plan.todo)} pairs{f': {why}' if why else '.'}"]
     if plan.uploaded:
         said.append(f"They go on by themselves, and are, or will be, paid: USD {len(plan.uploaded) * price:.2f}.")
     if plan.at:
-        there = f"{len(plan.pieces_there)} of {_count(len(plan.at.pieces), 'part')}"
-        next_one = plan.at.pieces[min(len(plan.pieces_there), len(plan.at.pieces) - 1)].name
+        there = f"{len(plan.uploads_there)} of {_count(len(plan.at.uploads), 'part')}"
+        next_one = plan.at.uploads[min(len(plan.uploads_there), len(plan.at.uploads) - 1)].name
         said.append(
             f"Of {plan.at.pair.prefix} {there} are there, and perhaps {next_one}; once all are, it is paid, too "
             f"(USD {price:g})."
@@ -183,7 +183,7 @@ def _summary(plan: Plan, stopped: BaseException | None) -> dict[str, Any]:
         "ignored": plan.ignored,
         "unknown_columns": plan.unknown_columns,
         "price_usd": round(plan.price, 6),
-        "seconds": plan.money.seconds(len(plan.todo), time.time()),
+        "seconds": plan.budget.seconds(len(plan.todo), time.time()),
         "uploaded": len(plan.uploaded),
         "interrupted": isinstance(stopped, KeyboardInterrupt),
         "error": {"message": explain(stopped)} if stopped and explain(stopped) else None,

@@ -80,7 +80,7 @@ class Resolver:
         renders = self.operator.renders_of(pair.prefix)
         found = [render for render in renders if render["status"] == Status.UNCERTAIN]
         if what == "give-up":
-            found += [render for render in renders if _is_untold(render)]
+            found += [render for render in renders if _is_unannounced(render)]
         else:
             found += [render for render in renders if settle.may_be_paid(render)]
         if not found:
@@ -100,7 +100,7 @@ class Resolver:
             raise CommandError(f"{value[:80]!r} is no request_id of Segmind's: those look like {example}.")
         self._refuse_other(render, self._jobs.get(request_id), f"job {request_id}")
         try:
-            self.operator.segmind.look(request_id)
+            self.operator.segmind.status(request_id)
         except RecordGone as gone:
             raise CommandError(self._why_gone(render, request_id)) from gone
         except (SegmindError, ClientError, BotoCoreError) as failure:
@@ -179,7 +179,7 @@ class Resolver:
         return render
 
 
-def _is_untold(render: Render) -> bool:
+def _is_unannounced(render: Render) -> bool:
     """Whether a render was given up by a command that did not come to tell of it."""
     return not render.get("announced") and render.get("error", {}).get("code") == "given_up"
 

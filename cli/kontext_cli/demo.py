@@ -21,11 +21,11 @@ from kontext_cli import sheet
 from kontext_cli.console import Progress, progress
 from kontext_cli.dropping import Drop, DropClient, prepare
 from kontext_cli.errors import RENDER_FAILED, CommandError
-from kontext_cli.journey import Journey, Step
 from kontext_cli.records import Render
 from kontext_cli.saving import Destination
 from kontext_cli.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target
+from kontext_cli.timeline import Step, Timeline
 from kontext_local import project, stack
 
 SAMPLES = project.ROOT / "samples"
@@ -43,7 +43,7 @@ class DemoPair:
     """One of the demo's pairs on its way."""
 
     drop: Drop
-    journey: Journey
+    timeline: Timeline
     colour: str
     dropped_at: datetime
     event: dict[str, Any] | None = None
@@ -52,7 +52,7 @@ class DemoPair:
     @property
     def render(self) -> Render | None:
         """Its render as last seen."""
-        return self.journey.render
+        return self.timeline.render
 
     @property
     def has_arrived(self) -> bool:
@@ -90,26 +90,26 @@ def _target(running: stack.LocalStack) -> Target:
 
 
 def _show(shown: Progress, target: Target, destination: Destination, inference: float) -> int:
-    desk = DropClient(target)
+    client = DropClient(target)
     shown.step("the stack is up; a queue subscribes to its topic, as an app's backend would")
     with Subscriber(target) as subscriber:
         shown.line("\n[dim]seconds since each pair's own drop:[/]")
-        pairs = [_drop(shown, target, desk, *pair) for pair in zip(PAIRS, COLOURS, strict=True)]
+        pairs = [_drop(shown, target, client, *pair) for pair in zip(PAIRS, COLOURS, strict=True)]
         _watch(shown, pairs, subscriber, inference + PATIENCE_SECONDS)
     _show_event(shown, pairs[0])
     if all(pair.render and pair.render.status == Status.DELIVERED for pair in pairs):
-        picture = _draw(desk, pairs, destination)
+        picture = _draw(client, pairs, destination)
         shown.line(f"\n[bold]{escape(str(picture))}[/] shows each pair beside its result.")
         return 0
     return RENDER_FAILED
 
 
-def _drop(shown: Progress, target: Target, desk: DropClient, pair: tuple[str, str, str], colour: str) -> DemoPair:
+def _drop(shown: Progress, target: Target, client: DropClient, pair: tuple[str, str, str], colour: str) -> DemoPair:
     first, second, prompt = pair
     drop = prepare(SAMPLES / first, SAMPLES / second, None, {"prompt": prompt})
     started = datetime.now().astimezone()
-    desk.put(drop)
-    demo_pair = DemoPair(drop, Journey(target, drop.prefix), colour, started)
+    client.put(drop)
+    demo_pair = DemoPair(drop, Timeline(target, drop.prefix), colour, started)
     _show_step(shown, demo_pair, Step(datetime.now().astimezone(), f"dropped: {first}, {second} and “{prompt}”"))
     return demo_pair
 
@@ -130,7 +130,7 @@ def _watch(shown: Progress, pairs: list[DemoPair], subscriber: Subscriber, secon
 
 
 def _look(shown: Progress, pairs: list[DemoPair]) -> None:
-    steps = [(step, pair) for pair in pairs for step in pair.journey.steps() if step not in pair.shown]
+    steps = [(step, pair) for pair in pairs for step in pair.timeline.steps() if step not in pair.shown]
     for step, pair in sorted(steps, key=lambda found: found[0].at):
         pair.shown.add(step)
         _show_step(shown, pair, step)
@@ -158,9 +158,9 @@ def _show_event(shown: Progress, pair: DemoPair) -> None:
     shown.console.print_json(json.dumps(pair.event), indent=2)
 
 
-def _draw(desk: DropClient, pairs: list[DemoPair], destination: Destination) -> Path:
+def _draw(client: DropClient, pairs: list[DemoPair], destination: Destination) -> Path:
     with _folder() as folder:
-        rows = [_row(desk, pair, folder) for pair in pairs]
+        rows = [_row(client, pair, folder) for pair in pairs]
         note = "made by the emulator of the Segmind API, on this machine"
         return destination.save(".png", lambda file: sheet.draw(rows, file, "kontext-drop", note))
 
@@ -171,12 +171,12 @@ def _folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _row(desk: DropClient, pair: DemoPair, folder: Path) -> sheet.Row:
+def _row(client: DropClient, pair: DemoPair, folder: Path) -> sheet.Row:
     result = pair.render.result if pair.render else None
     key = str((result or {})["key"])
     file = folder / key.replace("/", "-")
     with file.open("wb") as opened:
-        desk.fetch(key, opened)
+        client.fetch(key, opened)
     return sheet.Row(pair.drop.first, pair.drop.second, file, pair.drop.parameters["prompt"], _facts(pair, file))
 
 

@@ -57,7 +57,7 @@ class Trip:
         self.stack = chosen.name
         self.drop = drop
         self.shown = shown
-        self.desk = DropClient(chosen)
+        self.client = DropClient(chosen)
         self.errand: Errand | None = None
         self.outcome: Outcome | None = None
         self.file: Path | None = None
@@ -76,14 +76,14 @@ class Trip:
                 self.shown.step(self.what_is_paid())
                 raise
             if isinstance(broken, Refused):
-                why, self.is_overtaken = broken.priced(self.desk.price), self.errand is not None
+                why, self.is_overtaken = broken.priced(self.client.price), self.errand is not None
             if self._has_begun or (self.errand and _may_have_arrived(broken)):
                 raise self._unfinished(why if why.endswith(".") else f"{why}.") from broken
             raise CommandError(f"Nothing has been dropped: {why}") from broken
 
     def _go(self, destination: Destination | None, seconds: float) -> None:
-        before = self.desk.error_mark(self.drop)
-        self.errand = self.desk.errand(self.drop)
+        before = self.client.error_mark(self.drop)
+        self.errand = self.client.errand(self.drop)
         self.errand.upload()
         self._tell_upload()
         if destination is None:
@@ -92,22 +92,22 @@ class Trip:
         self.outcome = self._wait(self.errand, before, seconds)
         self._tell_outcome(self.outcome)
         if key := self.outcome.key:
-            self.file = destination.save(Path(key).suffix, lambda file: self.desk.fetch(key, file))
+            self.file = destination.save(Path(key).suffix, lambda file: self.client.fetch(key, file))
             self.shown.step(f"saved as {self.file}")
 
     @property
     def _has_begun(self) -> bool:
-        return bool(self.errand and (self.errand.uploaded or not self.errand.pieces))
+        return bool(self.errand and (self.errand.uploaded or not self.errand.uploads))
 
     def _tell_upload(self) -> None:
         images = f"{self.drop.first.name} and {self.drop.second.name}"
-        if self.errand and self.errand.pieces:
+        if self.errand and self.errand.uploads:
             self.shown.step(f"dropped {images} as {self.drop.prefix}")
         else:
             self.shown.step(f"{images} are there as {self.drop.prefix} with this content: nothing more is paid")
 
     def _wait(self, errand: Errand, before: str | None, seconds: float) -> Outcome:
-        for seen in self.desk.follow(errand, before, seconds):
+        for seen in self.client.follow(errand, before, seconds):
             if isinstance(seen, Outcome):
                 return seen
             self.shown.waiting(words(seen))
@@ -128,21 +128,21 @@ class Trip:
         errand = self.errand
         if errand is None:
             return "Nothing has been dropped."
-        price = f"USD {self.desk.price:g}"
+        price = f"USD {self.client.price:g}"
         if self.outcome and self.outcome.key:
-            lies = f"The picture is paid; it was delivered as s3://{self.desk.outputs}/{self.outcome.key}"
+            lies = f"The picture is paid; it was delivered as s3://{self.client.outputs}/{self.outcome.key}"
             return f"{lies}: `{self._hint('fetch')}` saves it."
         if self.outcome:
             return f"{self.drop.prefix} has ended without a picture, as said above."
-        if len(errand.uploaded) == len(errand.pieces):
+        if len(errand.uploaded) == len(errand.uploads):
             goes_on = (
                 f"{self.drop.prefix} is dropped and goes on by itself: its picture is, or will be, paid ({price})."
             )
             return f"{goes_on} `{self._hint('status')}` follows it, `{self._hint('fetch')}` saves the picture then."
-        there = f"{len(errand.uploaded)} of {len(errand.pieces)} parts are dropped as {self.drop.prefix}"
+        there = f"{len(errand.uploaded)} of {len(errand.uploads)} parts are dropped as {self.drop.prefix}"
         if self.is_overtaken:
             return f"{there}, {BESIDE_OTHERS} ({price}). `{self._hint('status')}` shows it."
-        perhaps = f"and perhaps {errand.pieces[len(errand.uploaded)].name}"
+        perhaps = f"and perhaps {errand.uploads[len(errand.uploaded)].name}"
         return (
             f"{there}, {perhaps}. The picture is paid ({price}) once all are there. The same command goes on from "
             f"here with {shlex.quote(f'--name={self.drop.name}')}; `{self._hint('status')}` shows what is there."
@@ -162,7 +162,7 @@ class Trip:
         """How it stands, for `--json`."""
         outcome = self.outcome
         render = outcome.render if outcome else None
-        found = {"bucket": self.desk.outputs, "key": outcome.key} if outcome and outcome.key else None
+        found = {"bucket": self.client.outputs, "key": outcome.key} if outcome and outcome.key else None
         return {
             "name": self.drop.name,
             "prefix": self.drop.prefix,

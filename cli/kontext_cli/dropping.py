@@ -61,8 +61,8 @@ class Drop:
             UploadObject(f"{self.prefix}1{self.first.suffix.lower()}", "1", self.first),
             UploadObject(f"{self.prefix}2{self.second.suffix.lower()}", "2", self.second),
         )
-        pieces = (*made, *images) if self.parameters else images
-        return PlannedPair(self.prefix, self.prefix, pieces, self.parameters, is_whole=True)
+        uploads = (*made, *images) if self.parameters else images
+        return PlannedPair(self.prefix, self.prefix, uploads, self.parameters, is_whole=True)
 
 
 @dataclass(frozen=True)
@@ -126,23 +126,23 @@ def _unique_name(first: Path, second: Path, mark: str | None) -> str:
 
 
 class Errand:
-    """A drop that may be uploaded: `pieces` are what has to be, none if its render stands or is on its way already."""
+    """A drop that may be uploaded: `uploads` are what has to be, none if its render stands or is on its way already."""
 
-    def __init__(self, drop: Drop, bucket: Bucket, pieces: tuple[UploadObject, ...]) -> None:
+    def __init__(self, drop: Drop, bucket: Bucket, uploads: tuple[UploadObject, ...]) -> None:
         self.drop = drop
         self.bucket = bucket
-        self.pieces = pieces
+        self.uploads = uploads
         self.uploaded: list[UploadObject] = []
         self._digests = {
-            piece.slot: hashlib.sha256(piece.body).hexdigest()
-            for piece in drop.pair.pieces
-            if piece.slot in IMAGE_SLOTS
+            upload.slot: hashlib.sha256(upload.body).hexdigest()
+            for upload in drop.pair.uploads
+            if upload.slot in IMAGE_SLOTS
         }
 
     def upload(self) -> None:
-        """Upload the pieces; `uploaded` are those that are there for sure. Raises what `Bucket.upload` raises."""
-        for piece in self.bucket.upload(self.drop.prefix, self.pieces):
-            self.uploaded.append(piece)
+        """Upload the objects; `uploaded` are those that are there for sure. Raises what `Bucket.upload` raises."""
+        for upload in self.bucket.upload(self.drop.prefix, self.uploads):
+            self.uploaded.append(upload)
 
     def is_of(self, render: Render) -> bool:
         """Whether a render is of the very content that the drop has."""
@@ -179,12 +179,12 @@ class DropClient:
         self.price = float(settings["PricePerRender"])
         bucket, pair = Bucket(self.target), drop.pair
         bucket.look([pair])
-        errand = Errand(drop, bucket, check(bucket, pair, settings["DefaultPrompt"]).pieces)
-        if not errand.pieces and not self._is_under_way(errand):
-            if any(bucket.lacks(piece) for piece in pair.pieces):
+        errand = Errand(drop, bucket, check(bucket, pair, settings["DefaultPrompt"]).uploads)
+        if not errand.uploads and not self._is_under_way(errand):
+            if any(bucket.lacks(upload) for upload in pair.uploads):
                 raise Refused(f"what was dropped as {drop.prefix} is not in the bucket any more", GIVE_ANOTHER_NAME)
             # One of its objects again is one more try for all, but what is wrong is told only of a new version of it.
-            errand.pieces = pair.pieces if self._is_rejected(errand) else pair.pieces[-1:]
+            errand.uploads = pair.uploads if self._is_rejected(errand) else pair.uploads[-1:]
         return errand
 
     def _is_under_way(self, errand: Errand) -> bool:

@@ -19,11 +19,11 @@ from kontext.text import escape_line
 from kontext_cli import links, target
 from kontext_cli.console import print_json, terminal
 from kontext_cli.errors import CommandError
-from kontext_cli.journey import Journey, Step, told
 from kontext_cli.newest import loose_objects
 from kontext_cli.records import Pair, Records, moment
 from kontext_cli.status import STYLES
 from kontext_cli.target import Target
+from kontext_cli.timeline import Step, Timeline, told
 
 UNDECIDED = Status.CLAIMED
 SOME = 5
@@ -47,7 +47,7 @@ class Story:
     def __init__(self, chosen: Target, pair: Pair) -> None:
         self.target = chosen
         self.pair = pair
-        self.journey = Journey(chosen, pair.prefix)
+        self.timeline = Timeline(chosen, pair.prefix)
         self.table = Table(chosen.client("dynamodb"), chosen.output("RendersTable"))
         self.items = self.table.query(pairs.pair_key(pair.prefix)["pk"])
 
@@ -62,7 +62,7 @@ class Story:
             "cost": sum(render.cost or 0.0 for render in self.pair.renders),
             "now": self.now(),
             "beside": beside(self.target, keys.folder_of(self.pair.prefix)) if "/" in self.pair.prefix else None,
-            "links": links.of_pair(self.target, self.journey, self.pair.renders),
+            "links": links.of_pair(self.target, self.timeline, self.pair.renders),
         }
 
     def drops(self) -> list[Step]:
@@ -75,7 +75,7 @@ class Story:
         steps = []
         for render in self.pair.renders:
             steps += [Step(moment(entry["at"]), told(entry)) for entry in render.history]
-            steps += self.journey.executions(render)
+            steps += self.timeline.executions(render)
         return steps
 
     def times(self) -> dict[str, float]:

@@ -21,15 +21,15 @@ def run(prefix: str, save_as: str | None, *, stack: str | None, as_json: bool) -
 
 def carry_out(chosen: Target, prefix: str, save_as: str | None, *, as_json: bool) -> int:
     """The same, for a stack that is found."""
-    desk, pair = DropClient(chosen), the_pair(chosen, prefix)
+    client, pair = DropClient(chosen), the_pair(chosen, prefix)
     result = pair.renders[0].result if pair.status == Status.DELIVERED else None
     if result is None:
         why = f" ({pair.detail})" if pair.detail else ""
         raise CommandError(f"There is no picture to fetch: {pair.prefix} is {pair.status}{why}.")
     key = str(result["key"])
     with Destination(save_as, pair.prefix.rstrip("/_-") or "picture") as destination, progress() as shown:
-        file = destination.save(Path(key).suffix, lambda opened: desk.fetch(key, opened))
+        file = destination.save(Path(key).suffix, lambda opened: client.fetch(key, opened))
         shown.step(f"{key} is saved as {file}")
     if as_json:
-        print_json({"prefix": pair.prefix, "bucket": desk.outputs, "key": key, "file": str(file)})
+        print_json({"prefix": pair.prefix, "bucket": client.outputs, "key": key, "file": str(file)})
     return 0

@@ -48,15 +48,15 @@ class UploadObject:
 
 @dataclass(frozen=True)
 class PlannedPair:
-    """A pair to drop: `where` it stands in the source, its pieces in the order to upload them, what it asks for,
+    """A pair to drop: `where` it stands in the source, its objects in the order to upload them, what it asks for,
     the slots that must be `filled` already, and the keys that it names and that must be `there`.
 
-    `is_whole`: nothing but these pieces is meant to count.
+    `is_whole`: nothing but these objects is meant to count.
     """
 
     where: str
     prefix: str
-    pieces: tuple[UploadObject, ...]
+    uploads: tuple[UploadObject, ...]
     parameters: Parameters
     filled: tuple[str, ...] = ()
     there: tuple[str, ...] = ()
@@ -97,7 +97,7 @@ class Bucket:
     def look(self, planned: Iterable[PlannedPair]) -> None:
         """See what is there of some pairs. Costs a listing a folder and a read a pair."""
         chosen = list(planned)
-        named = [key for pair in chosen for key in (pair.prefix, *(piece.key for piece in pair.pieces), *pair.there)]
+        named = [key for pair in chosen for key in (pair.prefix, *(upload.key for upload in pair.uploads), *pair.there)]
         folders = sorted({key[: key.rfind("/") + 1] for key in named})
         prefixes = [pair.prefix for pair in chosen]
         with ThreadPoolExecutor(READERS) as readers:
@@ -130,9 +130,9 @@ class Bucket:
         """Whether a slot is filled for the stack, be it by an object that has gone since."""
         return self.has(prefix, slot) or slot in self.seen.get(prefix, {})
 
-    def lacks(self, piece: UploadObject) -> bool:
-        """Whether nothing fills the slot of a piece just now, whatever the stack has seen of it."""
-        part = keys.parse(piece.key) if piece.slot else None
+    def lacks(self, upload: UploadObject) -> bool:
+        """Whether nothing fills the slot of a object just now, whatever the stack has seen of it."""
+        part = keys.parse(upload.key) if upload.slot else None
         return part is not None and not self.has(part.prefix, part.slot)
 
     def etag(self, prefix: str, slot: str) -> str:
@@ -147,28 +147,28 @@ class Bucket:
         return max((self.objects[key]["LastModified"].timestamp() for key in known), default=0.0)
 
     def is_told_of(self, pair: PlannedPair) -> bool:
-        """Whether the stack has seen what fills the slots of a pair's pieces just now."""
-        seen, slots = self.seen.get(pair.prefix, {}), [str(piece.slot) for piece in pair.pieces if piece.slot]
+        """Whether the stack has seen what fills the slots of a pair's objects just now."""
+        seen, slots = self.seen.get(pair.prefix, {}), [str(upload.slot) for upload in pair.uploads if upload.slot]
         return all(seen.get(slot, {}).get("etag") == self.etag(pair.prefix, slot) for slot in slots)
 
-    def holds(self, piece: UploadObject) -> bool:
-        """Whether what fills the slot of a piece has this very content; it may have another extension."""
-        part = keys.parse(piece.key) if piece.slot else None
+    def holds(self, upload: UploadObject) -> bool:
+        """Whether what fills the slot of a object has this very content; it may have another extension."""
+        part = keys.parse(upload.key) if upload.slot else None
         if part is None:
-            return piece.key in self.objects and self._is(self.objects[piece.key], piece)
+            return upload.key in self.objects and self._is(self.objects[upload.key], upload)
         seen = self.seen.get(part.prefix, {}).get(part.slot)
         there = [self.objects[key] for key in self.newest.get((part.prefix, part.slot), ())]
         if not there:
-            return seen is not None and seen.get("etag") == _md5(piece.body)
+            return seen is not None and seen.get("etag") == _md5(upload.body)
         # The stack may have seen an object that came later and has been deleted: that one still counts for it.
         if seen and seen.get("etag") != _etag(there[0]) and seen["at"] >= there[0]["LastModified"].timestamp():
             return False
-        return all(self._is(one, piece) for one in there)
+        return all(self._is(one, upload) for one in there)
 
-    def _is(self, there: dict[str, Any], piece: UploadObject) -> bool:
+    def _is(self, there: dict[str, Any], upload: UploadObject) -> bool:
         """Whether an object has this very content. It is read only if it has the same size, and an ETag that is no
         MD5 sum of it: so it is with what was encrypted, or uploaded in parts by another tool."""
-        body = piece.body
+        body = upload.body
         return there["Size"] == len(body) and (_etag(there) == _md5(body) or self._read(there["Key"]) == body)
 
     def _read(self, key: str) -> bytes:
@@ -185,17 +185,17 @@ class Bucket:
         except BadDrop as problem:
             raise Refused(f"{key} is there with metadata that is rejected ({problem})", GIVE_ANOTHER_NAME) from problem
 
-    def upload(self, prefix: str, pieces: tuple[UploadObject, ...]) -> Iterator[UploadObject]:
-        """Upload pieces of the pair under a prefix; yields each when it is there. All are read before the first goes.
+    def upload(self, prefix: str, uploads: tuple[UploadObject, ...]) -> Iterator[UploadObject]:
+        """Upload objects of the pair under a prefix; yields each when it is there. All are read before the first goes.
 
-        Raises Refused if somebody else has dropped something of that pair since `look`. The last piece, which may
+        Raises Refused if somebody else has dropped something of that pair since `look`. The last object, which may
         complete it, goes only after a second look: of two who drop at once, one at least sees the other.
         """
-        for piece, body in [(piece, piece.body) for piece in pieces]:
-            if piece is pieces[-1]:
-                self._look_for_others(prefix, piece)
-            self._put(piece, body)
-            yield piece
+        for upload, body in [(upload, upload.body) for upload in uploads]:
+            if upload is uploads[-1]:
+                self._look_for_others(prefix, upload)
+            self._put(upload, body)
+            yield upload
 
     def _look_for_others(self, prefix: str, last: UploadObject) -> None:
         for one in self._listed(prefix):
@@ -204,26 +204,26 @@ class Bucket:
             if part and part.prefix == prefix and one["Key"] != last.key and one["ETag"] != known.get("ETag"):
                 raise _overtaken(one["Key"])
 
-    def _put(self, piece: UploadObject, body: bytes) -> None:
-        there = self.objects.get(piece.key)
+    def _put(self, upload: UploadObject, body: bytes) -> None:
+        there = self.objects.get(upload.key)
         condition = {"IfMatch": there["ETag"]} if there else {"IfNoneMatch": "*"}
-        kind = mimetypes.guess_type(piece.key)[0] or "application/octet-stream"
+        kind = mimetypes.guess_type(upload.key)[0] or "application/octet-stream"
         try:
-            answer = self.client.put_object(Bucket=self.name, Key=piece.key, ContentType=kind, **condition, Body=body)
+            answer = self.client.put_object(Bucket=self.name, Key=upload.key, ContentType=kind, **condition, Body=body)
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] not in TAKEN:
                 raise
-            answer = self._taken(piece, body)
-        self.objects[piece.key] = {"Key": piece.key, "ETag": answer["ETag"], "Size": len(body)}
-        if part := keys.parse(piece.key):
-            self.newest[part.prefix, part.slot] = [piece.key]
+            answer = self._taken(upload, body)
+        self.objects[upload.key] = {"Key": upload.key, "ETag": answer["ETag"], "Size": len(body)}
+        if part := keys.parse(upload.key):
+            self.newest[part.prefix, part.slot] = [upload.key]
 
-    def _taken(self, piece: UploadObject, body: bytes) -> dict[str, Any]:
+    def _taken(self, upload: UploadObject, body: bytes) -> dict[str, Any]:
         """What has come in between; it may be our own, sent twice because the first answer was lost."""
-        there: dict[str, Any] = self.client.head_object(Bucket=self.name, Key=piece.key)
+        there: dict[str, Any] = self.client.head_object(Bucket=self.name, Key=upload.key)
         if _etag(there) == _md5(body):
             return there
-        raise _overtaken(piece.key)
+        raise _overtaken(upload.key)
 
 
 def _overtaken(key: str) -> Refused:

@@ -7,16 +7,16 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 from kontext.drops.pairs import pair_key
-from kontext_cli.journey import Journey
 from kontext_cli.records import Render
 from kontext_cli.resources import physical_ids
 from kontext_cli.target import LOCAL, Target
+from kontext_cli.timeline import Timeline
 
 LOGS = ("SubmitLog", "SweepLog", "PollLog", "FinalizeLog")
 WEEK_SECONDS = 7 * 86_400
 
 
-def of_pair(target: Target, journey: Journey, renders: Iterable[Render]) -> dict[str, str]:
+def of_pair(target: Target, timeline: Timeline, renders: Iterable[Render]) -> dict[str, str]:
     """The console's pages about a pair, by what they show; none for a local stack, which has no console."""
     newest = next(iter(renders), None)
     if target.name == LOCAL:
@@ -27,7 +27,7 @@ def of_pair(target: Target, journey: Journey, renders: Iterable[Render]) -> dict
         found["record"] = _items(target, console, region, newest.prefix)
         found["logs"] = _logs(target, console, region, newest.render_id)
     if newest is not None and newest.request_id:
-        for arn in journey.execution_arns(newest)[-1:]:
+        for arn in timeline.execution_arns(newest)[-1:]:
             execution = quote(arn, safe=":")
             found["execution"] = f"{console}/states/home?region={region}#/v2/executions/details/{execution}"
     if newest is not None and newest.result:

@@ -279,7 +279,7 @@ def explain(
     stack: Stack = None,
     json: Json = False,
 ) -> None:
-    """Tell the whole story of one pair: drops, decisions, looks, result, times, cost."""
+    """Tell the whole story of one pair: drops, decisions, polls, result, times, cost."""
     from kontext_cli import explain as command
 
     raise typer.Exit(command.run(prefix, stack=stack, as_json=json))

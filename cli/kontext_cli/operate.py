@@ -122,7 +122,7 @@ class Operator:
             render = self.renders.restarted(render, now)
         else:
             status = Status.COMPLETED if render.get("output_url") else Status.QUEUED
-            render = self.renders.new_attempt(render, status, render["drop_id"], now, stays=True)
+            render = self.renders.new_attempt(render, status, render["drop_id"], now, stays_delivered=True)
         self.workflow.start(render, wait=0)
         return render
 

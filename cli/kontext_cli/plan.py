@@ -51,9 +51,9 @@ class Plan:
         self.uploaded: list[Job] = []
         self.at: Job | None = None
         """The pair at which `upload` is, or has stopped; and what of it is there."""
-        self.pieces_there: list[UploadObject] = []
+        self.uploads_there: list[UploadObject] = []
         self.default_prompt = settings["DefaultPrompt"]
-        self.money = _money(target, settings)
+        self.budget = _budget(target, settings)
         self.jobs = list(self._jobs(source.pairs))
 
     def _jobs(self, planned: list[PlannedPair]) -> Iterator[Job]:
@@ -61,14 +61,14 @@ class Plan:
             try:
                 yield check(self.bucket, pair, self.default_prompt)
             except Refused as refused:
-                self.wrong.append(Rejection(pair.where, refused.priced(self.money.price)))
+                self.wrong.append(Rejection(pair.where, refused.priced(self.budget.price)))
             except OSError as problem:
                 self.wrong.append(Rejection(pair.where, str(explain(problem))))
 
     @property
     def todo(self) -> list[Job]:
         """The pairs of which something is to be uploaded."""
-        return [job for job in self.jobs if job.pieces]
+        return [job for job in self.jobs if job.uploads]
 
     @property
     def without_prompt(self) -> int:
@@ -78,18 +78,18 @@ class Plan:
     @property
     def price(self) -> float:
         """USD for their pictures."""
-        return len(self.todo) * self.money.price
+        return len(self.todo) * self.budget.price
 
     def upload(self) -> Iterator[Job]:
         """Upload pair by pair; yields each when all of it is there. What cannot be any more becomes `wrong`."""
         for job in self.todo:
-            self.at, self.pieces_there = job, []
+            self.at, self.uploads_there = job, []
             try:
-                for piece in self.bucket.upload(job.pair.prefix, job.pieces):
-                    self.pieces_there.append(piece)
+                for upload in self.bucket.upload(job.pair.prefix, job.uploads):
+                    self.uploads_there.append(upload)
             except (Refused, OSError) as problem:
-                there = f"{len(self.pieces_there)} of {len(job.pieces)} parts are there, {BESIDE_OTHERS}"
-                why = f"{explain(problem)}; {there}" if self.pieces_there else str(explain(problem))
+                there = f"{len(self.uploads_there)} of {len(job.uploads)} parts are there, {BESIDE_OTHERS}"
+                why = f"{explain(problem)}; {there}" if self.uploads_there else str(explain(problem))
                 self.wrong.append(Rejection(job.pair.where, why))
             else:
                 self.uploaded.append(job)
@@ -98,7 +98,7 @@ class Plan:
         self.at = None
 
 
-def _money(target: Target, settings: dict[str, str]) -> Budget:
+def _budget(target: Target, settings: dict[str, str]) -> Budget:
     table = Table(target.client("dynamodb"), target.output("RendersTable"))
     reserved = (table.get(ledger_key(day(datetime.now(UTC).timestamp()))) or {}).get("reserved", 0.0)
     named = ("PricePerRender", "DailySpendLimit", "RequestsPerMinute")

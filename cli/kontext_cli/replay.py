@@ -20,7 +20,7 @@ from kontext_cli.console import print_json, progress, terminal
 from kontext_cli.errors import EXIT_USAGE, INTERRUPTED, UNFINISHED, UNREAD, CommandError, Unfinished, Unread, explain
 from kontext_cli.resources import description, parameters
 from kontext_cli.target import Target
-from kontext_cli.untold import Comparison, Found
+from kontext_cli.unrecorded import Comparison, Found
 
 SHOWN = 20
 _LAST = {"1": 1, "2": 1}
@@ -35,19 +35,19 @@ class Replay:
         self.clock = clock or Clock()
         self.comparison = Comparison(chosen)
         self.price_of_one = float(parameters(description(chosen))["PricePerRender"])
-        self.untold = sorted(self.comparison.untold(prefix), key=_order)
+        self.unrecorded = sorted(self.comparison.unrecorded(prefix), key=_order)
         self.told: list[Found] = []
 
     @property
     def pairs(self) -> int:
         """How many pairs may be rendered: those that may now be whole, and those that wait for one of the objects."""
         slots: dict[str, set[str]] = {}
-        for one in self.untold:
+        for one in self.unrecorded:
             if part := keys.parse(one.key):
                 known = self.comparison.known.get(part.prefix, set())
                 slots.setdefault(part.prefix, set(known)).add(part.slot)
         whole = sum({"1", "2"} <= filled or "request" in filled for filled in slots.values())
-        return whole + sum(one.waiting for one in self.untold)
+        return whole + sum(one.waiting for one in self.unrecorded)
 
     @property
     def price(self) -> float:
@@ -57,7 +57,7 @@ class Replay:
     def tell(self) -> Iterator[Found]:
         """Tell of each object; yields it when that is done."""
         sqs, queue = self.chosen.client("sqs"), self.chosen.output("UploadQueueUrl")
-        for one in self.untold:
+        for one in self.unrecorded:
             told = messages.notification(
                 self.comparison.bucket, one.key, one.bytes, one.etag, one.version_id, self.clock.now()
             )
@@ -85,7 +85,7 @@ def carry_out(chosen: Target, prefix: str, *, send: bool, as_json: bool) -> int:
     document = {
         "stack": chosen.name,
         "compared": replay.comparison.compared,
-        "untold": [asdict(one) for one in replay.untold],
+        "untold": [asdict(one) for one in replay.unrecorded],
         "pairs": replay.pairs,
         "price_usd": round(replay.price, 6),
         "told": len(replay.told),
@@ -106,8 +106,8 @@ def _tell(console: Console, replay: Replay) -> BaseException | None:
     """Tell of all objects, or as many as can be until something stops it; returns what did."""
     columns = (TextColumn("telling"), BarColumn(), MofNCompleteColumn(), TextColumn("objects"))
     try:
-        with Bar(*columns, console=console, disable=not replay.untold) as bar:
-            task = bar.add_task("", total=len(replay.untold))
+        with Bar(*columns, console=console, disable=not replay.unrecorded) as bar:
+            task = bar.add_task("", total=len(replay.unrecorded))
             for _ in replay.tell():
                 bar.advance(task)
     except (KeyboardInterrupt, Exception) as problem:
@@ -122,25 +122,25 @@ def _show(console: Console, replay: Replay) -> None:
         console.print(text, soft_wrap=True)
 
     say(f"{_count(replay.comparison.compared, 'object')} compared with what {escape(replay.chosen.name)} knows")
-    if not replay.untold:
+    if not replay.unrecorded:
         return
-    say(f"  {_count(len(replay.untold), 'object')} that it does not know:")
-    for one in replay.untold[:SHOWN]:
+    say(f"  {_count(len(replay.unrecorded), 'object')} that it does not know:")
+    for one in replay.unrecorded[:SHOWN]:
         say(f"    {escape(escape_line(one.key))}")
-    if len(replay.untold) > SHOWN:
-        say(f"    … and {len(replay.untold) - SHOWN} more (--json shows all)")
+    if len(replay.unrecorded) > SHOWN:
+        say(f"    … and {len(replay.unrecorded) - SHOWN} more (--json shows all)")
     if replay.pairs:
         each = f"{_count(replay.pairs, 'pair')} at USD {replay.price_of_one:g}"
         say(f"  price: at most USD {replay.price:.2f} ({each} may be rendered)")
 
 
 def _said(replay: Replay, stopped: BaseException | None) -> str:
-    done, all_of_them = len(replay.told), _count(len(replay.untold), "object")
+    done, all_of_them = len(replay.told), _count(len(replay.unrecorded), "object")
     if stopped:
         why = f": {explain(stopped)}" if explain(stopped) else "."
         goes_on = " What was told goes on by itself." if done else ""
         return f"Stopped after {done} of {all_of_them}{why}{goes_on} The same command tells the rest."
-    if not replay.untold:
+    if not replay.unrecorded:
         return "There is nothing to tell."
     if not done:
         return "Nothing has been told: --send does it."

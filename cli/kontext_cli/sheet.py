@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from PIL import Image, ImageDraw, ImageOps
 
-from kontext_local.lettering import Typeface, shown, typeface, wrapped
+from kontext_local.fonts import Typeface, shown, typeface, wrapped
 
 WIDTH, MARGIN, GAP = 1600, 64, 28
 SMALL, LARGE, TILE_HEIGHT = 340, 640, 440

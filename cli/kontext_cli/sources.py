@@ -149,10 +149,10 @@ def _photograph(file: Path, prefix: str, slot: Any, limits: Limits) -> UploadObj
     return UploadObject(f"{prefix}{slot}.{extension}", slot, file)
 
 
-def _check_keys(*pieces: UploadObject) -> None:
-    for piece in pieces:
-        if len(piece.key.encode()) > keys.MAX_KEY_BYTES:
-            raise ValueError(f"{piece.key[:80]}… is longer than a key of S3 ({keys.MAX_KEY_BYTES} bytes)")
+def _check_keys(*uploads: UploadObject) -> None:
+    for upload in uploads:
+        if len(upload.key.encode()) > keys.MAX_KEY_BYTES:
+            raise ValueError(f"{upload.key[:80]}… is longer than a key of S3 ({keys.MAX_KEY_BYTES} bytes)")
 
 
 class Folder:
@@ -174,18 +174,18 @@ class Folder:
             if part := keys.parse(key):
                 found.setdefault(part.prefix, []).append(UploadObject(key, part.slot, file))
                 self.used.add(key)
-        for prefix, pieces in found.items():
+        for prefix, uploads in found.items():
             try:
-                source.pairs.append(self._pair(prefix, pieces))
+                source.pairs.append(self._pair(prefix, uploads))
             except (BadDrop, ValueError, OSError) as problem:
                 source.wrong.append(Rejection(prefix, explain(problem) or str(problem)))
         source.ignored.extend(sorted(set(self.files) - self.used))
         return source
 
-    def _pair(self, prefix: str, pieces: list[UploadObject]) -> PlannedPair:
-        slots = {piece.slot: piece for piece in pieces}
-        if len(slots) < len(pieces):
-            double = next(piece.slot for piece in pieces if slots[piece.slot] is not piece)
+    def _pair(self, prefix: str, uploads: list[UploadObject]) -> PlannedPair:
+        slots = {upload.slot: upload for upload in uploads}
+        if len(slots) < len(uploads):
+            double = next(upload.slot for upload in uploads if slots[upload.slot] is not upload)
             raise ValueError(f"two files claim to be {'image ' if double in ('1', '2') else ''}{double}")
         parameters = self._parameters(slots)
         asked = (("1", parameters.get("input_image_1")), ("2", parameters.get("input_image_2")))
@@ -194,15 +194,15 @@ class Folder:
         loose = [
             UploadObject(key, None, self.files[key]) for key in referenced if key in self.files and not keys.parse(key)
         ]
-        _check_keys(*pieces, *loose)
-        for piece in (*pieces, *loose):
-            if piece.file and piece.slot in ("1", "2", None):
-                inspect_file(piece.file, self.limits)
-        self.used |= {piece.key for piece in loose}
+        _check_keys(*uploads, *loose)
+        for upload in (*uploads, *loose):
+            if upload.file and upload.slot in ("1", "2", None):
+                inspect_file(upload.file, self.limits)
+        self.used |= {upload.key for upload in loose}
         return PlannedPair(
             prefix,
             prefix,
-            tuple(sorted((*pieces, *loose), key=lambda piece: ORDER.index(piece.slot))),
+            tuple(sorted((*uploads, *loose), key=lambda upload: ORDER.index(upload.slot))),
             parameters,
             filled=tuple(slot for slot in "12" if slot not in slots and slot not in named),
             there=tuple(key for key in referenced if key not in self.files),

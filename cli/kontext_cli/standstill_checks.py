@@ -16,7 +16,7 @@ from kontext.throttle.throttle import Throttle
 from kontext_cli import newest
 from kontext_cli.checks import LOOKED_AT, Finding, StackInspection
 from kontext_cli.operate import about
-from kontext_cli.untold import Comparison
+from kontext_cli.unrecorded import Comparison
 
 LISTINGS = 2
 """So many listings of the bucket, of a thousand versions each, are compared with the table: a second or two of work."""
@@ -30,7 +30,7 @@ def unknown_drops(
 ) -> Iterator[Finding]:
     """Whether the table knows what lies in the bucket. Looks at the first objects only."""
     comparison = Comparison(inspection.target)
-    found = comparison.untold(listings=listings, page_size=page_size)
+    found = comparison.unrecorded(listings=listings, page_size=page_size)
     unknown = [one for one in found if one.at < now() - FRESH_SECONDS]
     count = f"{comparison.compared:,} objects"
     looked = f"all {count}" if comparison.is_whole else f"the first {count} by name"

@@ -20,9 +20,9 @@ from kontext.model import ENDED, Status
 from kontext_cli import target
 from kontext_cli.console import print_json, terminal
 from kontext_cli.errors import CommandError
-from kontext_cli.journey import told
 from kontext_cli.newest import MOST, Listing
 from kontext_cli.records import Pair, Records, Render, Wanted, is_parked, parked
+from kontext_cli.timeline import told
 
 LOOK_SECONDS = 2.0
 STYLES = {

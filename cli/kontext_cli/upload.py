@@ -22,7 +22,7 @@ class Job:
 
     pair: PlannedPair
     kind: Literal["new", "changed", "same"]
-    pieces: tuple[UploadObject, ...]
+    uploads: tuple[UploadObject, ...]
 
 
 def check(bucket: Bucket, pair: PlannedPair, default_prompt: str) -> Job:
@@ -31,14 +31,14 @@ def check(bucket: Bucket, pair: PlannedPair, default_prompt: str) -> Job:
     Raises:
         Refused: it would not be rendered, not as it stands here, or each of its parts would be rendered and paid.
     """
-    held = [piece for piece in pair.pieces if bucket.holds(piece)]
+    held = [upload for upload in pair.uploads if bucket.holds(upload)]
     _check_the_rest(bucket, pair, held, default_prompt)
-    if len(held) == len(pair.pieces):
+    if len(held) == len(pair.uploads):
         return Job(pair, "same", ())
     # Only what is still in the bucket can be rendered again.
-    pieces = tuple(piece for piece in pair.pieces if piece not in held or bucket.lacks(piece))
-    _check_pieces(bucket, pair, pieces)
-    return Job(pair, "changed" if _is_complete(bucket, pair, pieces) else "new", pieces)
+    uploads = tuple(upload for upload in pair.uploads if upload not in held or bucket.lacks(upload))
+    _check_uploads(bucket, pair, uploads)
+    return Job(pair, "changed" if _is_complete(bucket, pair, uploads) else "new", uploads)
 
 
 def _check_the_rest(bucket: Bucket, pair: PlannedPair, held: list[UploadObject], default_prompt: str) -> None:
@@ -49,9 +49,9 @@ def _check_the_rest(bucket: Bucket, pair: PlannedPair, held: list[UploadObject],
     for key in pair.there:
         if key not in bucket.objects:
             raise Refused(f"its request names {key}, which is neither here nor in the bucket")
-    for piece in pair.pieces:
-        if piece.slot is None and piece.key in bucket.objects and piece not in held:
-            raise Refused(f"it names {piece.key}, which the bucket has with another content", GIVE_ANOTHER_NAME)
+    for upload in pair.uploads:
+        if upload.slot is None and upload.key in bucket.objects and upload not in held:
+            raise Refused(f"it names {upload.key}, which the bucket has with another content", GIVE_ANOTHER_NAME)
     if pair.is_whole and (others := _others(bucket, pair, held)):
         raise Refused(
             f"{pair.prefix} has {', '.join(others)} from before, which would still count",
@@ -63,25 +63,25 @@ def _check_the_rest(bucket: Bucket, pair: PlannedPair, held: list[UploadObject],
 
 
 def _others(bucket: Bucket, pair: PlannedPair, held: list[UploadObject]) -> list[str]:
-    """What was dropped before and would decide about something that these pieces leave open."""
-    ours = {piece.slot for piece in pair.pieces}
+    """What was dropped before and would decide about something that these objects leave open."""
+    ours = {upload.slot for upload in pair.uploads}
     others = []
     if "request" not in ours and bucket.fills(pair.prefix, "request"):
         others.append("request.json")
     if "prompt" not in pair.parameters and "prompt" not in ours and bucket.fills(pair.prefix, "prompt"):
         others.append("prompt.txt")
-    images = [piece for piece in held if piece.slot in ("1", "2") and not bucket.lacks(piece)]
-    for piece in images:
-        if bucket.said_by(pair.prefix, str(piece.slot)).keys() - pair.parameters.keys():
-            others.append(f"the metadata of {piece.name}")
+    images = [upload for upload in held if upload.slot in ("1", "2") and not bucket.lacks(upload)]
+    for upload in images:
+        if bucket.said_by(pair.prefix, str(upload.slot)).keys() - pair.parameters.keys():
+            others.append(f"the metadata of {upload.name}")
     return others
 
 
-def _check_pieces(bucket: Bucket, pair: PlannedPair, pieces: tuple[UploadObject, ...]) -> None:
-    """See that the pieces make one render, in whatever order the stack is told of them."""
-    parts = tuple(piece for piece in pieces if piece.slot)
+def _check_uploads(bucket: Bucket, pair: PlannedPair, uploads: tuple[UploadObject, ...]) -> None:
+    """See that the objects make one render, in whatever order the stack is told of them."""
+    parts = tuple(upload for upload in uploads if upload.slot)
     replaced = any(bucket.fills(pair.prefix, str(part.slot)) for part in parts)
-    if len(parts) < 2 or not (replaced or _is_complete(bucket, pair, pieces) or _overrules(bucket, pair, parts)):
+    if len(parts) < 2 or not (replaced or _is_complete(bucket, pair, uploads) or _overrules(bucket, pair, parts)):
         return
     names = ", ".join(part.name for part in parts)
     raise Refused(
@@ -92,11 +92,11 @@ def _check_pieces(bucket: Bucket, pair: PlannedPair, pieces: tuple[UploadObject,
     )
 
 
-def _is_complete(bucket: Bucket, pair: PlannedPair, pieces: tuple[UploadObject, ...]) -> bool:
-    """Whether the stack has had all that it needs before the pieces come."""
-    asked = bucket.fills(pair.prefix, "request") and not any(piece.slot == "request" for piece in pieces)
+def _is_complete(bucket: Bucket, pair: PlannedPair, uploads: tuple[UploadObject, ...]) -> bool:
+    """Whether the stack has had all that it needs before the objects come."""
+    asked = bucket.fills(pair.prefix, "request") and not any(upload.slot == "request" for upload in uploads)
     named = {slot for slot in "12" if asked and f"input_image_{slot}" in pair.parameters}
-    loose_are_there = all(piece.key in bucket.objects for piece in pair.pieces if piece.slot is None)
+    loose_are_there = all(upload.key in bucket.objects for upload in pair.uploads if upload.slot is None)
     own = all(bucket.fills(pair.prefix, slot) for slot in {"1", "2"} - named)
     return own and (loose_are_there or not named)
 

@@ -9,6 +9,6 @@ guard           who may ask a server on the loopback
 private         files that only their owner can read
 project         where things are
 errors          what can go wrong, in words
-lettering       text on pictures
+fonts           text on pictures
 segmind         the emulator of Segmind's API
 """

@@ -126,6 +126,6 @@ IN_FLIGHT: tuple[Story, ...] = (
         patience=400.0,
     ),
     story("the records' life changes while a picture is made", *pair(), (10.0, deploy(RecordRetentionDays="8"))),
-    story("nothing changes but the functions, while a picture is made", *pair(), (10.0, deploy(LookCostSeconds="1"))),
+    story("nothing changes but the functions, while a picture is made", *pair(), (10.0, deploy(PollCostSeconds="1"))),
 )
 DEPLOYMENTS: tuple[Story, ...] = (*RATES, *MONEY, *DEFAULTS, *IN_FLIGHT)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from kontext_local.segmind.padding import padded
-from simulation.actions import Drop, RecordsExpire, Remove, account, image, request, vendor
+from kontext_local.segmind.padded_file import padded
+from simulation.actions import Away, Drop, RecordsExpire, Remove, account, image, request, vendor
 from simulation.fault_injection import Fault
 from simulation.schedule import Action
 from simulation.stories.story import TAJ, Story, pair, story
@@ -17,9 +17,18 @@ _POOR: dict[str, Any] = {"account": {"credits": 0.01}}
 _RICH = account(credits=10.0)
 _REFUSES = vendor(status=400, body={"error": "no"}, times=None)
 
+_FIRST_HELD_UP = tuple(
+    f"{kind} of submit {call}"
+    for call in ("get_object", "update_item")
+    for kind in ("crash before", "error", "stall", "time-out without effect")
+)
+_FIRST_HELD_UP += ("late", "throttled", "crash after of submit get_object", "time-out with effect of submit get_object")
 
-_HELD_UP = ("crash before", "crash after", "error", "stall", "late", "throttled", "time-out with effect")
-_HELD_UP += ("time-out without effect",)
+THERE_AND_BACK: list[tuple[float, Action]] = [
+    *pair(),
+    (100.0, request(TAJ, prompt="another")),
+    (8 * A_DAY, request(TAJ, prompt="both at the Taj")),
+]
 
 FILES = {
     "1.png": image("taj/1.png"),
@@ -77,7 +86,14 @@ SYNCS: tuple[Story, ...] = (
         *pair(),
         (10.0, image("taj/1.png", "another")),
         (12.0, image("taj/2.png", "another")),
-        fragile=dict.fromkeys(_HELD_UP, "a pair that was not claimed yet goes at once when one image is replaced"),
+        fragile=dict.fromkeys(_FIRST_HELD_UP, "an image whose first message comes after its second was not replaced"),
+    ),
+    story("another prompt, and the first one again after eight days", *THERE_AND_BACK),
+    story(
+        "another prompt, and the first one again after eight days, as the bucket is away",
+        *THERE_AND_BACK,
+        (8 * A_DAY + 3.28, Away(("s3",), 60.0)),
+        patience=3600.0,
     ),
     story(
         "a prompt file whose name is in capitals, and whose message is late",

@@ -144,6 +144,14 @@ USUAL: tuple[Story, ...] = (
         patience=AFTER_LOST_ANSWERS,
     ),
     story(
+        "server errors to the only request there is, for ever",
+        (0.0, vendor(status=500, body={"error": "oh"}, times=None)),
+        *pair(),
+        end="FAILED server_error",
+        patience=AFTER_LOST_ANSWERS,
+        rests_within=4 * 86_400.0,
+    ),
+    story(
         "server errors to the only request there is, for two hours",
         (0.0, vendor(status=500, body={"error": "oh"}, times=5)),
         *pair(),

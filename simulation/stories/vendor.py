@@ -32,7 +32,7 @@ def well(at: float) -> tuple[float, Action]:
     return at, WellAgain()
 
 
-def refused_look(nth: int, reset: int) -> tuple[float, Action]:
+def refused_poll(nth: int, reset: int) -> tuple[float, Action]:
     """A 429 to a look, which says when the limit resets: so many seconds after the beginning."""
     headers = {"x-rate-limit-reset-at-utc": str(int(BEGINNING) + reset)}
     return 0.0, vendor(on="status", nth=nth, status=429, body={"error": "slow"}, headers=headers)
@@ -86,13 +86,13 @@ LOOKS: tuple[Story, ...] = (
     ),
     story(
         "a look is refused for one more second",
-        refused_look(2, ALMOST_DONE),
+        refused_poll(2, ALMOST_DONE),
         *pair(),
         provokes_429=True,
     ),
     story(
         "three looks are refused for some seconds",
-        *(refused_look(nth, ALMOST_DONE + 4) for nth in (1, 2, 3)),
+        *(refused_poll(nth, ALMOST_DONE + 4) for nth in (1, 2, 3)),
         *pair(),
         provokes_429=True,
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from simulation.actions import Abort, Away, Deadly, RecordsExpire, TasksUnheard, image, vendor
 from simulation.fault_injection import Fault
 from simulation.schedule import Action
-from simulation.stories.story import Story, pair, story
+from simulation.stories.story import Story, many, pair, story
 
 DAY = 86_400.0
 LATE_PICTURE = vendor(on="output", status=503, times=4)
@@ -44,6 +44,11 @@ ABORTED = (
 TASKS = (
     story("the workflow cannot be started for three minutes", (0.0, Away(("stepfunctions",), 3.0)), *pair()),
     story("the workflow cannot be started as the job is paid", *pair(), faults=(Fault(0, "error", "start_execution"),)),
+    story(
+        "the answer to the start of a workflow is lost, and others wait in line",
+        *many(9, every=0.3),
+        faults=(Fault(0, "time-out-with-effect", "start_execution"),),
+    ),
     story("the workflow hears no answer for ten minutes", (5.0, TasksUnheard(10.0)), *pair()),
     story("the workflow hears no answer for two hours", (5.0, TasksUnheard(120.0)), *pair()),
     story("Lambda has no room for ten minutes while a job is at the vendor", (5.0, Away(("lambda",), 10.0)), *pair()),

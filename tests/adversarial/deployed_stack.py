@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from kontext.drops import keys
 from kontext.dynamodb import Table
-from kontext.polling.history import Learning
-from kontext.polling.sketch import SLOTS, Sketch
+from kontext.polling.durations import SLOTS, Durations
+from kontext.polling.history import PollHistory
 from kontext_cli.resources import physical_ids
 from kontext_cli.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target
@@ -242,12 +242,12 @@ def deploying(home: Path) -> Iterator[DeployedStack]:
 
 def _hurry(running: stack.LocalStack) -> None:
     """Let the stack expect renders of a second, and its messages come back soon."""
-    sketch = Sketch()
+    durations = Durations()
     for number in range(3 * SLOTS):
-        sketch = sketch.observe(str(number), number, 0.0, 1.0)
-    cells = ", ".join(f"#{name} = :{name}" for name in sketch.cells)
+        durations = durations.observe(str(number), number, 0.0, 1.0)
+    cells = ", ".join(f"#{name} = :{name}" for name in durations.cells)
     table = Table(running.client("dynamodb"), running.outputs["RendersTable"])
-    table.update(Learning.KEY, f"SET {cells}", **sketch.cells)
+    table.update(PollHistory.KEY, f"SET {cells}", **durations.cells)
     soon = {"VisibilityTimeout": str(VISIBILITY_SECONDS)}
     running.client("sqs").set_queue_attributes(QueueUrl=running.outputs["UploadQueueUrl"], Attributes=soon)
 

@@ -129,7 +129,6 @@ _OTHERS = {
     "send_message": ("sqs:SendMessage", "QueueUrl"),
     "publish": ("sns:Publish", "TopicArn"),
     "start_execution": ("states:StartExecution", "stateMachineArn"),
-    "describe_state_machine": ("states:DescribeStateMachine", "stateMachineArn"),
     "get_secret_value": ("secretsmanager:GetSecretValue", "SecretId"),
 }
 

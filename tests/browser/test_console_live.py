@@ -56,7 +56,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def local(home: Path) -> Iterator[local_stack.LocalStack]:
     """A stack of its own: its account runs out of credits, which would park everybody else's renders."""
     emulator = {"inference": 2.0, "pixels": 262_144, "workers": 4, "rate_limit": None}
-    parameters = {"PromptWaitSeconds": "2", "RequestsPerMinute": "1200", "LookCostSeconds": "0.05"}
+    parameters = {"PromptWaitSeconds": "2", "RequestsPerMinute": "1200", "PollCostSeconds": "0.05"}
     # A new stack expects renders of 23 s; its workflow waits a quarter of what it thinks right.
     options = local_stack.Options(keep=False, emulator=emulator, parameters=parameters, wait_scale=0.25)
     with local_stack.using(home, options) as running:
@@ -96,7 +96,7 @@ def vendor(local: local_stack.LocalStack) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def desk(local: local_stack.LocalStack) -> DropClient:
+def client(local: local_stack.LocalStack) -> DropClient:
     return DropClient(Target(LOCAL, local.outputs, local.client))
 
 
@@ -106,7 +106,7 @@ def test_two_dropped_photographs_become_a_picture(
     open_page: Callable[..., Page],
     url: str,
     vendor: Callable[..., Any],
-    desk: DropClient,
+    client: DropClient,
     local: local_stack.LocalStack,
     tmp_path: Path,
 ) -> None:
@@ -126,9 +126,9 @@ def test_two_dropped_photographs_become_a_picture(
     expect(card).to_contain_text("USD 0.05")
     _read_the_story(page)
 
-    _make_a_scene(desk, vendor, local)
+    _make_a_scene(client, vendor, local)
     _see_the_scene(page)
-    _run_out_of_credits(page, desk, vendor)
+    _run_out_of_credits(page, client, vendor)
     for name, context in SCREENS.items():
         _photograph(open_page(url, **context), f"console-{name}.png", tmp_path)
 
@@ -150,7 +150,7 @@ def _read_the_story(page: Page) -> None:
     page.keyboard.press("Escape")
 
 
-def _make_a_scene(desk: DropClient, vendor: Callable[..., Any], local: local_stack.LocalStack) -> None:
+def _make_a_scene(client: DropClient, vendor: Callable[..., Any], local: local_stack.LocalStack) -> None:
     """One pair at work, one failed, and one half."""
     vendor("script", prompt="celebrity", fail=BLOCKED, inference=0.2)
     vendor("script", prompt="bridge of a ship", inference=900)
@@ -159,7 +159,7 @@ def _make_a_scene(desk: DropClient, vendor: Callable[..., Any], local: local_sta
         ("grace_hopper.jpg", "coffee.png", "campaign/admiral", "Morning coffee on the bridge of a ship, golden light."),
     ]
     for first, second, name, prompt in drops:
-        desk.put(prepare(SAMPLES / first, SAMPLES / second, name, {"prompt": prompt}))
+        client.put(prepare(SAMPLES / first, SAMPLES / second, name, {"prompt": prompt}))
     half = {
         "summer/harbour/1.png": (SAMPLES / "chelsea.png").read_bytes(),
         "summer/harbour/prompt.txt": b"The cat watches the boats come in.",
@@ -179,11 +179,11 @@ def _see_the_scene(page: Page) -> None:
     expect(_card(page, "campaign/admiral/").locator(".result.running")).to_be_visible(timeout=SECONDS)
 
 
-def _run_out_of_credits(page: Page, desk: DropClient, vendor: Callable[..., Any]) -> None:
+def _run_out_of_credits(page: Page, client: DropClient, vendor: Callable[..., Any]) -> None:
     """One more pair is delivered, for the last credits; the next is parked."""
     vendor("settings", credits=0.06)
     prompt = {"prompt": "The cat sits behind the cup of coffee on a café table."}
-    desk.put(prepare(SAMPLES / "chelsea.png", SAMPLES / "coffee.png", "summer/cafe", prompt))
+    client.put(prepare(SAMPLES / "chelsea.png", SAMPLES / "coffee.png", "summer/cafe", prompt))
     expect(_card(page, "summer/cafe/")).to_have_attribute("data-status", "DELIVERED", timeout=SECONDS)
 
     page.get_by_label("First photograph", exact=True).set_input_files(

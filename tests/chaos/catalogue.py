@@ -163,13 +163,14 @@ LEDGER = (
         ("answers are lost for three hours, and Step Functions is away now and then",),
     ),
     Mutant(
-        "trials that are paid while no workflow may be started",
-        (
-            _layer(
-                "throttle/circuit_breaker", "_WORKFLOW_TRIAL_SECONDS = (3000.0,)", "_WORKFLOW_TRIAL_SECONDS = (60.0,)"
-            ),
-        ),
+        "renders that are paid while no workflow may be started",
+        ((_SUBMIT, "if self.watch.starts_again(unfollowed):", "if True:"),),
         ("no workflow may be started for two hours",),
+    ),
+    Mutant(
+        "a workflow that starts, and nobody finds out",
+        ((_SUBMIT, "if self.watch.starts_again(unfollowed):", "if False:"),),
+        ("the answer to the start of a workflow is lost, and others wait in line",),
     ),
     Mutant(
         "a failed render told as free though an earlier request of it may be paid",
@@ -179,7 +180,7 @@ LEDGER = (
     Mutant(
         "a job that an answer named, looked for with another key than it was sent with",
         (
-            _layer("pipeline/candidate", 'look(candidate_id, render.get("submitted_with"))', "look(candidate_id)"),
+            _layer("pipeline/candidate", 'status(candidate_id, render.get("submitted_with"))', "status(candidate_id)"),
             _layer("renders/store", 'ended["submitted_with"] = render.get("submitted_with")', "pass"),
         ),
         ("the answer breaks off, and the key is replaced while the job runs",),
@@ -194,7 +195,7 @@ LEDGER = (
         (
             (
                 f"{_KONTEXT}/pipeline/watch.py",
-                "render, failure = Poll(self.deps, _state_of(render)).look(render)",
+                "render, failure = Poll(self.deps, _state_of(render)).poll_once(render)",
                 "failure = None",
             ),
         ),
@@ -351,7 +352,7 @@ THROTTLE = (
         (
             (
                 _BREAKER,
-                "self.deps.throttle.open_breaker(reason, self.deps.clock.now(), trial=trial)",
+                "self.deps.throttle.open_breaker(reason, self.deps.clock.now(), trial=trial, unfollowed=unfollowed)",
                 "self.deps.throttle.look()",
             ),
         ),
@@ -418,7 +419,7 @@ WAITING = (
     ),
     Mutant(
         "an image that was replaced, and whose other half is not waited for",
-        (_layer("drops/pairs", "return replaced == [True]", "return False"),),
+        (_layer("drops/pairs", "return is_own == [True]", "return False"),),
         ("both images are exchanged",),
     ),
     Mutant(
@@ -538,6 +539,16 @@ REFERENCES = (
 
 DELIVERY = (
     Mutant(
+        "a picture that our own bucket keeps, paid again",
+        (_layer("renders/overdue", 'RESTORE_SECONDS if "result" in render else OUTPUT_SECONDS', "OUTPUT_SECONDS"),),
+        ("another prompt, and the first one again after eight days",),
+    ),
+    Mutant(
+        "a picture that our own bucket keeps, given up before it is put back",
+        (_layer("renders/overdue", 'if "restore_from" in render else 0.0', "if False else 0.0"),),
+        ("another prompt, and the first one again after eight days, as the bucket is away",),
+    ),
+    Mutant(
         "a result that replaces a newer one",
         ((_DELIVER, 'overtaken = pair is not None and pair.current != render["render_id"]', "overtaken = False"),),
         ("changed meanwhile", "changed at once"),
@@ -644,7 +655,7 @@ OPERATOR = (
     ),
     Mutant(
         "an id that is taken on trust",
-        ((_DECISIONS, "self.operator.segmind.look(request_id)", "pass"),),
+        ((_DECISIONS, "self.operator.segmind.status(request_id)", "pass"),),
         ("an id with a wrong digit, and the right one later",),
     ),
     Mutant(

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from kontext_local.segmind import BadInput, Parameters
-from kontext_local.segmind.padding import LEAST, padded
+from kontext_local.segmind.padded_file import LEAST, padded
 from kontext_local.segmind.parameters import ASPECT_RATIOS
 from kontext_local.segmind.picture import MARK, compose, picture_size
 

@@ -471,8 +471,8 @@ def test_the_ledger_tells_every_look_and_what_it_was_told(customer):
     one.clock.sleep(10)
     one.result(request_id)
 
-    looks = [(look.kind, look.status, look.told, look.resets is None) for look in one.service.ledger.looks]
-    assert looks == [("status", 200, "PROCESSING", True), ("result", 429, "", False)]
+    polls = [(poll.kind, poll.status, poll.told, poll.resets is None) for poll in one.service.ledger.polls]
+    assert polls == [("status", 200, "PROCESSING", True), ("result", 429, "", False)]
 
 
 def test_every_answer_has_a_date_by_the_vendors_own_clock(customer):

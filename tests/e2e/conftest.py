@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from kontext.dynamodb import Table
-from kontext.polling.history import Learning
-from kontext.polling.sketch import SLOTS, Sketch
+from kontext.polling.durations import SLOTS, Durations
+from kontext.polling.history import PollHistory
 from kontext_cli.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack
@@ -53,12 +53,12 @@ def local(home: Path) -> Iterator[stack.LocalStack]:
 
 def teach(running: stack.LocalStack, inference: float = EMULATOR["inference"]) -> None:
     """Let the stack know how fast its emulator is: a new stack expects the vendor's 23 s, and looks no earlier."""
-    sketch = Sketch()
+    durations = Durations()
     for number in range(3 * SLOTS):
-        sketch = sketch.observe(str(number), number, 0.0, inference)
+        durations = durations.observe(str(number), number, 0.0, inference)
     table = Table(running.client("dynamodb"), running.outputs["RendersTable"])
-    cells = ", ".join(f"#{name} = :{name}" for name in sketch.cells)
-    table.update(Learning.KEY, f"SET {cells}", **sketch.cells)
+    cells = ", ".join(f"#{name} = :{name}" for name in durations.cells)
+    table.update(PollHistory.KEY, f"SET {cells}", **durations.cells)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from kontext.drops.pairs import Complete, Drops
+from kontext.drops.pairs import Drops, Ready
 from kontext.dynamodb import Table
 from kontext.renders.claims import Claims
 from kontext.renders.store import Renders
@@ -66,7 +66,7 @@ def _paid_render(local: LocalStack, samples: Path, size: int, eventually: Callab
         pair = Drops(table).record(prefix, slot, seen, slot, now)
     renders = Renders(table, price=0.05, daily_limit=1000, retention_days=8)
     asked: Any = {**ASKED, "prompt": prefix}
-    complete = Complete((pair.parts["1"], pair.parts["2"]), asked, asked)
+    complete = Ready((pair.parts["1"], pair.parts["2"]), asked, asked)
     render = renders.submitting(Claims(renders).claim(pair, complete, now) or {}, now)
     render = renders.completed(renders.accepted(render, request_id, now), url, {}, now)
     told = {

@@ -119,7 +119,7 @@ def answer(data: bytes) -> None:
     vendor = Segmind("https://api.segmind.com", "m", lambda fresh: "SG_0123456789abcdef", httpx.MockTransport(answers))
     calls: tuple[Callable[[], Any], ...] = (
         lambda: vendor.submit({}),
-        lambda: vendor.look("a"),
+        lambda: vendor.status("a"),
         lambda: vendor.result("a"),
         vendor.credits,
     )

@@ -20,8 +20,8 @@ from PIL import Image
 from kontext.drops.pairs import pair_key
 from kontext.due import SET_DUE, TIMER
 from kontext.dynamodb import Table
-from kontext.polling.history import Learning
-from kontext.polling.sketch import SLOTS, Sketch
+from kontext.polling.durations import SLOTS, Durations
+from kontext.polling.history import PollHistory
 from kontext_local.project import BUILD_FOLDER
 from kontext_local.segmind import server
 from simulation.template import Spec
@@ -86,14 +86,14 @@ def probe(places: Places, tmp_path: Path) -> Iterator[Function]:
 
 def teach(cloud: MotoCloud) -> None:
     """Let the stack know how fast its emulator is; a new one expects 23 s, and looks no earlier."""
-    sketch = Sketch()
+    durations = Durations()
     for number in range(3 * SLOTS):
-        sketch = sketch.observe(str(number), number, 0.0, 1.0)
+        durations = durations.observe(str(number), number, 0.0, 1.0)
     table = Table(cloud.client("dynamodb"), cloud.outputs["RendersTable"])
-    cells = list(sketch.cells.items())
+    cells = list(durations.cells.items())
     for start in range(0, len(cells), 16):  # moto cannot take all in one expression
         some = dict(cells[start : start + 16])
-        table.update(Learning.KEY, f"SET {', '.join(f'#{name} = :{name}' for name in some)}", **some)
+        table.update(PollHistory.KEY, f"SET {', '.join(f'#{name} = :{name}' for name in some)}", **some)
 
 
 class Customer:

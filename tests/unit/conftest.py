@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from kontext.clock import iso
-from kontext.drops.pairs import Complete, Drops, Pair, pair_key
+from kontext.drops.pairs import Drops, Pair, Ready, pair_key
 from kontext.dynamodb import ConditionFailed, Table
 from kontext.renders.store import Renders
 from kontext_cli.target import Target
@@ -82,12 +82,12 @@ def pair(table: Table) -> Callable[..., Pair]:
 
 
 @pytest.fixture
-def complete() -> Callable[..., Complete]:
+def complete() -> Callable[..., Ready]:
     """What is asked of a complete pair: `complete(pair, prompt="…")`."""
 
-    def asked(pair: Pair, **parameters: Any) -> Complete:
+    def asked(pair: Pair, **parameters: Any) -> Ready:
         given = {"prompt": "Two people meet.", "aspect_ratio": "1:1", "output_format": "png", "safety_tolerance": 2}
-        return Complete((pair.parts["1"], pair.parts["2"]), given | parameters, given | parameters)
+        return Ready((pair.parts["1"], pair.parts["2"]), given | parameters, given | parameters)
 
     return asked
 

@@ -8,10 +8,10 @@ import pytest
 from segmind.v2 import DEFAULT_POLL_INTERVAL_S
 
 from bench import costs, pollers, simulate
-from bench.optimum import best_looks, evaluate, frontier
+from bench.optimum import best_poll_times, evaluate, frontier
 from bench.workloads import DESCRIPTIONS, STATIONARY, Empirical, Renders, sample
-from kontext.polling.schedule import BREAK_EVEN_SECONDS, LONGEST_STAY_SECONDS, Progress, looks
-from kontext.polling.sketch import Sketch
+from kontext.polling.durations import Durations
+from kontext.polling.schedule import BREAK_EVEN_SECONDS, LONGEST_STAY_SECONDS, Progress, poll_times
 
 ROOT = Path(__file__).parents[2]
 NARROW = STATIONARY["cv0.2"]
@@ -32,7 +32,7 @@ def test_the_optimum_has_the_figures_that_theory_gives(limit, count, lag):
 
 
 def test_no_look_of_the_optimum_can_be_moved_to_advantage():
-    best = best_looks(NARROW, NARROW.longest(), 0.2)
+    best = best_poll_times(NARROW, NARROW.longest(), 0.2)
     price = lambda ages: np.dot(evaluate(NARROW, ages), (0.2, 1))  # noqa: E731
 
     for k in range(6):
@@ -49,11 +49,11 @@ def test_a_sample_has_the_optimum_of_its_distribution(limit):
 
 
 def test_the_schedule_of_a_well_known_distribution_is_the_independent_optimum():
-    sketch = pollers.learned(sample("cv0.2", 2000, 5))
+    durations = pollers.learned(sample("cv0.2", 2000, 5))
 
-    ages = looks(sketch, Progress(), 0.2)
+    ages = poll_times(durations, Progress(), 0.2)
 
-    assert ages[:5] == pytest.approx(best_looks(NARROW, NARROW.longest(), 0.2)[:5], abs=0.6)
+    assert ages[:5] == pytest.approx(best_poll_times(NARROW, NARROW.longest(), 0.2)[:5], abs=0.6)
 
 
 @pytest.mark.parametrize("name", STATIONARY)
@@ -152,5 +152,5 @@ def test_the_report_has_the_promised_summary_text_and_plots():
     json.dumps(part.figures)
 
 
-def test_an_empty_sketch_has_a_schedule_too():
-    assert pollers.path(Sketch())[0] > 10
+def test_an_empty_history_has_a_schedule_too():
+    assert pollers.path(Durations())[0] > 10

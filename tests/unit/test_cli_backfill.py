@@ -121,7 +121,7 @@ def test_a_table_is_read_as_spreadsheets_write_it(
 
     (pair,) = source.pairs
     assert source.wrong == []
-    assert [piece.key for piece in pair.pieces] == ["shop/cat/request.json", "shop/cat/1.png", "shop/cat/2.jpg"]
+    assert [upload.key for upload in pair.uploads] == ["shop/cat/request.json", "shop/cat/1.png", "shop/cat/2.jpg"]
     assert pair.parameters == {"prompt": "A cat."}
 
 
@@ -131,7 +131,7 @@ def test_a_table_may_ask_for_everything_that_a_request_may(table: Callable[..., 
 
     (pair,) = read(table(head, row), "summer/", LIMITS).pairs
 
-    assert json.loads(pair.pieces[0].body) == {
+    assert json.loads(pair.uploads[0].body) == {
         "prompt": "„Ein Kätzchen“ 🐈",
         "input_image_1": "https://shop.example/cat.png",
         "aspect_ratio": "16:9",
@@ -139,7 +139,7 @@ def test_a_table_may_ask_for_everything_that_a_request_may(table: Callable[..., 
         "safety_tolerance": 0,
         "seed": -1,
     }
-    assert [piece.key for piece in pair.pieces] == ["summer/cat/request.json", "summer/cat/2.jpg"]
+    assert [upload.key for upload in pair.uploads] == ["summer/cat/request.json", "summer/cat/2.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_a_folder_is_read_by_the_drop_convention(target: Target, drop_folder: Ca
     assert upload(target, source) == ["summer/cafe_", "summer/taj/"]
     assert source.ignored == ["summer/notes.png"]
     assert source.wrong == []
-    assert [piece.key for piece in source.pairs[1].pieces] == [
+    assert [upload.key for upload in source.pairs[1].uploads] == [
         *("summer/taj/prompt.txt", "summer/taj/1.png", "summer/taj/2.JPG")
     ]
 
@@ -272,7 +272,7 @@ def test_the_request_is_uploaded_before_the_images(target: Target, drop_folder: 
 
     (job,) = planned(target, read(root, "", LIMITS)).todo
 
-    assert [piece.key for piece in job.pieces] == ["a/request.json", "a/1.png", "logo.png"]
+    assert [upload.key for upload in job.uploads] == ["a/request.json", "a/1.png", "logo.png"]
 
 
 @pytest.mark.parametrize(
@@ -324,11 +324,11 @@ def test_a_second_run_uploads_nothing(target: Target, table: Callable[..., Path]
 def test_an_interrupted_run_goes_on_where_it_was(target: Target, table: Callable[..., Path]) -> None:
     source = read(table(HEAD, ROW, "dog,cat.png,cup.jpg,"), "", LIMITS)
     plan = planned(target, source)
-    list(plan.bucket.upload(plan.todo[0].pair.prefix, plan.todo[0].pieces[:2]))
+    list(plan.bucket.upload(plan.todo[0].pair.prefix, plan.todo[0].uploads[:2]))
 
     again = planned(target, source)
 
-    assert [[piece.key for piece in job.pieces] for job in again.todo] == [
+    assert [[upload.key for upload in job.uploads] for job in again.todo] == [
         *(["shop/cat/2.jpg"], ["dog/1.png", "dog/2.jpg"])
     ]
     assert [job.kind for job in again.jobs] == ["new", "new"]
@@ -337,11 +337,11 @@ def test_an_interrupted_run_goes_on_where_it_was(target: Target, table: Callable
 def test_an_interrupted_pair_with_named_images_goes_on(target: Target, drop_folder: Callable[..., Path]) -> None:
     root = drop_folder("x.png", "y.png", a__request_json='{"input_image_1": "/x.png", "input_image_2": "/y.png"}')
     plan = planned(target, read(root, "", LIMITS))
-    list(plan.bucket.upload(plan.todo[0].pair.prefix, plan.todo[0].pieces[:1]))
+    list(plan.bucket.upload(plan.todo[0].pair.prefix, plan.todo[0].uploads[:1]))
 
     again = planned(target, read(root, "", LIMITS))
 
-    assert [piece.key for job in again.todo for piece in job.pieces] == ["x.png", "y.png"]
+    assert [upload.key for job in again.todo for upload in job.uploads] == ["x.png", "y.png"]
     assert again.wrong == []
 
 
@@ -350,7 +350,7 @@ def test_another_prompt_for_a_dropped_pair_is_said_to_be_paid_anew(target: Targe
 
     plan = planned(target, read(table(HEAD, ROW.replace("A cat.", "A dog.")), "", LIMITS))
 
-    assert [(job.kind, [piece.key for piece in job.pieces]) for job in plan.jobs] == [
+    assert [(job.kind, [upload.key for upload in job.uploads]) for job in plan.jobs] == [
         ("changed", ["shop/cat/request.json"])
     ]
     assert plan.price == pytest.approx(0.05)
@@ -376,7 +376,9 @@ def test_an_image_under_another_extension_is_another_content(
 
     plan = planned(target, read(table(HEAD, ROW), "", LIMITS))
 
-    assert [(job.kind, [piece.key for piece in job.pieces]) for job in plan.jobs] == [("changed", ["shop/cat/1.png"])]
+    assert [(job.kind, [upload.key for upload in job.uploads]) for job in plan.jobs] == [
+        ("changed", ["shop/cat/1.png"])
+    ]
 
 
 class Foreign:
@@ -412,7 +414,7 @@ def test_a_photograph_whose_etag_tells_nothing_is_the_same_only_if_its_content_i
     target: Target, table: Callable[..., Path], etag: str, is_same: bool
 ) -> None:
     source = read(table(HEAD, ROW), "", LIMITS)
-    (photograph,) = [piece for piece in source.pairs[0].pieces if piece.slot == "1"]
+    (photograph,) = [upload for upload in source.pairs[0].uploads if upload.slot == "1"]
     s3 = target.client("s3")
     s3.put_object(Bucket="inputs", Key=photograph.key, Body=photograph.body if is_same else photograph.body[::-1])
     clients = Target("test", target.outputs, lambda name: Foreign(s3, etag) if name == "s3" else target.client(name))
@@ -440,9 +442,9 @@ def test_without_any_prompt_nothing_can_be_rendered(target: Target, table: Calla
     ],
 )
 def test_the_time_follows_the_pace_and_the_daily_limit(pictures: int, seconds: float) -> None:
-    money = Budget(price=0.05, daily_limit=25, reserved=5, per_minute=50)
+    budget = Budget(price=0.05, daily_limit=25, reserved=5, per_minute=50)
 
-    assert money.seconds(pictures, 82_800.0) == pytest.approx(seconds)
+    assert budget.seconds(pictures, 82_800.0) == pytest.approx(seconds)
 
 
 def test_a_limit_below_the_price_never_ends() -> None:
@@ -596,7 +598,7 @@ def test_a_name_whose_keys_would_be_too_long_is_one_wrong_row(target: Target, ta
 
 def test_an_upload_whose_first_answer_was_lost_is_known_as_our_own(target: Target, table: Callable[..., Path]) -> None:
     plan = planned(target, read(table(HEAD, ROW), "", LIMITS))
-    request = plan.todo[0].pieces[0]
+    request = plan.todo[0].uploads[0]
     target.client("s3").put_object(Bucket="inputs", Key=request.key, Body=request.body)
 
     assert [job.pair.prefix for job in plan.upload()] == ["shop/cat/"]

@@ -102,7 +102,7 @@ def keys(target: Target) -> list[str]:
 
 def note(target: Target, drop: Drop, status: str, **values: Any) -> None:
     """A render of just this drop, as the stack would note it."""
-    one, two = (hashlib.sha256(piece.body).hexdigest() for piece in drop.pair.pieces[-2:])
+    one, two = (hashlib.sha256(upload.body).hexdigest() for upload in drop.pair.uploads[-2:])
     asked = {"prompt": "Bring them together.", "aspect_ratio": "1:1", **drop.parameters}
     render_id = request.render_id(drop.prefix, one, two, drop.parameters)
     item = {"prefix": drop.prefix, "render_id": render_id, "status": status, "parameters": asked, **values}
@@ -125,10 +125,10 @@ def deliver(target: Target, drop: Drop, body: bytes = b"picture") -> Callable[[]
 def test_the_request_is_uploaded_before_the_images(pictures: tuple[Path, Path]) -> None:
     drop = prepare(*pictures, "shop/cat", {"prompt": "Ein Kätzchen 🐈", "seed": 7, "output_format": None})
 
-    pieces = drop.pair.pieces
+    uploads = drop.pair.uploads
 
-    assert [piece.key for piece in pieces] == ["shop/cat/request.json", "shop/cat/1.png", "shop/cat/2.jpg"]
-    assert json.loads(pieces[0].body) == {"prompt": "Ein Kätzchen 🐈", "seed": 7}
+    assert [upload.key for upload in uploads] == ["shop/cat/request.json", "shop/cat/1.png", "shop/cat/2.jpg"]
+    assert json.loads(uploads[0].body) == {"prompt": "Ein Kätzchen 🐈", "seed": 7}
 
 
 def test_what_is_dropped_has_a_content_type(target: Target, pictures: tuple[Path, Path]) -> None:
@@ -141,7 +141,7 @@ def test_what_is_dropped_has_a_content_type(target: Target, pictures: tuple[Path
 def test_without_parameters_there_is_no_request(pictures: tuple[Path, Path]) -> None:
     drop = prepare(*pictures, "cat", {"prompt": None})
 
-    assert [piece.key for piece in drop.pair.pieces] == ["cat/1.png", "cat/2.jpg"]
+    assert [upload.key for upload in drop.pair.uploads] == ["cat/1.png", "cat/2.jpg"]
 
 
 def test_a_name_is_made_of_the_files_and_never_twice_the_same(pictures: tuple[Path, Path]) -> None:
@@ -157,12 +157,12 @@ def test_a_parameter_that_is_not_allowed_is_refused(pictures: tuple[Path, Path])
 
 
 def test_only_what_came_after_the_drop_counts(target: Target, pictures: tuple[Path, Path]) -> None:
-    desk, drop = DropClient(target), prepare(*pictures, "cat", {})
+    client, drop = DropClient(target), prepare(*pictures, "cat", {})
     target.client("s3").put_object(Bucket=OUTPUTS, Key="cat/error.json", Body=b'{"code": "old"}')
-    before = desk.error_mark(drop)
-    errand = desk.errand(drop)
+    before = client.error_mark(drop)
+    errand = client.errand(drop)
     errand.upload()
-    looks = desk.follow(errand, before, 10)
+    looks = client.follow(errand, before, 10)
 
     first = next(looks)
     deliver(target, drop)()
@@ -178,12 +178,12 @@ def test_how_an_earlier_drop_of_the_name_ends_is_not_taken_for_the_end_of_this_o
     target: Target, pictures: tuple[Path, Path], ends: str
 ) -> None:
     earlier = prepare(*pictures, "cat", {"prompt": "A cat."})
-    desk, drop = DropClient(target), prepare(*pictures, "cat", {"prompt": "A dog."})
-    desk.put(earlier)
+    client, drop = DropClient(target), prepare(*pictures, "cat", {"prompt": "A dog."})
+    client.put(earlier)
     note(target, earlier, "PROCESSING")
-    errand, before = desk.errand(drop), desk.error_mark(drop)
+    errand, before = client.errand(drop), client.error_mark(drop)
     errand.upload()
-    looks = desk.follow(errand, before, 10)
+    looks = client.follow(errand, before, 10)
     s3 = target.client("s3")
 
     if ends == "DELIVERED":
@@ -197,8 +197,8 @@ def test_how_an_earlier_drop_of_the_name_ends_is_not_taken_for_the_end_of_this_o
 
 
 def test_the_rejection_of_a_drop_ends_the_waiting(target: Target, pictures: tuple[Path, Path]) -> None:
-    desk, drop = DropClient(target), prepare(*pictures, "cat", {})
-    looks = desk.follow(desk.errand(drop), desk.error_mark(drop), 10)
+    client, drop = DropClient(target), prepare(*pictures, "cat", {})
+    looks = client.follow(client.errand(drop), client.error_mark(drop), 10)
     table = Table(target.client("dynamodb"), target.output("RendersTable"))
     item = {"prefix": "cat/", "render_id": "rejected", "status": "FAILED"}
     names = ", ".join(f"#{name} = :{name}" for name in item)
@@ -213,9 +213,9 @@ def test_the_rejection_of_a_drop_ends_the_waiting(target: Target, pictures: tupl
 
 
 def test_an_error_file_ends_the_waiting_with_its_words(target: Target, pictures: tuple[Path, Path]) -> None:
-    desk, drop = DropClient(target), prepare(*pictures, "cat", {})
+    client, drop = DropClient(target), prepare(*pictures, "cat", {})
     error = {"code": "invalid_image", "message": "2.jpg is not a picture", "charged": "no", "remedy": "Drop one."}
-    looks = desk.follow(desk.errand(drop), desk.error_mark(drop), 10)
+    looks = client.follow(client.errand(drop), client.error_mark(drop), 10)
 
     target.client("s3").put_object(Bucket=OUTPUTS, Key="cat/error.json", Body=json.dumps(error).encode())
 
@@ -223,9 +223,9 @@ def test_an_error_file_ends_the_waiting_with_its_words(target: Target, pictures:
 
 
 def test_the_waiting_ends_when_its_time_is_over(target: Target, pictures: tuple[Path, Path]) -> None:
-    desk, drop = DropClient(target), prepare(*pictures, "cat", {})
+    client, drop = DropClient(target), prepare(*pictures, "cat", {})
 
-    looks = list(desk.follow(desk.errand(drop), None, 0.1))
+    looks = list(client.follow(client.errand(drop), None, 0.1))
 
     assert looks == [None]
 
@@ -281,7 +281,7 @@ def test_the_same_drop_after_a_failure_is_one_more_try_and_not_three(
     DropClient(target).put(drop)
     note(target, drop, "FAILED", error={"code": "render_failed"})
 
-    assert [piece.key for piece in DropClient(target).errand(drop).pieces] == ["cat/2.jpg"]
+    assert [upload.key for upload in DropClient(target).errand(drop).uploads] == ["cat/2.jpg"]
 
 
 def test_a_drop_that_was_rejected_a_moment_ago_is_tried_again_at_once(
@@ -293,16 +293,16 @@ def test_a_drop_that_was_rejected_a_moment_ago_is_tried_again_at_once(
     rejected = {"prefix": "cat/", "render_id": "r", "status": "FAILED"}
     key = {"pk": "pair#cat/", "sk": "render#r"}
     table.update(key, "SET " + ", ".join(f"#{name} = :{name}" for name in rejected), **rejected)
-    at_work = DropClient(target).errand(drop).pieces
-    for piece in drop.pair.pieces:
-        part = {"key": piece.key, "etag": hashlib.md5(piece.body).hexdigest(), "sequencer": "1", "at": 1}
-        set_part = f"SET #prefix = :p, #part_{piece.slot} = :part"
+    at_work = DropClient(target).errand(drop).uploads
+    for upload in drop.pair.uploads:
+        part = {"key": upload.key, "etag": hashlib.md5(upload.body).hexdigest(), "sequencer": "1", "at": 1}
+        set_part = f"SET #prefix = :p, #part_{upload.slot} = :part"
         table.update({"pk": "pair#cat/", "sk": "pair"}, set_part, p="cat/", part=part)
 
-    told = DropClient(target).errand(drop).pieces
+    told = DropClient(target).errand(drop).uploads
 
     assert at_work == ()
-    assert [piece.key for piece in told] == ["cat/1.png", "cat/2.jpg"]
+    assert [upload.key for upload in told] == ["cat/1.png", "cat/2.jpg"]
 
 
 def test_a_drop_that_nobody_has_told_the_stack_of_is_told_by_one_object(
@@ -314,8 +314,8 @@ def test_a_drop_that_nobody_has_told_the_stack_of_is_told_by_one_object(
     at_once = DropClient(target).errand(drop)
     later = DropClient(target, clock=lambda: time.time() + 3600).errand(drop)
 
-    assert at_once.pieces == ()
-    assert [piece.key for piece in later.pieces] == ["cat/2.jpg"]
+    assert at_once.uploads == ()
+    assert [upload.key for upload in later.uploads] == ["cat/2.jpg"]
 
 
 def test_another_prompt_under_a_name_is_one_picture(target: Target, pictures: tuple[Path, Path]) -> None:
@@ -323,7 +323,7 @@ def test_another_prompt_under_a_name_is_one_picture(target: Target, pictures: tu
 
     errand = DropClient(target).errand(prepare(*pictures, "a cat", {"prompt": "A dog."}))
 
-    assert [piece.key for piece in errand.pieces] == ["a cat/request.json"]
+    assert [upload.key for upload in errand.uploads] == ["a cat/request.json"]
 
 
 def test_both_photographs_exchanged_under_a_name_are_refused_with_their_price(
@@ -360,13 +360,13 @@ def test_ctrl_c_while_uploading_says_what_is_there_and_how_to_go_on(
 
     with pytest.raises(Unfinished) as stopped:
         carried_out(acting(target, "put_object", 3, press_ctrl_c), drop, tmp_path)
-    rest = DropClient(target).errand(drop).pieces
+    rest = DropClient(target).errand(drop).uploads
 
     assert stopped.value.exit_code == 130
     assert "2 of 3 parts are dropped as a cat/, and perhaps 2.jpg." in str(stopped.value)
     assert "The picture is paid (USD 0.05) once all are there." in str(stopped.value)
     assert "--name=a cat'" in str(stopped.value)
-    assert [piece.key for piece in rest] == ["a cat/2.jpg"]
+    assert [upload.key for upload in rest] == ["a cat/2.jpg"]
 
 
 def test_ctrl_c_before_the_first_upload_says_that_nothing_is_dropped(

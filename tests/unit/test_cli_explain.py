@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kontext_cli.explain import counted
-from kontext_cli.journey import Step, seen
+from kontext_cli.timeline import Step, seen
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

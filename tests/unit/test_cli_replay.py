@@ -21,7 +21,7 @@ from kontext_cli.errors import INTERRUPTED, UNFINISHED, CommandError, Unfinished
 from kontext_cli.explain import the_pair
 from kontext_cli.replay import Replay, carry_out, run
 from kontext_cli.target import Target
-from kontext_cli.untold import Comparison
+from kontext_cli.unrecorded import Comparison
 
 Aws = Callable[[str], Any]
 
@@ -77,8 +77,8 @@ class Shop:
         }
         Drops(self.table).record(f"{prefix}/", slot, read, sequencer, time.time() if at is None else at)
 
-    def untold(self, prefix: str = "") -> list[str]:
-        return [one.key for one in Comparison(self.target).untold(prefix)]
+    def unrecorded(self, prefix: str = "") -> list[str]:
+        return [one.key for one in Comparison(self.target).unrecorded(prefix)]
 
     def told(self) -> list[str]:
         """What the upload queue was told of, in no order."""
@@ -96,7 +96,7 @@ def test_what_the_table_has_recorded_is_not_told_again(shop: Shop) -> None:
     shop.put("taj/1.png", "fort/1.png")
     shop.record("taj/1.png")
 
-    assert shop.untold() == ["fort/1.png"]
+    assert shop.unrecorded() == ["fort/1.png"]
 
 
 def test_a_version_that_came_since_is_told(shop: Shop) -> None:
@@ -104,7 +104,7 @@ def test_a_version_that_came_since_is_told(shop: Shop) -> None:
     shop.record("taj/1.png")
     shop.put("taj/1.png", body=b"y")
 
-    assert shop.untold() == ["taj/1.png"]
+    assert shop.unrecorded() == ["taj/1.png"]
 
 
 def test_what_was_deleted_and_what_is_nobodys_drop_is_not_told(shop: Shop) -> None:
@@ -112,17 +112,17 @@ def test_what_was_deleted_and_what_is_nobodys_drop_is_not_told(shop: Shop) -> No
     shop.put("taj/", body=b"")
     shop.s3.delete_object(Bucket=shop.bucket, Key="taj/1.png")
 
-    assert shop.untold() == []
+    assert shop.unrecorded() == []
 
 
 def test_of_two_objects_for_one_place_only_the_newer_counts(shop: Shop) -> None:
     shop.put("taj/1.png", "taj/1.jpg")
     shop.record("taj/1.jpg", at=time.time() + 60)  # after the other one
-    older = shop.untold()
+    older = shop.unrecorded()
     shop.record("taj/1.png", "0B", at=time.time() - 3600)
 
     assert older == []
-    assert shop.untold() == ["taj/1.jpg"]
+    assert shop.unrecorded() == ["taj/1.jpg"]
 
 
 def test_an_object_that_fits_no_rule_is_told_unless_it_was_reported_or_is_named(shop: Shop) -> None:
@@ -130,7 +130,7 @@ def test_an_object_that_fits_no_rule_is_told_unless_it_was_reported_or_is_named(
     Drops(shop.table).reported("reported.txt", 0.0)
     Drops(shop.table).named("shared/product.png")
 
-    assert shop.untold() == ["notes.txt"]
+    assert shop.unrecorded() == ["notes.txt"]
 
 
 @pytest.mark.parametrize("key", ["shared/product.png", "taj/2.png"])
@@ -140,51 +140,51 @@ def test_an_object_that_somebody_waits_for_who_has_not_seen_it_is_told(shop: Sho
         shop.record(key)
     etag = shop.s3.head_object(Bucket=shop.bucket, Key=key)["ETag"].strip('"')
     Waiters(shop.table).add(key, "a/", etag, time.time())
-    seen = shop.untold()
+    seen = shop.unrecorded()
 
     Waiters(shop.table).add(key, "b/", "", time.time())
 
     assert seen == []
-    assert shop.untold() == [key]
+    assert shop.unrecorded() == [key]
 
 
 def test_a_whole_pair_that_was_recorded_and_left_is_told(shop: Shop) -> None:
     shop.put("taj/1.png", "taj/2.png")
     shop.record("taj/1.png")
-    half = shop.untold("taj/1")
+    half = shop.unrecorded("taj/1")
     shop.record("taj/2.png")
-    left = shop.untold()
+    left = shop.unrecorded()
     Drops(shop.table).settle("taj/", time.time())
 
     assert half == []
     assert left == ["taj/1.png", "taj/2.png"]
-    assert shop.untold() == []
+    assert shop.unrecorded() == []
 
 
 def test_a_request_whose_image_is_not_waited_for_though_it_could_go_on_is_told(shop: Shop) -> None:
     shop.put("taj/2.png", "taj/request.json", "shared/a.png")
     Drops(shop.table).named("shared/a.png")
     shop.record("taj/request.json", prompt="both", input_image_1="/shared/a.png")
-    half = shop.untold("taj/r")
+    half = shop.unrecorded("taj/r")
     shop.record("taj/2.png")
-    left = shop.untold("taj/r")
+    left = shop.unrecorded("taj/r")
     Drops(shop.table).wait_for(Pair("taj/"), ("shared/a.png",))
 
     assert half == []
     assert left == ["taj/request.json"]
-    assert shop.untold("taj/r") == []
+    assert shop.unrecorded("taj/r") == []
 
 
 def test_only_what_is_under_the_prefix_is_compared(shop: Shop) -> None:
     shop.put("taj/1.png", "fort/1.png")
 
-    assert shop.untold("taj/") == ["taj/1.png"]
+    assert shop.unrecorded("taj/") == ["taj/1.png"]
 
 
 def test_a_hundred_and_more_objects_are_compared(shop: Shop) -> None:
     shop.put(*(f"p{n:03}/1.png" for n in range(130)))
 
-    assert len(shop.untold()) == 130
+    assert len(shop.unrecorded()) == 130
 
 
 def test_what_costs_nothing_is_told_at_once(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:

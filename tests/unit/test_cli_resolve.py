@@ -47,7 +47,7 @@ class Segmind(httpx.MockTransport):
         return httpx.Response(200, json={"status": "COMPLETED", "request_id": name, "metrics": {}})
 
 
-class Later(Clock):
+class LaterClock(Clock):
     """The machine's clock, put forward; nobody sleeps."""
 
     def __init__(self, seconds: float) -> None:
@@ -84,7 +84,7 @@ def segmind(encoded: Callable[..., bytes]) -> Segmind:
 
 @pytest.fixture
 def operator(target: Target, segmind: Segmind) -> Operator:
-    return Operator(target, Later(0.0), segmind)
+    return Operator(target, LaterClock(0.0), segmind)
 
 
 def messages(target: Target) -> list[Any]:
@@ -281,7 +281,7 @@ def test_a_job_older_than_an_hour_is_not_missed_but_its_link_is_asked_for(
     segmind.jobs = []
 
     with pytest.raises(CommandError, match=r"forgets jobs after an hour, .* 2 h ago.*--output-url"):
-        decide(Operator(target, Later(2 * HOUR), segmind), [Decision(uncertain, "request-id", JOB)], as_json=False)
+        decide(Operator(target, LaterClock(2 * HOUR), segmind), [Decision(uncertain, "request-id", JOB)], as_json=False)
 
 
 @pytest.mark.parametrize("given", [JOB, JOB.upper(), f"  {JOB}\n"])
@@ -303,7 +303,7 @@ def test_an_adopted_job_is_as_old_as_its_request(target: Target, segmind: Segmin
     sent = Clock().now() - 1800
     add_uncertain(table, "a cat/", history=[{"at": iso(sent), "what": "submitting"}])
 
-    decide(Operator(target, Later(0.0), segmind), [Decision("a cat/", "request-id", JOB)], as_json=False)
+    decide(Operator(target, LaterClock(0.0), segmind), [Decision("a cat/", "request-id", JOB)], as_json=False)
 
     assert render_of(target, "a cat/")["submitted_at"] == pytest.approx(sent, abs=0.01)
 
@@ -311,7 +311,7 @@ def test_an_adopted_job_is_as_old_as_its_request(target: Target, segmind: Segmin
 def test_the_link_of_a_picture_is_delivered_from_and_booked_at_the_price(
     target: Target, segmind: Segmind, table: Table, uncertain: str
 ) -> None:
-    operator = Operator(target, Later(5 * HOUR), segmind)
+    operator = Operator(target, LaterClock(5 * HOUR), segmind)
 
     decide(operator, [Decision(uncertain, "output-url", f" {PICTURE} ")], as_json=False)
 

@@ -20,11 +20,11 @@ from kontext.clock import iso
 from kontext.due import LINE, TIMER, UNKNOWN, WAITING
 from kontext.model import ENDED
 from kontext.throttle.throttle import Throttle
-from kontext_cli.journey import told
 from kontext_cli.newest import MOST
 from kontext_cli.records import Pair, Records, Wanted
 from kontext_cli.status import age, follow, progress_of
 from kontext_cli.target import Target
+from kontext_cli.timeline import told
 
 Item = dict[str, Any]
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -53,9 +53,9 @@ def planned(extension: str = "png", *, is_whole: bool = True, **bodies: bytes) -
     """The pair `x/` of these parts."""
     names = {"request": "request.json", "prompt": "prompt.txt"}
     made = [(slot, names.get(slot, f"{slot}.{extension}"), body) for slot, body in bodies.items()]
-    pieces = tuple(UploadObject(f"x/{name}", slot, made=body) for slot, name, body in made)  # type: ignore[arg-type]
+    uploads = tuple(UploadObject(f"x/{name}", slot, made=body) for slot, name, body in made)  # type: ignore[arg-type]
     parameters = {"prompt": "A cat."} if {"request", "prompt"} & bodies.keys() else {}
-    return PlannedPair("x/", "x/", pieces, parameters, is_whole=is_whole)
+    return PlannedPair("x/", "x/", uploads, parameters, is_whole=is_whole)
 
 
 def checked(target: Target, pair: PlannedPair) -> Job:
@@ -65,7 +65,7 @@ def checked(target: Target, pair: PlannedPair) -> Job:
 
 
 def names(job: Job) -> list[str]:
-    return [piece.name for piece in job.pieces]
+    return [upload.name for upload in job.uploads]
 
 
 @pytest.mark.parametrize(
@@ -198,4 +198,4 @@ def test_of_two_objects_of_the_same_second_neither_is_taken_for_the_newer(target
     bucket.newest.clear()
     bucket._sort_out()
 
-    assert [piece.name for piece in check(bucket, pair, "").pieces] == ["1.png"]
+    assert [upload.name for upload in check(bucket, pair, "").uploads] == ["1.png"]

@@ -14,7 +14,7 @@ from kontext.results import copy as results_copy
 from kontext.results.copy import MAX_PICTURE_BYTES, Delivery
 from kontext.results.hosts import Allowed
 from kontext.results.output_bucket import PART_BYTES, OutputBucket
-from kontext_local.segmind.padding import padded
+from kontext_local.segmind.padded_file import padded
 
 Aws = Callable[[str], Any]
 Encoded = Callable[..., bytes]

@@ -89,14 +89,14 @@ def table(tmp_path: Path) -> Door:
 
 @pytest.fixture
 def command(target: Target, tmp_path: Path) -> Door:
-    desk = DropClient(target)
+    client = DropClient(target)
 
     def drop(name: str, content: bytes) -> str | None:
         one, two = tmp_path / f"{name}.png", tmp_path / "two.png"
         one.write_bytes(content)
         two.write_bytes(PNG)
         try:
-            desk.errand(prepare(one, two, "cat", {}))
+            client.errand(prepare(one, two, "cat", {}))
         except BadDrop as refused:
             return str(refused)
         return None
@@ -106,11 +106,11 @@ def command(target: Target, tmp_path: Path) -> Door:
 
 @pytest.fixture
 def page(target: Target) -> Door:
-    desk = DropClient(target)
+    client = DropClient(target)
 
     def drop(name: str, content: bytes) -> str | None:
         try:
-            uploads.put(desk, uploads.Upload(((name, content), ("two.png", PNG)), name.lstrip("."), {}))
+            uploads.put(client, uploads.Upload(((name, content), ("two.png", PNG)), name.lstrip("."), {}))
         except BadDrop as refused:
             return str(refused)
         return None

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from kontext.drops.pairs import (
-    Complete,
+    AwaitingMore,
     Defaults,
     Drops,
     Incomplete,
     Pair,
+    Ready,
     Rejected,
-    Settling,
     decide,
     named_keys,
     pair_key,
@@ -52,8 +52,8 @@ def pair(**parts: Any) -> Pair:
     return Pair("taj/", {names.get(name, name): content for name, content in parts.items()})
 
 
-def complete(decision: object) -> Complete:
-    assert isinstance(decision, Complete)
+def complete(decision: object) -> Ready:
+    assert isinstance(decision, Ready)
     return decision
 
 
@@ -143,7 +143,7 @@ def test_without_a_prompt_a_pair_waits_for_one_from_its_last_part_on() -> None:
 
     decision = decide(dropped, {}, DEFAULTS, NOW + 4)
 
-    assert decision == Settling(NOW + 3 + SETTLE)
+    assert decision == AwaitingMore(NOW + 3 + SETTLE)
 
 
 def test_after_the_wait_the_default_prompt_is_used() -> None:

@@ -14,7 +14,7 @@ from cloudevents.core.bindings.http import HTTPMessage, from_structured_event, t
 
 from kontext.clock import iso
 from kontext.drops import request
-from kontext.drops.pairs import Complete, Drops, Pair, pair_key
+from kontext.drops.pairs import Drops, Pair, Ready, pair_key
 from kontext.dynamodb import Table
 from kontext.errors import CODES, REASONS, problem
 from kontext.model import Render, Status
@@ -37,7 +37,7 @@ from kontext.throttle.throttle import Throttle
 
 Aws = Callable[[str], Any]
 MakePair = Callable[..., Pair]
-MakeComplete = Callable[..., Complete]
+MakeReady = Callable[..., Ready]
 
 NOW = 1_767_322_800.0
 SOURCE = "urn:kontext-drop:us-east-1:000000000000:kontext-drop"
@@ -68,7 +68,7 @@ def made(render: Render | None) -> Render:
 class Stage:
     """Brings one pair to every end that there is."""
 
-    def __init__(self, renders: Renders, pair: Pair, complete: Complete) -> None:
+    def __init__(self, renders: Renders, pair: Pair, complete: Ready) -> None:
         self.renders, self.pair, self.complete = renders, pair, complete
 
     def claimed(self) -> Render:
@@ -125,7 +125,7 @@ ENDS = [
 
 
 @pytest.fixture
-def stage(renders: Renders, pair: MakePair, complete: MakeComplete) -> Stage:
+def stage(renders: Renders, pair: MakePair, complete: MakeReady) -> Stage:
     return Stage(renders, pair(), complete(pair(), seed=7))
 
 
@@ -309,7 +309,7 @@ def test_the_same_attempt_that_ends_otherwise_after_all_is_another_event(ended: 
 
 def test_an_input_named_by_a_url_is_told_without_its_query(renders: Renders, pair: MakePair) -> None:
     given = {"url": "https://example.com/a.png?X-Amz-Signature=secret#part"}
-    render = made(Claims(renders).claim(pair(), Complete((given, given), {"prompt": "p"}, {"prompt": "p"}), NOW))
+    render = made(Claims(renders).claim(pair(), Ready((given, given), {"prompt": "p"}, {"prompt": "p"}), NOW))
     failed = renders.failed(render, problem("superseded", "x"), "e", NOW)
 
     (told, _) = cloud_event(failed, SOURCE)["data"]["inputs"]
@@ -427,7 +427,7 @@ def test_subscribers_can_filter_changes_of_the_gate_too(
 def test_the_folder_of_a_pair_is_the_first_one_of_its_key(
     renders: Renders,
     pair: MakePair,
-    complete: MakeComplete,
+    complete: MakeReady,
     topic: Topic,
     published: Callable[[], list[dict[str, Any]]],
     prefix: str,
@@ -480,7 +480,7 @@ def test_a_failure_of_an_older_drop_does_not_speak_for_the_pair(
     stage: Stage,
     ended: Callable[[str], Render],
     pair: MakePair,
-    complete: MakeComplete,
+    complete: MakeReady,
     tell: Callable[[Render], list[str]],
 ) -> None:
     old = ended("failed")

@@ -23,7 +23,7 @@ from kontext.net.transport import BoundedTransport
 from kontext.results.copy import Delivery
 from kontext.results.hosts import Allowed
 from kontext.results.output_bucket import OutputBucket
-from kontext.segmind.answers import Look
+from kontext.segmind.answers import JobStatus
 from kontext.segmind.client import Segmind
 
 Ask = Callable[[Segmind], Any]
@@ -127,13 +127,13 @@ def submits(segmind: Segmind) -> Any:
     return segmind.submit({"prompt": "x"})
 
 
-GETS: list[Ask] = [lambda segmind: segmind.look("id"), lambda segmind: segmind.result("id"), Segmind.credits]
+GETS: list[Ask] = [lambda segmind: segmind.status("id"), lambda segmind: segmind.result("id"), Segmind.credits]
 ASKED = [
     pytest.param(submits, Ambiguous, id="a submit"),
     pytest.param(lambda segmind: segmind.generate({"prompt": "x"}), Ambiguous, id="a blocking call"),
     *(
         pytest.param(ask, Unavailable, id=name)
-        for ask, name in zip(GETS, ("a look", "a result", "credits"), strict=True)
+        for ask, name in zip(GETS, ("a status", "a result", "credits"), strict=True)
     ),
 ]
 
@@ -325,7 +325,7 @@ def test_whatever_comes_over_the_wire_comes_back_as_one_of_our_errors_or_as_no_r
 
 def _error_for(answer: object) -> Exception:
     """What Poll makes of a result that is none: it asks again."""
-    return Unavailable("no result") if isinstance(answer, Look) else AssertionError(answer)
+    return Unavailable("no result") if isinstance(answer, JobStatus) else AssertionError(answer)
 
 
 def _raising(problem: Exception) -> Callable[..., Any]:

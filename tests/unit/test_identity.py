@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kontext.drops import request
-from kontext.drops.pairs import Complete, Defaults, Pair, decide, pair_key
+from kontext.drops.pairs import Defaults, Pair, Ready, decide, pair_key
 from kontext.dynamodb import Table
 from kontext.model import Part
 from kontext.renders.store import render_key
@@ -26,7 +26,7 @@ def named(*images: Part, **defaults: Any) -> str:
     """What the render of two images without a word is called."""
     pair = Pair("taj/", dict(zip("12", images, strict=True)))
     decision = decide(pair, {}, Defaults({"output_format": "png", **defaults}, "Together."), NOW + 60)
-    assert isinstance(decision, Complete)
+    assert isinstance(decision, Ready)
     return decision.render_id("taj/")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kontext.drops.pairs import Complete, Pair
+from kontext.drops.pairs import Pair, Ready
 from kontext.due import LINE, SET_DUE, TIMER
 from kontext.dynamodb import Table
 from kontext.renders.claims import Claims
@@ -169,7 +169,7 @@ OPEN = Breaker("no_credits", since=NOW - 900, next_trial_at=NOW + 120)
     ],
 )
 def test_the_record_says_why_a_render_waits_by_what_stops_the_line_now(
-    renders: Renders, pair: Callable[..., Pair], complete: Callable[..., Complete], state: State, why: dict[str, Any]
+    renders: Renders, pair: Callable[..., Pair], complete: Callable[..., Ready], state: State, why: dict[str, Any]
 ) -> None:
     claimed = Claims(renders).claim(pair(), complete(pair()), NOW)
     assert claimed is not None
@@ -179,7 +179,7 @@ def test_the_record_says_why_a_render_waits_by_what_stops_the_line_now(
 
 
 def test_a_render_that_is_tried_later_waits_for_a_time_of_its_own(
-    renders: Renders, pair: Callable[..., Pair], complete: Callable[..., Complete]
+    renders: Renders, pair: Callable[..., Pair], complete: Callable[..., Ready]
 ) -> None:
     claimed = Claims(renders).claim(pair(), complete(pair()), NOW)
     assert claimed is not None

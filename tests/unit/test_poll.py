@@ -12,7 +12,7 @@ from kontext.due import POLL_SECONDS
 from kontext.errors import RateLimited, RecordGone, SegmindError, Unavailable
 from kontext.polling.schedule import DEADLINE
 from kontext.results.hosts import Allowed
-from kontext.segmind.answers import Look, Result
+from kontext.segmind.answers import JobStatus, Result
 
 ACCEPTED = 1_000_000.0
 CONTEXT = SimpleNamespace(function_name="p", memory_limit_in_mb=128, invoked_function_arn="arn", aws_request_id="1")
@@ -30,7 +30,7 @@ class World:
         self.held: list[float] = []
         self.clock = self.renders = self.segmind = self
         self.throttle: Any = self
-        self.learning = SimpleNamespace(next_look=lambda _: self.time - ACCEPTED, deadline=DEADLINE)
+        self.poll_history = SimpleNamespace(next_poll=lambda _: self.time - ACCEPTED, deadline=DEADLINE)
 
     def now(self) -> float:
         return self.time
@@ -38,8 +38,8 @@ class World:
     def sleep(self, seconds: float) -> None:
         self.time += max(0.0, seconds)
 
-    def get(self, prefix: str, render_id: str) -> dict[str, Any]:
-        return {"prefix": prefix, "render_id": render_id, "attempt": 1, "status": "PROCESSING"}
+    def follow(self, state: dict[str, Any], _now: float) -> dict[str, Any]:
+        return {"prefix": state["prefix"], "render_id": state["render_id"], "attempt": 1, "status": "PROCESSING"}
 
     def beat(self, render: dict[str, Any], until: float) -> None:
         self.beats.append(until)
@@ -47,11 +47,11 @@ class World:
     def back_off(self, reset_at: float, now: float) -> None:
         self.held.append(reset_at - ACCEPTED)
 
-    def look(self, *_: object) -> Look:
+    def status(self, *_: object) -> JobStatus:
         self.looked.append(self.time - ACCEPTED)
         if self.time < self.free_at:
             raise RateLimited("too many requests", self.reset_at)
-        return Look("FAILED", error="seen")
+        return JobStatus("FAILED", error="seen")
 
 
 def run(world: World, look: dict[str, Any]) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def test_a_rate_limiter_that_cannot_be_told_of_a_429_does_not_end_the_wait_for_a
 class Job(World):
     """A job whose status and result are answered as prepared, again and again."""
 
-    def __init__(self, status: Look | SegmindError, result: Look | Result | SegmindError) -> None:
+    def __init__(self, status: JobStatus | SegmindError, result: JobStatus | Result | SegmindError) -> None:
         super().__init__(None, 0.0)
         self.answers = {"status": status, "result": result}
         self.asked_for_result: list[float] = []
@@ -135,15 +135,15 @@ class Job(World):
         self.links: list[str] = []
         self.allowed = Allowed(("images.segmind.com",))
 
-    def look(self, *_: object) -> Look:
+    def status(self, *_: object) -> JobStatus:
         self.looked.append(self.time - ACCEPTED)
         return self.answer("status")  # type: ignore[return-value]
 
-    def result(self, *_: object) -> Look | Result:
+    def result(self, *_: object) -> JobStatus | Result:
         self.asked_for_result.append(self.time - ACCEPTED)
         return self.answer("result")
 
-    def answer(self, what: str) -> Look | Result:
+    def answer(self, what: str) -> JobStatus | Result:
         answer = self.answers[what]
         if isinstance(answer, SegmindError):
             raise answer
@@ -163,7 +163,7 @@ class Job(World):
 
     def play(self) -> dict[str, Any]:
         """The stays of Poll, and the waits of the workflow between them, until it is done."""
-        self.learning.learn = self.learn
+        self.poll_history.learn = self.learn
         outcome: dict[str, Any] = {"wait": 0}
         while (outcome := run(self, outcome))["outcome"] == "waiting":
             self.sleep(outcome["wait"])
@@ -199,7 +199,7 @@ def test_the_result_is_asked_for_where_the_status_stays_bad() -> None:
 
 
 def test_a_result_that_names_no_picture_is_kept_and_asked_for_ever_more_seldom_until_the_last_look() -> None:
-    job = Job(Look("COMPLETED"), Result((), answer="no picture"))
+    job = Job(JobStatus("COMPLETED"), Result((), answer="no picture"))
 
     assert job.play()["outcome"] == "expired"
     assert set(job.kept) == {"no picture"}
@@ -207,7 +207,7 @@ def test_a_result_that_names_no_picture_is_kept_and_asked_for_ever_more_seldom_u
 
 
 def test_a_job_that_is_done_and_whose_result_never_answers_is_known_to_be_paid() -> None:
-    job = Job(Look("COMPLETED"), RecordGone("not found", 404))
+    job = Job(JobStatus("COMPLETED"), RecordGone("not found", 404))
 
     assert job.play()["outcome"] == "expired"
     assert "not found" in job.kept[0]
@@ -235,14 +235,14 @@ def test_a_job_that_is_done_and_whose_result_never_answers_is_known_to_be_paid()
     ],
 )
 def test_of_several_links_the_allowed_one_is_taken(result: Result, taken: str) -> None:
-    job = Job(Look("COMPLETED"), result)
+    job = Job(JobStatus("COMPLETED"), result)
 
     assert job.play() == {"outcome": "completed"}
     assert job.links == [taken]
 
 
 def test_a_link_that_is_neither_named_as_the_picture_nor_allowed_is_none() -> None:
-    job = Job(Look("COMPLETED"), Result((), others=("https://docs.elsewhere.example/",), answer="no picture"))
+    job = Job(JobStatus("COMPLETED"), Result((), others=("https://docs.elsewhere.example/",), answer="no picture"))
 
     assert job.play()["outcome"] == "expired"
     assert job.links == []

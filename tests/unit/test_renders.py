@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kontext.clock import day, iso
-from kontext.drops.pairs import Complete, Drops, Pair, pair_key, pair_of
+from kontext.drops.pairs import Drops, Pair, Ready, pair_key, pair_of
 from kontext.due import LEASE_GRACE_SECONDS, LINE, SLACK_SECONDS, TELL_SECONDS, TIMER, DueIndex
 from kontext.dynamodb import ConditionFailed, Table
 from kontext.errors import problem
@@ -22,7 +22,7 @@ from kontext.renders.store import HISTORY_KEPT, LEASE_SECONDS, Renders, render_k
 from kontext.renders.workflow import execution_name
 
 MakePair = Callable[..., Pair]
-MakeComplete = Callable[..., Complete]
+MakeReady = Callable[..., Ready]
 
 NOW = 1_767_322_800.0
 LATER = NOW + LEASE_SECONDS + 1
@@ -40,7 +40,7 @@ STAGES = (
 class Life:
     """One pair's render, taken from stage to stage."""
 
-    def __init__(self, renders: Renders, pair: Pair, complete: Complete) -> None:
+    def __init__(self, renders: Renders, pair: Pair, complete: Ready) -> None:
         self.renders, self.pair, self.complete = renders, pair, complete
 
     def claimed(self) -> Render:
@@ -91,7 +91,7 @@ class Repeating(Table):
 
 
 @pytest.fixture
-def life(renders: Renders, pair: MakePair, complete: MakeComplete) -> Life:
+def life(renders: Renders, pair: MakePair, complete: MakeReady) -> Life:
     return Life(renders, pair(), complete(pair()))
 
 
@@ -151,7 +151,7 @@ def test_a_claim_whose_owner_died_is_sent_when_its_lease_is_over(life: Life) -> 
 
 
 def test_what_is_dropped_again_meanwhile_speaks_for_its_pair_again(
-    life: Life, pair: MakePair, complete: MakeComplete, drops: Drops
+    life: Life, pair: MakePair, complete: MakeReady, drops: Drops
 ) -> None:
     first = life.queued()
     other = Claims(life.renders).claim(pair(drop=2), complete(life.pair, prompt="Another."), NOW + 1)
@@ -199,7 +199,7 @@ def test_of_two_who_send_a_render_at_once_one_wins_and_it_is_paid_once(
     assert ledger()["reserved"] - before == pytest.approx(0.05)
 
 
-def test_an_older_drop_that_comes_late_claims_nothing(renders: Renders, pair: MakePair, complete: MakeComplete) -> None:
+def test_an_older_drop_that_comes_late_claims_nothing(renders: Renders, pair: MakePair, complete: MakeReady) -> None:
     newer, older = pair(drop=2), pair(drop=1)
     Claims(renders).claim(newer, complete(newer, prompt="new"), NOW)
     asked = complete(older, prompt="old")
@@ -211,7 +211,7 @@ def test_an_older_drop_that_comes_late_claims_nothing(renders: Renders, pair: Ma
 
 
 def test_the_same_content_dropped_again_is_not_paid_again(
-    life: Life, pair: MakePair, complete: MakeComplete, ledger: Callable[[], dict[str, Any]]
+    life: Life, pair: MakePair, complete: MakeReady, ledger: Callable[[], dict[str, Any]]
 ) -> None:
     done = life.delivered()
     paid = ledger()
@@ -224,7 +224,7 @@ def test_the_same_content_dropped_again_is_not_paid_again(
 
 
 def test_a_claim_that_comes_late_leaves_a_newer_drop_due(
-    renders: Renders, drops: Drops, pair: MakePair, complete: MakeComplete, table: Table
+    renders: Renders, drops: Drops, pair: MakePair, complete: MakeReady, table: Table
 ) -> None:
     older = pair(drop=1)
     newer = pair(drop=2)
@@ -237,7 +237,7 @@ def test_a_claim_that_comes_late_leaves_a_newer_drop_due(
 
 
 def test_a_render_from_before_drops_were_counted_ends_and_is_dropped_again(
-    life: Life, pair: MakePair, complete: MakeComplete, table: Table
+    life: Life, pair: MakePair, complete: MakeReady, table: Table
 ) -> None:
     done = life.delivered()
     life.renders.table.update(render_key(done["prefix"], done["render_id"]), "SET #drop_id = :text", text="0055AED6")
@@ -252,7 +252,7 @@ def test_a_render_from_before_drops_were_counted_ends_and_is_dropped_again(
 
 
 def test_content_that_was_overtaken_and_comes_back_is_delivered_again_without_paying(
-    life: Life, pair: MakePair, complete: MakeComplete, ledger: Callable[[], dict[str, Any]]
+    life: Life, pair: MakePair, complete: MakeReady, ledger: Callable[[], dict[str, Any]]
 ) -> None:
     life.delivered()
     paid = ledger()
@@ -267,7 +267,7 @@ def test_content_that_was_overtaken_and_comes_back_is_delivered_again_without_pa
 
 
 def test_a_drop_is_one_render_though_a_default_or_a_named_image_has_changed_when_its_message_comes_again(
-    life: Life, pair: MakePair, complete: MakeComplete
+    life: Life, pair: MakePair, complete: MakeReady
 ) -> None:
     first = life.claimed()
     dropped = pair(drop=1)
@@ -282,7 +282,7 @@ def test_a_drop_is_one_render_though_a_default_or_a_named_image_has_changed_when
 
 @pytest.mark.parametrize("known", ["queued", "completed", "delivered", "failed", "uncertain"])
 def test_a_drop_is_one_render_though_its_message_comes_again_and_now_asks_for_one_that_an_earlier_drop_asked_for(
-    life: Life, pair: MakePair, complete: MakeComplete, ledger: Callable[[], dict[str, Any]], drops: Drops, known: str
+    life: Life, pair: MakePair, complete: MakeReady, ledger: Callable[[], dict[str, Any]], drops: Drops, known: str
 ) -> None:
     earlier = life.at(known)
     dropped = pair(drop=2, current=earlier["render_id"], current_drop=1)
@@ -312,7 +312,7 @@ def test_a_drop_that_is_a_render_is_not_rejected_when_its_message_comes_again(
     assert drops.get("taj/").rejected_drop == 0  # type: ignore[union-attr]
 
 
-def test_a_failed_render_dropped_again_is_tried_again(life: Life, pair: MakePair, complete: MakeComplete) -> None:
+def test_a_failed_render_dropped_again_is_tried_again(life: Life, pair: MakePair, complete: MakeReady) -> None:
     failed = life.failed()
     life.renders.announced(failed)
     again = pair(drop=2)
@@ -324,7 +324,7 @@ def test_a_failed_render_dropped_again_is_tried_again(life: Life, pair: MakePair
     assert {"error", "request_id", "announced", "expires_at", "submitted_at", "line_at"}.isdisjoint(render)
 
 
-def test_a_failed_render_is_tried_again_once_for_a_drop(life: Life, pair: MakePair, complete: MakeComplete) -> None:
+def test_a_failed_render_is_tried_again_once_for_a_drop(life: Life, pair: MakePair, complete: MakeReady) -> None:
     life.failed()
     again = pair(drop=2)
     once = Claims(life.renders).claim(again, complete(again), LATER)
@@ -336,7 +336,7 @@ def test_a_failed_render_is_tried_again_once_for_a_drop(life: Life, pair: MakePa
 
 
 def test_a_paid_picture_that_could_not_be_delivered_is_not_paid_again(
-    life: Life, pair: MakePair, complete: MakeComplete
+    life: Life, pair: MakePair, complete: MakeReady
 ) -> None:
     life.renders.failed(life.completed(), problem("delivery", "no access"), "taj/error.json", NOW)
     again = pair(drop=2)
@@ -347,7 +347,7 @@ def test_a_paid_picture_that_could_not_be_delivered_is_not_paid_again(
     assert (render["status"], render["attempt"]) == ("COMPLETED", 2)
 
 
-def test_an_uncertain_render_dropped_again_stays_uncertain(life: Life, pair: MakePair, complete: MakeComplete) -> None:
+def test_an_uncertain_render_dropped_again_stays_uncertain(life: Life, pair: MakePair, complete: MakeReady) -> None:
     uncertain = life.uncertain()
     life.renders.announced(uncertain)
     again = pair(drop=2)
@@ -411,7 +411,7 @@ def test_a_picture_that_cannot_be_delivered_is_tried_ever_more_seldom_and_told_t
 
 
 def test_a_delivered_render_that_cannot_be_delivered_again_stays_delivered(life: Life) -> None:
-    render = life.renders.new_attempt(life.delivered(), Status.COMPLETED, 1, NOW + 60, stays=True)
+    render = life.renders.new_attempt(life.delivered(), Status.COMPLETED, 1, NOW + 60, stays_delivered=True)
 
     render = life.renders.keep_delivered(render, "HTTP 404", NOW + 70)
 
@@ -453,9 +453,7 @@ def test_whoever_has_read_an_old_state_cannot_write(life: Life) -> None:
     assert refused.value.found["status"] == "PROCESSING"  # type: ignore[index]
 
 
-def test_a_result_cannot_be_delivered_under_a_newer_drops_name(
-    life: Life, pair: MakePair, complete: MakeComplete
-) -> None:
+def test_a_result_cannot_be_delivered_under_a_newer_drops_name(life: Life, pair: MakePair, complete: MakeReady) -> None:
     done = life.completed()
     newer = pair(drop=2)
     Claims(life.renders).claim(newer, complete(newer, prompt="new"), NOW)
@@ -523,7 +521,7 @@ def test_nothing_is_given_back_that_was_not_reserved(life: Life, ledger: Callabl
     assert ledger() == {}
 
 
-def test_the_days_limit_holds_to_the_cent(renders: Renders, pair: MakePair, complete: MakeComplete) -> None:
+def test_the_days_limit_holds_to_the_cent(renders: Renders, pair: MakePair, complete: MakeReady) -> None:
     def submitting(number: int) -> Render:
         dropped = pair(f"p{number}/")
         claimed = Claims(renders).claim(dropped, complete(dropped), NOW)
@@ -689,9 +687,7 @@ def test_what_was_right_and_is_wrong_again_is_told_again(life: Life, pair: MakeP
     assert (again["render_id"], again["drop_id"]) == (first["render_id"], 3)
 
 
-def test_an_announcement_of_an_attempt_that_is_over_is_refused(
-    life: Life, pair: MakePair, complete: MakeComplete
-) -> None:
+def test_an_announcement_of_an_attempt_that_is_over_is_refused(life: Life, pair: MakePair, complete: MakeReady) -> None:
     failed = life.failed()
     again = pair(drop=2)
     Claims(life.renders).claim(again, complete(again), LATER)
@@ -722,7 +718,7 @@ def test_a_long_history_keeps_its_beginning_and_its_end(life: Life) -> None:
 
 def test_an_image_named_by_a_url_is_kept_as_a_url(renders: Renders, pair: MakePair) -> None:
     dropped = pair()
-    asked = Complete(({"url": "https://example.com/a.png"}, dropped.parts["2"]), {"prompt": "p"}, {"prompt": "p"})
+    asked = Ready(({"url": "https://example.com/a.png"}, dropped.parts["2"]), {"prompt": "p"}, {"prompt": "p"})
 
     render = Claims(renders).claim(dropped, asked, NOW)
 
@@ -837,7 +833,7 @@ def test_a_job_that_is_running_is_taken_over_like_one_that_is_queued(life: Life)
 
 
 def test_what_was_not_told_of_a_pair_is_told_in_the_order_in_which_it_ended(
-    renders: Renders, pair: MakePair, complete: MakeComplete
+    renders: Renders, pair: MakePair, complete: MakeReady
 ) -> None:
     lives = (Life(renders, pair(drop=n), complete(pair(), prompt=f"{n}")) for n in (1, 2, 3))
     ended = [
@@ -867,6 +863,17 @@ def test_an_execution_from_before_generations_were_counted_goes_on(life: Life) -
 
     assert not is_stale(record, 1, 0)
     assert is_stale(life.renders.restarted(life.renders.get("taj/", record["render_id"]), NOW), 1, 0)  # type: ignore[arg-type]
+
+
+def test_an_execution_whose_start_was_not_recorded_takes_over_when_it_begins(life: Life) -> None:
+    record = life.queued()
+    state: Any = {name: record[name] for name in ("prefix", "render_id", "attempt")} | {"generation": 2}
+
+    followed = life.renders.follow(state, NOW)
+
+    assert followed is not None
+    assert followed["generation"] == 2
+    assert is_stale(life.renders.get("taj/", record["render_id"]), 1, 1)  # type: ignore[arg-type]
 
 
 def test_what_was_sent_for_a_render_is_kept_when_it_is_restarted_and_forgotten_when_it_moves(

@@ -1,4 +1,4 @@
-"""When to look: properties that hold for every sketch, progress and look cost."""
+"""When to poll: properties that hold for every history, progress and cost of a poll."""
 
 import math
 import subprocess
@@ -9,8 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kontext.polling.schedule import BREAK_EVEN_SECONDS, LONGEST_STAY_SECONDS, Progress, looks, split, stays
-from kontext.polling.sketch import Sketch
+from kontext.polling.durations import Durations
+from kontext.polling.schedule import (
+    BREAK_EVEN_SECONDS,
+    LONGEST_STAY_SECONDS,
+    Progress,
+    poll_times,
+    sleeps_in_place,
+    split,
+)
 
 DEADLINE = 3540.0
 
@@ -22,10 +29,10 @@ statuses = st.lists(
 
 
 def learned(history):
-    sketch = Sketch()
+    durations = Durations()
     for k, (queue, inference) in enumerate(history):
-        sketch = sketch.observe(f"render-{k}", 1.7e9 + k, queue, inference)
-    return sketch
+        durations = durations.observe(f"render-{k}", 1.7e9 + k, queue, inference)
+    return durations
 
 
 def after(answers):
@@ -40,13 +47,13 @@ def steady(seconds=20.0, count=60):
 
 
 @settings(max_examples=150)
-@given(history=histories, answers=statuses, look_cost=st.floats(0.01, 100))
+@given(history=histories, answers=statuses, poll_cost=st.floats(0.01, 100))
 def test_every_schedule_rises_from_the_present_to_the_deadline_in_a_bounded_number_of_looks(
-    history, answers, look_cost
+    history, answers, poll_cost
 ):
     progress = after(answers)
 
-    ages = looks(learned(history), progress, look_cost, DEADLINE)
+    ages = poll_times(learned(history), progress, poll_cost, DEADLINE)
 
     if progress.age >= DEADLINE:
         assert ages == ()
@@ -61,27 +68,27 @@ def test_every_schedule_rises_from_the_present_to_the_deadline_in_a_bounded_numb
 
 @settings(max_examples=100)
 @given(history=histories, answers=statuses)
-def test_at_the_default_look_cost_no_job_is_ever_looked_at_more_than_two_hundred_times(history, answers):
-    ages = looks(learned(history), after(answers))
+def test_at_the_default_poll_cost_no_job_is_ever_looked_at_more_than_two_hundred_times(history, answers):
+    ages = poll_times(learned(history), after(answers))
 
     assert len(ages) < 200
 
 
 def test_a_new_stack_begins_to_look_before_the_mean_that_segmind_publishes():
-    ages = looks(Sketch(), Progress())
+    ages = poll_times(Durations(), Progress())
 
     assert 12 < ages[0] < 18
 
 
 def test_looks_crowd_where_completions_do():
-    ages = looks(steady(20.0), Progress())
+    ages = poll_times(steady(20.0), Progress())
 
     assert 14 < ages[0] < 18
     assert max(later - sooner for sooner, later in pairwise(age for age in ages if age < 26)) < 2.5
 
 
 def test_a_job_that_outlives_all_others_is_looked_at_ever_more_slowly():
-    ages = [age for age in looks(steady(20.0), Progress()) if 45 < age < 0.7 * DEADLINE]
+    ages = [age for age in poll_times(steady(20.0), Progress()) if 45 < age < 0.7 * DEADLINE]
 
     gaps = [later - sooner for sooner, later in pairwise(ages)]
 
@@ -91,36 +98,36 @@ def test_a_job_that_outlives_all_others_is_looked_at_ever_more_slowly():
 
 
 def test_a_dearer_look_means_fewer_of_them():
-    counts = [len([age for age in looks(steady(), Progress(), cost) if age < 40]) for cost in (0.05, 0.2, 0.8, 3)]
+    counts = [len([age for age in poll_times(steady(), Progress(), cost) if age < 40]) for cost in (0.05, 0.2, 0.8, 3)]
 
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > 2 * counts[-1]
 
 
 def test_a_queued_job_starts_its_clock_when_it_leaves_the_queue():
-    sketch = steady(20.0)
+    durations = steady(20.0)
 
-    queued = looks(sketch, Progress().seen("QUEUED", 100.0))
-    started = looks(sketch, Progress().seen("QUEUED", 100.0).seen("PROCESSING", 102.0))
+    queued = poll_times(durations, Progress().seen("QUEUED", 100.0))
+    started = poll_times(durations, Progress().seen("QUEUED", 100.0).seen("PROCESSING", 102.0))
 
     assert queued[0] > 114
     assert 114 < started[0] < 120
 
 
 def test_a_queue_like_those_before_is_waited_out_with_few_looks():
-    sketch = learned([(200.0 + k % 5, 20.0 + k % 3) for k in range(60)])
+    durations = learned([(200.0 + k % 5, 20.0 + k % 3) for k in range(60)])
 
-    ages = looks(sketch, Progress().seen("QUEUED", 15.0))
+    ages = poll_times(durations, Progress().seen("QUEUED", 15.0))
 
     assert len([age for age in ages if age < 205]) < 12
     assert len([age for age in ages if 205 < age < 235]) > 6
 
 
 def test_a_job_seen_processing_at_the_first_look_keeps_its_schedule():
-    sketch = steady(20.0)
-    planned = looks(sketch, Progress())
+    durations = steady(20.0)
+    planned = poll_times(durations, Progress())
 
-    again = looks(sketch, Progress().seen("PROCESSING", planned[0]))
+    again = poll_times(durations, Progress().seen("PROCESSING", planned[0]))
 
     assert again[0] == pytest.approx(planned[1], abs=0.5)
 
@@ -142,7 +149,7 @@ def test_a_plan_waits_whole_seconds_and_leaves_the_rest_to_poll():
     plan = split((18.4, 20.6, 22.2, 80.0, 3540.0), age=0.0)
 
     assert plan.wait_seconds == 17
-    assert plan.looks == (18.4, 20.6, 22.2)
+    assert plan.poll_times == (18.4, 20.6, 22.2)
 
 
 def test_a_plan_that_begins_at_once_does_not_wait():
@@ -153,29 +160,29 @@ def test_a_plan_that_begins_at_once_does_not_wait():
 @given(history=histories, answers=statuses)
 def test_no_invocation_of_poll_outstays_its_limit(history, answers):
     progress = after(answers)
-    ages = looks(learned(history), progress)
+    ages = poll_times(learned(history), progress)
 
     plan = split(ages, progress.age) if ages else split((progress.age,), progress.age)
 
-    assert plan.looks[-1] - plan.looks[0] <= LONGEST_STAY_SECONDS
-    assert 0 <= plan.wait_seconds <= max(0, plan.looks[0] - progress.age)
+    assert plan.poll_times[-1] - plan.poll_times[0] <= LONGEST_STAY_SECONDS
+    assert 0 <= plan.wait_seconds <= max(0, plan.poll_times[0] - progress.age)
 
 
 def test_poll_sleeps_only_while_that_is_cheaper_than_a_loop_of_the_workflow():
-    assert stays(BREAK_EVEN_SECONDS, stayed=BREAK_EVEN_SECONDS)
-    assert not stays(BREAK_EVEN_SECONDS + 0.1, stayed=BREAK_EVEN_SECONDS + 0.1)
-    assert not stays(1.0, stayed=LONGEST_STAY_SECONDS + 0.1)
+    assert sleeps_in_place(BREAK_EVEN_SECONDS, stayed=BREAK_EVEN_SECONDS)
+    assert not sleeps_in_place(BREAK_EVEN_SECONDS + 0.1, stayed=BREAK_EVEN_SECONDS + 0.1)
+    assert not sleeps_in_place(1.0, stayed=LONGEST_STAY_SECONDS + 0.1)
 
 
 def test_a_schedule_takes_few_steps():
-    sketch, calls = learned([(k % 7, 10 + k % 23) for k in range(400)]), 0
+    durations, calls = learned([(k % 7, 10 + k % 23) for k in range(400)]), 0
 
     def count(*_):
         nonlocal calls
         calls += 1
 
     sys.setprofile(count)
-    looks(sketch, Progress().seen("QUEUED", 3.0))
+    poll_times(durations, Progress().seen("QUEUED", 3.0))
     sys.setprofile(None)
 
     assert 1000 < calls < 40_000

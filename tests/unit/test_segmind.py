@@ -23,7 +23,7 @@ from kontext.errors import (
     ServerError,
     Unavailable,
 )
-from kontext.segmind.answers import Look, Result, parse_reset
+from kontext.segmind.answers import JobStatus, Result, parse_reset
 from kontext.segmind.client import ANSWER_SECONDS, MAX_ANSWER_BYTES, Segmind, fingerprint
 
 ID = "3f2c8f5e-8f5e-4b7a-9d6e-0123456789ab"
@@ -214,9 +214,9 @@ def test_an_answer_that_drips_is_given_up() -> None:
 def test_an_answer_that_repeats_the_key_in_any_form_does_not_carry_it_further(repeated: str) -> None:
     network = Network(says(200, text=f'{{"status": "FAILED", "error": "a \\\\u0041 \\u0022 {repeated} b"}}'))
 
-    look = network.client().look(ID)
+    status = network.client().status(ID)
 
-    assert look.error == 'a \\u0041 " ... b'
+    assert status.error == 'a \\u0041 " ... b'
 
 
 def test_an_answer_cannot_leave_a_cookie_behind() -> None:
@@ -224,7 +224,7 @@ def test_an_answer_cannot_leave_a_cookie_behind() -> None:
     client = network.client()
 
     for _ in range(2):
-        client.look(ID)
+        client.status(ID)
 
     assert [request.headers.get("cookie") for request in network.requests] == [None, None]
 
@@ -271,44 +271,48 @@ def test_a_key_that_cannot_be_read_is_nobodys_fault() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "look"),
+    ("answer", "status"),
     [
-        pytest.param(says(200, status="QUEUED", request_id=ID, metrics={}), Look("QUEUED"), id="queued"),
-        pytest.param(says(200, status="PROCESSING", request_id=ID, metrics={}), Look("PROCESSING"), id="processing"),
+        pytest.param(says(200, status="QUEUED", request_id=ID, metrics={}), JobStatus("QUEUED"), id="queued"),
+        pytest.param(
+            says(200, status="PROCESSING", request_id=ID, metrics={}), JobStatus("PROCESSING"), id="processing"
+        ),
         pytest.param(
             says(200, status="COMPLETED", request_id=ID, metrics={"inference_time": 13.06}),
-            Look("COMPLETED", None, {"inference_time": 13.06}),
+            JobStatus("COMPLETED", None, {"inference_time": 13.06}),
             id="completed",
         ),
         pytest.param(
             says(422, status="FAILED", error="RAI: blocked", metrics={"inference_time": 2}),
-            Look("FAILED", "RAI: blocked", {"inference_time": 2.0}),
+            JobStatus("FAILED", "RAI: blocked", {"inference_time": 2.0}),
             id="failed",
         ),
-        pytest.param(says(422, error="blocked"), Look("FAILED", "blocked"), id="failed, without saying so"),
-        pytest.param(says(422, error={"why": "blocked"}), Look("FAILED", '{"why": "blocked"}'), id="failed, nested"),
-        pytest.param(says(422, status="FAILED"), Look("FAILED"), id="failed for no reason"),
-        pytest.param(says(200, status="queued"), Look("QUEUED"), id="lower case"),
-        pytest.param(says(200, status="RUNNING"), Look("RUNNING"), id="a state we do not know"),
-        pytest.param(says(200, status="QUEUED", metrics=None), Look("QUEUED"), id="metrics are null"),
+        pytest.param(says(422, error="blocked"), JobStatus("FAILED", "blocked"), id="failed, without saying so"),
+        pytest.param(
+            says(422, error={"why": "blocked"}), JobStatus("FAILED", '{"why": "blocked"}'), id="failed, nested"
+        ),
+        pytest.param(says(422, status="FAILED"), JobStatus("FAILED"), id="failed for no reason"),
+        pytest.param(says(200, status="queued"), JobStatus("QUEUED"), id="lower case"),
+        pytest.param(says(200, status="RUNNING"), JobStatus("RUNNING"), id="a state we do not know"),
+        pytest.param(says(200, status="QUEUED", metrics=None), JobStatus("QUEUED"), id="metrics are null"),
         pytest.param(
             says(200, status="COMPLETED", metrics={"inference_time": "13", "cost": True, "queue_time": -1}),
-            Look("COMPLETED"),
+            JobStatus("COMPLETED"),
             id="metrics are nonsense",
         ),
         pytest.param(
             says(200, status="COMPLETED", metrics={"cost": 0.05, "remaining_credits": -0.04}),
-            Look("COMPLETED", None, {"cost": 0.05, "remaining_credits": -0.04}),
+            JobStatus("COMPLETED", None, {"cost": 0.05, "remaining_credits": -0.04}),
             id="it ran as the account ran out",
         ),
     ],
 )
-def test_a_look_gives_the_state_of_the_job(answer: Answer, look: Look) -> None:
+def test_a_status_gives_the_state_of_the_job(answer: Answer, status: JobStatus) -> None:
     network = Network(answer)
 
-    seen = network.client().look(ID)
+    seen = network.client().status(ID)
 
-    assert seen == look
+    assert seen == status
     assert str(network.requests[0].url) == f"https://api.segmind.com/v2/requests/{ID}/status"
 
 
@@ -343,14 +347,14 @@ def test_a_result_is_found_whatever_its_shape(shape: dict[str, Any]) -> None:
     assert str(network.requests[0].url) == f"https://api.segmind.com/v2/requests/{ID}"
 
 
-def test_a_result_that_is_not_there_yet_is_a_look() -> None:
-    assert Network(says(200, status="PROCESSING", metrics={})).client().result(ID) == Look("PROCESSING")
+def test_a_result_that_is_not_there_yet_is_a_status() -> None:
+    assert Network(says(200, status="PROCESSING", metrics={})).client().result(ID) == JobStatus("PROCESSING")
 
 
 def test_the_result_of_a_failed_job_says_why() -> None:
     network = Network(says(422, status="FAILED", error="blocked", metrics={}))
 
-    assert network.client().result(ID) == Look("FAILED", "blocked")
+    assert network.client().result(ID) == JobStatus("FAILED", "blocked")
 
 
 @pytest.mark.parametrize("output", ["ftp://a/b", ["file:///etc/passwd"], {"x": ["ftp://a/b", "s3://a/b"]}])
@@ -384,7 +388,7 @@ def test_links_are_read_wherever_they_stand_but_not_what_was_asked_for() -> None
 
 def test_a_422_that_is_not_about_the_job_tells_nothing() -> None:
     with pytest.raises(Unavailable):
-        Network(says(422, detail=[{"msg": "Input should be a valid UUID"}])).client().look(ID)
+        Network(says(422, detail=[{"msg": "Input should be a valid UUID"}])).client().status(ID)
 
 
 OLD, NEW = "SG_00000000000000aa", "SG_00000000000000bb"
@@ -410,7 +414,7 @@ def test_a_job_that_its_own_key_alone_knows_is_asked_for_with_that(
     transport = httpx.MockTransport(network)
     client = Segmind("https://a", "m", lambda fresh: newest if fresh else cached, transport, lambda: previous)
 
-    assert client.look(ID, fingerprint(submitted_with)) == Look("QUEUED")
+    assert client.status(ID, fingerprint(submitted_with)) == JobStatus("QUEUED")
 
 
 @pytest.mark.parametrize("submitted_with", [fingerprint(NEW), fingerprint("a third one"), None])
@@ -418,7 +422,7 @@ def test_another_key_is_not_tried_for_a_job_that_it_did_not_submit(submitted_wit
     network = Network(says(404, error="no"))
 
     with pytest.raises(RecordGone):
-        network.client(lambda fresh: NEW, previous_key=OLD).look(ID, submitted_with)
+        network.client(lambda fresh: NEW, previous_key=OLD).status(ID, submitted_with)
 
     assert {request.headers["x-api-key"] for request in network.requests} == {NEW}
 
@@ -434,13 +438,13 @@ def test_a_fingerprint_is_too_short_to_find_the_key() -> None:
 
 
 READS: list[Callable[[Segmind], object]] = [
-    lambda client: client.look(ID),
+    lambda client: client.status(ID),
     lambda client: client.result(ID),
     lambda client: client.credits(),
 ]
 
 
-@pytest.mark.parametrize("read", READS, ids=["look", "result", "credits"])
+@pytest.mark.parametrize("read", READS, ids=["status", "result", "credits"])
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
@@ -480,7 +484,7 @@ def test_a_read_that_tells_nothing_may_be_repeated(
 
 def test_a_state_that_is_no_text_tells_nothing() -> None:
     with pytest.raises(Unavailable, match="no status"):
-        Network(says(200, status=3)).client().look(ID)
+        Network(says(200, status=3)).client().status(ID)
 
 
 @pytest.mark.parametrize("credits", [None, "many", -1e12, True, [1]])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from kontext.drops.pairs import Complete, Defaults, Pair, Settling, decide
+from kontext.drops.pairs import AwaitingMore, Defaults, Pair, Ready, decide
 from kontext.model import Part
 
 NOW = 1_800_000_000.0
@@ -55,10 +56,20 @@ CLAIMED = ("1.png ", "2.png ")
             HOLD,
             id="the request names another image",
         ),
+        pytest.param(
+            replace(whole(request=part("request.json", **PROMPT)), dropped_again=frozenset("1")),
+            PROMPT_WAIT,
+            id="one image was replaced before the pair was claimed",
+        ),
+        pytest.param(
+            replace(whole(request=part("request.json", **PROMPT)), dropped_again=frozenset("12")),
+            0.0,
+            id="both images were replaced before the pair was claimed",
+        ),
     ],
 )
 def test_a_pair_waits_after_its_newest_part_for_what_belongs_to_it(pair: Pair, seconds: float) -> None:
     before, after = (decide(pair, {}, DEFAULTS, NOW + at) for at in (seconds - 0.1, seconds))
 
-    assert before == Settling(NOW + seconds)
-    assert isinstance(after, Complete)
+    assert before == AwaitingMore(NOW + seconds)
+    assert isinstance(after, Ready)

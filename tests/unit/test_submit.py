@@ -143,12 +143,12 @@ def test_a_hint_about_nothing_that_is_due_changes_nothing(world: Play, key: dict
 
 def test_what_ended_and_was_not_told_is_told_by_whoever_looks(world: Play) -> None:
     rejected = world(Strike(Call("Submit", "topic.publish", 1)), refusals=(400,)).receive()
-    untold = len(rejected.told)
+    unrecorded = len(rejected.told)
 
     later(rejected, TELL_SECONDS)
     told(rejected, due(rejected.render), due(rejected.render))
 
-    assert (untold, len(rejected.told), rejected.render["announced"]) == (0, 1, True)
+    assert (unrecorded, len(rejected.told), rejected.render["announced"]) == (0, 1, True)
 
 
 def test_a_render_that_met_a_429_waits_in_line_and_goes_on_after_the_reset(world: Play) -> None:

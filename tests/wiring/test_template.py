@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from kontext.polling.schedule import DEFAULT_LOOK_COST, LONGEST_STAY_SECONDS
+from kontext.polling.schedule import DEFAULT_POLL_COST, LONGEST_STAY_SECONDS
+from kontext.renders.overdue import RESTORE_SECONDS, RESTORING_SECONDS
 from kontext.renders.store import LEASE_SECONDS
 from kontext.segmind.client import ANSWER_SECONDS
 
@@ -116,7 +117,7 @@ def _variables(properties: Json) -> Json:
 def test_the_schedule_has_the_defaults_of_the_template(template: Json) -> None:
     defaults = {name: parameter["Default"] for name, parameter in template["Parameters"].items()}
 
-    assert defaults["LookCostSeconds"] == DEFAULT_LOOK_COST
+    assert defaults["PollCostSeconds"] == DEFAULT_POLL_COST
 
 
 def test_every_parameter_stands_in_one_group_of_the_console(template: Json) -> None:
@@ -200,6 +201,14 @@ def test_a_bucket_refuses_plain_http(resources: Json, bucket: str) -> None:
 def test_what_people_own_outlives_the_stack(resources: Json, kept: str) -> None:
     assert resources[kept]["DeletionPolicy"] == "RetainExceptOnCreate"
     assert resources[kept]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_a_replaced_picture_is_kept_as_long_as_it_may_be_put_back(resources: Json) -> None:
+    (rule,) = resources["OutputBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+
+    kept = rule["NoncurrentVersionExpiration"]["NoncurrentDays"] * 86_400
+
+    assert kept >= RESTORE_SECONDS + RESTORING_SECONDS
 
 
 def test_the_table_is_on_demand_and_can_be_restored(resources: Json) -> None:

@@ -13,8 +13,8 @@ from kontext.drops.pairs import pair_key
 from kontext.dynamodb import Item, Table
 from kontext.model import Part
 from kontext.throttle.throttle import state_in
-from kontext_cli.journey import Journey, told
 from kontext_cli.target import Target
+from kontext_cli.timeline import Timeline, told
 from kontext_cli.webconsole import views
 
 TIMES = {"queue_time": "queued", "inference_time": "inference", "total_time": "at Segmind"}
@@ -81,12 +81,12 @@ def _looks(target: Target, prefix: str, renders: Iterable[Item]) -> dict[str, li
     to see."""
     if not renders:
         return {}
-    journey = Journey(target, prefix)
+    timeline = Timeline(target, prefix)
     try:
-        steps = [{"at": step.at.timestamp(), "what": step.what} for step in journey.steps()]
+        steps = [{"at": step.at.timestamp(), "what": step.what} for step in timeline.steps()]
     except ClientError:
         return {}
-    return {journey.render.render_id: steps} if journey.render else {}
+    return {timeline.render.render_id: steps} if timeline.render else {}
 
 
 def _bytes(count: float | None) -> str | None:

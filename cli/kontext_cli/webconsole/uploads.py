@@ -69,7 +69,7 @@ def read(body: bytes) -> Upload:
     return Upload(photographs, checked_name(told.get("name")), parameters, mark and mark[0])
 
 
-def put(desk: DropClient, upload: Upload) -> tuple[View, str]:
+def put(client: DropClient, upload: Upload) -> tuple[View, str]:
     """Upload a pair; returns it as the page may show it at once, and what to say of it.
 
     Raises BadDrop for what cannot be rendered, NotDropped for what is not uploaded, or not all of it.
@@ -78,11 +78,11 @@ def put(desk: DropClient, upload: Upload) -> tuple[View, str]:
         files = [_saved(Path(folder), slot, *photograph) for slot, photograph in enumerate(upload.photographs, 1)]
         drop = prepare(files[0], files[1], upload.name, upload.parameters, mark=upload.mark)
         try:
-            errand = desk.errand(drop)
+            errand = client.errand(drop)
         except Refused as refused:
-            raise NotDropped(_refusal(refused, drop, desk.price), 409, field="name") from refused
+            raise NotDropped(_refusal(refused, drop, client.price), 409, field="name") from refused
         _upload(errand)
-    return _shown(drop), "" if errand.pieces else f"{drop.prefix} has just this already: nothing more is paid."
+    return _shown(drop), "" if errand.uploads else f"{drop.prefix} has just this already: nothing more is paid."
 
 
 def _upload(errand: Errand) -> None:
@@ -91,7 +91,7 @@ def _upload(errand: Errand) -> None:
     except Exception as broken:
         if (why := explain(broken)) is None:
             raise
-        there = f"{len(errand.uploaded)} of {len(errand.pieces)} parts of {errand.drop.prefix} are uploaded"
+        there = f"{len(errand.uploaded)} of {len(errand.uploads)} parts of {errand.drop.prefix} are uploaded"
         if isinstance(broken, Refused):
             raise NotDropped(f"{why}. {there}, {BESIDE_OTHERS}.", 409, field="name") from broken
         goes_on = "Once all are, the picture is paid. Render goes on from here and pays for nothing twice."
@@ -131,5 +131,5 @@ def _saved(folder: Path, slot: int, name: str, body: bytes) -> Path:
 
 
 def _shown(drop: Drop) -> View:
-    pictures = [piece.key for piece in drop.pair.pieces if piece.slot in ("1", "2")]
+    pictures = [upload.key for upload in drop.pair.uploads if upload.slot in ("1", "2")]
     return expected(drop.prefix, pictures, drop.parameters.get("prompt"), time.time())

@@ -10,7 +10,7 @@ inputs, picture   the two photographs, fetched; the picture made of them
 jobs, inference   jobs on workers, and how long a picture takes
 rates, ledger     the hard rate limit; what was seen and charged
 answers, shapes   what it says back, in how many shapes
-padding           pictures of any size in bytes
+padded_file       pictures of any size in bytes
 transport, app, server, admin  in process, as an ASGI app, as a server; `/_emulator/`
 """
 

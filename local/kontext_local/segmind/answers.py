@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Later:
+class DeferredAnswer:
     """An answer not known before `at` (unix seconds, earliest); then call `then`, which may postpone it again."""
 
     at: float
@@ -31,7 +31,7 @@ class Answer:
     drop: bool = False
     hang: float = 0.0
     cut_after: int | None = None
-    later: Later | None = None
+    later: DeferredAnswer | None = None
 
     @property
     def spoken(self) -> bool:

@@ -57,7 +57,7 @@ class Job:
     inference: float
     output_shape: str
     key: str = ""
-    fate: JobOverride = field(default_factory=JobOverride)
+    override: JobOverride = field(default_factory=JobOverride)
     drawing: Future[Picture] | None = None
     drawn_at: float | None = None
     started_at: float | None = None
@@ -88,7 +88,7 @@ class Job:
         """When it leaves its worker; None while it waits for one or its picture is still being made."""
         if self.started_at is None:
             return None
-        if self.fate.fail:
+        if self.override.fail:
             return self.started_at + self.inference
         if self.drawing is None or self.drawn_at is None:
             return None
@@ -99,7 +99,7 @@ class Job:
     def end(self, at: float) -> None:
         """Leave the worker, with or without a picture."""
         self.ended_at = at
-        self.error = self.fate.fail or self._drawing_error()
+        self.error = self.override.fail or self._drawing_error()
 
     def _drawing_error(self) -> str | None:
         error = self.drawing.exception() if self.drawing else None

@@ -29,7 +29,7 @@ class Post:
 
 
 @dataclass(frozen=True)
-class Look:
+class Poll:
     """One GET about a job: `kind` is `status` or `result`, `told` the state in the answer, "" if it holds none.
 
     `scripted`: a rule has answered it.
@@ -57,14 +57,14 @@ class Charge:
 class Ledger:
     """Grows only.
 
-    `gets` counts requests by kind (`status`, `result`, `credits`, `output`); `looks` are those about jobs.
+    `gets` counts requests by kind (`status`, `result`, `credits`, `output`); `polls` are those about jobs.
     """
 
     posts: list[Post] = field(default_factory=list)
     jobs: dict[str, Job] = field(default_factory=dict)
     charges: list[Charge] = field(default_factory=list)
     gets: Counter[str] = field(default_factory=Counter)
-    looks: list[Look] = field(default_factory=list)
+    polls: list[Poll] = field(default_factory=list)
     too_many_requests: int = 0
 
     @property

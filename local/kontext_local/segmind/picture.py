@@ -10,7 +10,7 @@ from random import Random
 
 from PIL import Image, ImageChops, ImageDraw, ImageOps, PngImagePlugin
 
-from kontext_local.lettering import Typeface, shown, typeface, wrapped
+from kontext_local.fonts import Typeface, shown, typeface, wrapped
 from kontext_local.segmind.jobs import BadInput
 from kontext_local.segmind.parameters import Parameters
 

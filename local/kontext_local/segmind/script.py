@@ -70,7 +70,7 @@ class Rule:
             raise ValueError(f"output_shape: {self.output_shape!r} is none of {', '.join(SHAPES)}")
 
     @property
-    def fate(self) -> JobOverride:
+    def override(self) -> JobOverride:
         return JobOverride(**{one.name: getattr(self, one.name) for one in fields(JobOverride)})
 
     @property

@@ -55,12 +55,12 @@ def serve(
     keys and times repeatable; `pixels` is the area of the pictures. With `stop_with_parent`, the end of
     standard input ends the server. Raises LocalCloudError if the port is taken.
     """
-    with _listening(port) as listener, _studio(pixels) as (studio, pool):
+    with _listening(port) as listener, _studio(pixels) as (pictures, pool):
         taken = listener.getsockname()[1]
         url = f"http://{HOST}:{taken}"
         service = Segmind(
             settings,
-            draw=studio,
+            draw=pictures,
             start=pool.submit,
             rng=Random(seed),  # noqa: S311  repeatable, not secret
             api_url=url,
@@ -102,12 +102,12 @@ def _listening(port: int) -> Iterator[socket.socket]:
 @contextlib.contextmanager
 def _studio(pixels: int) -> Iterator[tuple[PictureFactory, ThreadPoolExecutor]]:
     with tempfile.TemporaryDirectory(prefix="kontext-segmind-", ignore_cleanup_errors=True) as folder:
-        studio, pool = PictureFactory(Path(folder), pixels), ThreadPoolExecutor(STUDIO_THREADS)
+        pictures, pool = PictureFactory(Path(folder), pixels), ThreadPoolExecutor(STUDIO_THREADS)
         try:
-            yield studio, pool
+            yield pictures, pool
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            studio.close()
+            pictures.close()
 
 
 def _watch_parent(server: uvicorn.Server) -> None:

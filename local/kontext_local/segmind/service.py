@@ -17,7 +17,7 @@ from typing import Any
 from kontext_local.segmind import parameters, shapes
 from kontext_local.segmind.answers import (
     Answer,
-    Later,
+    DeferredAnswer,
     Refused,
     as_json,
     no_such_request,
@@ -25,8 +25,8 @@ from kontext_local.segmind.answers import (
     wrong_method,
 )
 from kontext_local.segmind.jobs import Draw, Job, JobOverride, Picture, Workers
-from kontext_local.segmind.ledger import Ledger, Look, Post
-from kontext_local.segmind.padding import LEAST, padded
+from kontext_local.segmind.ledger import Ledger, Poll, Post
+from kontext_local.segmind.padded_file import LEAST, padded
 from kontext_local.segmind.rates import RESET_FORMS, RESET_HEADER, WINDOWS, FixedWindow, SlidingWindow
 from kontext_local.segmind.script import Script
 from kontext_local.segmind.settings import Settings
@@ -150,26 +150,26 @@ class Segmind:
     def _scripted(self, call: Call) -> Answer:
         rule = self.script.next(call.kind, call.prompt, call.job.state if call.job else None)
         accepted_before = len(self._ledger.jobs)
-        true = self._true(call, rule.fate if rule else JobOverride()) if not rule or rule.takes_effect else Answer()
+        true = self._true(call, rule.override if rule else JobOverride()) if not rule or rule.takes_effect else Answer()
         answer = rule.answer(true) if rule else true
         self._note(call, answer, accepted=len(self._ledger.jobs) > accepted_before, scripted=rule is not None)
         return answer
 
-    def _true(self, call: Call, fate: JobOverride) -> Answer:
+    def _true(self, call: Call, override: JobOverride) -> Answer:
         try:
-            return self._act(call, fate)
+            return self._act(call, override)
         except Refused as refused:
             return refused.answer()
 
-    def _act(self, call: Call, fate: JobOverride) -> Answer:
+    def _act(self, call: Call, override: JobOverride) -> Answer:
         if call.kind == "output":
             return self._output(call)
         self._admit(call)
         match call.kind:
             case "submit":
-                return as_json(200, self._submitted(self._accept(call, fate)))
+                return as_json(200, self._submitted(self._accept(call, override)))
             case "generate":
-                return self._generated(self._accept(call, fate))
+                return self._generated(self._accept(call, override))
             case "status":
                 return self._status(self._job(call))
             case "result":
@@ -184,7 +184,7 @@ class Segmind:
             self._ledger.gets[call.kind] += 1
             if call.kind in ("status", "result"):
                 status, told = answer.status if answer.spoken else None, answer.state
-                self._ledger.looks.append(Look(self.clock(), call.kind, call.name, status, told, scripted, resets))
+                self._ledger.polls.append(Poll(self.clock(), call.kind, call.name, status, told, scripted, resets))
             return
         heard = answer.spoken or answer.later
         outcome = ("accepted" if heard else "accepted unanswered") if accepted else "refused" if heard else "unanswered"
@@ -207,15 +207,15 @@ class Segmind:
             form = RESET_FORMS[self.settings.reset_form]
             raise Refused(429, "Too many requests", {RESET_HEADER: form(reset)})
 
-    def _accept(self, call: Call, fate: JobOverride) -> Job:
+    def _accept(self, call: Call, override: JobOverride) -> Job:
         self._offer(call.name)
         if call.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise Refused(406, "Invalid content type")
         asked = parameters.parse(call.body)
         self._afford()
-        job = self._new_job(asked, fate, call.headers["x-api-key"])
+        job = self._new_job(asked, override, call.headers["x-api-key"])
         self._ledger.jobs[job.request_id] = job
-        if not fate.fail:
+        if not override.fail:
             job.draw(self._start, self._draw, self.clock)
         self._workers.add(job)
         self.advance()
@@ -239,17 +239,17 @@ class Segmind:
         if limit is not None and self._ledger.spent + price > limit:
             raise Refused(406, f"Team spend limit reached: {self._ledger.spent} of {limit} spent")
 
-    def _new_job(self, asked: parameters.Parameters, fate: JobOverride, key: str) -> Job:
+    def _new_job(self, asked: parameters.Parameters, override: JobOverride, key: str) -> Job:
         nth, settings = len(self._ledger.jobs), self.settings
         seconds = settings.inference.sample(self._rng, nth)
         return Job(
             request_id=str(uuid.UUID(int=self._rng.getrandbits(128), version=4)),
             parameters=replace(asked, seed=self._rng.getrandbits(31)) if asked.seed is None else asked,
             accepted_at=self.clock(),
-            inference=seconds if fate.inference is None else fate.inference,
-            output_shape=fate.output_shape or settings.output_shapes[nth % len(settings.output_shapes)],
+            inference=seconds if override.inference is None else override.inference,
+            output_shape=override.output_shape or settings.output_shapes[nth % len(settings.output_shapes)],
             key=key,
-            fate=fate,
+            override=override,
         )
 
     def _job(self, call: Call) -> Job:
@@ -299,7 +299,7 @@ class Segmind:
 
     def _pictures(self, job: Job) -> dict[str, Any]:
         name = f"/output/{job.request_id}.{job.parameters.output_format}"
-        host, name = (job.fate.output_url, "") if job.fate.output_url else (self.output_url, name)
+        host, name = (job.override.output_url, "") if job.override.output_url else (self.output_url, name)
         return shapes.named(job.output_shape, host, name, job.parameters.content_type)
 
     def _output(self, call: Call) -> Answer:
@@ -307,9 +307,9 @@ class Segmind:
         if job is None or job.state != "COMPLETED" or job.ended_at is None or not self._kept(job):
             raise Refused(404, "File not found")
         content = job.picture().read()
-        wanted = job.fate.output_bytes or 0
+        wanted = job.override.output_bytes or 0
         size = wanted if wanted >= len(content) + LEAST else len(content)
-        content_type = job.fate.output_content_type or job.parameters.content_type
+        content_type = job.override.output_content_type or job.parameters.content_type
         headers = {"content-type": content_type, "content-length": str(size)}
         return Answer(200, headers, stream=padded(content, size))
 
@@ -321,7 +321,9 @@ class Segmind:
         self.advance()
         if job.state in ("QUEUED", "PROCESSING"):
             due = job.ends_at() or 0.0
-            return Answer(later=Later(max(due, self.clock() + LOOK_AGAIN_SECONDS), lambda: self._generated(job)))
+            return Answer(
+                later=DeferredAnswer(max(due, self.clock() + LOOK_AGAIN_SECONDS), lambda: self._generated(job))
+            )
         if job.state == "FAILED":
             return Refused(500, job.error or "").answer()
         content = job.picture().read()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kontext.drops.waiters import Waiters
     from kontext.due import DueIndex
     from kontext.hints import Hints
-    from kontext.polling.history import Learning
+    from kontext.polling.history import PollHistory
     from kontext.renders.claims import Claims
     from kontext.renders.store import Renders
     from kontext.renders.workflow import Workflow
@@ -115,13 +115,13 @@ class Connections:
         return Claims(self.renders)
 
     @cached_property
-    def learning(self) -> "Learning":
-        from kontext.polling.history import Learning
+    def poll_history(self) -> "PollHistory":
+        from kontext.polling.history import PollHistory
 
-        return Learning(
+        return PollHistory(
             self.table,
             self.clock,
-            look_cost=float(self.environment["LOOK_COST_SECONDS"]),
+            poll_cost=float(self.environment["POLL_COST_SECONDS"]),
         )
 
     @cached_property

@@ -145,7 +145,8 @@ CODES: dict[str, Code] = {
         "Change the prompt or the images if the message asks for it, then drop the pair again.",
     ),
     "server_error": Code(
-        "Segmind answered this request with a server error every time it was tried, while it took others.",
+        "Segmind answered this request with a server error every time it was tried: four times while it took others, "
+        "or a hundred times.",
         "unknown",
         "Often a parameter value that breaks the model: change the request, or drop the pair again later.",
     ),

@@ -42,6 +42,8 @@ class Pair:
     """The `drop_id` of that claim."""
     claimed_images: tuple[str, ...] = ()
     """What identified both images of that claim."""
+    dropped_again: frozenset[str] = frozenset()
+    """The slots that were filled more than once."""
     rejected_drop: int = 0
     """The `drop_id` of the newest drop that could not be rendered."""
     written: frozenset[str] = frozenset()
@@ -90,7 +92,7 @@ class Incomplete:
 
 
 @dataclass(frozen=True)
-class Settling:
+class AwaitingMore:
     """Complete, but what was dropped together with it may still come until `until` (unix seconds)."""
 
     until: float
@@ -108,7 +110,7 @@ class Rejected:
 
 
 @dataclass(frozen=True)
-class Complete:
+class Ready:
     """All that a render needs. `inputs`: for each image what was read of it, or its URL; `asked`: the parameters that
     the drops name, without the stack's defaults."""
 
@@ -127,7 +129,7 @@ class Complete:
         return request.render_id(prefix, one, two, self.parameters)
 
 
-Decision = Incomplete | Settling | Rejected | Complete
+Decision = Incomplete | AwaitingMore | Rejected | Ready
 
 
 def named_keys(pair: Pair) -> tuple[str, ...]:
@@ -182,10 +184,10 @@ def decide(pair: Pair, named: dict[str, ObjectRead | None], defaults: Defaults, 
         pair, (one, two), told, defaults
     )
     if now < until:
-        return Settling(until)
+        return AwaitingMore(until)
     for image_field in _FIELDS.values():
         told.pop(image_field, None)
-    return Complete((one, two), request.merge(told, {"prompt": defaults.prompt}, defaults.parameters), asked=told)
+    return Ready((one, two), request.merge(told, {"prompt": defaults.prompt}, defaults.parameters), asked=told)
 
 
 def _settling_seconds(pair: Pair, images: tuple[ObjectRead, ObjectRead], told: Parameters, defaults: Defaults) -> float:
@@ -196,15 +198,13 @@ def _settling_seconds(pair: Pair, images: tuple[ObjectRead, ObjectRead], told: P
 
 
 def _is_half_exchanged(pair: Pair, images: tuple[ObjectRead, ObjectRead]) -> bool:
-    """Whether one image was replaced by a drop, and the other is still the one that was claimed with it."""
-    if not pair.claimed_images:
-        return False
-    replaced = [
-        image is pair.parts.get(slot)
-        for slot, image, claimed in zip("12", images, pair.claimed_images, strict=True)
-        if identity(image) != claimed
-    ]
-    return replaced == [True]
+    """Whether one image was replaced by a drop, and the other is still the one that came or was claimed with it."""
+    replaced = pair.dropped_again
+    if pair.claimed_images:
+        claimed = zip("12", images, pair.claimed_images, strict=True)
+        replaced = frozenset(slot for slot, image, before in claimed if identity(image) != before)
+    is_own = [image is pair.parts.get(slot) for slot, image in zip("12", images, strict=True) if slot in replaced]
+    return is_own == [True]
 
 
 def has_prompt(pair: Pair) -> bool:
@@ -300,7 +300,8 @@ class Drops:
         try:
             item = self.table.update(
                 pair_key(prefix),
-                f"SET #prefix = :prefix, #part_{slot} = :part, {SET_DUE_UNLESS_DUE} ADD #drops :one",
+                f"SET #prefix = :prefix, #part_{slot} = :part, {SET_DUE_UNLESS_DUE}"
+                f" ADD #drops :one, #times_{slot} :one",
                 f"attribute_not_exists(#part_{slot}) OR {newer}",
                 prefix=prefix,
                 part=part,
@@ -446,6 +447,7 @@ def pair_of(item: Item) -> Pair:
         current=item.get("current"),
         current_drop=item.get("current_count", 0),
         claimed_images=tuple(item.get("claimed_images", ())),
+        dropped_again=frozenset(slot for slot in keys.SLOTS if item.get(f"times_{slot}", 0) > 1),
         rejected_drop=item.get("rejected_count", 0),
         written=frozenset(item.get("written", ())),
         due_at=item["due_at"] if item.get("due_lane") == TIMER else None,

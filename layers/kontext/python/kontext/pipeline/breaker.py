@@ -5,6 +5,7 @@ from kontext.connections import Connections
 from kontext.errors import AccountRefused, SegmindError
 from kontext.log import logger
 from kontext.model import Render
+from kontext.renders.store import render_key
 from kontext.results import cloudevents
 from kontext.throttle.circuit_breaker import WORKFLOW
 from kontext.throttle.line import hand_out_permits
@@ -20,7 +21,8 @@ class Breaker:
         self, reason: str, render: Render | None = None, status: int | None = None, *, trial: bool = False
     ) -> None:
         """Nobody's render can go now."""
-        self.deps.throttle.open_breaker(reason, self.deps.clock.now(), trial=trial)
+        unfollowed = render_key(render["prefix"], render["render_id"]) if render and reason == WORKFLOW else None
+        self.deps.throttle.open_breaker(reason, self.deps.clock.now(), trial=trial, unfollowed=unfollowed)
         logger.warning("the circuit breaker is open", reason=reason, status=status)
         self.measure_stop(reason, render)
         self.publish_changes()
@@ -53,10 +55,7 @@ class Breaker:
             self.measure_stop(reason)
             return False  # of the stack's own limit Segmind knows nothing
         try:
-            if reason == WORKFLOW:
-                well = self.deps.workflow.answers()
-            else:
-                well = self.deps.segmind.credits() >= self.deps.renders.price
+            well = self.deps.segmind.credits() >= self.deps.renders.price
         except AccountRefused as refused:
             reason, well = refused.reason, False
             self.deps.throttle.open_breaker(reason, self.deps.clock.now())

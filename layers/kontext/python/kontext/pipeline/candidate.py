@@ -17,7 +17,7 @@ def verify_candidate(deps: Connections, watch: Watch, render: Render) -> bool:
     Segmind would have forgotten it."""
     candidate_id, now = render["candidate_id"], deps.clock.now()
     try:
-        deps.segmind.look(candidate_id, render.get("submitted_with"))
+        deps.segmind.status(candidate_id, render.get("submitted_with"))
     except SegmindError as failure:  # a 404 is not believed either: a job may be known a little later
         logger.warning("the job that an answer named is not found", candidate_id=candidate_id, reason=str(failure))
         if now - settle.sent_at(render) > RECORD_SECONDS:

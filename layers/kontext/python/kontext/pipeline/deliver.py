@@ -36,7 +36,7 @@ class Finalize:
         self.event = event
         self.look = event["look"]
         self.tries = event.get("delivery", {}).get("tries", 0)
-        self.render: Render = deps.renders.get(event["prefix"], event["render_id"]) or {}
+        self.render: Render = deps.renders.follow(event, deps.clock.now()) or {}
         self.given_up = event.get("given_up")
         self.all_tried = bool(self.given_up) or self.tries >= MAX_TRIES - 1
 

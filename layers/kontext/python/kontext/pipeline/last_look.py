@@ -39,7 +39,7 @@ class LastLook:
                 self.reconsider(pair)
             self.take_back(render, pair)
             return None
-        if isinstance(decision, pairs.Complete) and self.deps.claims.name(pair, decision) == render["render_id"]:
+        if isinstance(decision, pairs.Ready) and self.deps.claims.name(pair, decision) == render["render_id"]:
             return render_of({**render, "inputs": inputs_of(decision)})
         logger.info("what was dropped is another one now: the pair is claimed anew")
         self.reconsider(pair)

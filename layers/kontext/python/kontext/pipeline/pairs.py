@@ -46,10 +46,10 @@ class Advancer:
         logger.append_keys(pair=pair.prefix, render_id=None, request_id=None)
         now = self.deps.clock.now()
         decision = self.decide(pair, now)
-        if isinstance(decision, pairs.Complete) and pair.drop_id > pair.current_drop:
+        if isinstance(decision, pairs.Ready) and pair.drop_id > pair.current_drop:
             pair = self.reader.look(pair)
             decision = self.decide(pair, now)
-            if isinstance(decision, pairs.Complete) and "prompt" not in decision.asked:
+            if isinstance(decision, pairs.Ready) and "prompt" not in decision.asked:
                 decision = self.unless_another_was_meant(pair, decision)
         match decision:
             case pairs.Incomplete(missing, wanted):
@@ -57,14 +57,14 @@ class Advancer:
                 self.wait_for(pair, wanted)
                 if meant := self.near_misses.half_beside(pair):
                     self.reject(pair, pairs.Rejected("near_miss", meant))
-            case pairs.Settling(until):
+            case pairs.AwaitingMore(until):
                 logger.info("the pair settles", until=iso(until))
                 if self.deps.drops.settle(pair.prefix, until):  # else a hint is on its way
                     self.deps.hints.send_due(pairs.pair_key(pair.prefix), until - now)
             case pairs.Rejected() as rejected:
                 if not self.wait_for(pair, rejected.wanted):
                     self.reject(pair, rejected)
-            case pairs.Complete() as complete:
+            case pairs.Ready() as complete:
                 for key in pairs.named_keys(pair):
                     if not keys.parse(key) and self.deps.drops.named(key):
                         self.deps.outputs.remove(keys.unknown_drop_key(key))
@@ -74,7 +74,7 @@ class Advancer:
                     self.submitter.go_on(render)
                 self.wait_for(pair, {})
 
-    def unless_another_was_meant(self, pair: pairs.Pair, complete: pairs.Complete) -> pairs.Decision:
+    def unless_another_was_meant(self, pair: pairs.Pair, complete: pairs.Ready) -> pairs.Decision:
         """The default prompt is not paid while what was meant as the prompt seems to lie beside the pair."""
         if complete.render_id(pair.prefix) == pair.current:  # it is claimed, and may be paid
             return complete

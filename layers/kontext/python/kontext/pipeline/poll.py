@@ -1,4 +1,4 @@
-"""One stay of Poll: look at a submitted job, when looking is worth it, until Segmind is done with it.
+"""One stay of Poll: ask for a submitted job's status, when asking is worth it, until Segmind is done with it.
 
 Errors never end a render here: a paid job is looked for until its record at Segmind ends.
 """
@@ -15,11 +15,11 @@ from kontext.errors import AccountRefused, RateLimited, RecordGone, SegmindError
 from kontext.log import logger
 from kontext.model import IN_FLIGHT, JobMetrics, PollState, Render, Status, WorkflowState
 from kontext.polling.history import MAX_MISS_SECONDS
-from kontext.polling.schedule import Progress, stays
+from kontext.polling.schedule import Progress, sleeps_in_place
 from kontext.renders.balance import unexplained
 from kontext.renders.overdue import is_stale
 from kontext.renders.store import render_of
-from kontext.segmind.answers import Look, Result
+from kontext.segmind.answers import JobStatus, Result
 from kontext.throttle.rate_limiter import sane_reset
 
 JUST_OVER_SECONDS = 10.0
@@ -29,7 +29,7 @@ BAD_STATUSES = 3
 
 
 class Poll:
-    """One stay: some looks at one job."""
+    """One stay: some polls for one job."""
 
     def __init__(self, deps: Connections, event: WorkflowState) -> None:
         self.deps = deps
@@ -41,8 +41,8 @@ class Poll:
         self.misses = int(told.get("misses", 0))
         self.is_gone = False
         self.held_until = 0.0
-        self.done: Look | None = None
-        self.looks = 0
+        self.done: JobStatus | None = None
+        self.polls = 0
 
     @property
     def age(self) -> float:
@@ -51,45 +51,45 @@ class Poll:
 
     def run(self) -> PollState:
         """Look until there is something to tell, or waiting is cheaper elsewhere."""
-        render = self.deps.renders.get(self.event["prefix"], self.event["render_id"])
+        render = self.deps.renders.follow(self.event, self.deps.clock.now())
         if render is None or is_stale(render, self.event["attempt"], self.event.get("generation", 0)):
             return {"outcome": "ended"}
         if render["status"] not in IN_FLIGHT:
             render = self.recorded(render)
         while render["status"] in IN_FLIGHT:
-            due = self.next_look()
+            due = self.next_poll()
             if due is None:
                 why = "Segmind does not know the job" if self.is_gone else "no result was seen"
                 return {"outcome": "expired", "message": f"{why}, and its record of the job has ended"}
-            if not stays(due - self.age, due - (self.began - self.submitted_at)):
+            if not sleeps_in_place(due - self.age, due - (self.began - self.submitted_at)):
                 return self.waiting(render, due - self.age)
             self.deps.clock.sleep(due - self.age)
-            render, failure = self.look(render)
+            render, failure = self.poll_once(render)
             if failure is not None:
                 return {"outcome": "failed", "message": failure}
         return {"outcome": "completed" if render["status"] == Status.COMPLETED else "ended"}
 
-    def next_look(self) -> float | None:
-        """The age at which to look next; None after the last look."""
-        if self.looks and self.age >= self.deps.learning.deadline:
+    def next_poll(self) -> float | None:
+        """The age at which to poll next; None after the last poll."""
+        if self.polls and self.age >= self.deps.poll_history.deadline:
             return None
         if not self.misses:
-            return self.deps.learning.next_look(self.progress)
-        if not self.looks:  # the workflow has waited
+            return self.deps.poll_history.next_poll(self.progress)
+        if not self.polls:  # the workflow has waited
             return self.age
         soon = self.age + min(MAX_MISS_SECONDS, 2.0 ** (self.misses - 1))
-        return min(max(self.held_until, self.age) if self.held_until else soon, self.deps.learning.deadline)
+        return min(max(self.held_until, self.age) if self.held_until else soon, self.deps.poll_history.deadline)
 
     def waiting(self, render: Render, seconds: float) -> PollState:
-        """Hand back to the workflow, which waits for nothing. After a miss the next Poll looks at once."""
+        """Hand back to the workflow, which waits for nothing. After a miss the next Poll asks at once."""
         self.deps.renders.beat(render, self.deps.clock.now() + seconds + POLL_SECONDS)
         wait = max(1, math.ceil(seconds) if self.misses else int(seconds - 1))
         seen = {"progress": vars(self.progress), "misses": self.misses}
         return cast("PollState", {"outcome": "waiting", "wait": wait, **seen})
 
-    def look(self, render: Render) -> tuple[Render, str | None]:
-        """One look; returns the record as it is then and, if the job failed, why."""
-        self.looks += 1
+    def poll_once(self, render: Render) -> tuple[Render, str | None]:
+        """One poll; returns the record as it is then and, if the job failed, why."""
+        self.polls += 1
         age, self.held_until, self.done = self.age, 0.0, None
         try:
             seen = self.ask(render.get("submitted_with"))
@@ -100,20 +100,20 @@ class Poll:
         self.progress = self.progress.seen(seen.status, age)
         return self.noted(render, seen)
 
-    def ask(self, submitted_with: str | None) -> Look | Result:
+    def ask(self, submitted_with: str | None) -> JobStatus | Result:
         """Where the job is, and its result once that is complete. The result as well where the status stays bad, and
-        at the last look: it may answer all the same. Raises SegmindError if nothing is known of the job."""
+        at the last poll: it may answer all the same. Raises SegmindError if nothing is known of the job."""
         segmind, request_id = self.deps.segmind, self.event["request_id"]
-        if self.age >= self.deps.learning.deadline:  # no time is left to ask for one after the other
+        if self.age >= self.deps.poll_history.deadline:  # no time is left to ask for one after the other
             with suppress(SegmindError):
                 return segmind.result(request_id, submitted_with)
         try:
-            seen = segmind.look(request_id, submitted_with)
+            seen = segmind.status(request_id, submitted_with)
         except SegmindError as failure:
             if self.misses < BAD_STATUSES or isinstance(failure, RateLimited):
                 raise
             answer = segmind.result(request_id, submitted_with)
-            if isinstance(answer, Look):  # as good as a status, and asked for every few seconds
+            if isinstance(answer, JobStatus):  # as good as a status, and asked for every few seconds
                 self.misses = BAD_STATUSES
             return answer
         if seen.status == Status.COMPLETED:
@@ -122,8 +122,8 @@ class Poll:
         self.misses = 0
         return seen
 
-    def noted(self, render: Render, seen: Look) -> tuple[Render, str | None]:
-        """Keep what a look told that is not the end of a good job."""
+    def noted(self, render: Render, seen: JobStatus) -> tuple[Render, str | None]:
+        """Keep what a poll told that is not the end of a good job."""
         if seen.status == Status.FAILED:
             return render, seen.error or "Segmind gave no reason"
         if seen.status == Status.PROCESSING and render["status"] == Status.QUEUED:
@@ -131,8 +131,8 @@ class Poll:
         return render, None
 
     def missed(self, render: Render, failure: SegmindError) -> Render:
-        """A look that told nothing is soon repeated, ever more slowly. That the job is done is kept: it is paid."""
-        logger.warning("a look told nothing", error=type(failure).__name__, status=failure.status)
+        """A poll that told nothing is soon repeated, ever more slowly. That the job is done is kept: it is paid."""
+        logger.warning("a poll told nothing", error=type(failure).__name__, status=failure.status)
         if isinstance(failure, AccountRefused):
             metrics.emit(render, AccountRefused=1)
         self.progress = self.progress.seen("", self.age)
@@ -148,14 +148,14 @@ class Poll:
         return self.deps.renders.unlinked(render, said, self.done.metrics, self.deps.clock.now())
 
     def reset_of(self, limited: RateLimited) -> float:
-        """The age at which the rate limit resets; 0 if that is just over, and the next look is a matter of seconds."""
+        """The age at which the rate limit resets; 0 if that is just over, and the next poll is a matter of seconds."""
         now = self.deps.clock.now()
         if limited.reset_at is not None and now - JUST_OVER_SECONDS < limited.reset_at <= now:
             return 0.0
         return sane_reset(limited.reset_at, now) - self.submitted_at
 
     def leave_room(self, limited: RateLimited) -> None:
-        """Requests wait for a stated reset as well: one that went before it would take from the looks what is left of
+        """Requests wait for a stated reset as well: one that went before it would take from the polls what is left of
         the account's rate. A reset that is only guessed holds nobody else up."""
         reset_at, now = limited.reset_at, self.deps.clock.now()
         if reset_at is None or sane_reset(reset_at, now) != reset_at:
@@ -184,7 +184,7 @@ class Poll:
         render = self.deps.renders.completed(render, link, told, now)
         metrics.emit_job(render, now, self.unexplained(render, now))
         logger.info("completed", extra={"total_seconds": round(now - self.submitted_at, 1), **told})
-        self.deps.learning.learn(render["render_id"], now, told)
+        self.deps.poll_history.learn(render["render_id"], now, told)
         return render
 
     def unexplained(self, render: Render, now: float) -> float | None:

@@ -27,18 +27,21 @@ from kontext.pipeline.watch import Watch
 from kontext.renders.ledger import OverLimit, is_later
 from kontext.renders.store import UNKNOWN
 from kontext.throttle.admission import Wait
+from kontext.throttle.circuit_breaker import WORKFLOW
 from kontext.throttle.line import is_in_line
 
 TIME_FOR_A_SUBMIT = 80.0
 """Seconds that must be left before another request is sent: its answer may take half a minute, and neither of the two
 AWS calls after it, which keep its request_id, may outlive the function. With less left, another invocation sends it."""
-TIME_FOR_A_LOOK = 60.0
+TIME_FOR_A_STATUS = 60.0
 """The same, for a status request and what is written after it. With less left, Sweep calls for it."""
 LATEST_SECONDS = 5.0
 """So late after its slot a request may still go: later than that it could meet a 429."""
 MOST_FAILURES = 3
 """So often a request may fail for a reason that may be its own, before it steps aside for all others."""
-ASIDE_SECONDS = 3000.0
+ASIDE_SECONDS = 2700.0
+MOST_FAILURES_ALONE = 100
+"""So often it is sent while nobody's renders complete: for three days by its own times, for one as a trial."""
 HEADS_FOR_A_TRIAL = 100
 """So many of those who wait are looked at for one that has not failed."""
 
@@ -156,11 +159,21 @@ class Submitter:
         now = self.deps.clock.now()
         if state.paused.reason or not self.has_time() or not self.deps.throttle.begin_probe(now):
             return
+        if state.breaker.reason == WORKFLOW:
+            self.find_workflow(state.breaker.unfollowed)
+            return
         if not self.breaker.account_is_well(str(state.breaker.reason)) or now < state.breaker.next_trial_at:
             return
         at = self.deps.throttle.admit_head(self.deps.clock.now(), trial=True)  # the probe may have taken a while
         if at is not None and not self.send_head(at, trial=True):
             self.breaker.close()  # the next drop is the trial
+
+    def find_workflow(self, unfollowed: Key | None) -> None:
+        """Find out whether workflows start again, by one that is paid for already."""
+        if self.watch.starts_again(unfollowed):
+            self.breaker.close()
+        else:
+            self.breaker.measure_stop(WORKFLOW)
 
     def send(self, render: Render, at: float) -> None:
         """Send a fresh render at the time `at`. Raises ConditionFailed if somebody else has taken it."""
@@ -257,7 +270,7 @@ class Submitter:
         """The answer is lost, or broken. Where it names a job that Segmind knows, nobody has to be told."""
         render = self.ends.record_uncertain(self.signed(render), str(lost), lost.candidate_id)
         self.breaker.doubt(render, lost=True, trial=trial)
-        asks = lost.candidate_id and self.seconds_left() >= TIME_FOR_A_LOOK
+        asks = lost.candidate_id and self.seconds_left() >= TIME_FOR_A_STATUS
         if not (asks and verify_candidate(self.deps, self.watch, render)):
             self.ends.announce(render)
 
@@ -265,13 +278,14 @@ class Submitter:
         """Let a render wait whose request was not accepted, or most likely not.
 
         One whose requests fail for a reason that may be its own steps aside, so that it holds nobody else up: it goes
-        once an hour, until it has failed again after another render completed.
+        every 45 minutes, until it has failed again after another render completed, or too often.
         """
         now, failures = self.deps.clock.now(), render.get("server_errors", 0) + 1
         noted: HistoryEntry = {"status": failure.status, "message": str(failure)}
         its_own = isinstance(failure, ServerError) or reason == UNKNOWN
         seen = render.get("others")  # versions before this one did not note it
-        if its_own and failures > MOST_FAILURES and seen and is_later(self.deps.renders.others(now), seen):
+        alone = not (seen and is_later(self.deps.renders.others(now), seen))
+        if its_own and failures > (MOST_FAILURES_ALONE if alone else MOST_FAILURES):
             code = "server_error" if isinstance(failure, ServerError) else "refused"
             self.ends.fail(render, code, f"Segmind answered {failures} times: {failure}")
         elif its_own and failures >= MOST_FAILURES:

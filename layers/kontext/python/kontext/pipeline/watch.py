@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from kontext.connections import Connections
 from kontext.due import SLACK_SECONDS
-from kontext.dynamodb import ConditionFailed
+from kontext.dynamodb import ConditionFailed, Key
 from kontext.log import logger
 from kontext.model import IN_FLIGHT, Render, Status, WorkflowState
 from kontext.pipeline.breaker import Breaker
@@ -44,13 +44,17 @@ class Watch:
             return
         with suppress(ConditionFailed):  # the old one is alive after all
             self.deps.renders.restarted(render, now)
-        if self.deps.throttle.look().breaker.reason == WORKFLOW:
-            self.breaker.close()
+
+    def starts_again(self, key: Key | None) -> bool:
+        """Whether a workflow starts: it is asked of the render for which none did. To start one twice does no harm, and
+        a render that has come to its end had one."""
+        render = self.deps.renders.find(key) if key else None
+        return render is None or render["status"] not in (*IN_FLIGHT, Status.COMPLETED) or self.start(render)
 
     def look_after(self, render: Render) -> None:
         """Do what the workflow would, as far as that cannot wait: after an hour Segmind forgets the job."""
         if render["status"] in IN_FLIGHT:
-            render, failure = Poll(self.deps, _state_of(render)).look(render)
+            render, failure = Poll(self.deps, _state_of(render)).poll_once(render)
             if failure is not None:
                 self.ends.fail(render, "render_failed", failure)
                 return
@@ -66,11 +70,11 @@ class Watch:
             logger.exception("the render is looked at when it is due")
 
     def first_wait(self, age: float) -> int:
-        """Seconds before the workflow's first look. A look too early costs less than a job that nobody looks for."""
+        """Seconds before the workflow's first poll. A poll too early costs less than a job that nobody looks for."""
         try:
-            return min(self.deps.learning.first_wait(age), int(SLACK_SECONDS))
+            return min(self.deps.poll_history.first_wait(age), int(SLACK_SECONDS))
         except Exception:
-            logger.exception("when to look is not known; the first look will find out")
+            logger.exception("when to poll is not known; the first poll will find out")
             return 1
 
 

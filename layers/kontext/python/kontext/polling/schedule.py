@@ -1,12 +1,12 @@
-"""When to look: the best moments to ask Segmind for a render's status.
+"""When to poll: the best moments to ask Segmind for a render's status.
 
-Polling is the only completion signal: a look costs a request, and a late look costs the user's time. The ages
-that minimise E[lag] + look_cost · E[looks] for a known distribution are the classical *optimum checking
-procedure* (Barlow, Hunter and Proschan, J. SIAM 11, 1963). `looks` computes them for the distribution that a
-`Sketch` has learned, given what the looks at this job have told so far; `split` shares the waiting out.
+Polling is the only completion signal: a poll costs a request, and a late poll costs the user's time. The ages
+that minimise E[lag] + poll_cost · E[polls] for a known distribution are the classical *optimum checking
+procedure* (Barlow, Hunter and Proschan, J. SIAM 11, 1963). `poll_times` computes them for the distribution that a
+`Durations` has learned, given what the polls for this job have told so far; `split` shares the waiting out.
 
-    ages = looks(sketch, Progress())                   # (18.2, 20.6, 22.4, …, 3585.0) from acceptance
-    plan = split(ages, age=0)                          # Wait 17 s; then one Poll makes the looks until …
+    ages = poll_times(durations, Progress())           # (18.2, 20.6, 22.4, …, 3585.0) from acceptance
+    plan = split(ages, age=0)                          # Wait 17 s; then one Poll makes the polls until …
     progress = progress.seen("PROCESSING", age=18.2)   # … the status changes: new progress, new ages
 
 Pure, standard library only, about a millisecond a schedule.
@@ -21,9 +21,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, cycle, pairwise, takewhile
 
-from kontext.polling.sketch import Sketch
+from kontext.polling.durations import Durations
 
-DEFAULT_LOOK_COST = 0.2
+DEFAULT_POLL_COST = 0.2
 DEADLINE = 3585.0
 """The age of a job, in seconds, at which it is looked at for the last time: Segmind forgets it after an hour."""
 
@@ -46,14 +46,14 @@ _MOMENTS = sorted({round(round(edge / _SHORTEST_GAP) * _SHORTEST_GAP, 1) for edg
 
 @dataclass(frozen=True)
 class Progress:
-    """What the looks have told about one job: its inference began between `queued_until` and `started_by`."""
+    """What the polls have told about one job: its inference began between `queued_until` and `started_by`."""
 
     age: float = 0.0
     queued_until: float = 0.0
     started_by: float | None = None
 
     def seen(self, status: str, age: float) -> Progress:
-        """After a look at `age` that answered `status`; an unknown status tells the time only."""
+        """After a poll at `age` that answered `status`; an unknown status tells the time only."""
         if status == "QUEUED":
             return Progress(age, queued_until=age)
         if status == "PROCESSING" and self.started_by is None:
@@ -63,50 +63,50 @@ class Progress:
 
 @dataclass(frozen=True)
 class Plan:
-    """The workflow waits `wait_seconds`; then one Poll looks at the ages `looks`, sleeping in between."""
+    """The workflow waits `wait_seconds`; then one Poll polls at the ages `poll_times`, sleeping in between."""
 
     wait_seconds: int
-    looks: tuple[float, ...]
+    poll_times: tuple[float, ...]
 
 
 def split(ages: Sequence[float], age: float) -> Plan:
-    """The next part of a schedule, seen at `age`, which must not be past the schedule's first look."""
-    together = takewhile(lambda pair: stays(pair[1] - pair[0], pair[1] - ages[0]), pairwise(ages))
-    return Plan(max(0, int(ages[0] - age - _HANDOVER)), (ages[0], *(look for _, look in together)))
+    """The next part of a schedule, seen at `age`, which must not be past the schedule's first poll."""
+    together = takewhile(lambda pair: sleeps_in_place(pair[1] - pair[0], pair[1] - ages[0]), pairwise(ages))
+    return Plan(max(0, int(ages[0] - age - _HANDOVER)), (ages[0], *(poll_time for _, poll_time in together)))
 
 
-def stays(gap: float, stayed: float) -> bool:
+def sleeps_in_place(gap: float, stayed: float) -> bool:
     """Whether Poll sleeps through `gap` rather than handing back, having `stayed` so long by its end."""
     return gap <= BREAK_EVEN_SECONDS and stayed <= LONGEST_STAY_SECONDS
 
 
-def looks(
-    sketch: Sketch,
+def poll_times(
+    durations: Durations,
     progress: Progress,
-    look_cost: float = DEFAULT_LOOK_COST,
+    poll_cost: float = DEFAULT_POLL_COST,
     deadline: float = DEADLINE,
 ) -> tuple[float, ...]:
-    """The ages at which to look while the status stays as it is; the last one is the deadline, after it ().
+    """The ages at which to poll while the status stays as it is; the last one is the deadline, after it ().
 
-    `look_cost` is the trade-off: the seconds of waiting that one is ready to accept to save one look.
+    `poll_cost` is the trade-off: the seconds of waiting that one is ready to accept to save one poll.
     """
     origin = progress.queued_until
     now, end = progress.age - origin, deadline - origin
     if end <= now:
         return ()
-    ages, weights = _outlook(list(_completions(sketch, progress)), now, end)
-    return (*(origin + age for age in _best_looks(ages, weights, look_cost)), deadline)
+    ages, weights = _outlook(list(_completions(durations, progress)), now, end)
+    return (*(origin + age for age in _best_poll_times(ages, weights, poll_cost)), deadline)
 
 
-def _completions(sketch: Sketch, progress: Progress) -> Iterator[tuple[float, float]]:
+def _completions(durations: Durations, progress: Progress) -> Iterator[tuple[float, float]]:
     """(seconds from `queued_until` to completion, weight): the past renders that fit what is known of it.
 
-    When none fits, as in a queue longer than any before, the start is taken to lie anywhere between the looks
+    When none fits, as in a queue longer than any before, the start is taken to lie anywhere between the polls
     that enclose it or, with no end of the queue in sight, about as far ahead as the queue has lasted by now.
     """
     since, until = progress.queued_until, progress.started_by
     starts = [since * part for part in _AHEAD] if until is None else [(until - since) * p for p in _BETWEEN]
-    for start, (queue, inference, weight) in zip(cycle(starts), sketch.weighted(), strict=False):
+    for start, (queue, inference, weight) in zip(cycle(starts), durations.weighted(), strict=False):
         if since <= queue <= (math.inf if until is None else until):
             yield queue - since + inference, weight
         yield start + inference, weight * _DOUBT
@@ -115,7 +115,7 @@ def _completions(sketch: Sketch, progress: Progress) -> Iterator[tuple[float, fl
 def _outlook(times: Sequence[tuple[float, float]], now: float, end: float) -> tuple[list[float], list[float]]:
     """The moments to choose from, `now` and `end` included, and the weight of completions between each two.
 
-    What outlives every observation has a heavy tail, and half of it never completes: hence ever rarer looks.
+    What outlives every observation has a heavy tail, and half of it never completes: hence ever rarer polls.
     """
     below = [0.0, *accumulate(_smoothed(times))]
     first = max(now + _SHORTEST_GAP, _EDGES[bisect_right(below, 0.0) - 1])
@@ -164,11 +164,11 @@ def _interpolated(below: Sequence[float], age: float) -> float:
     return below[k] + part * (below[k + 1] - below[k])
 
 
-def _best_looks(ages: Sequence[float], weights: Sequence[float], look_cost: float) -> Iterator[float]:
-    """The looks, among `ages` and before the last of them, with the least expected lag + `look_cost` a look.
+def _best_poll_times(ages: Sequence[float], weights: Sequence[float], poll_cost: float) -> Iterator[float]:
+    """The polls, among `ages` and before the last of them, with the least expected lag + `poll_cost` a poll.
 
-    With F the weight completed by an age, and M its first moment, the cost after a look at age k is
-    look_cost·(F_end − F_k) + M_k + min over j > k of (cost_j + age_j·F_j − M_j) − age_j·F_k. The minimum is
+    With F the weight completed by an age, and M its first moment, the cost after a poll at age k is
+    poll_cost·(F_end − F_k) + M_k + min over j > k of (cost_j + age_j·F_j − M_j) − age_j·F_k. The minimum is
     the lower envelope of lines in F_k, and the best line only ever moves one way: linear time for all.
     """
     done = [0.0, *accumulate(weights)]
@@ -184,13 +184,13 @@ def _best_looks(ages: Sequence[float], weights: Sequence[float], look_cost: floa
         while len(lines) > 1 and _crossing(lines[0], lines[1]) >= done[k]:
             lines.popleft()
         age, height, best[k] = lines[0]
-        cost = look_cost * (done[-1] - done[k]) + moment[k] + height - age * done[k]
-    look = best[0]
-    while look < len(weights):
-        yield ages[look]
-        look = best[look]
+        cost = poll_cost * (done[-1] - done[k]) + moment[k] + height - age * done[k]
+    poll_time = best[0]
+    while poll_time < len(weights):
+        yield ages[poll_time]
+        poll_time = best[poll_time]
 
 
 def _crossing(later: tuple[float, float, int], sooner: tuple[float, float, int]) -> float:
-    """The completed weight below which the sooner look is the better one."""
+    """The completed weight below which the sooner poll is the better one."""
     return (later[1] - sooner[1]) / (later[0] - sooner[0])

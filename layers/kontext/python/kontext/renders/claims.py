@@ -7,11 +7,11 @@ pair, so that nothing older may any more.
 import hashlib
 
 from kontext.clock import iso
-from kontext.drops.pairs import Complete, Pair, identity, pair_key
+from kontext.drops.pairs import Pair, Ready, identity, pair_key
 from kontext.due import REMOVE_DUE, due, marks
 from kontext.dynamodb import ConditionFailed, Write
 from kontext.model import ObjectRead, Render, RenderError, RenderInput, Status
-from kontext.renders.overdue import OUTPUT_SECONDS
+from kontext.renders.overdue import is_kept
 from kontext.renders.store import LEASE_SECONDS, Renders, render_of, write
 
 
@@ -21,7 +21,7 @@ class Claims:
     def __init__(self, renders: Renders) -> None:
         self.renders = renders
 
-    def claim(self, pair: Pair, complete: Complete, now: float) -> Render | None:
+    def claim(self, pair: Pair, complete: Ready, now: float) -> Render | None:
         """Claim the render that a complete pair asks for: `CLAIMED` it may be sent, `COMPLETED` it is paid and may be
         delivered again. None if it is on its way or has ended: the table's own times see to it."""
         render = _new(pair, self.name(pair, complete), now)
@@ -39,7 +39,7 @@ class Claims:
             return self._claim_again(render_of(refused.found), pair, now)
         return render
 
-    def name(self, pair: Pair, complete: Complete) -> str:
+    def name(self, pair: Pair, complete: Ready) -> str:
         """What the render is called: as it was, if it was claimed before its content named it."""
         name, earlier = complete.render_id(pair.prefix), complete.earlier_id(pair.prefix)
         is_known = pair.current not in (None, name) and self.renders.get(pair.prefix, earlier) is not None
@@ -107,8 +107,7 @@ class Claims:
         return None
 
     def _begin(self, render: Render, paid: bool, pair: Pair, now: float) -> Render | None:
-        there = paid and now - render["completed_at"] < OUTPUT_SECONDS
-        status = Status.COMPLETED if there else Status.CLAIMED
+        status = Status.COMPLETED if paid and is_kept(render, now) else Status.CLAIMED
         try:
             return self.renders.new_attempt(render, status, pair.drop_id, now, _make_current(pair, render))
         except ConditionFailed:  # another delivery of the drop was faster
@@ -120,7 +119,7 @@ def rejected_id(pair: Pair, cause: str, error: RenderError) -> str:
     return hashlib.sha256("\0".join((pair.prefix, cause, error["message"])).encode()).hexdigest()[:24]
 
 
-def inputs_of(complete: Complete) -> list[RenderInput]:
+def inputs_of(complete: Ready) -> list[RenderInput]:
     """The images of a render, each pinned to its version."""
     return [_input(image) for image in complete.inputs]
 

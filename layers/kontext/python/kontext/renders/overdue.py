@@ -10,6 +10,12 @@ RECORD_SECONDS = 3600.0
 OUTPUT_SECONDS = 6.9 * 86_400
 """How long a paid picture can be fetched: Segmind deletes it after 7 days."""
 
+RESTORE_SECONDS = 29 * 86_400.0
+"""How long our own bucket surely keeps a picture that another one has replaced: the template says 30 days."""
+
+RESTORING_SECONDS = 86_400.0
+"""How long it is tried to put such a picture in its place again."""
+
 DELAY_SECONDS = 600.0
 """So long after its completion a picture that is not delivered is told to be late."""
 
@@ -26,10 +32,21 @@ def overdue_action(render: Render, now: float) -> Action:
         case Status.QUEUED | Status.PROCESSING:
             return "restart" if now - render["submitted_at"] < RECORD_SECONDS else "expire"
         case Status.COMPLETED:
-            return "restart" if now - render["completed_at"] < OUTPUT_SECONDS else "expire"
+            return "restart" if now < deliverable_until(render) else "expire"
         case Status.UNCERTAIN if render.get("announced"):
             return "verify"
     return "announce"
+
+
+def is_kept(render: Render, now: float) -> bool:
+    """Whether a paid picture can still be had: of Segmind, or of our own bucket, to which it was delivered once."""
+    return now - render["completed_at"] < (RESTORE_SECONDS if "result" in render else OUTPUT_SECONDS)
+
+
+def deliverable_until(render: Render) -> float:
+    """Until when it is tried to deliver a paid picture."""
+    restored_by = render["redelivered_at"] + RESTORING_SECONDS if "restore_from" in render else 0.0
+    return max(render["completed_at"] + OUTPUT_SECONDS, restored_by)
 
 
 def late_at(render: Render) -> float:

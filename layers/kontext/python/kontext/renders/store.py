@@ -18,7 +18,18 @@ from kontext.drops.pairs import pair_key
 from kontext.due import LEASE_GRACE_SECONDS, SENT, SET_DUE, SET_LANE, SLACK_SECONDS, TIMER, due, marks
 from kontext.dynamodb import ConditionFailed, Item, Key, Table, Write
 from kontext.errors import CODES, SERVER_ERRORS
-from kontext.model import ENDED, IN_FLIGHT, HistoryEntry, JobMetrics, Render, RenderError, Result, Status, Undelivered
+from kontext.model import (
+    ENDED,
+    IN_FLIGHT,
+    HistoryEntry,
+    JobMetrics,
+    Render,
+    RenderError,
+    Result,
+    Status,
+    Undelivered,
+    WorkflowState,
+)
 from kontext.renders import ledger
 from kontext.renders.ledger import OverLimit
 from kontext.renders.overdue import late_at
@@ -151,6 +162,18 @@ class Renders:
         allowed = (*IN_FLIGHT, Status.COMPLETED)
         return self.move(render, allowed, render["status"], now, noted, generation=generation, **sent)
 
+    def follow(self, state: WorkflowState, now: float) -> Render | None:
+        """The render of an execution. One that was started without that being recorded takes over now."""
+        render = self.get(state["prefix"], state["render_id"])
+        if render is None or state.get("generation", 0) <= render.get("generation", 0):
+            return render
+        if render["attempt"] != state["attempt"] or render["status"] not in (*IN_FLIGHT, Status.COMPLETED):
+            return render
+        try:
+            return self.restarted(render, now)
+        except ConditionFailed as moved:
+            return render_of(moved.found) if moved.found else render
+
     def beat(self, render: Render, until: float) -> None:
         """Somebody works on a render that is at Segmind or paid, and comes back by `until`."""
         if render["status"] not in (*IN_FLIGHT, Status.COMPLETED) or until < render.get("due_at", 0.0):
@@ -273,10 +296,11 @@ class Renders:
         now: float,
         *extra: Write,
         line_at: float | None = None,
-        stays: bool = False,
+        stays_delivered: bool = False,
     ) -> Render:
         """Begin a new attempt of an ended render: `CLAIMED` pays again, at its place in line if it has one; `QUEUED`
-        only looks at its job again, `COMPLETED` only delivers again; with `stays` it stays delivered if that fails."""
+        only looks at its job again, `COMPLETED` only delivers again, and
+        with `stays_delivered` it stays delivered if that fails."""
         forgotten = (
             "error",
             "announced",
@@ -298,7 +322,7 @@ class Renders:
             fresh |= {"waiting_since": now} if line_at else {}
         else:
             fresh |= {"redelivered_at": now, "restore_from": render.get("result")}
-            fresh["stays_delivered"] = True if stays and "result" in render else None
+            fresh["stays_delivered"] = True if stays_delivered and "result" in render else None
             fresh["generation"] = noted["generation"] = render.get("generation", 0) + 1
         return self.move(render, (render["status"],), status, now, noted, *extra, **fresh)
 

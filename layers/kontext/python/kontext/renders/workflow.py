@@ -44,14 +44,6 @@ class Workflow:
             return False
         return True
 
-    def answers(self) -> bool:
-        """Whether Step Functions can be reached; it costs nothing."""
-        try:
-            self.client.describe_state_machine(stateMachineArn=self.arn)
-        except Exception:  # noqa: BLE001  whatever it is, it takes no executions now
-            return False
-        return True
-
 
 def execution_name(render: "Render") -> str:
     """The name of a generation's execution, at most 80 characters: a readable part of the prefix, Segmind's request_id

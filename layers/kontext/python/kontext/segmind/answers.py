@@ -37,7 +37,7 @@ run as the account runs out leave it below zero."""
 
 
 @dataclass(frozen=True)
-class Look:
+class JobStatus:
     """What the status endpoint said: `status` is Segmind's own word, upper case; `error` why a job FAILED."""
 
     status: str

@@ -34,7 +34,7 @@ from kontext.net.transport import BoundedTransport, answered, request
 from kontext.segmind.answers import (
     MOST_OWED,
     REQUEST_ID,
-    Look,
+    JobStatus,
     Picture,
     Result,
     accepted_job_in,
@@ -133,7 +133,7 @@ class Segmind:
         return request_id
 
     @_door(Unavailable)
-    def look(self, request_id: str, submitted_with: str | None = None) -> Look:
+    def status(self, request_id: str, submitted_with: str | None = None) -> JobStatus:
         """Where a job is. `submitted_with`: the fingerprint of its key, in case no other knows it.
 
         Raises:
@@ -143,11 +143,11 @@ class Segmind:
         status = answer.get("status")
         if not isinstance(status, str):
             raise Unavailable("Segmind's answer holds no status")
-        return Look(status.upper(), message_in(answer), metrics_in(answer))
+        return JobStatus(status.upper(), message_in(answer), metrics_in(answer))
 
     @_door(Unavailable)
-    def result(self, request_id: str, submitted_with: str | None = None) -> Look | Result:
-        """The result of a completed job; a `Look` if Segmind has none to give. `submitted_with` as for `look`.
+    def result(self, request_id: str, submitted_with: str | None = None) -> JobStatus | Result:
+        """The result of a completed job; a `JobStatus` if Segmind has none to give. `submitted_with` as for `status`.
 
         Raises:
             RecordGone, AccountRefused, RateLimited, Unavailable: ask again.
@@ -155,7 +155,7 @@ class Segmind:
         answer = self._about(request_id, "", submitted_with)
         status = str(answer.get("status", "")).upper()
         if status != "COMPLETED":
-            return Look(status, message_in(answer), metrics_in(answer))
+            return JobStatus(status, message_in(answer), metrics_in(answer))
         # The job is paid, wherever its picture is said to be: whether it may be fetched is for others to say.
         links, others = (
             tuple(dict.fromkeys(islice(links_in(part), MAX_LINKS)))
@@ -167,7 +167,7 @@ class Segmind:
     @_door(Unavailable)
     def credits(self) -> float:
         """What the account holds, in USD; less than nothing if jobs ended after it was empty. Costs nothing, and
-        checks the key. Raises as `look` does."""
+        checks the key. Raises as `status` does."""
         held = number(self._get("/v1/get-user-credits").get("credits"), MOST_OWED)
         if held is None:
             raise Unavailable("Segmind's answer holds no credits")

@@ -3,12 +3,14 @@
 The open breaker is probed at every sweep by a GET that costs nothing and tells of key, balance and outage. Only when
 that is good, the head of the line goes as a trial: at once where the GET has told what was wrong, else after 1, 2, and
 then every 5 minutes. A trial may be paid though its answer is a server error or lost: these go ever more seldom. A
-trial that Segmind takes closes the breaker. While no workflow starts, a trial is a paid render that nobody follows:
-the renders that wait for theirs find out that it starts again.
+trial that Segmind takes closes the breaker. While no workflow starts, a trial would be a paid render that nobody
+follows: none goes, and the probe starts the workflow of a render that waits for it.
 """
 
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
+
+from kontext.dynamodb import Key
 
 PAUSED = "paused"
 OUTAGE = "outage"
@@ -20,7 +22,6 @@ PROBE_SECONDS = 45.0
 _TRIAL_SECONDS = (60.0, 120.0, 300.0)
 _COSTLY_TRIAL_SECONDS = (60.0, 300.0, 600.0, 900.0)
 """In an outage, where each trial may be paid: ten requests an hour at most, those that opened it counted."""
-_WORKFLOW_TRIAL_SECONDS = (3000.0,)
 _MOST_DOUBTFUL, _MANY_LOST = 3, 5
 _AFTER_LOST_SECONDS = (600.0, 3000.0)
 """Each lost answer is a render for a person to decide: five in an hour at most."""
@@ -49,6 +50,8 @@ class Breaker(Stop):
     probe_at: float = 0.0
     doubtful: int = 0
     """How many answers, one after the other, did not tell whether a job was accepted."""
+    unfollowed: Key | None = None
+    """A paid render whose workflow did not start."""
 
 
 AnyStop = TypeVar("AnyStop", bound=Stop)
@@ -69,7 +72,9 @@ class Change:
         return f"gate.{round(self.since * 1000)}.{self.reason}.{self.what}"
 
 
-def open_breaker(breaker: Breaker, reason: str, now: float, *, trial: bool = False) -> Breaker:
+def open_breaker(
+    breaker: Breaker, reason: str, now: float, *, trial: bool = False, unfollowed: Key | None = None
+) -> Breaker:
     """A request was refused for a reason that holds for all. `trial`: it was sent to find out.
 
     That no workflow starts replaces no other reason, unless a trial has shown that the other one is gone.
@@ -78,13 +83,16 @@ def open_breaker(breaker: Breaker, reason: str, now: float, *, trial: bool = Fal
         return breaker
     since = breaker.since if breaker.reason else now
     trials = breaker.trials + trial if breaker.reason else 0
-    waits = {OUTAGE: _COSTLY_TRIAL_SECONDS, WORKFLOW: _WORKFLOW_TRIAL_SECONDS}.get(reason, _TRIAL_SECONDS)
+    waits = _COSTLY_TRIAL_SECONDS if reason == OUTAGE else _TRIAL_SECONDS
     at_once = not trials and reason in FREE_PROBE_TELLS
     wait = 0.0 if at_once else waits[min(trials, len(waits) - 1)]
-    anew = trial or not breaker.reason or reason == WORKFLOW  # as long as renders wait for theirs, they find out
-    next_trial_at = now + wait if anew else breaker.next_trial_at
-    probe_at = breaker.probe_at if breaker.reason else now
-    return replace(breaker, reason=reason, since=since, trials=trials, next_trial_at=next_trial_at, probe_at=probe_at)
+    anew = trial or not breaker.reason
+    opened = replace(breaker, reason=reason, since=since, trials=trials, unfollowed=unfollowed)
+    return replace(
+        opened,
+        next_trial_at=now + wait if anew else breaker.next_trial_at,
+        probe_at=breaker.probe_at if breaker.reason else now,
+    )
 
 
 def fail_probe(breaker: Breaker) -> Breaker:

@@ -70,13 +70,14 @@ class Throttle:
 
         self._put(later)
 
-    def open_breaker(self, reason: str, now: float, *, trial: bool = False) -> State:
+    def open_breaker(self, reason: str, now: float, *, trial: bool = False, unfollowed: Key | None = None) -> State:
         """`open_breaker`, for all submitters. The permits that are out let nobody go."""
-        return self._put(
-            lambda state: replace(
-                state, breaker=open_breaker(state.breaker, reason, now, trial=trial), permits_until=0.0
-            )
-        )
+
+        def opened(state: State) -> State:
+            breaker = open_breaker(state.breaker, reason, now, trial=trial, unfollowed=unfollowed)
+            return replace(state, breaker=breaker, permits_until=0.0)
+
+        return self._put(opened)
 
     def doubt(self, now: float, *, lost: bool, trial: bool = False) -> State:
         """`doubt`, for all submitters."""

@@ -61,7 +61,7 @@ class Comparison:
         self.known: dict[str, set[str]] = {}
         """Prefix → the slots that the table knows to be filled, of each pair that was looked at."""
 
-    def untold(self, prefix: str = "", listings: int | None = None, page_size: int = 1000) -> list[Found]:
+    def unrecorded(self, prefix: str = "", listings: int | None = None, page_size: int = 1000) -> list[Found]:
         """The objects under a prefix that the table does not know; of those that would fill the same slot, only the
         newest. `listings`: look at no more than so many, of `page_size` versions each."""
         unknown: dict[Any, Found] = {}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from kontext_local import lettering
-from kontext_local.lettering import own_font, shown, typeface, wrapped
+from kontext_local import fonts
+from kontext_local.fonts import own_font, shown, typeface, wrapped
 
 
 def test_without_a_font_that_has_them_accents_go_and_the_rest_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lettering, "FONTS", ("there is no such font.ttf",))
+    monkeypatch.setattr(fonts, "FONTS", ("there is no such font.ttf",))
 
     assert shown("“Ein Café · ☕”", typeface()) == "“Ein Cafe · ”"
 
@@ -41,6 +41,6 @@ def test_accents_are_drawn_where_the_machine_has_a_font_for_them() -> None:
 
 
 def test_a_size_is_readable_without_a_font_that_has_the_sign(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lettering, "FONTS", ())
+    monkeypatch.setattr(fonts, "FONTS", ())
 
     assert shown("1024 × 768", typeface()) == "1024 x 768"

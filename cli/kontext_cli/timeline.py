@@ -23,7 +23,7 @@ class Step:
     what: str
 
 
-class Journey:
+class Timeline:
     """The way of the pair under one prefix. `render`: as last seen."""
 
     def __init__(self, target: Target, prefix: str) -> None:

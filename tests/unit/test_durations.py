@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kontext.polling.schedule import DEADLINE, Progress, looks
-from kontext.polling.sketch import SLOTS, Observation, Sketch
+from kontext.polling.durations import SLOTS, Durations, Observation
+from kontext.polling.schedule import DEADLINE, Progress, poll_times
 
 
-def learned(times, sketch=None, start=0):
-    sketch = sketch or Sketch()
+def learned(times, durations=None, start=0):
+    durations = durations or Durations()
     for k, inference in enumerate(times, start):
-        sketch = sketch.observe(f"render-{k}", 1.7e9 + k, 0.0, inference)
-    return sketch
+        durations = durations.observe(f"render-{k}", 1.7e9 + k, 0.0, inference)
+    return durations
 
 
 def lognormal(mean, count, seed=1, sigma=0.198):
@@ -23,13 +23,13 @@ def lognormal(mean, count, seed=1, sigma=0.198):
     return [mean * math.exp(source.gauss(-(sigma**2) / 2, sigma)) for _ in range(count)]
 
 
-def mean(sketch):
-    seen = list(sketch.weighted())
+def mean(durations):
+    seen = list(durations.weighted())
     return sum(inference * weight for _, inference, weight in seen) / sum(weight for _, _, weight in seen)
 
 
-def test_an_empty_sketch_is_the_prior():
-    assert mean(Sketch.from_item(None)) == pytest.approx(23.32, rel=0.02)
+def test_an_empty_history_is_the_prior():
+    assert mean(Durations.from_item(None)) == pytest.approx(23.32, rel=0.02)
 
 
 def test_a_handful_of_renders_outweighs_the_prior():
@@ -37,12 +37,12 @@ def test_a_handful_of_renders_outweighs_the_prior():
 
 
 def test_what_finalize_sets_is_what_submit_reads():
-    name, cell = Sketch.cell("render", 1733333333.4, 1.26, 23.456)
+    name, cell = Durations.cell("render", 1733333333.4, 1.26, 23.456)
 
-    sketch = Sketch.from_item({"pk": "sketch", name: cell})
+    durations = Durations.from_item({"pk": "sketch", name: cell})
 
     assert cell == "1733333333 1.3 23.46"
-    assert (1.3, 23.46, 1.0) in list(sketch.weighted())
+    assert (1.3, 23.46, 1.0) in list(durations.weighted())
 
 
 def test_a_repeated_delivery_changes_nothing():
@@ -52,20 +52,20 @@ def test_a_repeated_delivery_changes_nothing():
 
 
 def test_concurrent_writers_meet_in_any_order():
-    cells = [Sketch.cell(f"render-{k}", 1.7e9 + k, 0.0, 20.0 + k) for k in range(5)]
+    cells = [Durations.cell(f"render-{k}", 1.7e9 + k, 0.0, 20.0 + k) for k in range(5)]
 
-    forwards, backwards = Sketch.from_item(dict(cells)), Sketch.from_item(dict(reversed(cells)))
+    forwards, backwards = Durations.from_item(dict(cells)), Durations.from_item(dict(reversed(cells)))
 
     assert list(forwards.weighted()) == list(backwards.weighted())
 
 
 def test_the_item_stays_below_eight_kilobytes():
-    sketch = Sketch()
+    durations = Durations()
     for k in range(3000):
-        sketch = sketch.observe(f"render-{k}", 1.7e9 + k, 3600.0, 3599.99)
+        durations = durations.observe(f"render-{k}", 1.7e9 + k, 3600.0, 3599.99)
 
-    assert len(sketch.cells) == SLOTS
-    assert sum(len(name) + len(cell) for name, cell in sketch.cells.items()) < 8000
+    assert len(durations.cells) == SLOTS
+    assert sum(len(name) + len(cell) for name, cell in durations.cells.items()) < 8000
 
 
 def test_a_jump_is_followed_within_twenty_renders():
@@ -78,15 +78,15 @@ def test_a_jump_is_followed_within_twenty_renders():
 
 
 def test_a_steady_pace_uses_every_render_that_is_kept():
-    sketch = learned(lognormal(20, 400))
+    durations = learned(lognormal(20, 400))
 
-    assert len(list(sketch.weighted())) == len(sketch.cells) + 12
+    assert len(list(durations.weighted())) == len(durations.cells) + 12
 
 
 def test_a_slow_one_now_and_then_is_not_a_change_of_pace():
-    sketch = learned([60.0 if k % 5 == 0 else 20.0 for k in range(200)])
+    durations = learned([60.0 if k % 5 == 0 else 20.0 for k in range(200)])
 
-    assert {60.0, 20.0} <= {inference for _, inference, weight in sketch.weighted() if weight == 1}
+    assert {60.0, 20.0} <= {inference for _, inference, weight in durations.weighted() if weight == 1}
 
 
 def test_renders_that_all_take_the_same_time_are_all_kept():
@@ -111,10 +111,10 @@ def test_renders_that_all_take_the_same_time_are_all_kept():
     ],
 )
 def test_garbage_is_neither_written_nor_learned(values):
-    sketch = Sketch()
+    durations = Durations()
 
-    assert Sketch.cell("render", *values) is None
-    assert sketch.observe("render", *values) is sketch
+    assert Durations.cell("render", *values) is None
+    assert durations.observe("render", *values) is durations
 
 
 anything = st.recursive(st.none() | st.booleans() | st.floats() | st.text() | st.binary(), st.lists, max_leaves=4)
@@ -123,9 +123,9 @@ anything = st.recursive(st.none() | st.booleans() | st.floats() | st.text() | st
 @settings(deadline=None)
 @given(item=st.dictionaries(st.text() | st.from_regex("s[0-9a-f]{2}", fullmatch=True), anything, max_size=8))
 def test_an_item_full_of_garbage_still_gives_a_schedule(item):
-    sketch = Sketch.from_item(item)
+    durations = Durations.from_item(item)
 
-    assert looks(sketch, Progress())[-1] == DEADLINE
+    assert poll_times(durations, Progress())[-1] == DEADLINE
 
 
 @given(values=st.lists(anything, max_size=5))

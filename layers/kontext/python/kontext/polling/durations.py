@@ -1,6 +1,6 @@
 """What the stack has learned about how long renders take, kept in one small table item.
 
-Poll adds a completed render by one `UpdateItem` (`SET #slot = :cell`, both from `Sketch.cell`). The slot is a hash
+Poll adds a completed render by one `UpdateItem` (`SET #slot = :cell`, both from `Durations.cell`). The slot is a hash
 of the render's id, so this needs no read, no counter and no lock; a repeated delivery writes the same cell
 again; and a new render replaces a random old one, which bounds the item to `SLOTS` cells (some 6 KB). The
 readers, Submit and Poll, put the cells in order of time and keep those since the last change of pace.
@@ -50,13 +50,13 @@ class Observation:
 
 
 @dataclass(frozen=True)
-class Sketch:
+class Durations:
     """The latest renders, from slot name to cell; both are plain strings. Empty, it stands for the prior."""
 
     cells: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def from_item(cls, item: Mapping[str, Any] | None) -> Sketch:
+    def from_item(cls, item: Mapping[str, Any] | None) -> Durations:
         """Picks the slots out of a table item, as boto3's resource gives it, and ignores everything else."""
         cells = {name: str(cell) for name, cell in (item or {}).items() if re.fullmatch("s[0-9a-f]{2}", name)}
         return cls(cells)
@@ -67,10 +67,10 @@ class Sketch:
         seen = Observation.read(at, queue, inference)
         return (f"s{zlib.crc32(render_id.encode()) % SLOTS:02x}", str(seen)) if seen else None
 
-    def observe(self, render_id: str, at: object, queue: object, inference: object) -> Sketch:
-        """The sketch as it is after Poll's write."""
+    def observe(self, render_id: str, at: object, queue: object, inference: object) -> Durations:
+        """What is known after Poll's write."""
         cell = self.cell(render_id, at, queue, inference)
-        return Sketch({**self.cells, cell[0]: cell[1]}) if cell else self
+        return Durations({**self.cells, cell[0]: cell[1]}) if cell else self
 
     def weighted(self) -> Iterator[tuple[float, float, float]]:
         """(queue, inference, weight) of each render since the last change of pace, and of the prior."""
