@@ -115,10 +115,20 @@ def the_newest_drop_speaks(seen: Evidence) -> Broken:
             if seen.content(given) != newest and (own or seen.content(given) not in _ever_stood(seen, given)):
                 yield f"{prefix} is made of another {given.get('key')} than was dropped last"
         said = dropped(seen.world, prefix).asked
+        if "prompt" not in said and _is_prompt_taken_away(seen, prefix):
+            continue  # that asks for no new picture
         prompts = {said["prompt"]} if "prompt" in said else seen.ever_deployed("DefaultPrompt")
         other = {name: value for name, value in said.items() if render["parameters"].get(name) != value}
         if other or render["parameters"]["prompt"] not in prompts:
             yield f"{prefix} is {render['parameters']}, asked was {other or prompts}"
+
+
+def _is_prompt_taken_away(seen: Evidence, prefix: str) -> bool:
+    """Whether what held a pair's prompt is not there any more."""
+    stood = seen.world.bucket.stood
+    return any(
+        key.startswith(prefix) and key.endswith((".json", ".txt")) and stood[key][-1].version is None for key in stood
+    )
 
 
 def _ever_stood(seen: Evidence, given: dict[str, Any]) -> set[str]:

@@ -197,6 +197,27 @@ TAKEN_BACK: tuple[Story, ...] = (
         (100.0, _RICH),
         **_POOR,
     ),
+    *(
+        story(
+            f"{what} is deleted while its pair waits for credits",
+            *pair()[:2],
+            (0.2, drop),
+            *taken_back(drop.key, at=50.0),
+            (140.0, _RICH),
+            ends={TAJ: {"FAILED cancelled", "DELIVERED"}},  # what goes wrong may hold it up until there is no prompt
+            **_POOR,
+        )
+        for what, drop in (("a prompt", FILES["prompt.txt"]), ("a request", request(TAJ, prompt="both")))
+    ),
+    story(
+        "a prompt that was taken back while its pair waited is restored",
+        *pair()[:2],
+        (0.2, FILES["prompt.txt"]),
+        *taken_back("taj/prompt.txt", at=50.0),
+        (140.0, _RICH),
+        *taken_back("taj/prompt.txt", at=400.0, how="for good"),
+        **_POOR,
+    ),
     story(
         "a pair that was taken back while it waited is restored",
         *pair(),

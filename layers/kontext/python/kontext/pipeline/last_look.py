@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from datetime import datetime
 
 from kontext import text
 from kontext.connections import Connections
@@ -41,6 +42,9 @@ class LastLook:
             return None
         if isinstance(decision, pairs.Ready) and self.deps.claims.name(pair, decision) == render["render_id"]:
             return render_of({**render, "inputs": inputs_of(decision)})
+        if isinstance(decision, pairs.Ready) and self.has_lost_its_prompt(render, pair, decision):
+            self.ends.fail(render, "cancelled", "its prompt was taken back before the request was sent")
+            return None
         logger.info("what was dropped is another one now: the pair is claimed anew")
         self.reconsider(pair)
         self.supersede(render)
@@ -65,6 +69,12 @@ class LastLook:
             self.ends.fail(render, "cancelled", f"{named} was taken back before the request was sent")
         else:
             self.ends.fail(render, "cancelled", "the pair was changed before it was sent, and is not whole any more")
+
+    def has_lost_its_prompt(self, render: Render, pair: pairs.Pair, decision: pairs.Ready) -> bool:
+        """Whether the prompt of a waiting pair was taken away: nobody has asked for the default one in its place."""
+        had_its_own = render["parameters"]["prompt"] != self.deps.defaults.prompt
+        since = datetime.fromisoformat(render["created_at"]).timestamp()
+        return had_its_own and "prompt" not in decision.asked and pair.removed_at > since
 
     def has_expired(self, image: RenderInput, pair: pairs.Pair) -> bool:
         """Whether an image was taken by the retention rule, and not by a person."""
