@@ -94,6 +94,12 @@ def dropped(world: World, prefix: str, at: float = math.inf) -> Dropped:
     return Dropped(asked, (one, two), wrong, tuple(keys))
 
 
+def is_prompt_gone(world: World, prefix: str) -> bool:
+    """Whether something that can hold a pair's prompt was taken away."""
+    texts = (key for key in world.bucket.stood if key.startswith(prefix) and key.endswith((".json", ".txt")))
+    return any(stood(world, key) is None for key in texts)
+
+
 def _own_image(world: World, start: str, at: float) -> str:
     """The key of an image under the pair's own name."""
     return _newest(world, [f"{start}.{kind}" for kind in _IMAGES], at) or f"{start}.{_IMAGES[0]}"

@@ -16,7 +16,7 @@ from kontext.errors import CODES
 from kontext_local.segmind.jobs import Job
 from simulation.brakes import BRAKES
 from simulation.evidence import ENDED, Broken, Evidence, Promise, Render
-from simulation.oracle import dropped, prefixes
+from simulation.oracle import dropped, is_prompt_gone, prefixes
 from simulation.outside import SERVER_ERRORS
 from simulation.schedule import DroppedObject
 from simulation.uncertainty import UNCERTAINTY
@@ -115,20 +115,12 @@ def the_newest_drop_speaks(seen: Evidence) -> Broken:
             if seen.content(given) != newest and (own or seen.content(given) not in _ever_stood(seen, given)):
                 yield f"{prefix} is made of another {given.get('key')} than was dropped last"
         said = dropped(seen.world, prefix).asked
-        if "prompt" not in said and _is_prompt_taken_away(seen, prefix):
+        if "prompt" not in said and is_prompt_gone(seen.world, prefix):
             continue  # that asks for no new picture
         prompts = {said["prompt"]} if "prompt" in said else seen.ever_deployed("DefaultPrompt")
         other = {name: value for name, value in said.items() if render["parameters"].get(name) != value}
         if other or render["parameters"]["prompt"] not in prompts:
             yield f"{prefix} is {render['parameters']}, asked was {other or prompts}"
-
-
-def _is_prompt_taken_away(seen: Evidence, prefix: str) -> bool:
-    """Whether what held a pair's prompt is not there any more."""
-    stood = seen.world.bucket.stood
-    return any(
-        key.startswith(prefix) and key.endswith((".json", ".txt")) and stood[key][-1].version is None for key in stood
-    )
 
 
 def _ever_stood(seen: Evidence, given: dict[str, Any]) -> set[str]:
