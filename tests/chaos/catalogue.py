@@ -530,6 +530,27 @@ REFERENCES = (
         ("files of the operating system lie beside a pair",),
     ),
     Mutant(
+        "an object that comes back wakes nobody",
+        (
+            (
+                _INTAKE,
+                "        elif is_there:\n            self.on_loose_object",
+                "        elif False:\n            self.on_loose_object",
+            ),
+        ),
+        ("a named image is hidden, and restored",),
+    ),
+    Mutant(
+        "a pair that was taken back is never rendered",
+        ((_PAIRS, 'get("code") in TAKEN_BACK', 'get("code") is TAKEN_BACK'),),
+        ("a pair that was taken back while it waited is restored",),
+    ),
+    Mutant(
+        "an image is not seen under another extension",
+        (_layer("pipeline/reading", "else self.find_another(left, slot)", "else left"),),
+        ("an image comes under another extension, and that one is taken away",),
+    ),
+    Mutant(
         "a drop in SNS's envelope taken for none",
         (_layer("drops/messages", "return _json_object(inner)", "return content"),),
         ("drops that SNS has wrapped",),
