@@ -55,6 +55,8 @@ class ObjectRead(TypedDict, total=False):
     version_id: str | None
     etag: str
     bytes: int
+    written_at: float
+    """When S3 wrote it, in whole seconds: this orders the objects of different keys."""
     sha256: str
     problem: Problem
     parameters: Parameters
