@@ -12,7 +12,8 @@ from typing import Any, cast
 
 from botocore.exceptions import ClientError
 
-from kontext.drops import keys, pairs, request
+from kontext.drops import keys, request
+from kontext.drops.store import Drops
 from kontext.dynamodb import Table
 from kontext.errors import BadDrop
 from kontext.model import Parameters
@@ -87,7 +88,7 @@ class Bucket:
     def __init__(self, target: Target) -> None:
         self.client = target.client("s3")
         self.name = target.output("InputBucket")
-        self.drops = pairs.Drops(Table(target.client("dynamodb"), target.output("RendersTable")))
+        self.drops = Drops(Table(target.client("dynamodb"), target.output("RendersTable")))
         self.objects: dict[str, dict[str, Any]] = {}
         self.newest: dict[tuple[str, str], list[str]] = {}
         """Prefix and slot → the key of the newest object; several that came in the same second."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from kontext.clock import Clock
 from kontext.drops import messages, pairs
-from kontext.drops.pairs import Drops
 from kontext.drops.redelivery import REASON, reason_of
+from kontext.drops.store import Drops
 from kontext.due import TIMER
 from kontext.dynamodb import ConditionFailed, Table
 from kontext.hints import Hints

@@ -13,7 +13,8 @@ from typing import Any
 
 import httpx
 
-from kontext.drops.pairs import Drops, Ready
+from kontext.drops.pairs import Ready
+from kontext.drops.store import Drops
 from kontext.dynamodb import Table
 from kontext.renders.claims import Claims
 from kontext.renders.store import Renders

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from kontext.clock import iso
-from kontext.drops.pairs import Drops, Pair, Ready, pair_key
+from kontext.drops.pairs import Pair, Ready, pair_key
+from kontext.drops.store import Drops
 from kontext.dynamodb import ConditionFailed, Table
 from kontext.renders.store import Renders
 from kontext_cli.target import Target

@@ -12,7 +12,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from kontext.drops import messages
-from kontext.drops.pairs import Drops, Pair
+from kontext.drops.pairs import Pair
+from kontext.drops.store import Drops
 from kontext.drops.waiters import Waiters
 from kontext.dynamodb import Table
 from kontext_cli import standstill_checks

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from kontext.drops.pairs import Drops, Pair
+from kontext.drops.pairs import Pair
 from kontext.drops.reads import read_key
+from kontext.drops.store import Drops
 from kontext.dynamodb import Table
 from kontext.model import ObjectRead
 from kontext_cli import forget, taking_back

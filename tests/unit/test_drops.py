@@ -7,18 +7,8 @@ from typing import Any
 
 import pytest
 
-from kontext.drops.pairs import (
-    AwaitingMore,
-    Defaults,
-    Drops,
-    Incomplete,
-    Pair,
-    Ready,
-    Rejected,
-    decide,
-    named_keys,
-    pair_key,
-)
+from kontext.drops.pairs import AwaitingMore, Defaults, Incomplete, Pair, Ready, Rejected, decide, named_keys, pair_key
+from kontext.drops.store import Drops
 from kontext.drops.waiters import object_key
 from kontext.due import UNKNOWN
 from kontext.errors import BadDrop

@@ -11,7 +11,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 import sweep
-from kontext.drops.pairs import SETTLE_GRACE_SECONDS, Drops, Pair, pair_key
+from kontext.drops.pairs import Pair, pair_key
+from kontext.drops.store import SETTLE_GRACE_SECONDS, Drops
 from kontext.due import (
     DELIVERY_SECONDS,
     LEASE_GRACE_SECONDS,

@@ -14,7 +14,8 @@ from cloudevents.core.bindings.http import HTTPMessage, from_structured_event, t
 
 from kontext.clock import iso
 from kontext.drops import request
-from kontext.drops.pairs import Drops, Pair, Ready, pair_key
+from kontext.drops.pairs import Pair, Ready, pair_key
+from kontext.drops.store import Drops
 from kontext.dynamodb import Table
 from kontext.errors import CODES, REASONS, problem
 from kontext.model import Render, Status

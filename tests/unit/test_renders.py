@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from kontext.clock import day, iso
-from kontext.drops.pairs import Drops, Pair, Ready, pair_key, pair_of
+from kontext.drops.pairs import Pair, Ready, pair_key, pair_of
+from kontext.drops.store import Drops
 from kontext.due import LEASE_GRACE_SECONDS, LINE, SLACK_SECONDS, TELL_SECONDS, TIMER, DueIndex
 from kontext.dynamodb import ConditionFailed, Table
 from kontext.errors import problem

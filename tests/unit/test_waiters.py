@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kontext.drops import waiters
-from kontext.drops.pairs import Drops, pair_key
+from kontext.drops.pairs import pair_key
+from kontext.drops.store import Drops
 from kontext.drops.waiters import PAGE, TooMany, Waiter, Waiters, object_key
 from kontext.dynamodb import Table
 

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from botocore.config import Config
 
     from kontext.drops.input_bucket import InputBucket
-    from kontext.drops.pairs import Defaults, Drops
+    from kontext.drops.pairs import Defaults
     from kontext.drops.reads import Reads
     from kontext.drops.redelivery import Redelivery
+    from kontext.drops.store import Drops
     from kontext.drops.waiters import Waiters
     from kontext.due import DueIndex
     from kontext.hints import Hints
@@ -88,7 +89,7 @@ class Connections:
 
     @cached_property
     def drops(self) -> "Drops":
-        from kontext.drops.pairs import Drops
+        from kontext.drops.store import Drops
 
         return Drops(self.table)
 

@@ -17,7 +17,7 @@ from kontext.renders.overdue import late_at
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
 
-    from kontext.drops.pairs import Drops
+    from kontext.drops.store import Drops
     from kontext.renders.store import Renders
     from kontext.results.output_bucket import OutputBucket
     from kontext.throttle.circuit_breaker import Change
