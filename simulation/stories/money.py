@@ -10,7 +10,6 @@ from simulation.stories.story import AFTER_LOST_ANSWERS, BETWEEN_TRIALS, MIDNIGH
 from simulation.stories.vendor import FEW, MANY, always, well
 
 _MODEL = "multi-image-kontext-pro"
-_THE_ACCOUNT = "what is the account's fault fails the pair, as if its dropper had erred"
 
 
 def shortly_before_midnight(seconds: float, *steps: tuple[float, Action]) -> list[tuple[float, Action]]:
@@ -45,7 +44,21 @@ ACCOUNT: tuple[Story, ...] = (
         always(fail="Insufficient credits: your balance is 0.01, this model costs 0.05"),
         *FEW,
         well(600),
-        missing=_THE_ACCOUNT,
+        patience=AFTER_LOST_ANSWERS,
+    ),
+    story(
+        "jobs fail as the account runs empty, and it is topped up",
+        (0.0, vendor(fail="Insufficient credits", times=3)),
+        *FEW,
+        (10.0, account(credits=0.01)),
+        (600.0, account(credits=10.0)),
+        patience=BETWEEN_TRIALS,
+    ),
+    story(
+        "a job fails for the team's spend limit",
+        (0.0, vendor(fail="Team spend limit reached")),
+        *FEW,
+        patience=BETWEEN_TRIALS,
     ),
     story(
         "the balance falls below zero",
@@ -65,6 +78,15 @@ HIDDEN: tuple[Story, ...] = (
             patience=BETWEEN_TRIALS,
         )
         for status in (500, 502, 503)
+    ),
+    story(
+        "a job that was taken before an outage completes within it",
+        (0.0, vendor(prompt="before", inference=900.0)),
+        *pair("before/", prompt="before"),
+        (1.0, vendor(status=500, body={}, times=None)),
+        *pair(at=2.0),
+        well(3 * 3600.0),
+        patience=AFTER_LOST_ANSWERS,
     ),
     *(
         story(

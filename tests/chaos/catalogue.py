@@ -107,11 +107,21 @@ CLAIMS = (
 
 LEDGER = (
     Mutant(
+        "a job that failed for want of credits, and fails the pair",
+        (_layer("pipeline/requeue", 'refusal_of_job(failed["message"])', "None"),),
+        ("jobs fail as the account runs empty, and it is topped up",),
+    ),
+    Mutant(
+        "the price of a failed job that is not given back before the next request",
+        (_layer("renders/store", 'if render["status"] != Status.CLAIMED and not d', "if not had_job and not d"),),
+        ("jobs fail as the account runs empty, and it is topped up",),
+    ),
+    Mutant(
         "a price that is not given back",
         (
             _layer(
                 "renders/store",
-                'refund = [ledger.give_back(render)] if render["status"] == Status.SUBMITTING and not doubtful else []',
+                'refund = [ledger.give_back(render)] if render["status"] != Status.CLAIMED and not doubtful else []',
                 "refund: list[Any] = []",
             ),
         ),
@@ -230,7 +240,7 @@ LEDGER = (
 ANSWERS = (
     Mutant(
         "a request sent again when its answer is lost",
-        (_layer("segmind/client", "@_door(Ambiguous)", "@_door(Unavailable)"),),
+        (_layer("segmind/client", "@door(Ambiguous)", "@door(Unavailable)"),),
         kinds=("time-out with effect",),
     ),
     Mutant(
@@ -404,7 +414,7 @@ WAITING = (
     ),
     Mutant(
         "a refused render that loses its place",
-        ((_SUBMIT, "line_at = place or self.deps.line.place", "line_at = self.deps.line.place"),),
+        (_layer("pipeline/requeue", "line_at = place or self.deps.line.place", "line_at = self.deps.line.place"),),
         ("newcomers while others are in line",),
     ),
     Mutant(

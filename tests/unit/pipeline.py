@@ -166,7 +166,8 @@ SEAMS = {name for name, member in vars(Connections).items() if isinstance(member
 class Network(httpx.BaseTransport):
     """Segmind, which ends each job with a `status` after so many `seconds`, and its file host with the `file`.
 
-    `refusals`: the HTTP statuses of the first answers to a POST; `credits`: what a GET says that the account holds.
+    `refusals`: the HTTP statuses of the first answers to a POST; `failures`: what is said of the first jobs, which
+    fail; `credits`: what a GET says that the account holds.
     """
 
     def __init__(
@@ -177,9 +178,10 @@ class Network(httpx.BaseTransport):
         seconds: float = RENDER_SECONDS,
         refusals: tuple[int, ...] = (),
         credits: float = 100.0,
+        failures: tuple[Json, ...] = (),
     ) -> None:
         self.world, self.status, self.file, self.seconds = world, status, file, seconds
-        self.refusals, self.credits = list(refusals), credits
+        self.refusals, self.credits, self.failures = list(refusals), credits, failures
         self.posts: list[float] = []
         """When a job was taken."""
 
@@ -196,7 +198,10 @@ class Network(httpx.BaseTransport):
             return httpx.Response(200, json={"credits": self.credits})
         if request.url.host == "images.segmind.com":
             return httpx.Response(200, content=self.file)
-        done = self.world.clock.now() - self.posts[0] >= self.seconds
+        jobs = len(self.posts)
+        done = self.world.clock.now() - self.posts[min(jobs - 1, len(self.failures))] >= self.seconds
+        if done and jobs <= len(self.failures):
+            return httpx.Response(422, json={"status": "FAILED", **self.failures[jobs - 1]})
         answer = {"status": self.status, "images": [{"url": "https://images.segmind.com/a.png"}]}
         return httpx.Response(200, json=answer if done else {"status": "PROCESSING"})
 

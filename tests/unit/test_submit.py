@@ -15,7 +15,8 @@ from kontext.drops.pairs import pair_key
 from kontext.due import LINE, TELL_SECONDS, TIMER
 from kontext.dynamodb import Table
 from kontext.pipeline.intake import Intake
-from kontext.pipeline.submit import ASIDE_SECONDS, MOST_FAILURES, TIME_FOR_A_SUBMIT
+from kontext.pipeline.requeue import ASIDE_SECONDS, MOST_FAILURES
+from kontext.pipeline.submit import TIME_FOR_A_SUBMIT
 from kontext.renders.ledger import ledger_key
 from kontext.renders.store import LEASE_SECONDS, render_key
 from kontext.throttle.admission import State

@@ -161,11 +161,13 @@ class PollState(TypedDict, total=False):
     progress: dict[str, float]
     misses: int
     message: str
+    cost: float
+    """USD that Segmind states for a job that failed: the contract says none."""
 
 
 class Ending(TypedDict, total=False):
-    """What Finalize hands to the workflow. `outcome`: `delivered`, `failed` or `postponed`, with the `error`; or
-    `again`, after `wait` seconds, when so many `tries` are behind it."""
+    """What Finalize hands to the workflow. `outcome`: `delivered`; `failed`, `postponed` or `parked`, with the `error`;
+    or `again`, after `wait` seconds, when so many `tries` are behind it."""
 
     outcome: str
     error: RenderError
@@ -210,9 +212,10 @@ class Render(TypedDict, total=False):
     line_at: float
     """Its place in line, kept until it is accepted."""
     server_errors: int
-    """How many of its requests were answered by a server error, or in words that nobody knows."""
-    others: str
-    """The day, and how many renders had completed on it, when the last of these answers came."""
+    """How many of its requests were answered by a server error, or in words that nobody knows, or became a job that
+    failed for want of credits."""
+    server_error_at: float
+    """When the last of these answers came."""
     day: str
     reserved: float
     request_id: str

@@ -7,6 +7,7 @@ last_look  Submit: whether it is still so right before it is paid
 near_misses  Submit: what was probably meant as the prompt lies beside the pair
 candidate  Submit: an answer that was lost named a job; Segmind is asked for it
 submit     Submit: a claimed render is sent at its slot, or waits in line
+requeue    a render that was not accepted, or whose job failed for want of credits, waits
 breaker    nobody goes, and until when; the change is published
 overdue    an item of the table is due: what its state asks for
 watch      the workflow of a paid render is started

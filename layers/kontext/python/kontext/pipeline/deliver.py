@@ -16,6 +16,8 @@ from kontext.dynamodb import ConditionFailed
 from kontext.errors import DeliveryError, KontextError, problem
 from kontext.log import logger
 from kontext.model import IN_FLIGHT, Ending, Render, Result, Status, WorkflowState
+from kontext.pipeline.ends import charged_for
+from kontext.pipeline.requeue import Requeue
 from kontext.renders.overdue import is_stale, unseen
 from kontext.renders.settle import error_of
 from kontext.renders.store import render_of
@@ -48,8 +50,8 @@ class Finalize:
         if self.given_up:
             return self.give_up(f"the function that delivers does not come to its end: {_name(self.given_up)}")
         try:
-            if self.render["status"] in UNFINISHED:
-                self.end()
+            if self.render["status"] in UNFINISHED and (parked := self.end()):
+                return parked
             if self.render["status"] == Status.COMPLETED:
                 self.deliver()
             return self.told()
@@ -65,12 +67,16 @@ class Finalize:
         """Whether a later execution has taken over, which ends by itself; or there is nothing to end."""
         return not self.render or is_stale(self.render, self.event["attempt"], self.event.get("generation", 0))
 
-    def end(self) -> None:
-        """End a render whose job did not complete."""
+    def end(self) -> Ending | None:
+        """End a render whose job did not complete; what to hand back if it waits in line again."""
         if self.render["status"] == Status.SUBMITTING:
             request_id, submitted_at = self.event["request_id"], float(self.event["submitted_at"])
             self.render = self.deps.renders.accepted(self.render, request_id, submitted_at)
-        self.fail(*self.why_failed())
+        code, message = self.why_failed()
+        if code == "render_failed" and Requeue(self.deps).take_back(self.render, self.look):
+            return {"outcome": "parked", "error": problem(code, message)}
+        self.fail(code, message)
+        return None
 
     def why_failed(self) -> tuple[str, str]:
         """The error code and message of a job that did not complete, or of which nobody knows where its picture is."""
@@ -126,8 +132,8 @@ class Finalize:
     def give_up(self, message: str) -> Ending:
         """Leave a picture to a later execution, or end a render without one. What this raises, the workflow tries
         again."""
-        if self.render["status"] in UNFINISHED:
-            self.end()
+        if self.render["status"] in UNFINISHED and (parked := self.end()):
+            return parked
         if self.render["status"] == Status.COMPLETED:
             return self.put_off(message)
         return self.told()
@@ -143,10 +149,11 @@ class Finalize:
 
     def fail(self, code: str, message: str) -> None:
         """The render ends without a picture."""
-        error = error_of(self.render, code, message)
-        key = keys.error_key(self.render["prefix"])
+        charged = charged_for(self.look)
+        error, key = error_of(self.render, code, message, charged), keys.error_key(self.render["prefix"])
+        now, unknown = self.deps.clock.now(), charged == "unknown"
         try:
-            self.render = self.deps.renders.failed(self.render, error, key, self.deps.clock.now())
+            self.render = self.deps.renders.failed(self.render, error, key, now, may_be_charged=unknown)
         except ConditionFailed as moved:
             self.render = render_of(moved.found) if moved.found else self.render
 

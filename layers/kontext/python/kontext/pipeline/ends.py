@@ -5,7 +5,7 @@ from kontext.connections import Connections
 from kontext.drops import keys
 from kontext.errors import problem
 from kontext.log import logger
-from kontext.model import Charged, Render
+from kontext.model import Charged, PollState, Render
 from kontext.renders.settle import error_of
 from kontext.results import cloudevents
 
@@ -19,7 +19,8 @@ class Ends:
     def fail(self, render: Render, code: str, message: str, charged: Charged | None = None) -> None:
         """The render ends without a picture."""
         error, key = error_of(render, code, message, charged), keys.error_key(render["prefix"])
-        self.announce(self.deps.renders.failed(render, error, key, self.deps.clock.now()))
+        unknown = charged == "unknown"
+        self.announce(self.deps.renders.failed(render, error, key, self.deps.clock.now(), may_be_charged=unknown))
 
     def mark_uncertain(self, render: Render, message: str) -> None:
         """Perhaps accepted, perhaps not: a person decides."""
@@ -44,3 +45,8 @@ class Ends:
         self.deps.topic.publish_delay(render)
         metrics.emit(render, Undelivered=1)
         self.deps.renders.delay_announced(render)
+
+
+def charged_for(failed: PollState) -> Charged | None:
+    """Whether a job was charged for that failed; None if it is as the contract says."""
+    return "unknown" if "cost" in failed else None

@@ -66,7 +66,7 @@ class Poll:
             self.deps.clock.sleep(due - self.age)
             render, failure = self.poll_once(render)
             if failure is not None:
-                return {"outcome": "failed", "message": failure}
+                return failure
         return {"outcome": "completed" if render["status"] == Status.COMPLETED else "ended"}
 
     def next_poll(self) -> float | None:
@@ -87,8 +87,8 @@ class Poll:
         seen = {"progress": vars(self.progress), "misses": self.misses}
         return cast("PollState", {"outcome": "waiting", "wait": wait, **seen})
 
-    def poll_once(self, render: Render) -> tuple[Render, str | None]:
-        """One poll; returns the record as it is then and, if the job failed, why."""
+    def poll_once(self, render: Render) -> tuple[Render, PollState | None]:
+        """One poll; returns the record as it is then and, if the job failed, the outcome."""
         self.polls += 1
         age, self.held_until, self.done = self.age, 0.0, None
         try:
@@ -122,10 +122,10 @@ class Poll:
         self.misses = 0
         return seen
 
-    def noted(self, render: Render, seen: JobStatus) -> tuple[Render, str | None]:
+    def noted(self, render: Render, seen: JobStatus) -> tuple[Render, PollState | None]:
         """Keep what a poll told that is not the end of a good job."""
         if seen.status == Status.FAILED:
-            return render, seen.error or "Segmind gave no reason"
+            return render, _failed(seen)
         if seen.status == Status.PROCESSING and render["status"] == Status.QUEUED:
             return self.deps.renders.processing(render, self.deps.clock.now()), None
         return render, None
@@ -204,3 +204,11 @@ class Poll:
             return self.deps.renders.accepted(known, self.event["request_id"], self.submitted_at)
         except ConditionFailed as moved:
             return render_of(moved.found) if moved.found else render
+
+
+def _failed(seen: JobStatus) -> PollState:
+    """The outcome of a job that failed. It costs nothing by the contract, but what Segmind states is believed."""
+    message, cost = seen.error or "Segmind gave no reason", seen.metrics.get("cost")
+    if not cost:
+        return {"outcome": "failed", "message": message}
+    return {"outcome": "failed", "message": f"{message} (Segmind states a cost of {cost:g} USD)", "cost": cost}

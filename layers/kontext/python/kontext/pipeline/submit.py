@@ -13,19 +13,18 @@ from kontext.errors import (
     Ambiguous,
     RateLimited,
     RequestRefused,
-    SegmindError,
     ServerError,
     Unavailable,
 )
 from kontext.log import logger
-from kontext.model import HistoryEntry, Parameters, Render, Status
+from kontext.model import Parameters, Render, Status
 from kontext.pipeline.breaker import Breaker
 from kontext.pipeline.candidate import verify_candidate
 from kontext.pipeline.ends import Ends
 from kontext.pipeline.last_look import LastLook
+from kontext.pipeline.requeue import Requeue
 from kontext.pipeline.watch import Watch
-from kontext.renders.ledger import OverLimit, is_later
-from kontext.renders.store import UNKNOWN
+from kontext.renders.ledger import OverLimit
 from kontext.throttle.admission import Wait
 from kontext.throttle.circuit_breaker import WORKFLOW
 from kontext.throttle.line import is_in_line
@@ -37,11 +36,6 @@ TIME_FOR_A_STATUS = 60.0
 """The same, for a status request and what is written after it. With less left, Sweep calls for it."""
 LATEST_SECONDS = 5.0
 """So late after its slot a request may still go: later than that it could meet a 429."""
-MOST_FAILURES = 3
-"""So often a request may fail for a reason that may be its own, before it steps aside for all others."""
-ASIDE_SECONDS = 2700.0
-MOST_FAILURES_ALONE = 100
-"""So often it is sent while nobody's renders complete: for three days by its own times, for one as a trial."""
 HEADS_FOR_A_TRIAL = 100
 """So many of those who wait are looked at for one that has not failed."""
 
@@ -55,6 +49,7 @@ class Submitter:
         self.breaker = Breaker(deps)
         self.ends = Ends(deps)
         self.last_look = LastLook(deps)
+        self.requeue = Requeue(deps)
         self.watch = Watch(deps)
 
     def go_on(self, render: Render) -> None:
@@ -75,7 +70,7 @@ class Submitter:
         verdict = throttle.admit(now) if self.has_time() else throttle.join(now)
         self.breaker.publish_changes()
         if isinstance(verdict, Wait):
-            self.join_line(render, verdict.reason)
+            self.requeue.join_line(render, verdict.reason)
             self.deps.hints.send_permits(verdict.permits, self.deps.clock.now())
             if verdict.slot is not None:
                 self.send_head(verdict.slot)
@@ -114,7 +109,7 @@ class Submitter:
                 logger.exception("the next in line goes", item=key)
                 continue
             if taken and self.has_passed(at):
-                self.join_line(taken[0], "pace")
+                self.requeue.join_line(taken[0], "pace")
                 break
             if taken:
                 self.post(*taken, trial=trial)
@@ -179,16 +174,16 @@ class Submitter:
         """Send a fresh render at the time `at`. Raises ConditionFailed if somebody else has taken it."""
         body = self.body_of(render)
         if not self.reach(at):
-            self.join_line(render, "pace")
+            self.requeue.join_line(render, "pace")
             return
         try:
             render = self.deps.renders.submitting(render, self.deps.clock.now())
         except OverLimit:
             self.breaker.open("spend_limit", render)
-            self.join_line(render, "spend_limit", {"message": "the stack's daily spend limit is reached"})
+            self.requeue.join_line(render, "spend_limit", {"message": "the stack's daily spend limit is reached"})
             return
         if self.has_passed(at):
-            self.join_line(render, "pace")
+            self.requeue.join_line(render, "pace")
             return
         self.post(render, body, trial=False)
 
@@ -212,15 +207,15 @@ class Submitter:
         try:
             request_id = self.deps.segmind.submit(body)
         except AccountRefused as refused:
-            self.wait(render, refused.reason, refused)
+            self.requeue.wait(render, refused.reason, refused)
             self.breaker.open(refused.reason, render, refused.status, trial=trial)
             return
         except Unavailable as failure:
-            self.wait(render, "outage", failure)
+            self.requeue.wait(render, "outage", failure)
             self.breaker.open("outage", render, failure.status, trial=trial)
             return
         except ServerError as failure:
-            self.wait(render, "outage", failure)
+            self.requeue.wait(render, "outage", failure)
             if failure.status != 500 or trial:
                 self.breaker.open("outage", render, failure.status, trial=trial)
             elif not render.get("server_errors"):  # often it is about one request alone, and it does not count twice
@@ -231,7 +226,7 @@ class Submitter:
             return
         except RateLimited as limited:
             metrics.emit(render, RateLimited=1)
-            self.join_line(render, "rate_limited", {"status": 429})
+            self.requeue.join_line(render, "rate_limited", {"status": 429})
             self.deps.throttle.back_off(limited.reset_at, self.deps.clock.now())
         except RequestRefused as refused:
             self.ends.fail(render, refused.code, str(refused))
@@ -273,38 +268,3 @@ class Submitter:
         asks = lost.candidate_id and self.seconds_left() >= TIME_FOR_A_STATUS
         if not (asks and verify_candidate(self.deps, self.watch, render)):
             self.ends.announce(render)
-
-    def wait(self, render: Render, reason: str, failure: SegmindError) -> None:
-        """Let a render wait whose request was not accepted, or most likely not.
-
-        One whose requests fail for a reason that may be its own steps aside, so that it holds nobody else up: it goes
-        every 45 minutes, until it has failed again after another render completed, or too often.
-        """
-        now, failures = self.deps.clock.now(), render.get("server_errors", 0) + 1
-        noted: HistoryEntry = {"status": failure.status, "message": str(failure)}
-        its_own = isinstance(failure, ServerError) or reason == UNKNOWN
-        seen = render.get("others")  # versions before this one did not note it
-        alone = not (seen and is_later(self.deps.renders.others(now), seen))
-        if its_own and failures > (MOST_FAILURES_ALONE if alone else MOST_FAILURES):
-            code = "server_error" if isinstance(failure, ServerError) else "refused"
-            self.ends.fail(render, code, f"Segmind answered {failures} times: {failure}")
-        elif its_own and failures >= MOST_FAILURES:
-            self.retry_later(render, now + ASIDE_SECONDS, reason, noted)
-        elif failure.status == 500:
-            self.retry_later(render, now + 10 * 2**failures, reason, noted)
-        else:
-            self.join_line(render, reason, noted)
-
-    def retry_later(self, render: Render, at: float, reason: str, noted: HistoryEntry) -> None:
-        """Let a render go again at a time of its own."""
-        self.deps.renders.retry_later(render, at, reason, self.deps.clock.now(), noted)
-        metrics.emit(render, **{metrics.parked(reason): 1})
-
-    def join_line(self, render: Render, reason: str, noted: HistoryEntry | None = None) -> None:
-        """Let a render wait in line. One that was in it before has its place again, unless it fails again and again."""
-        now = self.deps.clock.now()
-        place = render.get("line_at") if render.get("server_errors", 0) < MOST_FAILURES else None
-        line_at = place or self.deps.line.place(render["prefix"], now)
-        self.deps.renders.join_line(render, line_at, reason, now, noted)
-        logger.info("waits in line", reason=reason)
-        metrics.emit(render, **{metrics.parked(reason): 1})

@@ -6,10 +6,11 @@ from kontext.connections import Connections
 from kontext.due import SLACK_SECONDS
 from kontext.dynamodb import ConditionFailed, Key
 from kontext.log import logger
-from kontext.model import IN_FLIGHT, Render, Status, WorkflowState
+from kontext.model import IN_FLIGHT, PollState, Render, Status, WorkflowState
 from kontext.pipeline.breaker import Breaker
-from kontext.pipeline.ends import Ends
+from kontext.pipeline.ends import Ends, charged_for
 from kontext.pipeline.poll import Poll
+from kontext.pipeline.requeue import Requeue
 from kontext.throttle.circuit_breaker import WORKFLOW
 
 AGAIN_SECONDS, DONE_AGAIN_SECONDS = 30.0, 300.0
@@ -56,9 +57,14 @@ class Watch:
         if render["status"] in IN_FLIGHT:
             render, failure = Poll(self.deps, _state_of(render)).poll_once(render)
             if failure is not None:
-                self.ends.fail(render, "render_failed", failure)
+                self.end(render, failure)
                 return
         self.stop_paying(render)
+
+    def end(self, render: Render, failed: PollState) -> None:
+        """End a render whose job failed, unless it waits in line again."""
+        if not Requeue(self.deps).take_back(render, failed):
+            self.ends.fail(render, "render_failed", failed["message"], charged_for(failed))
 
     def stop_paying(self, render: Render, *, trial: bool = False) -> None:
         """Without a workflow nothing more is paid. The render is looked at again soon."""

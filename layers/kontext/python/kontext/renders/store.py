@@ -1,8 +1,9 @@
 """A render's life: one item of the table, moved by conditional writes only.
 
     CLAIMED ──► SUBMITTING ──► QUEUED ──► PROCESSING ──► COMPLETED ──► DELIVERED
-       ▲  parked    │ │                        │              │
-       └────────────┘ └──► UNCERTAIN           └──► FAILED ◄──┘
+       ▲  parked    │ │            │           │              │
+       ├────────────┘ └─► UNCERTAIN│           ├──► FAILED ◄──┘
+       └───────────────────────────┴───────────┘ a job failed for want of credits
 
 A render is claimed with a lease before anything is sent, and `SUBMITTING` is written before the request's body
 is: whoever finds `SUBMITTING` without a living lease knows that the answer is lost, and must not send again.
@@ -40,8 +41,9 @@ A message stays out of sight for longer than both together, so one that comes ba
 
 UNKNOWN = "unknown_refusal"
 HISTORY_KEPT = 60
+_OF_A_JOB = ("request_id", "candidate_id", "output_url", "answer", "cost", "submitted_at", "day", "submitted_with")
 _OF_A_DELIVERY = ("redelivered_at", "undelivered", "delay_announced", "restore_from", "stays_delivered")
-_PUT_OFF_SECONDS, _MOST_PUT_OFF_SECONDS = 30.0, 6 * 3600.0
+_PUT_OFF_SECONDS, _MOST_PUT_OFF_SECONDS = 30.0, 3000.0
 
 
 class Renders:
@@ -88,18 +90,24 @@ class Renders:
         return self._back(render, now, reason, noted, **own)
 
     def _back(self, render: Render, now: float, reason: str, noted: HistoryEntry | None, **values: Any) -> Render:
-        """Back from a request that was not accepted: its price is given back, unless a server error may hide a job."""
+        """Back from a request that was not accepted, or from a job that failed: its price is given back, unless a
+        server error may hide a job. After a job it is another attempt: no execution of the one before may touch it."""
         entry: HistoryEntry = {"what": "parked", "reason": reason, **(noted or {})}
         doubtful = entry.get("status") in SERVER_ERRORS  # what was reserved for it stays so until the day ends
-        own_fault = doubtful or reason == UNKNOWN
-        refund = [ledger.give_back(render)] if render["status"] == Status.SUBMITTING and not doubtful else []
-        if own_fault:
-            values |= {"server_errors": render.get("server_errors", 0) + 1, "others": self.others(now)}
-        return self.move(render, (Status.CLAIMED, Status.SUBMITTING), Status.CLAIMED, now, entry, *refund, **values)
+        had_job = render["status"] in IN_FLIGHT
+        refund = [ledger.give_back(render)] if render["status"] != Status.CLAIMED and not doubtful else []
+        answered = noted is not None  # else it waits for what others were answered
+        if doubtful or had_job or (answered and reason == UNKNOWN):
+            values |= {"server_errors": render.get("server_errors", 0) + 1, "server_error_at": now}
+        if had_job:
+            values |= dict.fromkeys(_OF_A_JOB) | {"attempt": render["attempt"] + 1}
+        allowed = (Status.CLAIMED, Status.SUBMITTING, *IN_FLIGHT)
+        return self.move(render, allowed, Status.CLAIMED, now, entry, *refund, **values)
 
-    def others(self, now: float) -> str:
-        """A mark of how many renders have completed today, to be compared by `ledger.is_later`."""
-        return ledger.completed_on(day(now), self.table.get(ledger.ledger_key(day(now))))
+    def another_was_accepted(self, since: float, now: float) -> bool:
+        """Whether a render that has completed was accepted since then."""
+        today = self.table.get(ledger.ledger_key(day(now))) or {}
+        return float(today.get("accepted_at", 0.0)) >= since
 
     def submitting(self, render: Render, now: float) -> Render:
         """The request is about to be sent, and its price is reserved.
@@ -251,12 +259,15 @@ class Renders:
         there = {"result": result, "restore_from": None, "stays_delivered": None}
         return self._end(render, (Status.COMPLETED,), Status.DELIVERED, noted, now, place, **there)
 
-    def failed(self, render: Render, error: RenderError, key: str, now: float) -> Render:
-        """The render has ended without a picture; `key`: where its error.json goes."""
+    def failed(
+        self, render: Render, error: RenderError, key: str, now: float, *, may_be_charged: bool = False
+    ) -> Render:
+        """The render has ended without a picture; `key`: where its error.json goes. What its last request
+        `may_be_charged` stays reserved, though the code says that nothing is."""
         noted: HistoryEntry = {"what": "failed", "code": error["code"], "message": error["message"]}
         extra = [wrote(render["prefix"], key)]
         paid = {}
-        if CODES[error["code"]].charged == "no" and render["status"] != Status.CLAIMED:
+        if CODES[error["code"]].charged == "no" and render["status"] != Status.CLAIMED and not may_be_charged:
             extra.append(ledger.give_back(render))  # what an earlier request may have cost stays booked
         if error["code"] == "no_result":
             paid["cost"], booked = self._book(render, render.get("metrics", {}), now)
@@ -308,16 +319,14 @@ class Renders:
             "expires_at",
             "waiting_since",
             "server_errors",
-            "others",
+            "server_error_at",
             *_OF_A_DELIVERY,
         )
         attempt = render["attempt"] + 1
         fresh: Item = dict.fromkeys(forgotten) | {"attempt": attempt, "drop_id": drop_id}
         noted: HistoryEntry = {"what": "again", "attempt": attempt}
         if status == Status.CLAIMED:
-            fresh |= dict.fromkeys(
-                ("request_id", "candidate_id", "output_url", "answer", "cost", "submitted_at", "day", "submitted_with")
-            )
+            fresh |= dict.fromkeys(_OF_A_JOB)
             fresh |= {"line_at": line_at, "lease_until": now + LEASE_SECONDS}
             fresh |= {"waiting_since": now} if line_at else {}
         else:

@@ -29,6 +29,16 @@ _ABOUT_THE_REQUEST = re.compile(
     re.IGNORECASE,
 )
 """A 406 in other words may be about the account: the vendor gives no code that tells the two apart."""
+_WHY_A_JOB_FAILED = {
+    "no_credits": r"\b(insufficient|not enough|out of|low on|lack of)( \w+)? (credits?|balance|funds)\b"
+    r"|\bno( more| remaining)? credits\b"
+    r"|\b(credits?|balance|funds) (is |are |was |were |have |has )?(too low|insufficient|exhausted|used up|run out)"
+    r"|payment required",
+    "spend_limit": r"spend(ing)?[ _-]?limit",
+    "forbidden": r"\baccount (is |was |has been )?(suspended|disabled|deactivated|blocked|locked|closed)",
+}
+"""What is the account's fault, in the words that a failed job tells: free text, which may also be about a picture (a
+credit card in it, an insufficient resolution). Of the key it says nothing: with that its request was accepted."""
 _ACCEPTED = ("QUEUED", "PROCESSING", "COMPLETED")
 MOST_OWED = -1e9
 _METRICS = {"inference_time": 0.0, "queue_time": 0.0, "total_time": 0.0, "cost": 0.0, "remaining_credits": MOST_OWED}
@@ -94,6 +104,19 @@ def accepted_job_in(answer: dict[str, Any]) -> str | None:
 def refusal_of_get(status: int, headers: httpx.Headers, answer: dict[str, Any]) -> SegmindError:
     message = message_in(answer) or f"HTTP {status}"
     return _account(status, headers, message) or Unavailable(message, status)
+
+
+def refusal_of_job(message: str) -> AccountRefused | None:
+    """Why a job failed, if that is the account's fault; None if it is the request's, as it mostly is.
+
+    >>> refusal_of_job("Insufficient credits: your balance is 0.01").reason
+    'no_credits'
+    >>> refusal_of_job("The picture shows a credit card") is None
+    True
+    """
+    found = (reason for reason, words in _WHY_A_JOB_FAILED.items() if re.search(words, message, re.IGNORECASE))
+    reason = next(found, None)
+    return AccountRefused(message, 422, reason) if reason else None
 
 
 def _account(status: int, headers: httpx.Headers, message: str) -> SegmindError | None:
