@@ -370,7 +370,7 @@ THROTTLE = (
     ),
     Mutant(
         "a circuit breaker that stays open after a good answer",
-        ((_BREAKER, "        if trial:\n            self.close()", "        if trial:\n            pass"),),
+        ((_SUBMIT, "        if trial:\n            self.close_breaker()", "        if trial:\n            pass"),),
         ("thirty pairs wait forty minutes for credits",),
     ),
     Mutant(

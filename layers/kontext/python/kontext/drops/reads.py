@@ -20,8 +20,7 @@ class Reads:
         self.clock = clock
 
     def image(self, key: str) -> ObjectRead | None:
-        """What the newest version of an object is as an image; None if there is none. Each version that S3 gives is read
-        once."""
+        """What the newest version of an object is as an image; None if there is none. What S3 gives is read once."""
         there = self.inputs.newest(key)
         if there is None:
             return None
