@@ -19,12 +19,13 @@ from kontext.drops.waiters import Waiters, object_key
 from kontext.due import TIMER
 from kontext.dynamodb import Item, Table
 from kontext.errors import BadDrop
-from kontext.model import ObjectRead
+from kontext.model import ObjectRead, Status
+from kontext.renders.record import render_key
 from kontext_cli.resources import description, parameters
 from kontext_cli.target import Target
 
 AT_ONCE = 100
-PRESENT: ObjectRead = {"etag": "", "parameters": {}}
+PRESENT: ObjectRead = {"etag": "", "sha256": "unread", "parameters": {}}
 """A named image of which no more is known than that it may be there: who waits for it is woken by it."""
 _SAME_SECOND = 1.0
 """A listing tells the time of an object in whole seconds."""
@@ -125,6 +126,11 @@ class Comparison:
             decision = pairs.decide(pair, named, self.defaults, math.inf)
         except BadDrop:
             return True
+        if isinstance(decision, pairs.Ready) and decision.render_id(pair.prefix) == pair.current:
+            render = self.table.get(render_key(pair.prefix, pair.current)) or {}
+            return bool(
+                render.get("status") == Status.FAILED
+            )  # else it came back as it was rendered, and asks for nothing
         return not isinstance(decision, pairs.Incomplete) and not pair.waits_for
 
 

@@ -100,6 +100,18 @@ REFERENCES: tuple[Story, ...] = (
         )
     ),
     story(
+        "a request names an image whose extension is in other letters, and the image comes again under that name",
+        (0.0, image("shared/a.PNG")),
+        *named(at=1.0),
+        (60.0, image("shared/a.png")),
+    ),
+    story(
+        "an image comes under a name that only looks like the one that a request names",
+        *named("/shared/caf\u00e9.png"),
+        (30.0, image("shared/cafe\u0301.png")),
+        end="FAILED near_miss",
+    ),
+    story(
         "a named image is hidden, and restored",
         (0.0, image("shared/a.png")),
         (1.0, Remove("shared/a.png")),

@@ -546,6 +546,11 @@ REFERENCES = (
         ("a pair that was taken back while it waited is restored",),
     ),
     Mutant(
+        "nobody is told of an image that is named in other letters",
+        ((_PAIRS, "or self.near_misses.named_beside(wanted):", "or None:"),),
+        ("an image comes under a name that only looks like the one that a request names",),
+    ),
+    Mutant(
         "an image is not seen under another extension",
         (_layer("pipeline/reading", "else self.find_another(left, slot)", "else left"),),
         ("an image comes under another extension, and that one is taken away",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,10 +13,11 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from kontext.drops import messages
-from kontext.drops.pairs import Pair
+from kontext.drops.pairs import Defaults, Pair, Ready, decide, pair_key
 from kontext.drops.store import Drops
 from kontext.drops.waiters import Waiters
 from kontext.dynamodb import Table
+from kontext.renders.store import render_key
 from kontext_cli import standstill_checks
 from kontext_cli.checks import StackInspection
 from kontext_cli.errors import INTERRUPTED, UNFINISHED, CommandError, Unfinished
@@ -160,6 +162,26 @@ def test_a_whole_pair_that_was_recorded_and_left_is_told(shop: Shop) -> None:
     assert half == []
     assert left == ["taj/1.png", "taj/2.png"]
     assert shop.unrecorded() == []
+
+
+@pytest.mark.parametrize(("status", "expected"), [("DELIVERED", []), ("FAILED", ["taj/1.png", "taj/2.png"])])
+def test_a_pair_that_came_back_as_it_was_rendered_is_told_only_if_that_would_try_again(
+    shop: Shop, status: str, expected: list[str]
+) -> None:
+    shop.put("taj/1.png", "taj/2.png")
+    shop.record("taj/1.png", prompt="both")
+    shop.record("taj/2.png")
+    pair = Drops(shop.table).get("taj/")
+    assert pair
+    decision = decide(pair, {}, Defaults({}, ""), math.inf)
+    assert isinstance(decision, Ready)
+    name = decision.render_id("taj/")
+    shop.table.update(
+        pair_key("taj/"), "SET #current = :id, #current_count = :one REMOVE #due_lane, #due_at", id=name, one=1
+    )
+    shop.table.update(render_key("taj/", name), "SET #status = :status", status=status)
+
+    assert shop.unrecorded() == expected
 
 
 def test_a_request_whose_image_is_not_waited_for_though_it_could_go_on_is_told(shop: Shop) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +22,7 @@ from kontext.drops.input_bucket import LINK_SECONDS, InputBucket
 from kontext.drops.reads import Reads
 from kontext.dynamodb import Table
 from kontext.images.source import PIECE_BYTES
+from simulation.s3 import S3
 
 Aws = Callable[[str], Any]
 Encoded = Callable[..., bytes]
@@ -265,6 +267,22 @@ def test_a_photograph_that_s3_does_not_even_describe_is_there_and_is_read_to_see
     bucket = InputBucket(Refusing("AccessDenied", described=False), "bucket")  # type: ignore[arg-type]
 
     assert bucket.newest("shared/a.png") == (None, "")
+
+
+def test_a_named_photograph_that_was_archived_is_read_once_it_is_restored(encoded: Encoded, table: Table) -> None:
+    s3 = S3()
+    s3.put_object(Bucket="b", Key="shared/a.png", Body=encoded(), StorageClass="DEEP_ARCHIVE")
+    reads = Reads(table, InputBucket(s3, "b"), Clock())  # type: ignore[arg-type]
+    archived = reads.image("shared/a.png")
+    versions = s3.buckets["b"]["shared/a.png"]
+
+    versions[-1] = replace(versions[-1], closed="")
+    restored = reads.image("shared/a.png")
+
+    assert archived
+    assert "archived" in archived["problem"]["message"]
+    assert restored
+    assert "sha256" in restored
 
 
 def test_a_role_that_has_lost_its_rights_is_no_problem_of_the_drop() -> None:

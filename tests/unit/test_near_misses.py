@@ -10,6 +10,9 @@ import pytest
 
 from kontext.drops import near_misses
 from kontext.model import Status
+from simulation.actions import Drop, image
+from simulation.explore import play
+from simulation.stories.story import TAJ, story
 from tests.unit.pipeline import World
 
 Lay = Callable[..., World]
@@ -98,6 +101,45 @@ def test_a_prompt_whose_name_only_looks_like_the_pairs_is_explained(lay: Lay) ->
     error = lay("cafe\u0301_prompt.txt", pair="caf\u00e9_").render_of("caf\u00e9_")["error"]
 
     assert (error["code"], "NFC and NFD" in error["message"]) == ("near_miss", True)
+
+
+@pytest.mark.parametrize(
+    ("key", "taken_for_it"),
+    [
+        ("shop/cup.JPG", ("shop/cup.JPEG", "shop/cup.jpeg", "shop/cup.jpg")),
+        ("shop/cup.png", ("shop/cup.PNG",)),
+        ("caf\u00e9.png", ("cafe\u0301.PNG", "cafe\u0301.png", "caf\u00e9.PNG")),
+        ("cup", ()),
+    ],
+)
+def test_a_key_is_taken_for_those_that_differ_in_accents_or_the_letters_of_the_extension(
+    key: str, taken_for_it: tuple[str, ...]
+) -> None:
+    assert near_misses.others_alike(key) == taken_for_it
+    assert {near_misses.alike(other) for other in (*taken_for_it, f"{key} ")} == {near_misses.alike(key)}
+
+
+@pytest.mark.parametrize(
+    ("named", "there", "is_told"),
+    [
+        ("shared/a.jpg", "shared/a.JPG", True),
+        ("shared/caf\u00e9.png", "shared/cafe\u0301.png", True),
+        ("shared/a.jpg", "shared/a.png", False),
+        ("shared/a.jpg", "shared/ab.jpg", False),
+        ("shared/a.jpg", "shared/A.jpg", False),
+    ],
+)
+@pytest.mark.parametrize("comes", ["first", "last"])
+def test_a_request_that_names_an_image_in_other_letters_is_told_which_one_is_there(
+    lay: Lay, named: str, there: str, is_told: bool, comes: str
+) -> None:
+    asked = Drop(f"{TAJ}request.json", json.dumps({"prompt": "both", "input_image_1": f"/{named}"}).encode())
+    steps = [(1.0, image(f"{TAJ}2.png")), (2.0, asked), (0.0 if comes == "first" else 30.0, image(there))]
+    world = play(story("letters", *sorted(steps, key=lambda step: step[0]))).world
+
+    told = [json.loads(message)["data"]["error"] for _, message, _ in world.topic.published]
+    assert [error["code"] for error in told] == ["near_miss"] * is_told
+    assert all(there in error["message"] and named in error["message"] for error in told)
 
 
 def test_names_that_look_the_same_are_known_by_their_accents_alone() -> None:

@@ -86,6 +86,9 @@ def test_every_key_that_names_no_part_misses_a_rule_that_can_be_told(key: str) -
     ("key", "why"),
     [
         ("taj/1.gif", "PNG, JPEG or WebP"),
+        ("taj/1.heic", "export it as JPEG"),
+        ("taj/1.png ", "stands a blank"),
+        ("pairs.xlsx", "`kontext backfill`"),
         ("taj/1 (1).png", "like a copy"),
         ("taj/2 - Copy.png", "like a copy"),
         ("taj1.png", "before the 1 or 2"),

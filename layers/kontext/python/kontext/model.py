@@ -59,6 +59,8 @@ class ObjectRead(TypedDict, total=False):
     """When S3 wrote it, in whole seconds: this orders the objects of different keys."""
     sha256: str
     problem: Problem
+    closed: bool
+    """Whether S3 did not give it: that may change, and the version stays the same."""
     parameters: Parameters
     kind: str
     width: int

@@ -96,7 +96,8 @@ class InputBucket:
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/troubleshoot-403-errors.html
         is_our_role = "no identity-based policy allows the s3:" in error.response["Error"].get("Message", "")
         if (code in _CLOSED or code.startswith("KMS.")) and not is_our_role:
-            return self._unread(key) | _problem(key, wrong, _CLOSED.get(code, _CLOSED["AccessDenied"]))
+            problem = _problem(key, wrong, _CLOSED.get(code, _CLOSED["AccessDenied"]))
+            return self._unread(key) | {"closed": True} | problem
         raise error
 
     def _unread(self, key: str) -> ObjectRead:

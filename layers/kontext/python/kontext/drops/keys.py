@@ -49,6 +49,8 @@ _MISSED = tuple(
     for shape, why in (
         (r".*/", "a folder is no file"),
         (_RESULT.pattern, "it is named like a result of this stack"),
+        (r"(?:.*[/_-])?[12]\.(?:png|jpe?g|jpe|jfif|webp)\s+", "behind its extension stands a blank; name it without"),
+        (r"(?:.*[/_-])?[12]\.(?:heic|heif|avif|gif|tiff?|bmp)", "an image is a PNG, JPEG or WebP; export it as JPEG"),
         (r"(?:.*[/_-])?[12]\.[^./]+", "an image is a PNG, JPEG or WebP"),
         (r".*[12](?: ?\(\d+\)| ?-? ?copy)\.[^./]+", "it is named like a copy; an image is named 1 or 2 alone"),
         (r".*[^/_-][12]\.(?:png|jpe?g|jpe|jfif|webp)", "before the 1 or 2 stands '/', '_' or '-'"),
@@ -56,6 +58,10 @@ _MISSED = tuple(
         (
             r".*\.(?:png|jpe?g|jpe|jfif|webp|gif|heic|heif|avif|tiff?|bmp)",
             "an image is named 1 or 2, or by a request.json",
+        ),
+        (
+            r".*\.(?:csv|tsv|xlsx?|ods)",
+            "a table of pairs is for `kontext backfill`, which uploads what the table names",
         ),
         (r".*", "it is neither an image nor a request.json or prompt.txt"),
     )

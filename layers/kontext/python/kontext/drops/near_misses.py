@@ -29,6 +29,27 @@ def twins(prefix: str) -> tuple[str, ...]:
     return tuple(sorted({normalize("NFC", prefix), normalize("NFD", prefix)} - {prefix}))
 
 
+def alike(key: str) -> str:
+    """What a key is taken for by people: accents and the letters of its extension make no difference to them."""
+    stem, dot, extension = normalize("NFC", key).strip().rpartition(".")
+    return stem + dot + extension.lower().replace("jpeg", "jpg")
+
+
+def starts_alike(key: str) -> tuple[str, ...]:
+    """How the keys begin that are taken for this one."""
+    stem = key.rpartition(".")[0]
+    return tuple(f"{one}." for one in (stem, *twins(stem)) if stem)
+
+
+def others_alike(key: str) -> tuple[str, ...]:
+    """The other keys that are taken for this one, as people and cameras spell them."""
+    stem, _, extension = key.rpartition(".")
+    extensions = {extension, *(("jpg", "jpeg") if extension.lower() in ("jpg", "jpeg") else (extension,))}
+    spelt = {spelling for one in extensions for spelling in (one, one.lower(), one.upper())}
+    keys_ = {f"{one}.{spelling}" for one in (stem, *twins(stem)) if stem for spelling in spelt}
+    return tuple(sorted(keys_ - {key}))
+
+
 def places(prefix: str) -> Iterator[str]:
     """How the keys begin of what may have been meant as the pair's prompt."""
     folder = keys.folder_of(prefix)

@@ -20,12 +20,12 @@ class Reads:
         self.clock = clock
 
     def image(self, key: str) -> ObjectRead | None:
-        """What the newest version of an object is as an image; None if there is none. Each version is read once."""
+        """What the newest version of an object is as an image; None if there is none. What S3 gives is read once."""
         there = self.inputs.newest(key)
         if there is None:
             return None
         kept = cast("ObjectRead", (self.table.get(read_key(key)) or {}).get("read", {}))
-        if (kept.get("version_id"), kept.get("etag")) == there:
+        if (kept.get("version_id"), kept.get("etag")) == there and not kept.get("closed"):
             return kept
         read = self.inputs.read(key, "image")
         if read:

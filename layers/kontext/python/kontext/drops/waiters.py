@@ -8,7 +8,7 @@ A pair that begins to wait notes how often the object had come by then, and look
 whatever order the two meet, the pair finds the object, or the object the pair.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -122,6 +122,10 @@ class Waiters:
         except ConditionFailed:
             return False
         return True
+
+    def awaited(self, names: Iterable[str]) -> list[str]:
+        """Those of some objects that somebody waits for."""
+        return [name for name in names if (self.table.get(object_key(name)) or {}).get("waiters", 0) > 0]
 
     def to_wake(self, key: str, after: str = FIRST, page_size: int = 1000) -> Iterator[Waiter]:
         """Who began to wait before the object came last, in the order of their places, those behind a place."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from kontext import metrics, text
 from kontext.connections import Connections
-from kontext.drops import keys, messages, pairs
+from kontext.drops import keys, messages, near_misses, pairs
 from kontext.drops.redelivery import TIME_FOR_A_MESSAGE
 from kontext.drops.waiters import PAGE, Waiter, object_key
 from kontext.errors import problem
@@ -114,6 +114,8 @@ class Intake:
         if self.deps.drops.reported(key, self.deps.clock.now()):
             logger.info("the name fits no rule", key=key)
             metrics.emit(UnknownDrops=1)
+            for other in self.deps.waiters.awaited(near_misses.others_alike(key)):
+                self.on_arrival(other)  # they are told what lies there
         else:
             self.deps.outputs.remove(error_key)
 

@@ -1,5 +1,7 @@
 """Before the default prompt is paid: does what was meant as the prompt lie beside the pair, under another name?"""
 
+from collections.abc import Iterable
+
 from kontext import text
 from kontext.connections import Connections
 from kontext.drops import keys, near_misses, pairs
@@ -32,6 +34,16 @@ class NearMisses:
             if missing and missing <= slots and not {"1", "2"} <= slots:
                 half = text.escape_line(f"{twin}{min(missing)}")
                 return f"{half} is there, {_LOOKS_THE_SAME}: upload both images with the same tool, or without accents"
+        return None
+
+    def named_beside(self, wanted: Iterable[str]) -> str | None:
+        """What is to be told of an image that a request names under a name that people take for its own."""
+        for key in wanted:
+            found = {one for start in near_misses.starts_alike(key) for one in self.deps.inputs.keys_under(start)}
+            for one in sorted(found - {key}):
+                if near_misses.alike(one) == near_misses.alike(key):
+                    name, asked = text.escape_line(one), text.escape_line(key)
+                    return f"{name} is there, and request.json names {asked}: give both the same name, letter by letter"
         return None
 
     def _is_used(self, prefix: str) -> bool:

@@ -54,8 +54,9 @@ class Advancer:
         match decision:
             case pairs.Incomplete(missing, wanted):
                 logger.info("the pair is not complete", missing=missing)
-                self.wait_for(pair, wanted)
-                if meant := self.near_misses.half_beside(pair):
+                if self.wait_for(pair, wanted):
+                    return
+                if meant := self.near_misses.half_beside(pair) or self.near_misses.named_beside(wanted):
                     self.reject(pair, pairs.Rejected("near_miss", meant))
             case pairs.AwaitingMore(until):
                 logger.info("the pair settles", until=iso(until))
