@@ -1,4 +1,4 @@
-"""`kontext`, the command line. A command's work is in the module of its name; `main` parses and calls.
+"""`kontext`, the command line. A command's work is in the module of its name; `commands` parses and calls, `main` runs.
 
 Dropping: drop, backfill, fetch, demo
   dropping              one pair put into a stack, and waited for

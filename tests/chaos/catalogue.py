@@ -240,7 +240,7 @@ LEDGER = (
 ANSWERS = (
     Mutant(
         "a request sent again when its answer is lost",
-        (_layer("segmind/client", "@_door(Ambiguous)", "@_door(Unavailable)"),),
+        (_layer("segmind/client", "@door(Ambiguous)", "@door(Unavailable)"),),
         kinds=("time-out with effect",),
     ),
     Mutant(

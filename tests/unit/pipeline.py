@@ -247,6 +247,10 @@ class States:
         self.executions[name] = Execution(json.loads(input), self.clock.now())
 
 
+_SPARSE_SECONDS = 600.0
+"""Between two sweeps of an outage that lasts for days: one a minute says the same ten times."""
+
+
 @dataclass
 class Topic:
     """SNS, as a client, and when it was told what."""
@@ -322,8 +326,9 @@ class World:
     def play(self, *, sweeps: bool = True) -> World:
         """Let everything happen until nothing does; without `sweeps`, nobody calls Sweep."""
         self._go_on()
+        apart = _SPARSE_SECONDS if any(strike.seconds for strike in self.watch.strikes) else 0.0
         while sweeps and (due := self._next_sweep()) is not None:
-            self.clock.time = max(self.clock.time, due)
+            self.clock.time = max(self.clock.time + apart, due)
             self.invoke("Sweep", {})
             self._go_on()
         return self

@@ -7,7 +7,7 @@ import pytest
 
 from kontext.connections import Connections, config
 from kontext.pipeline.submit import TIME_FOR_A_SUBMIT
-from kontext.segmind.client import ANSWER_SECONDS
+from kontext.segmind.exchange import ANSWER_SECONDS
 from simulation.template import Template
 
 

@@ -24,7 +24,8 @@ from kontext.errors import (
     Unavailable,
 )
 from kontext.segmind.answers import JobStatus, Result, parse_reset
-from kontext.segmind.client import ANSWER_SECONDS, MAX_ANSWER_BYTES, Segmind, fingerprint
+from kontext.segmind.client import Segmind
+from kontext.segmind.exchange import ANSWER_SECONDS, MAX_ANSWER_BYTES, fingerprint
 
 ID = "3f2c8f5e-8f5e-4b7a-9d6e-0123456789ab"
 URL = "https://images.segmind.com/outputs/a.png"

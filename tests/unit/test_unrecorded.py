@@ -70,7 +70,7 @@ def test_an_exception_that_nobody_has_thought_of_leaves_no_paid_render_untold(
 
 
 @pytest.mark.parametrize(
-    ("name", "events"), [("renders.get", 0), ("topic.publish", 0), ("renders.failed", 0), ("outputs.put_json", 1)]
+    ("name", "events"), [("renders.follow", 0), ("topic.publish", 0), ("renders.failed", 0), ("outputs.put_json", 1)]
 )
 def test_what_an_execution_can_never_tell_is_tried_for_days_and_ends_red_with_its_code(
     play: Play, name: str, events: int
@@ -87,10 +87,10 @@ def test_what_an_execution_can_never_tell_is_tried_for_days_and_ends_red_with_it
 @pytest.mark.parametrize(
     ("network", "name", "code"),
     [
-        pytest.param(FAILED_JOB, "renders.get", "expired", id="a failed job, of which it cannot read"),
+        pytest.param(FAILED_JOB, "renders.follow", "expired", id="a failed job, of which it cannot read"),
         pytest.param(FAILED_JOB, "renders.failed", "expired", id="a failed job, of which it cannot write"),
         pytest.param(FAILED_JOB, "topic.publish", "render_failed", id="a failed job, of which it cannot tell"),
-        pytest.param(NO_PICTURE, "renders.get", "delivery", id="no picture, of which it cannot read"),
+        pytest.param(NO_PICTURE, "renders.follow", "delivery", id="no picture, of which it cannot read"),
         pytest.param(NO_PICTURE, "renders.put_off", "delivery", id="no picture, of which it cannot write"),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 from kontext.polling.schedule import DEFAULT_POLL_COST, LONGEST_STAY_SECONDS
 from kontext.renders.overdue import RESTORE_SECONDS, RESTORING_SECONDS
 from kontext.renders.store import LEASE_SECONDS
-from kontext.segmind.client import ANSWER_SECONDS
+from kontext.segmind.exchange import ANSWER_SECONDS
 
 Json = dict[str, Any]
 
