@@ -17,6 +17,8 @@ AS_LONG_AGAIN = 1200.0
 """Seconds: a picture that could not be copied for an hour waits for its next try so long, for each doubles the wait."""
 ONE_A_MINUTE, THE_LAST_LOOK = 65.0, 3600.0
 """Seconds: how seldom a job is looked at whose looks tell nothing, and how old it is when it is looked at last."""
+A_WINDOW = 60.0
+"""Seconds until a rate limit resets, at most."""
 _COUNTED = {"count_gets": True, "workers": 100}
 _BOTH_KEYS = {"keys": (KEY, OTHER_KEY), "jobs_per_key": True}
 _UNHEARD = "answers that do not come, one after the other, are not known as an outage"
@@ -240,8 +242,8 @@ POSTS: tuple[Story, ...] = (
             *many(9, every=9.0),
             account={"rate_limit": 5, "rate_window": "fixed"},
             vendor_ahead=ahead,
+            patience=A_WINDOW,
             provokes_429=True,
-            missing="the reset of a 429 is not read by the vendor's own clock",
         )
         for what, ahead in (("ahead", 120.0), ("behind", -120.0))
     ),

@@ -349,6 +349,11 @@ THROTTLE = (
         ("429",),
     ),
     Mutant(
+        "a reset that is read by our own clock",
+        (_layer("throttle/rate_limiter", "return now + left if", "return reset_at if"),),
+        ("the vendor's clock is two minutes ahead", "the vendor's clock is two minutes behind"),
+    ),
+    Mutant(
         "an open circuit breaker that lets fresh drops go",
         (
             _layer(

@@ -59,11 +59,13 @@ class AccountRefused(SegmindError):
 
 
 class RateLimited(SegmindError):
-    """Too many requests. `reset_at`: unix seconds, None where the header was missing or made no sense."""
+    """Too many requests. `reset_at`: unix seconds by Segmind's clock, None where the header was missing or made no
+    sense; `answered_at`: how that clock stood, as the answer's `Date` says."""
 
-    def __init__(self, message: str, reset_at: float | None) -> None:
+    def __init__(self, message: str, reset_at: float | None, answered_at: float | None = None) -> None:
         super().__init__(message, 429)
         self.reset_at = reset_at
+        self.answered_at = answered_at
 
 
 class Unavailable(SegmindError):

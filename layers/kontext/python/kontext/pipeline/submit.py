@@ -28,6 +28,7 @@ from kontext.renders.ledger import OverLimit
 from kontext.throttle.admission import Wait
 from kontext.throttle.circuit_breaker import WORKFLOW
 from kontext.throttle.line import is_in_line
+from kontext.throttle.rate_limiter import reset_by_our_clock
 
 TIME_FOR_A_SUBMIT = 80.0
 """Seconds that must be left before another request is sent: its answer may take half a minute, and neither of the two
@@ -227,7 +228,8 @@ class Submitter:
         except RateLimited as limited:
             metrics.emit(render, RateLimited=1)
             self.requeue.join_line(render, "rate_limited", {"status": 429})
-            self.deps.throttle.back_off(limited.reset_at, self.deps.clock.now())
+            now = self.deps.clock.now()
+            self.deps.throttle.back_off(reset_by_our_clock(limited, now), now)
         except RequestRefused as refused:
             self.ends.fail(render, refused.code, str(refused))
         else:
