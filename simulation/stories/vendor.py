@@ -17,6 +17,7 @@ AS_LONG_AGAIN = 1200.0
 """Seconds: a picture that could not be copied for an hour waits for its next try so long, for each doubles the wait."""
 ONE_A_MINUTE, THE_LAST_LOOK = 65.0, 3600.0
 """Seconds: how seldom a job is looked at whose looks tell nothing, and how old it is when it is looked at last."""
+_HOUR = 3600.0
 A_WINDOW = 60.0
 """Seconds until a rate limit resets, at most."""
 _COUNTED = {"count_gets": True, "workers": 100}
@@ -201,6 +202,16 @@ POSTS: tuple[Story, ...] = (
         for effect, accept in (("all taken", True), ("none taken", False))
     ),
     story(
+        "504 to 60 pairs for an hour, then 502 for an hour, and every job is taken",
+        (0.0, vendor(status=504, body={}, accept=True, times=None)),
+        *many(60, every=0.2),
+        well(_HOUR),
+        (_HOUR, vendor(status=502, body={}, accept=True, times=None)),
+        well(2 * _HOUR),
+        patience=AFTER_LOST_ANSWERS,
+        large=True,
+    ),
+    story(
         "500 for ten minutes to whatever is asked",
         always(status=500, body={}),
         *FEW,
@@ -211,7 +222,6 @@ POSTS: tuple[Story, ...] = (
         "the answer to the request is slow",
         always(slow=15.0),
         *pair(),
-        missing="the age of a job is counted from the answer to its request, not from the request",
     ),
     *(
         story(

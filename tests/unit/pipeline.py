@@ -167,7 +167,7 @@ class Network(httpx.BaseTransport):
     """Segmind, which ends each job with a `status` after so many `seconds`, and its file host with the `file`.
 
     `refusals`: the HTTP statuses of the first answers to a POST; `failures`: what is said of the first jobs, which
-    fail; `credits`: what a GET says that the account holds.
+    fail; `credits`: what a GET says that the account holds; `slow`: seconds from taking a job to saying so.
     """
 
     def __init__(
@@ -179,9 +179,10 @@ class Network(httpx.BaseTransport):
         refusals: tuple[int, ...] = (),
         credits: float = 100.0,
         failures: tuple[Json, ...] = (),
+        slow: float = 0.0,
     ) -> None:
         self.world, self.status, self.file, self.seconds = world, status, file, seconds
-        self.refusals, self.credits, self.failures = list(refusals), credits, failures
+        self.refusals, self.credits, self.failures, self.slow = list(refusals), credits, failures, slow
         self.posts: list[float] = []
         """When a job was taken."""
 
@@ -193,6 +194,7 @@ class Network(httpx.BaseTransport):
             return httpx.Response(self.refusals.pop(0), json={"error": "Not now."})
         if request.method == "POST":
             self.posts.append(self.world.clock.now())
+            self.world.clock.sleep(self.slow)
             return httpx.Response(200, json={"request_id": REQUEST_ID, "status": "QUEUED"})
         if request.url.path.endswith("/get-user-credits"):
             return httpx.Response(200, json={"credits": self.credits})

@@ -333,6 +333,15 @@ def test_when_nobody_waits_a_good_answer_alone_closes_the_breaker(world: Play) -
     assert len(quiet.network.posts) == 1
 
 
+def test_a_job_is_as_old_as_its_request_however_late_the_answer_comes(world: Play) -> None:
+    slow = world(slow=20.0).play()
+
+    (execution,) = slow.states.executions.values()
+    (sent,) = slow.network.posts
+    assert (slow.render["submitted_at"], execution.given["submitted_at"]) == (sent, sent)
+    assert execution.began == sent + 20.0
+
+
 def test_a_server_error_about_one_render_holds_nobody_else_up(world: Play) -> None:
     unlucky = world(refusals=(500,)).receive()
     unlucky.drop(OTHER)

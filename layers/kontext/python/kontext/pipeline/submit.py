@@ -205,6 +205,7 @@ class Submitter:
 
     def post(self, render: Render, body: Parameters, *, trial: bool) -> None:
         """The one place where money is spent. The answer's class decides what may happen next."""
+        sent_at = self.deps.clock.now()
         try:
             request_id = self.deps.segmind.submit(body)
         except AccountRefused as refused:
@@ -233,7 +234,7 @@ class Submitter:
         except RequestRefused as refused:
             self.ends.fail(render, refused.code, str(refused))
         else:
-            if not self.accepted(self.signed(render), request_id, trial=trial):
+            if not self.accepted(self.signed(render), request_id, sent_at, trial=trial):
                 return
         self.breaker.hear_answer(trial=trial)
 
@@ -241,16 +242,15 @@ class Submitter:
         """The render with the fingerprint of the key that its request was sent with: no other may know its job."""
         return {**render, "submitted_with": self.deps.segmind.sent_with}
 
-    def accepted(self, render: Render, request_id: str, *, trial: bool) -> bool:
+    def accepted(self, render: Render, request_id: str, sent_at: float, *, trial: bool) -> bool:
         """Segmind has the job: two places remember its request_id, the record and the workflow. False if no workflow
-        could be started."""
-        now = self.deps.clock.now()
+        could be started. The job is as old as its request: the answer may have taken half a minute."""
         logger.append_keys(request_id=request_id)
         generation = render.get("generation", 0) + 1
-        accepted: Render = {**render, "request_id": request_id, "submitted_at": now, "generation": generation}
+        accepted: Render = {**render, "request_id": request_id, "submitted_at": sent_at, "generation": generation}
         recorded = True
         try:
-            accepted = self.deps.renders.accepted(render, request_id, now)
+            accepted = self.deps.renders.accepted(render, request_id, sent_at)
         except Exception:
             logger.exception("request_id not recorded; the workflow will do it")
             recorded = False
@@ -258,7 +258,7 @@ class Submitter:
         logger.info("submitted")
         started = self.watch.start(accepted)
         if not started and not recorded:
-            self.deps.renders.accepted(render, request_id, now)  # once more: else nobody knows it
+            self.deps.renders.accepted(render, request_id, sent_at)  # once more: else nobody knows it
         if not started:
             self.watch.stop_paying(accepted, trial=trial)
         return started
