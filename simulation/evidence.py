@@ -137,8 +137,10 @@ class Evidence:
         return unix(render["created_at"])
 
     def hidden(self, render: Render) -> list[Job]:
-        """The jobs of a render that were taken although its POST was answered by a server error."""
-        hidden = {post.request_id for post in self.world.vendor.ledger.posts if post.status in SERVER_ERRORS}
+        """The jobs of a render that were taken although its POST was answered by a server error, which does not name
+        them."""
+        posts = (post for post in self.world.vendor.ledger.posts if not post.names_job)
+        hidden = {post.request_id for post in posts if post.status in SERVER_ERRORS}
         return [job for job in self.jobs_of(render) if job.request_id in hidden]
 
     def told_done(self, job: Job) -> bool:

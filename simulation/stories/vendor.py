@@ -231,6 +231,14 @@ POSTS: tuple[Story, ...] = (
         )
         for what, rule in (("is no JSON", {"into": "{}<!-- gate 7 -->"}), ("breaks off", {"cut_after": 70}))
     ),
+    *(
+        story(
+            f"{status} to every request, with the id of the job that was taken",
+            always(status=status, accept=True, into="<html>Bad gateway {} try again", without=("status",)),
+            *many(12, every=1.0),
+        )
+        for status in (500, 502, 503)
+    ),
     story(
         "an answer with the job's id breaks off, and no job is known for two minutes",
         (0.0, vendor(cut_after=70)),

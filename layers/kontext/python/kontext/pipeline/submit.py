@@ -19,7 +19,7 @@ from kontext.errors import (
 from kontext.log import logger
 from kontext.model import Parameters, Render, Status
 from kontext.pipeline.breaker import Breaker
-from kontext.pipeline.candidate import verify_candidate
+from kontext.pipeline.candidate import is_known, verify_candidate
 from kontext.pipeline.ends import Ends
 from kontext.pipeline.last_look import LastLook
 from kontext.pipeline.requeue import Requeue
@@ -207,7 +207,7 @@ class Submitter:
         """The one place where money is spent. The answer's class decides what may happen next."""
         sent_at = self.deps.clock.now()
         try:
-            request_id = self.deps.segmind.submit(body)
+            request_id = self.request(body)
         except AccountRefused as refused:
             self.requeue.wait(render, refused.reason, refused)
             self.breaker.open(refused.reason, render, refused.status, trial=trial)
@@ -237,6 +237,16 @@ class Submitter:
             if not self.accepted(self.signed(render), request_id, sent_at, trial=trial):
                 return
         self.breaker.hear_answer(trial=trial)
+
+    def request(self, body: Parameters) -> str:
+        """Send a request; returns its request_id. Where a server error names a job that Segmind knows, that is it."""
+        try:
+            return self.deps.segmind.submit(body)
+        except ServerError as failure:
+            job = failure.candidate_id
+            if job and self.seconds_left() >= TIME_FOR_A_STATUS and is_known(self.deps, job):
+                return job
+            raise
 
     def signed(self, render: Render) -> Render:
         """The render with the fingerprint of the key that its request was sent with: no other may know its job."""
