@@ -235,7 +235,8 @@ POSTS: tuple[Story, ...] = (
         story(
             f"{status} to every request, with the id of the job that was taken",
             always(status=status, accept=True, into="<html>Bad gateway {} try again", without=("status",)),
-            *many(12, every=1.0),
+            *FEW,
+            well(60),
         )
         for status in (500, 502, 503)
     ),
