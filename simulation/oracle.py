@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from simulation.s3 import Version
+from simulation.schedule import Stood
 from simulation.stories.story import FAILS, REFUSED
 from simulation.world import World
 
-_PARTS = ("1.png", "2.png", "request.json", "prompt.txt")
+_IMAGES = ("png", "jpg")
+_PARTS = (*(f"{slot}.{kind}" for slot in "12" for kind in _IMAGES), "request.json", "prompt.txt")
 _HIDDEN_EXTENSION = ".txt"
 """What Windows puts behind the name of a text, and does not show."""
 _LITTER = ("/Thumbs.db", "/desktop.ini")
@@ -53,15 +55,26 @@ def prefixes(world: World) -> list[str]:
 
 def stood(world: World, key: str, at: float = math.inf) -> Version | None:
     """What stands under a key of the input bucket, or stood there at some time."""
-    return next((one.version for one in reversed(world.bucket.stood.get(key, ())) if one.since <= at), None)
+    return _state(world, key, at).version
+
+
+def _state(world: World, key: str, at: float) -> Stood:
+    before = Stood(-math.inf, None)
+    return next((one for one in reversed(world.bucket.stood.get(key, ())) if one.since <= at), before)
+
+
+def _newest(world: World, keys: Sequence[str], at: float) -> str | None:
+    """Under which of these keys the newest object stands."""
+    there = [key for key in keys if stood(world, key, at)]
+    return max(there, key=lambda key: _state(world, key, at).since, default=None)
 
 
 def _part(world: World, prefix: str, name: str, at: float) -> Version | None:
     """The newest object that is this part of a pair, in whatever letters its name is spelt."""
     names = (f"{prefix}{name}".lower(), f"{prefix}{name}{_HIDDEN_EXTENSION}".lower())
-    keys = [key for spelt in names for key in world.bucket.spellings.get(spelt, ())]
-    found = [one for key in keys if key.startswith(prefix) for one in world.bucket.stood[key] if one.since <= at]
-    return max(found, key=lambda one: one.since).version if found else None
+    keys = [key for spelt in names for key in world.bucket.spellings.get(spelt, ()) if key.startswith(prefix)]
+    key = _newest(world, keys, at)
+    return stood(world, key, at) if key else None
 
 
 def dropped(world: World, prefix: str, at: float = math.inf) -> Dropped:
@@ -69,7 +82,7 @@ def dropped(world: World, prefix: str, at: float = math.inf) -> Dropped:
     text = _text(_part(world, prefix, "request.json", at))
     request = json.loads(text) if text else {}
     wrong_request = not isinstance(request.get("prompt", ""), str)
-    own = {f"input_image_{slot}": f"/{prefix}{slot}.png" for slot in "12"}
+    own = {f"input_image_{slot}": f"/{_own_image(world, prefix + slot, at)}" for slot in "12"}
     keys = _keys_named(prefix, own if wrong_request else own | request)
     one, two = (stood(world, key, at) for key in keys)
     prompts = [request.get("prompt"), _text(_part(world, prefix, "prompt.txt", at))]
@@ -79,6 +92,17 @@ def dropped(world: World, prefix: str, at: float = math.inf) -> Dropped:
     wrong_image = any(image and not _can_be_used(image) for image in (one, two))
     wrong = "invalid_request" if wrong_request else "invalid_image" if wrong_image else None
     return Dropped(asked, (one, two), wrong, tuple(keys))
+
+
+def is_prompt_gone(world: World, prefix: str) -> bool:
+    """Whether something that can hold a pair's prompt was taken away."""
+    texts = (key for key in world.bucket.stood if key.startswith(prefix) and key.endswith((".json", ".txt")))
+    return any(stood(world, key) is None for key in texts)
+
+
+def _own_image(world: World, start: str, at: float) -> str:
+    """The key of an image under the pair's own name."""
+    return _newest(world, [f"{start}.{kind}" for kind in _IMAGES], at) or f"{start}.{_IMAGES[0]}"
 
 
 def is_litter(key: str) -> bool:

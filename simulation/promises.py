@@ -16,7 +16,7 @@ from kontext.errors import CODES
 from kontext_local.segmind.jobs import Job
 from simulation.brakes import BRAKES
 from simulation.evidence import ENDED, Broken, Evidence, Promise, Render
-from simulation.oracle import dropped, prefixes
+from simulation.oracle import dropped, is_prompt_gone, prefixes
 from simulation.outside import SERVER_ERRORS
 from simulation.schedule import DroppedObject
 from simulation.uncertainty import UNCERTAINTY
@@ -115,6 +115,8 @@ def the_newest_drop_speaks(seen: Evidence) -> Broken:
             if seen.content(given) != newest and (own or seen.content(given) not in _ever_stood(seen, given)):
                 yield f"{prefix} is made of another {given.get('key')} than was dropped last"
         said = dropped(seen.world, prefix).asked
+        if "prompt" not in said and is_prompt_gone(seen.world, prefix):
+            continue  # that asks for no new picture
         prompts = {said["prompt"]} if "prompt" in said else seen.ever_deployed("DefaultPrompt")
         other = {name: value for name, value in said.items() if render["parameters"].get(name) != value}
         if other or render["parameters"]["prompt"] not in prompts:

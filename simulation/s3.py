@@ -71,13 +71,17 @@ class S3:
         return sorted(key for key in self.buckets.get(bucket, {}) if self.newest(bucket, key))
 
     def list_objects_v2(self, *, Bucket: str, Prefix: str = "", MaxKeys: int = 1000) -> dict[str, Any]:
-        return {"Contents": [{"Key": key} for key in self.keys(Bucket) if key.startswith(Prefix)][:MaxKeys]}
+        keys = [key for key in self.keys(Bucket) if key.startswith(Prefix)][:MaxKeys]
+        return {"Contents": [_listed(key, one) for key in keys if (one := self.newest(Bucket, key))]}
 
     def list_object_versions(self, *, Bucket: str, Prefix: str = "", **_: int) -> dict[str, Any]:
         """All versions in one listing."""
         there = sorted(self.buckets.get(Bucket, {}).items())
         listed = [(key, one, one is all_of[-1]) for key, all_of in there if key.startswith(Prefix) for one in all_of]
-        return {"Versions": [_listed(key, one, latest) for key, one, latest in listed if one.body is not None]}
+        versions = [(_listed(key, one), one, latest) for key, one, latest in listed if one.body is not None]
+        return {
+            "Versions": [told | {"VersionId": one.version_id, "IsLatest": latest} for told, one, latest in versions]
+        }
 
     def version(self, url: str) -> tuple[str, Version | None]:
         """The key that a link leads to, and the version that it pins."""
@@ -232,11 +236,9 @@ def error(code: str, status: int, operation: str) -> ClientError:
     return ClientError(said, operation)
 
 
-def _listed(key: str, version: Version, latest: bool) -> dict[str, Any]:
+def _listed(key: str, version: Version) -> dict[str, Any]:
     return {
         "Key": key,
-        "VersionId": version.version_id,
-        "IsLatest": latest,
         "ETag": f'"{version.etag}"',
         "Size": len(version.body or b""),
         "LastModified": datetime.fromtimestamp(int(version.at), UTC),
@@ -247,6 +249,7 @@ def _told(found: Version) -> dict[str, Any]:
     return {
         "ETag": f'"{found.etag}"',
         "VersionId": found.version_id,
+        "LastModified": datetime.fromtimestamp(int(found.at), UTC),
         "Metadata": dict(found.metadata),
         "ContentType": found.content_type,
     }

@@ -42,10 +42,23 @@ def a_drop_is_one_attempt(seen: Evidence) -> Broken:
     given_again = sum(call.process == "operator" for _, call in seen.world.injector.injected)
     for render in seen.renders:
         begun = sum(entry["what"] == "again" for entry in render["history"])
-        drops = seen.drops_of(render["prefix"])
-        again = len(drops) - len({drop.key for drop in drops})
+        again = _dropped_again(seen, render)
         if begun > again + seen.outside.decisions_about(render["prefix"]) + given_again:
             yield f"{render['prefix']} was begun again {begun} times, and dropped again {again} times"
+
+
+def _dropped_again(seen: Evidence, render: Render) -> int:
+    """How often objects of a pair were dropped anew, or came back, and images that it names came back."""
+    stood = seen.world.bucket.stood
+    own = [key for key in stood if key.startswith(render["prefix"])]
+    named = [image["key"] for image in render["inputs"] if "key" in image and image["key"] not in own]
+    anew = sum(max(0, sum(one.version is not None for one in stood[key]) - 1) for key in own)
+    gone = [
+        earlier.version is None and later.version is not None
+        for key in named
+        for earlier, later in pairwise(stood[key])
+    ]
+    return anew + sum(gone)
 
 
 def what_is_taken_back_is_not_paid(seen: Evidence) -> Broken:

@@ -2,7 +2,8 @@
 
 story         what a story is, and what most of them begin with
 usual         what happens every day
-drops         what people drop, take back and drop again
+drops         what people drop, and drop again
+taken_back    what people take away again, and what comes back
 references    requests that name objects
 unreadable    objects that the stack may not read
 waiting       pairs that wait: for credits, the operator, an image
@@ -29,6 +30,7 @@ from simulation.stories.outages import OUTAGES
 from simulation.stories.queue import QUEUE
 from simulation.stories.references import REFERENCES
 from simulation.stories.story import Story
+from simulation.stories.taken_back import TAKEN_BACK
 from simulation.stories.trials import TRIALS
 from simulation.stories.unreadable import UNREADABLE
 from simulation.stories.usual import USUAL
@@ -37,7 +39,7 @@ from simulation.stories.waiting import WAITING
 from simulation.stories.workflow import WORKFLOW
 
 _ALL = (
-    *(*USUAL, *DROPS, *REFERENCES, *UNREADABLE, *WAITING, *OUTAGES, *LOSING, *QUEUE, *WORKFLOW),
+    *(*USUAL, *DROPS, *TAKEN_BACK, *REFERENCES, *UNREADABLE, *WAITING, *OUTAGES, *LOSING, *QUEUE, *WORKFLOW),
     *(*DEPLOYMENTS, *LIMITS, *VENDOR, *TRIALS, *MONEY, *OPERATOR),
 )
 STORIES: dict[str, Story] = {one.name: one for one in _ALL if not one.missing}

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from kontext_local.segmind.padded_file import padded
-from simulation.actions import Away, Drop, RecordsExpire, Remove, account, image, request, vendor
+from simulation.actions import Away, Drop, RecordsExpire, account, image, request, vendor
 from simulation.fault_injection import Fault
 from simulation.schedule import Action
 from simulation.stories.story import TAJ, Story, pair, story
@@ -51,10 +51,6 @@ def large(part_bytes: int, at: float = 0.0) -> list[tuple[float, Action]]:
 
 def encrypted(drop: Drop) -> Drop:
     return replace(drop, encryption="aws:kms")
-
-
-def taken_back(*keys: str, at: float, how: Any = "deleted") -> list[tuple[float, Action]]:
-    return [(at, Remove(key, how)) for key in keys]
 
 
 SYNCS: tuple[Story, ...] = (
@@ -168,85 +164,6 @@ SAME_BYTES: tuple[Story, ...] = (
     ),
 )
 
-TAKEN_BACK: tuple[Story, ...] = (
-    story(
-        "a photograph is taken back before its pair is whole",
-        (0.0, image("taj/1.png", "private")),
-        *taken_back("taj/1.png", at=5.0),
-        (100.0, image("taj/2.png")),
-        (101.0, request(TAJ, prompt="both")),
-    ),
-    story(
-        "another photograph takes the place of one that was taken back",
-        (0.0, image("taj/1.png", "private")),
-        *taken_back("taj/1.png", at=5.0),
-        *pair(at=100.0),
-    ),
-    story(
-        "a whole pair is deleted while it waits for credits",
-        *pair(),
-        *taken_back("taj/1.png", "taj/2.png", "taj/request.json", at=50.0),
-        (140.0, _RICH),
-        **_POOR,
-    ),
-    story(
-        "a pair is deleted and restored while it waits for credits",
-        *pair(),
-        *taken_back("taj/1.png", "taj/2.png", at=50.0),
-        *taken_back("taj/1.png", "taj/2.png", at=60.0, how="for good"),
-        (100.0, _RICH),
-        ends={TAJ: {"DELIVERED", "FAILED cancelled"}},  # its turn may come in between
-        **_POOR,
-    ),
-    story(
-        "a photograph's time is over while its pair waits for credits",
-        *pair(),
-        *taken_back("taj/2.png", at=50.0, how="expired"),
-        (140.0, _RICH),
-        **_POOR,
-    ),
-    story(
-        "a photograph is removed for good while its pair waits for credits",
-        *pair(),
-        *taken_back("taj/1.png", at=50.0, how="for good"),
-        (140.0, _RICH),
-        **_POOR,
-    ),
-    *(
-        story(
-            f"a pair is deleted after a function has died that had {what}",
-            *pair(),
-            *taken_back("taj/1.png", "taj/2.png", "taj/request.json", at=10.0),
-            faults=(fault,),
-        )
-        for what, fault in (
-            ("claimed it", Fault(0, "crash after", "submit transact_write_items")),
-            ("paid for it", Fault(0, "crash after", "POST")),
-        )
-    ),
-    story(
-        "a request is taken back, and a plain pair comes",
-        (0.0, request(TAJ, prompt="both", input_image_1="/shared/logo.png")),
-        *taken_back("taj/request.json", at=5.0),
-        (100.0, image("taj/1.png")),
-        (100.5, image("taj/2.png")),
-        (101.0, Drop("taj/prompt.txt", b"new")),
-    ),
-    story(
-        "a wrong request is deleted",
-        *pair()[:2],
-        (0.2, request(TAJ, prompt=7)),
-        *taken_back("taj/request.json", at=100.0),
-    ),
-    story(
-        "a pair is changed to something wrong while it waits for credits",
-        *pair(),
-        (8.0, request(TAJ, prompt=7)),
-        (100.0, _RICH),
-        **_POOR,
-    ),
-)
-
 TOLD_ONCE: tuple[Story, ...] = (
     story(
         "a request with a mistake comes before its images",
@@ -303,4 +220,4 @@ FORGOTTEN: tuple[Story, ...] = (
     ),
 )
 
-DROPS: tuple[Story, ...] = (*SYNCS, *SLIPS, *SAME_BYTES, *TAKEN_BACK, *TOLD_ONCE, *FORGOTTEN)
+DROPS: tuple[Story, ...] = (*SYNCS, *SLIPS, *SAME_BYTES, *TOLD_ONCE, *FORGOTTEN)

@@ -79,6 +79,15 @@ HIDDEN: tuple[Story, ...] = (
         )
         for status in (500, 502, 503)
     ),
+    story(
+        "a job that was taken before an outage completes within it",
+        (0.0, vendor(prompt="before", inference=900.0)),
+        *pair("before/", prompt="before"),
+        (1.0, vendor(status=500, body={}, times=None)),
+        *pair(at=2.0),
+        well(3 * 3600.0),
+        patience=AFTER_LOST_ANSWERS,
+    ),
     *(
         story(
             f"{status} for three hours, though every job is taken",

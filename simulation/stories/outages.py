@@ -66,10 +66,10 @@ def _fragile(services: tuple[str, ...], minutes: float) -> dict[str, str]:
     if minutes < _AN_HOUR:
         return {}
     if "lambda" in services:
-        return {"poll transact_write_items": _NOT_KEPT}
+        return dict.fromkeys(("poll transact_write_items", "crash after of poll GET"), _NOT_KEPT)
     if "secretsmanager" in services:
         return dict.fromkeys(("submit", "poll", "late", "throttled"), _KEY_UNKNOWN)
-    return {"submit": _BY_THE_QUEUE} if services[0] == "sqs" else {}
+    return {"submit": _BY_THE_QUEUE} if "sqs" in services else {}
 
 
 def overtaken() -> Story:

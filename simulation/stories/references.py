@@ -84,6 +84,42 @@ REFERENCES: tuple[Story, ...] = (
         (110.0, account(credits=10.0)),
         **_POOR,
     ),
+    *(
+        story(
+            f"a named image is deleted while its pair waits for credits, and {what}",
+            (0.0, image("shared/a.png")),
+            *named(at=1.0),
+            (30.0, Remove("shared/a.png")),
+            (110.0, account(credits=10.0)),
+            (400.0, action),
+            **_POOR,
+        )
+        for what, action in (
+            ("restored afterwards", Remove("shared/a.png", "for good")),
+            ("dropped again afterwards", image("shared/a.png")),
+        )
+    ),
+    story(
+        "a named image is hidden, and restored",
+        (0.0, image("shared/a.png")),
+        (1.0, Remove("shared/a.png")),
+        *named(at=10.0),
+        (60.0, Remove("shared/a.png", "for good")),
+    ),
+    story(
+        "another pair's image is named, is hidden, and is restored",
+        (0.0, image("taj/2.png")),
+        (1.0, Remove("taj/2.png")),
+        *names_two("/taj/2.png", at=10.0),
+        (60.0, Remove("taj/2.png", "for good")),
+    ),
+    story(
+        "a named image that is no picture is removed, and the older one is there",
+        (0.0, image("shared/a.png")),
+        (1.0, Drop("shared/a.png", b"text")),
+        *named(at=10.0),
+        (60.0, Remove("shared/a.png", "for good")),
+    ),
     story(
         "a request names another image while its pair waits for credits, and that one never comes",
         (0.0, image("shared/a.png")),

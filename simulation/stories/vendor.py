@@ -13,8 +13,8 @@ from simulation.world import KEY
 FEW, MANY = tuple(many(3, every=1.0)), tuple(many(30, every=0.2))
 ALMOST_DONE = 26
 """Seconds from the beginning to just after the job of a pair is done."""
-AS_LONG_AGAIN = 1200.0
-"""Seconds: a picture that could not be copied for an hour waits for its next try so long, for each doubles the wait."""
+BETWEEN_TRIES = 3120.0
+"""Seconds: so long a picture that could not be copied for an hour waits for its next try at most."""
 ONE_A_MINUTE, THE_LAST_LOOK = 65.0, 3600.0
 """Seconds: how seldom a job is looked at whose looks tell nothing, and how old it is when it is looked at last."""
 _HOUR = 3600.0
@@ -167,7 +167,7 @@ RESULTS: tuple[Story, ...] = (
             always(on="output", status=status, body={}),
             *pair(),
             well(3600),
-            patience=AS_LONG_AGAIN,
+            patience=BETWEEN_TRIES,
         )
         for status in (403, 404, 503)
     ),
@@ -176,7 +176,7 @@ RESULTS: tuple[Story, ...] = (
         always(on="output", cut_after=40),
         *pair(),
         well(1800),
-        patience=AS_LONG_AGAIN,
+        patience=BETWEEN_TRIES,
     ),
     story(
         "the picture breaks off six times", (0.0, vendor(on="output", cut_after=40, times=6)), *pair(), patience=130.0

@@ -380,7 +380,7 @@ THROTTLE = (
     ),
     Mutant(
         "a circuit breaker that stays open after a good answer",
-        ((_BREAKER, "        if trial:\n            self.close()", "        if trial:\n            pass"),),
+        ((_SUBMIT, "        if trial:\n            self.close_breaker()", "        if trial:\n            pass"),),
         ("thirty pairs wait forty minutes for credits",),
     ),
     Mutant(
@@ -538,6 +538,27 @@ REFERENCES = (
             _layer("drops/keys", "if match is None or is_litter(key):", "if match is None:"),
         ),
         ("files of the operating system lie beside a pair",),
+    ),
+    Mutant(
+        "an object that comes back wakes nobody",
+        (
+            (
+                _INTAKE,
+                "        elif is_there:\n            self.on_loose_object",
+                "        elif False:\n            self.on_loose_object",
+            ),
+        ),
+        ("a named image is hidden, and restored",),
+    ),
+    Mutant(
+        "a pair that was taken back is never rendered",
+        ((_PAIRS, 'get("code") in TAKEN_BACK', 'get("code") is TAKEN_BACK'),),
+        ("a pair that was taken back while it waited is restored",),
+    ),
+    Mutant(
+        "an image is not seen under another extension",
+        (_layer("pipeline/reading", "else self.find_another(left, slot)", "else left"),),
+        ("an image comes under another extension, and that one is taken away",),
     ),
     Mutant(
         "a drop in SNS's envelope taken for none",

@@ -117,12 +117,12 @@ def test_what_was_deleted_and_what_is_nobodys_drop_is_not_told(shop: Shop) -> No
 
 def test_of_two_objects_for_one_place_only_the_newer_counts(shop: Shop) -> None:
     shop.put("taj/1.png", "taj/1.jpg")
-    shop.record("taj/1.jpg", at=time.time() + 60)  # after the other one
-    older = shop.unrecorded()
-    shop.record("taj/1.png", "0B", at=time.time() - 3600)
+    shop.record("taj/1.png", at=time.time() - 3600)
+    newer = shop.unrecorded()
+    shop.record("taj/1.jpg", "0B", at=time.time() + 60)
 
-    assert older == []
-    assert shop.unrecorded() == ["taj/1.jpg"]
+    assert newer == ["taj/1.jpg"]
+    assert shop.unrecorded() == []
 
 
 def test_an_object_that_fits_no_rule_is_told_unless_it_was_reported_or_is_named(shop: Shop) -> None:

@@ -318,6 +318,30 @@ def test_sequencers_of_different_lengths_compare_as_s3_says(drops: Drops) -> Non
     assert pair.parts["1"]["etag"] == "short"
 
 
+def test_of_two_objects_for_one_slot_the_one_that_s3_wrote_later_counts_whatever_their_sequencers(
+    drops: Drops,
+) -> None:
+    older, newer = ({"written_at": NOW + at, "key": f"taj/1.{kind}"} for at, kind in ((0, "png"), (50, "jpg")))
+
+    drops.record("taj/", "1", image("1") | older, "FF", NOW)
+    replaced = drops.record("taj/", "1", image("1") | newer, "01", NOW + 50)
+    told_late = drops.record("taj/", "1", image("1") | older | {"version_id": "v0"}, "FF02", NOW)
+
+    assert replaced.parts["1"]["key"] == told_late.parts["1"]["key"] == "taj/1.jpg"
+
+
+def test_an_object_that_was_found_under_another_key_does_not_hide_what_comes_there_later(drops: Drops) -> None:
+    drops.record("taj/", "1", image("1"), "FF", NOW)
+
+    found = drops.next_sequencer("taj/", "1", "taj/1.jpg")
+    drops.record("taj/", "1", image("1") | {"key": "taj/1.jpg"}, found, NOW + 1)
+    pair = drops.record(
+        "taj/", "1", image("1") | {"key": "taj/1.jpg", "version_id": "v2", "etag": "new"}, "01", NOW + 2
+    )
+
+    assert pair.parts["1"]["etag"] == "new"
+
+
 def test_every_drop_has_an_id_of_its_own_even_of_the_same_content(drops: Drops) -> None:
     first = drops.record("taj/", "1", image("1"), "0A", NOW)
     second = drops.record("taj/", "2", image("2"), "0B", NOW)
@@ -368,7 +392,7 @@ def test_an_object_that_is_found_takes_its_place_behind_what_fills_the_slot_and_
 ) -> None:
     drops.record("taj/", "1", image("1") | {"version_id": "v1"}, "0A", NOW)
 
-    found = drops.next_sequencer("taj/", "1")
+    found = drops.next_sequencer("taj/", "1", "taj/1.png")
     drops.record("taj/", "1", image("1") | {"version_id": "v2"}, found, NOW)
     late = drops.record("taj/", "1", image("1") | {"version_id": "v0"}, "09", NOW)
     newer = drops.record("taj/", "1", image("1") | {"version_id": "v3"}, "0B", NOW)
@@ -379,7 +403,7 @@ def test_an_object_that_is_found_takes_its_place_behind_what_fills_the_slot_and_
 
 def test_an_object_that_was_found_while_a_newer_one_came_does_not_replace_it(drops: Drops) -> None:
     drops.record("taj/", "1", image("1") | {"version_id": "v1"}, "0A", NOW)
-    found = drops.next_sequencer("taj/", "1")
+    found = drops.next_sequencer("taj/", "1", "taj/1.png")
     drops.record("taj/", "1", image("1") | {"version_id": "v3"}, "0B", NOW)
 
     pair = drops.record("taj/", "1", image("1") | {"version_id": "v2"}, found, NOW)

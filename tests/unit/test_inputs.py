@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
@@ -50,6 +52,7 @@ def test_an_image_is_read_with_its_size_and_its_metadata(inputs: InputBucket, dr
 
     assert read is not None
     assert read.pop("etag")
+    assert abs(read.pop("written_at") - time.time()) < 60
     assert read == {
         "key": "a b+ü/1.PNG",
         "version_id": version,
@@ -197,7 +200,8 @@ class Endless:
     """An S3 client whose object is too large to be read."""
 
     def get_object(self, **_: Any) -> Any:
-        return {"ETag": '"e"', "ContentLength": 50_000_001, "Body": self, "Metadata": {}}
+        written = {"LastModified": datetime.now(UTC), "Metadata": {}}
+        return {"ETag": '"e"', "ContentLength": 50_000_001, "Body": self, **written}
 
     def read(self, _: int = 0) -> bytes:
         raise AssertionError("it is read")
@@ -226,7 +230,7 @@ class Refusing:
     def head_object(self, **_: Any) -> Any:
         if not self.described:
             raise self._refusal("403", "HeadObject")
-        return {"ETag": '"e"', "VersionId": "v", "ContentLength": 7}
+        return {"ETag": '"e"', "VersionId": "v", "ContentLength": 7, "LastModified": datetime.now(UTC)}
 
     def _refusal(self, code: str, operation: str) -> ClientError:
         return ClientError(
@@ -255,6 +259,12 @@ def test_an_object_that_the_stack_may_not_read_is_a_problem_of_the_drop_not_of_t
     assert read["problem"]["code"] == problem
     assert said in read["problem"]["message"]
     assert read["version_id"] == ("v" if described else None)
+
+
+def test_a_photograph_that_s3_does_not_even_describe_is_there_and_is_read_to_see_why() -> None:
+    bucket = InputBucket(Refusing("AccessDenied", described=False), "bucket")  # type: ignore[arg-type]
+
+    assert bucket.newest("shared/a.png") == (None, "")
 
 
 def test_a_role_that_has_lost_its_rights_is_no_problem_of_the_drop() -> None:

@@ -49,6 +49,7 @@ def lay(encoded: Callable[..., bytes]) -> Lay:
         "shop/prompt - copy.txt",
         "shop/cup.txt",
         "shop/cup_prompt.docx",
+        "shop/cup_1.txt",
     ],
 )
 def test_the_default_prompt_is_not_paid_while_what_was_meant_lies_beside_the_pair(lay: Lay, name: str) -> None:
@@ -63,11 +64,28 @@ def test_the_default_prompt_is_not_paid_while_what_was_meant_lies_beside_the_pai
 
 
 @pytest.mark.parametrize(
+    ("name", "usual"),
+    [
+        ("shop/cup_1.txt", "prompt.txt"),
+        ("shop/cup.txt", "prompt.txt"),
+        ("shop/cup.json", "request.json"),
+        ("shop/cup request (1).json", "request.json"),
+        ("shop/prompt.json", "prompt.txt"),
+    ],
+)
+def test_what_lies_beside_the_pair_is_told_with_the_name_that_its_kind_has(lay: Lay, name: str, usual: str) -> None:
+    error = lay(name).render_of(PAIR)["error"]
+
+    assert error["message"].endswith(f"name it {PAIR}{usual}")
+
+
+@pytest.mark.parametrize(
     "names",
     [
         pytest.param(("shop/request.json", "shop/1.png", "shop/2.png"), id="another pair's"),
         pytest.param(("shop/cup_red_request.json", "shop/cup_red_1.png"), id="that of a longer name"),
         pytest.param(("shop/notes.txt", "shop/bowl_request.json"), id="something else"),
+        pytest.param(("shop/1.txt", "shop/bowl_1.txt", "shop/cup_10.txt"), id="captions of others"),
         pytest.param(("shop/prompt.png", "shop/.prompt.txt"), id="a picture, and litter"),
         pytest.param(("request.json", "shops/prompt.txt"), id="in another folder"),
     ],

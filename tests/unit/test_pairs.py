@@ -130,6 +130,10 @@ def test_every_part_under_one_prefix_belongs_to_one_pair(prefix: str, name: str)
         pytest.param("up/__MACOSX/1.jpg", id="a Mac's archive, further down"),
         pytest.param(".Trash-1000/1.jpg", id="a bin"),
         pytest.param("taj/@eaDir/1.jpg", id="a network drive"),
+        pytest.param("#recycle/taj/1.jpg", id="a network drive's bin"),
+        pytest.param("photos/.recycle/taj/1.jpg", id="a file server's bin"),
+        pytest.param(".stversions/taj/1.jpg", id="older versions that a sync tool keeps"),
+        pytest.param(".AppleDouble/1.jpg", id="a Mac's side files on a network drive"),
         pytest.param("taj/.keep", id="made by a sync tool"),
     ],
 )

@@ -69,6 +69,7 @@ def test_all_seven_parameters_may_be_asked_for() -> None:
     [
         pytest.param(b"{}", {}, id="nothing"),
         pytest.param(b"\xef\xbb\xbf" + body(seed=1), {"seed": 1}, id="byte order mark"),
+        pytest.param(b"\xef\xbb\xbf" * 2 + body(seed=1), {"seed": 1}, id="two of them"),
         pytest.param('{"prompt": "é"}'.encode("utf-16"), {"prompt": "é"}, id="UTF-16, as Windows saves it"),
         pytest.param(b'\r\n{"seed":\t1}\r\n', {"seed": 1}, id="white space"),
         pytest.param(b'{"seed": 1.0}', {"seed": 1}, id="a whole number with a point"),
@@ -100,6 +101,9 @@ def test_a_request_is_read_as_people_write_it(content: bytes, parameters: dict[s
         pytest.param(body(seed=-2), ["seed", "-2", "or null"], id="a negative seed"),
         pytest.param(body(seed=2**32), ["seed", "4294967296", "4294967295"], id="a seed too large"),
         pytest.param(body(prompt=""), ["prompt", '""', "1 to 5000"], id="an empty prompt"),
+        pytest.param(
+            body(prompt="\u200b\ufeff"), ["prompt", '"\\u200b\\ufeff"', "seen"], id="a prompt that nobody sees"
+        ),
         pytest.param(body(prompt="x" * 5001), ["prompt", "...", "1 to 5000"], id="a prompt too long"),
         pytest.param(body(prompt=["a"]), ["prompt", '["a"]'], id="a list for a text"),
         pytest.param(body(input_image_1=""), ["input_image_1", '""'], id="an image without a name"),
@@ -168,7 +172,9 @@ def test_a_prompt_file_holds_the_prompt_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b" \r\n", b"\xef\xbb\xbf", b"\xff\xfe"], ids=["empty", "blank", "mark", "UTF-16"]
+    "content",
+    [b"", b" \r\n", b"\xef\xbb\xbf", b"\xff\xfe", b"\xef\xbb\xbf" * 2, "\u200b\u00ad".encode()],
+    ids=["empty", "blank", "mark", "UTF-16", "two marks", "nothing that can be seen"],
 )
 def test_an_empty_prompt_file_is_none(content: bytes) -> None:
     assert parse_prompt(content) == {}
@@ -211,6 +217,7 @@ def test_metadata_is_read_whatever_the_case_and_separator_of_its_names() -> None
         pytest.param({}, id="none"),
         pytest.param({"camera": "x", "mtime": "1699999999"}, id="somebody else's"),
         pytest.param({"prompt": "  "}, id="empty"),
+        pytest.param({"prompt": "=?utf-8?b?4oCL?="}, id="nothing that can be seen"),
         pytest.param({"input-image-1": "/a.png"}, id="names of images stand in request.json alone"),
     ],
 )

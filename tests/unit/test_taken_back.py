@@ -31,6 +31,39 @@ def test_a_pair_whose_image_is_gone_when_its_turn_comes_ends_unpaid_and_is_told(
     assert not world.vendor.ledger.jobs
 
 
+@pytest.mark.parametrize("what", ["a prompt", "a request"])
+def test_the_default_prompt_is_not_paid_in_place_of_one_that_was_taken_back(what: str) -> None:
+    world = play(named(f"{what} is deleted while its pair waits for credits")).world
+
+    seen = Evidence(world, {})
+    told = [event["data"]["error"] for event, *_ in seen.events.values() if event["type"] == "kontext.failed"]
+    assert seen.end("taj/") == "FAILED cancelled"
+    assert [(error["message"], error["charged"]) for error in told] == [
+        ("its prompt was taken back before the request was sent", "no")
+    ]
+    assert not world.vendor.ledger.jobs
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        "a pair that was taken back while it waited is restored",
+        "a prompt that was taken back while its pair waited is restored",
+        "a named image is deleted while its pair waits for credits, and restored afterwards",
+        "a named image is deleted while its pair waits for credits, and dropped again afterwards",
+    ],
+)
+def test_a_pair_that_was_taken_back_goes_on_when_what_was_missing_is_there_again(story: str) -> None:
+    world = play(named(story)).world
+
+    seen = Evidence(world, {})
+    assert [event["type"] for event, *_ in seen.events.values() if event["subject"] == "taj/"] == [
+        "kontext.failed",
+        "kontext.rendered",
+    ]
+    assert len(world.vendor.ledger.jobs) == 1
+
+
 def test_a_named_image_that_was_replaced_while_its_pair_waits_is_claimed_anew_once() -> None:
     world = play(named("a named image is replaced while its pair waits for credits")).world
 

@@ -181,9 +181,9 @@ CODES: dict[str, Code] = {
         "Nothing to do: the newer drop has its own result.",
     ),
     "cancelled": Code(
-        "The pair was taken back before its request was sent: an image was deleted, or a person cancelled it.",
+        "The pair was taken back before its request was sent: something of it was deleted, or a person cancelled it.",
         "no",
-        "Nothing to do; drop the pair again to render it after all.",
+        "Nothing to do; drop the pair again, or restore what was deleted, to render it after all.",
     ),
     "inputs_expired": Code(
         "The bucket's retention rule deleted an image before the request was sent.",

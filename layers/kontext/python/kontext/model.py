@@ -55,6 +55,8 @@ class ObjectRead(TypedDict, total=False):
     version_id: str | None
     etag: str
     bytes: int
+    written_at: float
+    """When S3 wrote it, in whole seconds: this orders the objects of different keys."""
     sha256: str
     problem: Problem
     parameters: Parameters
@@ -212,8 +214,8 @@ class Render(TypedDict, total=False):
     server_errors: int
     """How many of its requests were answered by a server error, or in words that nobody knows, or became a job that
     failed for want of credits."""
-    others: str
-    """The day, and how many renders had completed on it, when the last of these answers came."""
+    server_error_at: float
+    """When the last of these answers came."""
     day: str
     reserved: float
     request_id: str

@@ -46,6 +46,11 @@ def escape_text(text: str) -> str:
     return _HIDDEN_IN_JSON.sub(_escaped, text)
 
 
+def is_blank(text: str) -> bool:
+    """Whether nothing in a text can be seen."""
+    return not _HIDDEN_IN_TEXT.sub("", text).strip()
+
+
 def summarize_vendor_message(text: str, most: int = 500) -> str:
     """What somebody else's server said, as a line of at most `most` characters, without signatures and keys.
 

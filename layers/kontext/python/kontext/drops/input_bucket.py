@@ -59,6 +59,7 @@ class InputBucket:
             "version_id": answer.get("VersionId"),
             "etag": answer["ETag"].strip('"'),
             "bytes": answer["ContentLength"],
+            "written_at": answer["LastModified"].timestamp(),
         }
         with closing(answer["Body"]) as body:
             try:
@@ -105,15 +106,21 @@ class InputBucket:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] not in (400, 403, 404):
                 raise
             return {"key": key, "version_id": None, "etag": "", "bytes": 0}
-        etag = head["ETag"].strip('"')
-        return {"key": key, "version_id": head.get("VersionId"), "etag": etag, "bytes": head["ContentLength"]}
+        return {
+            "key": key,
+            "version_id": head.get("VersionId"),
+            "etag": head["ETag"].strip('"'),
+            "bytes": head["ContentLength"],
+            "written_at": head["LastModified"].timestamp(),
+        }
 
     def keys_under(self, start: str, most: int = 100) -> list[str]:
-        """The first keys that begin so."""
+        """The first keys that begin so, the newest objects first."""
         if len(start.encode()) > keys.MAX_KEY_BYTES:
             return []
         answer = self.client.list_objects_v2(Bucket=self.bucket, Prefix=start, MaxKeys=most)
-        return [found["Key"] for found in answer.get("Contents", ())]
+        newest_first = sorted(answer.get("Contents", ()), key=lambda found: found["LastModified"], reverse=True)
+        return [found["Key"] for found in newest_first]
 
     def newest(self, key: str) -> tuple[str | None, str] | None:
         """The version id and the ETag of what stands under a key now; None if nothing does."""
@@ -123,7 +130,7 @@ class InputBucket:
             code = error.response["Error"]["Code"]
             if code in _ABSENT:
                 return None
-            if code == "400":  # it is encrypted with a key that came with it: nothing is told of it
+            if code in ("400", "403"):  # it is encrypted with a key of its own, or another account's: reading it tells
                 return None, ""
             raise
         return head.get("VersionId"), head["ETag"].strip('"')

@@ -34,9 +34,15 @@ _RESULT = re.compile(r"(?:.*[/_-])?(?:result|superseded/[0-9a-f]{24})\.(?:png|jp
 
 _LITTER = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 _LITTER_FOLDERS = frozenset(
-    {"__macosx", ".spotlight-v100", ".fseventsd", "$recycle.bin", "system volume information", "@eadir"}
+    {
+        *("__macosx", ".appledouble", ".documentrevisions-v100", ".fseventsd", ".spotlight-v100", ".temporaryitems"),
+        *("$recycle.bin", "system volume information", "lost+found", ".thumbnails"),
+        *("@eadir", "#recycle", "@recycle", ".recycle", "#snapshot", ".snapshot", ".snapshots", ".zfs"),
+        *(".stversions", ".stfolder", ".sync", ".dropbox.cache", ".tmp.drivedownload", ".tmp.driveupload", ".~tmp~"),
+    }
 )
-"""What Windows, macOS and network drives keep beside people's files."""
+"""What systems, network drives and sync tools keep beside people's files: bins and older versions above all, whose
+pictures have the names that they had before they were deleted."""
 
 _MISSED = tuple(
     (re.compile(shape, re.IGNORECASE | re.DOTALL), why)

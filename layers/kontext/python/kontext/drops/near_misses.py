@@ -13,9 +13,11 @@ from kontext.drops import keys
 
 WORDS = ("request", "prompt", "Request", "Prompt", "REQUEST", "PROMPT")
 _SEPARATORS = "/_-. "
-# What follows a folder or a pair's name in the key of what was meant as its request.json or prompt.txt.
+# What follows a folder or a pair's name in the key of what was meant as its request.json or prompt.txt; behind the
+# pair's name also a caption, as data sets have it beside each image.
 _PROMPT = re.compile(
-    r"[\s._/-]*(?:request|prompt)[^/]*|\.(?:txt|json|md|rtf|docx?|odt|pages)", re.IGNORECASE | re.DOTALL
+    r"[\s._/-]*(?:request|prompt)[^/]*|(?:[\s._/-]+[12])?\.(?:txt|json|md|rtf|docx?|odt|pages)",
+    re.IGNORECASE | re.DOTALL,
 )
 _NO_TEXT = re.compile(
     r".*\.(?:png|jpe?g|jpe|jfif|webp|gif|heic|heif|avif|tiff?|bmp|zip|pdf)", re.IGNORECASE | re.DOTALL

@@ -276,24 +276,27 @@ class Drops:
     def __init__(self, table: Table) -> None:
         self.table = table
 
-    def next_sequencer(self, prefix: str, slot: str) -> str:
-        """The place in the order of an object that was found, and not told of by S3: after what fills the slot now, and
-        before all that is dropped later. To be asked for before the object is read."""
+    def next_sequencer(self, prefix: str, slot: str, key: str) -> str:
+        """The place in the order of an object that was found, and not told of by S3: after what was dropped under its
+        key, and before all that is dropped later. To be asked for before the object is read."""
         pair = self.get(prefix)
         known = pair.parts.get(slot) if pair else None
-        return sequencer_after(known) if known else ""
+        return sequencer_after(known) if known and known["key"] == key else ""
 
     def record(self, prefix: str, slot: str, read: ObjectRead, sequencer: str, at: float) -> Pair:
         """Note that an object fills a slot, unless it or a newer one does; returns the whole pair as it is now.
 
         Without a `sequencer`, the object was found before S3's message of it came: that will be no other drop.
         """
-        part: Part = {**read, "sequencer": sequencer.ljust(_SEQUENCER_DIGITS, "0"), "at": at}
-        known: Item = {"sequencer": part["sequencer"]}
-        newer = f"#part_{slot}.#sequencer < :sequencer"
+        part: Part = {"written_at": at, **read, "sequencer": sequencer.ljust(_SEQUENCER_DIGITS, "0"), "at": at}
+        known: Item = {"name": part["key"], "sequencer": part["sequencer"], "written_at": part["written_at"]}
+        same_key = f"#part_{slot}.#key = :name AND #part_{slot}.#sequencer < :sequencer"
         if read.get("version_id") not in (None, "null"):  # as it is while the bucket's versioning is suspended
             known["version"] = read["version_id"]
-            newer += f" AND #part_{slot}.#version_id <> :version"
+            same_key += f" AND #part_{slot}.#version_id <> :version"
+        other_key = f"#part_{slot}.#key <> :name AND"  # S3's sequencers order the drops of one key alone
+        older = f"attribute_not_exists(#part_{slot}.#written_at)", f"#part_{slot}.#written_at <= :written_at"
+        newer = " OR ".join((same_key, *(f"{other_key} {test}" for test in older)))
         try:
             item = self.table.update(
                 pair_key(prefix),
@@ -332,25 +335,29 @@ class Drops:
         """Note that nothing stands under the key of a part any more; returns the whole pair as it is now."""
         known = pair.parts[slot]
         gone = f"SET #removed_at = :now REMOVE #part_{slot}" + (" ADD #expired :version" if expired else "")
-        values: Item = {"now": now, "seen": known["sequencer"], "version": {version_of(known)}}
+        still = f"#part_{slot}.#sequencer = :seen AND #part_{slot}.#key = :name"
+        values: Item = {"now": now, "seen": known["sequencer"], "name": known["key"]}
+        if expired:
+            values["version"] = {version_of(known)}
         try:
-            return pair_of(self.table.update(pair_key(pair.prefix), gone, f"#part_{slot}.#sequencer = :seen", **values))
+            return pair_of(self.table.update(pair_key(pair.prefix), gone, still, **values))
         except ConditionFailed as newer:
             return pair_of(newer.found or {"prefix": pair.prefix})
 
     def change(self, pair: Pair, now: float) -> None:
         """What a pair is made of has changed since it was claimed: that is a drop, and somebody must look at it."""
-        there = "#drops = :drop"
-        with suppress(ConditionFailed):  # it was dropped anew, or counted already
+        try:
             self.table.update(
                 pair_key(pair.prefix),
                 f"SET {SET_DUE} REMOVE {SENT} ADD #drops :one",
-                there,
+                "#drops = :drop",
                 due_lane=TIMER,
                 due_at=now + AGAIN_SECONDS,
                 drop=pair.current_drop,
                 one=1,
             )
+        except ConditionFailed:  # it is counted already, by whoever has seen it
+            self.look_again(pair.prefix, now)
 
     def settle(self, prefix: str, until: float) -> bool:
         """Note that somebody must look at a pair again when it has settled; False if that is noted already."""

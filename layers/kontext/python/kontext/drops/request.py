@@ -53,7 +53,7 @@ def parse_prompt(body: bytes) -> Parameters:
     prompt = _text(body, "prompt.txt").strip()
     if _is_json_object(prompt):
         raise _invalid("prompt.txt: it holds JSON, which belongs into request.json")
-    return _checked({"prompt": prompt} if prompt else {}, "prompt.txt")
+    return _checked({} if text.is_blank(prompt) else {"prompt": prompt}, "prompt.txt")
 
 
 def parse_metadata(metadata: Mapping[str, str]) -> Parameters:
@@ -63,8 +63,9 @@ def parse_metadata(metadata: Mapping[str, str]) -> Parameters:
     business. Raises BadDrop where a value is not allowed.
     """
     given = {name.lower().replace("-", "_"): value for name, value in metadata.items()}
-    found = {name: _decoded(given[name]) for name in _TUNABLE if given.get(name, "").strip()}
-    return _checked({name: _number(name, value) for name, value in found.items()}, "the image's metadata")
+    found = {name: _decoded(given[name]) for name in _TUNABLE if name in given}
+    said = {name: _number(name, value) for name, value in found.items() if not text.is_blank(value)}
+    return _checked(said, "the image's metadata")
 
 
 def merge(*sources: Parameters) -> Parameters:
@@ -103,6 +104,8 @@ def _checked(content: dict[str, Any], source: str) -> Parameters:
 def _plain(name: str, value: Any, source: str) -> Any:
     if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
         raise _invalid(f"{source}: {name} holds half of a character (a lone surrogate)")
+    if name == "prompt" and text.is_blank(value):
+        raise _invalid(f"{source}: prompt is {_shown(value)}, in which nothing can be seen")
     return int(value) if isinstance(value, float) else value  # JSON Schema counts 1.0 as an integer
 
 

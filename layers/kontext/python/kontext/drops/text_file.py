@@ -37,7 +37,7 @@ def decode(body: bytes) -> str:
         raise ValueError(f"is not UTF-8 text; {SAVE_AS_UTF_8}")
     if "\0" in text:
         raise ValueError(f"holds NUL characters, as no text does; {SAVE_AS_UTF_8}")
-    return text
+    return text.lstrip("\ufeff")  # a mark of its order, and of each file that was put before it
 
 
 def explain_json(text: str, problem: Exception) -> str:

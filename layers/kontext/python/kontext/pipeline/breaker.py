@@ -1,4 +1,4 @@
-"""Nobody goes: the account or the vendor refuses. What opens and closes the circuit breaker, and tells it."""
+"""Nobody goes: the account or the vendor refuses. What opens the circuit breaker, and tells it."""
 
 from kontext import metrics
 from kontext.connections import Connections
@@ -8,7 +8,6 @@ from kontext.model import Render
 from kontext.renders.store import render_key
 from kontext.results import cloudevents
 from kontext.throttle.circuit_breaker import WORKFLOW
-from kontext.throttle.line import hand_out_permits
 
 
 class Breaker:
@@ -34,20 +33,6 @@ class Breaker:
             logger.warning("the circuit breaker is open", reason=breaker.reason, doubtful=breaker.doubtful)
             self.measure_stop(breaker.reason, render)
             self.publish_changes()
-
-    def hear_answer(self, *, trial: bool) -> None:
-        """Segmind has answered a request of ours."""
-        if trial:
-            self.close()
-        else:
-            self.deps.throttle.hear_answer()
-
-    def close(self) -> None:
-        """Segmind takes requests again: those who wait go on at once, at the full rate."""
-        now = self.deps.clock.now()
-        self.deps.throttle.close_breaker(now)
-        self.publish_changes()
-        hand_out_permits(self.deps.line, self.deps.throttle, self.deps.hints, now)
 
     def account_is_well(self, reason: str) -> bool:
         """Whether a request could be taken, as far as a GET can tell: it costs nothing."""

@@ -58,7 +58,7 @@ class Intake:
             return
         logger.append_keys(pair=part.prefix)
         now = self.deps.clock.now()
-        sequencer = event.sequencer or self.deps.drops.next_sequencer(part.prefix, part.slot)
+        sequencer = event.sequencer or self.deps.drops.next_sequencer(part.prefix, part.slot, key)
         read = self.deps.inputs.read(key, part.slot)
         if read is None:  # deleted in the meantime
             return
@@ -71,27 +71,32 @@ class Intake:
             self.on_arrival(key)
 
     def on_removal(self, key: str, part: keys.Part | None, *, expired: bool) -> None:
-        """An object was taken away, or the marker that hid one: what stands under its key now is the truth.
-
-        Nothing is paid because of what was taken away alone: a pair goes on that has no render yet, or was wrong.
-        """
-        if expired:
+        """An object was taken away, or the marker or the version that hid another one: what stands under its key now is
+        the truth, and what has come back so wakes those who wait for it."""
+        is_there = self.deps.inputs.newest(key) is not None
+        if expired and not is_there:
             self.deps.reads.mark_expired(key)
-        if part is None and self.deps.drops.forget_loose(key):
+        if part:
+            self.on_removed_part(key, part, expired=expired, is_there=is_there)
+        elif is_there:
+            self.on_loose_object(key)
+        elif self.deps.drops.forget_loose(key):
             self.deps.outputs.remove(keys.unknown_drop_key(key))
-        before = self.deps.drops.get(part.prefix) if part else None
-        if part is None or before is None:
-            return
+
+    def on_removed_part(self, key: str, part: keys.Part, *, expired: bool, is_there: bool) -> None:
+        """The same of a pair's part. Nothing is paid because of what was taken away alone: a pair goes on that has no
+        render yet, was wrong, or was taken back."""
         logger.append_keys(pair=part.prefix)
-        known = before.parts.get(part.slot)
-        if known is None and not expired:
-            pair = self.pairs.reader.find(before, part.slot, key)
-        elif known and known["key"] == key:
+        before = self.deps.drops.get(part.prefix) or pairs.Pair(part.prefix)
+        known, pair = before.parts.get(part.slot), before
+        if known is None:
+            pair = self.pairs.reader.find_another(before, part.slot)
+        elif known["key"] == key:
             pair = self.pairs.reader.refresh(before, part.slot, expired=expired)
-        else:
-            return
-        if pair != before and (pair.current is None or not pair.asks_for(pair.current)):
+        if pair.parts and self.pairs.is_open(pair):
             self.pairs.try_to_advance(pair)
+        if before.awaited and is_there:
+            self.on_arrival(key)
 
     def on_loose_object(self, key: str) -> None:
         """An object whose name fits no rule: some request names it, or it is a mistake."""

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from datetime import datetime
 
 from kontext import text
 from kontext.connections import Connections
@@ -12,6 +13,9 @@ from kontext.pipeline.ends import Ends
 from kontext.pipeline.reading import PairReader
 from kontext.renders.claims import inputs_of
 from kontext.renders.store import render_of
+
+TAKEN_BACK = ("cancelled", "inputs_expired")
+"""The codes with which a render ends because something of its pair is gone, or a person said so: it was not sent."""
 
 
 class LastLook:
@@ -32,15 +36,24 @@ class LastLook:
         defaults = replace(self.deps.defaults, prompt=render["parameters"]["prompt"])
         decision = self.reader.decide(pair, defaults, math.inf)
         if isinstance(decision, pairs.Incomplete):
+            if decision.wanted:  # whoever brings back what a request names does not know of the pair
+                self.reconsider(pair)
             self.take_back(render, pair)
             return None
         if isinstance(decision, pairs.Ready) and self.deps.claims.name(pair, decision) == render["render_id"]:
             return render_of({**render, "inputs": inputs_of(decision)})
+        if isinstance(decision, pairs.Ready) and self.has_lost_its_prompt(render, pair, decision):
+            self.ends.fail(render, "cancelled", "its prompt was taken back before the request was sent")
+            return None
         logger.info("what was dropped is another one now: the pair is claimed anew")
-        self.deps.drops.change(pair, self.deps.clock.now())
-        self.deps.hints.send_due(pairs.pair_key(pair.prefix))
+        self.reconsider(pair)
         self.supersede(render)
         return None
+
+    def reconsider(self, pair: pairs.Pair) -> None:
+        """What was dropped has become another drop: let somebody look what it asks for."""
+        self.deps.drops.change(pair, self.deps.clock.now())
+        self.deps.hints.send_due(pairs.pair_key(pair.prefix))
 
     def supersede(self, render: Render) -> None:
         """End a render whose pair asks for another one."""
@@ -56,6 +69,12 @@ class LastLook:
             self.ends.fail(render, "cancelled", f"{named} was taken back before the request was sent")
         else:
             self.ends.fail(render, "cancelled", "the pair was changed before it was sent, and is not whole any more")
+
+    def has_lost_its_prompt(self, render: Render, pair: pairs.Pair, decision: pairs.Ready) -> bool:
+        """Whether the prompt of a waiting pair was taken away: nobody has asked for the default one in its place."""
+        had_its_own = render["parameters"]["prompt"] != self.deps.defaults.prompt
+        since = datetime.fromisoformat(render["created_at"]).timestamp()
+        return had_its_own and "prompt" not in decision.asked and pair.removed_at > since
 
     def has_expired(self, image: RenderInput, pair: pairs.Pair) -> bool:
         """Whether an image was taken by the retention rule, and not by a person."""

@@ -45,5 +45,7 @@ class NearMisses:
         name, prefix = text.escape_line(key), text.escape_line(pair.prefix)
         if part and part.prefix in near_misses.twins(pair.prefix):
             return f"{name} is there, {_LOOKS_THE_SAME}"
-        usual = "prompt.txt" if "prompt" in key[len(keys.folder_of(pair.prefix)) :].lower() else "request.json"
+        called = key[len(keys.folder_of(pair.prefix)) :].lower()
+        is_request = "prompt" not in called and ("request" in called or called.endswith(".json"))
+        usual = "request.json" if is_request else "prompt.txt"
         return f"{name} is there, and belongs to no pair; if it is meant for this one, name it {prefix}{usual}"

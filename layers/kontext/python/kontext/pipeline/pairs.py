@@ -10,6 +10,7 @@ from kontext.drops.waiters import TooMany
 from kontext.errors import problem
 from kontext.log import logger
 from kontext.pipeline.ends import Ends
+from kontext.pipeline.last_look import TAKEN_BACK
 from kontext.pipeline.near_misses import NearMisses
 from kontext.pipeline.reading import PairReader, bad_request
 from kontext.pipeline.submit import Submitter
@@ -24,6 +25,13 @@ class Advancer:
         self.ends = Ends(deps)
         self.near_misses = NearMisses(deps)
         self.reader = PairReader(deps)
+
+    def is_open(self, pair: pairs.Pair) -> bool:
+        """Whether a pair has no render that was or will be sent: none yet, what is wrong, or what was taken back."""
+        if pair.current is None or not pair.asks_for(pair.current):
+            return True
+        render = self.deps.renders.get(pair.prefix, pair.current)
+        return bool(render and render.get("error", {}).get("code") in TAKEN_BACK)
 
     def try_to_advance(self, pair: pairs.Pair) -> None:
         """Do what a pair that is recorded asks for. If that fails the pair is due, which needs no message any more."""

@@ -7,7 +7,6 @@ from kontext.log import logger
 from kontext.model import IN_FLIGHT, HistoryEntry, PollState, Render
 from kontext.pipeline.breaker import Breaker
 from kontext.pipeline.ends import Ends
-from kontext.renders.ledger import is_later
 from kontext.renders.store import UNKNOWN
 from kontext.segmind.answers import refusal_of_job
 
@@ -15,7 +14,7 @@ MOST_FAILURES = 3
 """So often a request may fail for a reason that may be its own, before it steps aside for all others."""
 ASIDE_SECONDS = 2700.0
 MOST_FAILURES_ALONE = 100
-"""So often it is sent while nobody's renders complete: for three days by its own times, for one as a trial."""
+"""So often it is sent while Segmind takes nobody's renders: for three days by its own times, for one as a trial."""
 
 
 class Requeue:
@@ -40,14 +39,14 @@ class Requeue:
         """Let a render wait whose request was not accepted, or most likely not, or whose job failed.
 
         One that fails for a reason that may be its own steps aside, so that it holds nobody else up: it goes every 45
-        minutes, until it has failed again after another render completed, or too often.
+        minutes, until it has failed again after Segmind took another render, or too often.
         """
         now, failures = self.deps.clock.now(), render.get("server_errors", 0) + 1
         noted: HistoryEntry = {"status": failure.status, "message": str(failure)}
         of_job = render["status"] in IN_FLIGHT
         its_own = isinstance(failure, ServerError) or reason == UNKNOWN or of_job
-        seen = render.get("others")  # versions before this one did not note it
-        alone = not (seen and is_later(self.deps.renders.others(now), seen))
+        before = render.get("server_error_at", now)
+        alone = not self.deps.renders.another_was_accepted(before, now)
         if its_own and failures > (MOST_FAILURES_ALONE if alone else MOST_FAILURES):
             code = "render_failed" if of_job else "server_error" if isinstance(failure, ServerError) else "refused"
             self.ends.fail(render, code, f"Segmind answered {failures} times: {failure}")

@@ -27,7 +27,7 @@ from kontext.pipeline.watch import Watch
 from kontext.renders.ledger import OverLimit
 from kontext.throttle.admission import Wait
 from kontext.throttle.circuit_breaker import WORKFLOW
-from kontext.throttle.line import is_in_line
+from kontext.throttle.line import hand_out_permits, is_in_line
 from kontext.throttle.rate_limiter import reset_by_our_clock
 
 TIME_FOR_A_SUBMIT = 80.0
@@ -162,12 +162,26 @@ class Submitter:
             return
         at = self.deps.throttle.admit_head(self.deps.clock.now(), trial=True)  # the probe may have taken a while
         if at is not None and not self.send_head(at, trial=True):
-            self.breaker.close()  # the next drop is the trial
+            self.close_breaker()  # the next drop is the trial
+
+    def hear_answer(self, *, trial: bool) -> None:
+        """Segmind has answered a request of ours."""
+        if trial:
+            self.close_breaker()
+        else:
+            self.deps.throttle.hear_answer()
+
+    def close_breaker(self) -> None:
+        """Requests are taken again: those who wait go on at once, at the full rate."""
+        now = self.deps.clock.now()
+        self.deps.throttle.close_breaker(now)
+        self.breaker.publish_changes()
+        hand_out_permits(self.deps.line, self.deps.throttle, self.deps.hints, now)
 
     def find_workflow(self, unfollowed: Key | None) -> None:
         """Find out whether workflows start again, by one that is paid for already."""
         if self.watch.starts_again(unfollowed):
-            self.breaker.close()
+            self.close_breaker()
         else:
             self.breaker.measure_stop(WORKFLOW)
 
@@ -236,7 +250,7 @@ class Submitter:
         else:
             if not self.accepted(self.signed(render), request_id, sent_at, trial=trial):
                 return
-        self.breaker.hear_answer(trial=trial)
+        self.hear_answer(trial=trial)
 
     def request(self, body: Parameters) -> str:
         """Send a request; returns its request_id. Where a server error names a job that Segmind knows, that is it."""

@@ -1,7 +1,7 @@
 """The money of a UTC day: one item, moved in the same transaction as the render that it is about."""
 
 from kontext.clock import day
-from kontext.dynamodb import Item, Key, Write
+from kontext.dynamodb import Key, Write
 from kontext.errors import KontextError
 from kontext.model import Render
 
@@ -14,7 +14,7 @@ class OverLimit(KontextError):
 
 def ledger_key(utc_day: str) -> Key:
     """Where the money of a UTC day stands: `submitted`, `not_charged`, `completed` (counts), `reserved`, `cost`
-    (USD)."""
+    (USD); and when the render that completed last was accepted, `accepted_at` (unix seconds)."""
     return {"pk": "stack", "sk": f"ledger#{utc_day}"}
 
 
@@ -26,17 +26,6 @@ def reserve(price: float, daily_limit: float, now: float) -> Write:
         "attribute_not_exists(#reserved) OR #reserved <= :room",
         {"one": 1, "price": price, "room": round(daily_limit - price, 6)},
     )
-
-
-def completed_on(utc_day: str, ledger: Item | None) -> str:
-    """A mark of how many renders have completed on a day: `2026-11-26 17`."""
-    return f"{utc_day} {int((ledger or {}).get('completed', 0))}"
-
-
-def is_later(mark: str, earlier: str) -> bool:
-    """Whether a render has completed between two marks."""
-    (now_on, now), (then_on, then) = mark.split(), earlier.split()
-    return int(now) > (int(then) if now_on == then_on else 0)
 
 
 def give_back(render: Render) -> Write:
@@ -59,7 +48,12 @@ def book(render: Render, cost: float, price: float, now: float) -> Write:
     alone."""
     return (
         ledger_key(render.get("day", day(now))),
-        "ADD #completed :one, #cost :cost, #reserved :difference",
+        "SET #accepted_at = :accepted_at ADD #completed :one, #cost :cost, #reserved :difference",
         None,
-        {"one": 1, "cost": cost, "difference": round(max(0.0, cost - render.get("reserved", price)), 6)},
+        {
+            "one": 1,
+            "cost": cost,
+            "difference": round(max(0.0, cost - render.get("reserved", price)), 6),
+            "accepted_at": render.get("submitted_at", 0.0),
+        },
     )

@@ -43,7 +43,7 @@ UNKNOWN = "unknown_refusal"
 HISTORY_KEPT = 60
 _OF_A_JOB = ("request_id", "candidate_id", "output_url", "answer", "cost", "submitted_at", "day", "submitted_with")
 _OF_A_DELIVERY = ("redelivered_at", "undelivered", "delay_announced", "restore_from", "stays_delivered")
-_PUT_OFF_SECONDS, _MOST_PUT_OFF_SECONDS = 30.0, 6 * 3600.0
+_PUT_OFF_SECONDS, _MOST_PUT_OFF_SECONDS = 30.0, 3000.0
 
 
 class Renders:
@@ -96,16 +96,18 @@ class Renders:
         doubtful = entry.get("status") in SERVER_ERRORS  # what was reserved for it stays so until the day ends
         had_job = render["status"] in IN_FLIGHT
         refund = [ledger.give_back(render)] if render["status"] != Status.CLAIMED and not doubtful else []
-        if doubtful or had_job or reason == UNKNOWN:
-            values |= {"server_errors": render.get("server_errors", 0) + 1, "others": self.others(now)}
+        answered = noted is not None  # else it waits for what others were answered
+        if doubtful or had_job or (answered and reason == UNKNOWN):
+            values |= {"server_errors": render.get("server_errors", 0) + 1, "server_error_at": now}
         if had_job:
             values |= dict.fromkeys(_OF_A_JOB) | {"attempt": render["attempt"] + 1}
         allowed = (Status.CLAIMED, Status.SUBMITTING, *IN_FLIGHT)
         return self.move(render, allowed, Status.CLAIMED, now, entry, *refund, **values)
 
-    def others(self, now: float) -> str:
-        """A mark of how many renders have completed today, to be compared by `ledger.is_later`."""
-        return ledger.completed_on(day(now), self.table.get(ledger.ledger_key(day(now))))
+    def another_was_accepted(self, since: float, now: float) -> bool:
+        """Whether a render that has completed was accepted since then."""
+        today = self.table.get(ledger.ledger_key(day(now))) or {}
+        return float(today.get("accepted_at", 0.0)) >= since
 
     def submitting(self, render: Render, now: float) -> Render:
         """The request is about to be sent, and its price is reserved.
@@ -317,7 +319,7 @@ class Renders:
             "expires_at",
             "waiting_since",
             "server_errors",
-            "others",
+            "server_error_at",
             *_OF_A_DELIVERY,
         )
         attempt = render["attempt"] + 1
