@@ -56,7 +56,7 @@ def an_outage_costs_few_requests(seen: Evidence) -> Broken:
 
 
 def _is_outage(post: Post) -> bool:
-    return post.status in (502, 503) or is_unheard(post)
+    return (post.status in (502, 503) and not post.names_job) or is_unheard(post)
 
 
 def nothing_is_paid_that_cannot_be_finished(seen: Evidence) -> Broken:

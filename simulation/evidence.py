@@ -87,7 +87,7 @@ class Evidence:
             renders[self.asked_by(render)].append(render)
         jobs = defaultdict(list)
         for job in self.world.vendor.ledger.jobs.values():
-            begun = [one for one in renders[self._asked_of(job)] if unix(one["created_at"]) <= self.taken_at(job)]
+            begun = [one for one in renders[self._asked_of(job)] if unix(one["created_at"]) <= job.accepted_at]
             jobs[_record(begun[-1]) if begun else ""].append(job)
         return jobs
 
@@ -137,8 +137,10 @@ class Evidence:
         return unix(render["created_at"])
 
     def hidden(self, render: Render) -> list[Job]:
-        """The jobs of a render that were taken although its POST was answered by a server error."""
-        hidden = {post.request_id for post in self.world.vendor.ledger.posts if post.status in SERVER_ERRORS}
+        """The jobs of a render that were taken although its POST was answered by a server error, which does not name
+        them."""
+        posts = (post for post in self.world.vendor.ledger.posts if not post.names_job)
+        hidden = {post.request_id for post in posts if post.status in SERVER_ERRORS}
         return [job for job in self.jobs_of(render) if job.request_id in hidden]
 
     def told_done(self, job: Job) -> bool:
@@ -166,10 +168,6 @@ class Evidence:
     def sent_jobs(self) -> Iterator[tuple[Render, Job]]:
         """Every job with its render."""
         yield from ((render, job) for render in self.renders for job in self.jobs_of(render))
-
-    def taken_at(self, job: Job) -> float:
-        """When the vendor took a job, by our clock; in unix seconds."""
-        return job.accepted_at - self.world.schedule.vendor_ahead
 
     def running_jobs(self) -> Iterator[tuple[Render, Job]]:
         """Every job that has not failed, with its render; of nobody's, with none."""

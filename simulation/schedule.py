@@ -69,7 +69,7 @@ class Schedule:
     rests_within: float = LONGEST_RUN_SECONDS
     """So many seconds after the last step everything must be at rest."""
     vendor_ahead: float = 0.0
-    """By so many seconds the vendor's clock is ahead of ours."""
+    """By so many seconds the vendor's clock is ahead of ours, in what it tells."""
     provokes_429: bool = False
     hints_lost: float = 0.0
     """The share of our own messages that never come."""

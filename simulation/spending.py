@@ -125,8 +125,8 @@ def the_money_brake_holds(seen: Evidence) -> Broken:
     """5. On no UTC day are more jobs sent than the daily spend limit pays for, as it is at that time."""
     spent: Counter[str] = Counter()
     for render, job in sorted(seen.running_jobs(), key=lambda one: one[1].accepted_at):
-        utc_day = _day_of_money(render, seen.taken_at(job))
-        at = seen.taken_at(job)
+        at = job.accepted_at
+        utc_day = _day_of_money(render, at)
         spent[utc_day] += min(seen.deployed("PricePerRender", at - _A_FUNCTION_SECONDS, at))
         limit = max(seen.deployed("DailySpendLimit", at - _A_FUNCTION_SECONDS, at))
         if spent[utc_day] > limit + 1e-6:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from datetime import datetime, timedelta
+from email.utils import formatdate
 from random import Random
 from typing import Any
 
 import httpx
 
 from kontext_local.segmind import BadInput, Parameters, Picture, Segmind, Settings, segmind_transport
+from kontext_local.segmind.rates import RESET_HEADER
 from simulation.fault_injection import EVERYWHERE, FailureModes, FaultInjector
 from simulation.s3 import S3
 from simulation.scheduler import Scheduler
@@ -19,8 +22,8 @@ CAPITAL = 1000.0
 _PATIENCE_SECONDS = 20.0
 
 
-def vendor(scheduler: Scheduler, ahead: float, store: S3, settings: Settings, rng: Random) -> Segmind:
-    """The vendor, who really follows the links that it is given. Its clock is `ahead` by so many seconds."""
+def vendor(scheduler: Scheduler, store: S3, settings: Settings, rng: Random) -> Segmind:
+    """The vendor, who really follows the links that it is given."""
 
     def draw(asked: Parameters) -> Picture:
         for link in (asked.input_image_1, asked.input_image_2):
@@ -28,7 +31,7 @@ def vendor(scheduler: Scheduler, ahead: float, store: S3, settings: Settings, rn
                 raise BadInput(f"{link} could not be downloaded: HTTP 404")
         return Picture(picture(vars(asked)), asked.content_type)
 
-    return Segmind(settings, draw=draw, clock=lambda: scheduler.now + ahead, rng=rng)
+    return Segmind(settings, draw=draw, clock=lambda: scheduler.now, rng=rng)
 
 
 def picture(asked: dict[str, Any]) -> bytes:
@@ -60,10 +63,13 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 class Transport(httpx.BaseTransport):
-    """The network: every request goes through the border, and to the vendor."""
+    """The network: every request goes through the border, and to the vendor.
 
-    def __init__(self, injector: FaultInjector, service: Segmind) -> None:
-        self._injector = injector
+    All times that the vendor tells are by a clock of its own, which is `ahead` by so many seconds.
+    """
+
+    def __init__(self, injector: FaultInjector, service: Segmind, ahead: float = 0.0) -> None:
+        self._injector, self._ahead = injector, ahead
         self._network = segmind_transport(service, injector.scheduler.pause)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -77,4 +83,12 @@ class Transport(httpx.BaseTransport):
         modes = FailureModes((*EVERYWHERE, "gateway time-out"), fail, patience)
         asked = request.content if request.method == "POST" else b""
         name = f"{request.method} {request.url.path}"
-        return self._injector.call("segmind", name, asked, lambda: self._network.handle_request(request), modes)
+        return self._injector.call("segmind", name, asked, lambda: self._answer(request), modes)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        answer = self._network.handle_request(request)
+        answer.headers["date"] = formatdate(self._injector.scheduler.now + self._ahead, usegmt=True)
+        if self._ahead and (reset := answer.headers.get(RESET_HEADER)):
+            there = datetime.fromisoformat(reset) + timedelta(seconds=self._ahead)
+            answer.headers[RESET_HEADER] = there.isoformat()
+        return answer

@@ -63,7 +63,7 @@ class World:
         self.dynamodb = DynamoDB(self.clock.now, self._lag, self._becomes_due)
         self.secrets = Secrets(KEY)
         self.vendor = self._vendor(schedule.account)
-        self.transport = Transport(self.injector, self.vendor)
+        self.transport = Transport(self.injector, self.vendor, schedule.vendor_ahead)
         self.queue = sqs.Queue(
             self.scheduler,
             self.template,
@@ -278,7 +278,7 @@ class World:
             "rate_window": "sliding",
             "inference": Lognormal(cv=0.0 if self.schedule.seed is None else 0.3),
         }
-        return vendor(self.scheduler, self.schedule.vendor_ahead, self.s3, Settings(**{**usual, **account}), self.rng)
+        return vendor(self.scheduler, self.s3, Settings(**{**usual, **account}), self.rng)
 
 
 FUNCTIONS = ("SubmitFunction", "SweepFunction", "PollFunction", "FinalizeFunction")

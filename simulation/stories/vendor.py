@@ -17,6 +17,9 @@ BETWEEN_TRIES = 3120.0
 """Seconds: so long a picture that could not be copied for an hour waits for its next try at most."""
 ONE_A_MINUTE, THE_LAST_LOOK = 65.0, 3600.0
 """Seconds: how seldom a job is looked at whose looks tell nothing, and how old it is when it is looked at last."""
+_HOUR = 3600.0
+A_WINDOW = 60.0
+"""Seconds until a rate limit resets, at most."""
 _COUNTED = {"count_gets": True, "workers": 100}
 _BOTH_KEYS = {"keys": (KEY, OTHER_KEY), "jobs_per_key": True}
 _UNHEARD = "answers that do not come, one after the other, are not known as an outage"
@@ -199,6 +202,16 @@ POSTS: tuple[Story, ...] = (
         for effect, accept in (("all taken", True), ("none taken", False))
     ),
     story(
+        "504 to 60 pairs for an hour, then 502 for an hour, and every job is taken",
+        (0.0, vendor(status=504, body={}, accept=True, times=None)),
+        *many(60, every=0.2),
+        well(_HOUR),
+        (_HOUR, vendor(status=502, body={}, accept=True, times=None)),
+        well(2 * _HOUR),
+        patience=AFTER_LOST_ANSWERS,
+        large=True,
+    ),
+    story(
         "500 for ten minutes to whatever is asked",
         always(status=500, body={}),
         *FEW,
@@ -209,7 +222,6 @@ POSTS: tuple[Story, ...] = (
         "the answer to the request is slow",
         always(slow=15.0),
         *pair(),
-        missing="the age of a job is counted from the answer to its request, not from the request",
     ),
     *(
         story(
@@ -218,6 +230,15 @@ POSTS: tuple[Story, ...] = (
             *pair(),
         )
         for what, rule in (("is no JSON", {"into": "{}<!-- gate 7 -->"}), ("breaks off", {"cut_after": 70}))
+    ),
+    *(
+        story(
+            f"{status} to every request, with the id of the job that was taken",
+            always(status=status, accept=True, into="<html>Bad gateway {} try again", without=("status",)),
+            *FEW,
+            well(60),
+        )
+        for status in (500, 502, 503)
     ),
     story(
         "an answer with the job's id breaks off, and no job is known for two minutes",
@@ -240,8 +261,8 @@ POSTS: tuple[Story, ...] = (
             *many(9, every=9.0),
             account={"rate_limit": 5, "rate_window": "fixed"},
             vendor_ahead=ahead,
+            patience=A_WINDOW,
             provokes_429=True,
-            missing="the reset of a 429 is not read by the vendor's own clock",
         )
         for what, ahead in (("ahead", 120.0), ("behind", -120.0))
     ),

@@ -39,8 +39,8 @@ CLAIMS = (
             ),
             (
                 _SUBMIT,
-                "            request_id = self.deps.segmind.submit(body)\n",
-                "            request_id = self.deps.segmind.submit(body)\n"
+                "            request_id = self.request(body)\n",
+                "            request_id = self.request(body)\n"
                 "            render = self.deps.renders.submitting(render, self.deps.clock.now())\n",
             ),
         ),
@@ -188,9 +188,14 @@ LEDGER = (
         ("500 though the job is taken, then refused",),
     ),
     Mutant(
+        "a job that a server error named, and nobody asks for",
+        ((_SUBMIT, "job = failure.candidate_id", "job = None"),),
+        ("502 to every request, with the id of the job that was taken",),
+    ),
+    Mutant(
         "a job that an answer named, looked for with another key than it was sent with",
         (
-            _layer("pipeline/candidate", 'status(candidate_id, render.get("submitted_with"))', "status(candidate_id)"),
+            _layer("pipeline/candidate", 'candidate_id, render.get("submitted_with")', "candidate_id"),
             _layer("renders/store", 'ended["submitted_with"] = render.get("submitted_with")', "pass"),
         ),
         ("the answer breaks off, and the key is replaced while the job runs",),
@@ -347,6 +352,11 @@ THROTTLE = (
             ),
         ),
         ("429",),
+    ),
+    Mutant(
+        "a reset that is read by our own clock",
+        (_layer("throttle/rate_limiter", "return now + left if", "return reset_at if"),),
+        ("the vendor's clock is two minutes ahead", "the vendor's clock is two minutes behind"),
     ),
     Mutant(
         "an open circuit breaker that lets fresh drops go",

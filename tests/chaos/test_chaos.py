@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from simulation.bursts import Burst, burst
+from simulation.evidence import Evidence
 from simulation.explore import fragile_faults, named, next_faults, play
 from simulation.fault_injection import CRASHES, Fault
 from simulation.scheduler import BEGINNING
@@ -67,6 +68,17 @@ def test_a_pair_survives_the_loss_of_everything_at_every_call() -> None:
 
     assert {one.again: one.violations for one in outcomes if one.violations} == {}
     assert ["ABORTED", "SUCCEEDED"] in [[one.status for one in seen.world.executions.all] for seen in outcomes]
+
+
+def test_an_outage_to_sixty_pairs_asks_for_five_decisions_and_ten_requests_an_hour() -> None:
+    world = play(STORIES["504 to 60 pairs for an hour, then 502 for an hour, and every job is taken"]).world
+
+    histories = [render["history"] for render in Evidence(world, {}).renders]
+    uncertain = [history for history in histories if any(entry["what"] == "uncertain" for entry in history)]
+    tried = sorted(post.at for post in world.vendor.ledger.posts if post.status in (502, 504))
+    assert (len(histories), len(uncertain)) == (60, 5)
+    assert all(eleventh - first > 3600 for first, eleventh in zip(tried, tried[10:], strict=False))
+    assert sum(post.status == 200 for post in world.vendor.ledger.posts) == 55
 
 
 @pytest.mark.parametrize("seed", SEEDS)

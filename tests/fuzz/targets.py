@@ -145,7 +145,7 @@ def _plain(told: Any) -> None:
 
 def reset(data: bytes) -> None:
     """A reset time in a header: a finite time, or none."""
-    at = answers.parse_reset(data.decode("latin-1"))
+    at = answers.parse_time(data.decode("latin-1"))
     assert at is None or math.isfinite(at)
 
 

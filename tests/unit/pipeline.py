@@ -166,8 +166,9 @@ SEAMS = {name for name, member in vars(Connections).items() if isinstance(member
 class Network(httpx.BaseTransport):
     """Segmind, which ends each job with a `status` after so many `seconds`, and its file host with the `file`.
 
-    `refusals`: the HTTP statuses of the first answers to a POST; `failures`: what is said of the first jobs, which
-    fail; `credits`: what a GET says that the account holds.
+    `refusals`: the HTTP statuses of the first answers to a POST, `trace`: what these say beside their error.
+    `failures`: what is said of the first jobs, which fail. `credits`: what a GET says that the account holds.
+    `slow`: seconds from taking a job to saying so, with the status `taken_with`.
     """
 
     def __init__(
@@ -179,9 +180,13 @@ class Network(httpx.BaseTransport):
         refusals: tuple[int, ...] = (),
         credits: float = 100.0,
         failures: tuple[Json, ...] = (),
+        slow: float = 0.0,
+        taken_with: int = 200,
+        trace: Json | None = None,
     ) -> None:
         self.world, self.status, self.file, self.seconds = world, status, file, seconds
         self.refusals, self.credits, self.failures = list(refusals), credits, failures
+        self.slow, self.taken_with, self.trace = slow, taken_with, trace or {}
         self.posts: list[float] = []
         """When a job was taken."""
 
@@ -190,14 +195,18 @@ class Network(httpx.BaseTransport):
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         if request.method == "POST" and self.refusals:
-            return httpx.Response(self.refusals.pop(0), json={"error": "Not now."})
+            return httpx.Response(self.refusals.pop(0), json={"error": "Not now.", **self.trace})
         if request.method == "POST":
             self.posts.append(self.world.clock.now())
-            return httpx.Response(200, json={"request_id": REQUEST_ID, "status": "QUEUED"})
+            self.world.clock.sleep(self.slow)
+            said = {"request_id": REQUEST_ID} | ({"status": "QUEUED"} if self.taken_with == 200 else {})
+            return httpx.Response(self.taken_with, json=said)
         if request.url.path.endswith("/get-user-credits"):
             return httpx.Response(200, json={"credits": self.credits})
         if request.url.host == "images.segmind.com":
             return httpx.Response(200, content=self.file)
+        if REQUEST_ID not in request.url.path:
+            return httpx.Response(404, json={"error": "Request not found"})
         jobs = len(self.posts)
         done = self.world.clock.now() - self.posts[min(jobs - 1, len(self.failures))] >= self.seconds
         if done and jobs <= len(self.failures):

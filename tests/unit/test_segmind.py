@@ -23,7 +23,7 @@ from kontext.errors import (
     ServerError,
     Unavailable,
 )
-from kontext.segmind.answers import JobStatus, Result, parse_reset
+from kontext.segmind.answers import JobStatus, Result, parse_time
 from kontext.segmind.client import Segmind
 from kontext.segmind.exchange import ANSWER_SECONDS, MAX_ANSWER_BYTES, fingerprint
 
@@ -119,9 +119,11 @@ REFUSALS = [
     pytest.param(says(413, text=HTML), RequestRefused, {"code": "refused"}, id="413"),
     pytest.param(says(422, error="bad"), RequestRefused, {"code": "refused"}, id="422"),
     pytest.param(
-        says(429, error="Too many requests", headers={"x-rate-limit-reset-at-utc": RESET.isoformat()}),
+        says(
+            429, headers={"x-rate-limit-reset-at-utc": RESET.isoformat(), "date": format_datetime(RESET, usegmt=True)}
+        ),
         RateLimited,
-        {"reset_at": RESET.timestamp()},
+        {"reset_at": RESET.timestamp(), "answered_at": RESET.timestamp()},
         id="429",
     ),
     pytest.param(says(429, text="slow down"), RateLimited, {"reset_at": None}, id="429 without a reset"),
@@ -545,17 +547,17 @@ def test_what_segmind_says_is_kept_short_and_can_be_stored() -> None:
     ],
 )
 def test_a_reset_is_read_in_every_form_that_is_in_use(value: str) -> None:
-    assert parse_reset(value) == RESET.timestamp()
+    assert parse_time(value) == RESET.timestamp()
 
 
 @pytest.mark.parametrize("value", [None, "", "soon", "nan", "inf", "-", "99999-01-01", "1e999"])
 def test_a_reset_that_says_nothing_is_none(value: str | None) -> None:
-    assert parse_reset(value) is None
+    assert parse_time(value) is None
 
 
 @given(st.text(max_size=40))
 def test_any_reset_is_a_finite_time_or_none(value: str) -> None:
-    at = parse_reset(value)
+    at = parse_time(value)
 
     assert at is None or abs(at) < float("inf")
 

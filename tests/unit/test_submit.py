@@ -334,6 +334,30 @@ def test_when_nobody_waits_a_good_answer_alone_closes_the_breaker(world: Play) -
     assert len(quiet.network.posts) == 1
 
 
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_a_server_error_that_names_a_job_which_segmind_knows_is_no_error(world: Play, status: int) -> None:
+    named = world(taken_with=status).play()
+
+    assert (named.render["status"], len(named.network.posts)) == ("DELIVERED", 1)
+    assert state(named).breaker == State().breaker
+
+
+def test_a_server_error_that_names_what_segmind_does_not_know_is_one(world: Play) -> None:
+    traced = world(refusals=(502,), trace={"request_id": "00000000-0000-4000-8000-000000000000"}).play()
+
+    assert (traced.render["status"], len(traced.network.posts)) == ("DELIVERED", 1)
+    assert state(traced).breaker.ended == "outage"
+
+
+def test_a_job_is_as_old_as_its_request_however_late_the_answer_comes(world: Play) -> None:
+    slow = world(slow=20.0).play()
+
+    (execution,) = slow.states.executions.values()
+    (sent,) = slow.network.posts
+    assert (slow.render["submitted_at"], execution.given["submitted_at"]) == (sent, sent)
+    assert execution.began == sent + 20.0
+
+
 def test_a_server_error_about_one_render_holds_nobody_else_up(world: Play) -> None:
     unlucky = world(refusals=(500,)).receive()
     unlucky.drop(OTHER)

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kontext.dynamodb import Table
+from kontext.errors import RateLimited
 from kontext.throttle import admission, circuit_breaker, rate_limiter
 from kontext.throttle.admission import HORIZON_SECONDS, Admit, State, Wait, admit, admit_head, grant, join, see_line
 from kontext.throttle.circuit_breaker import Breaker, Stop, open_breaker
@@ -198,6 +199,24 @@ def test_after_a_429_nothing_goes_before_the_reset(reset: float | None, until: f
     _, at = rate_limiter.take_slot(slots, PRO, NOW)
 
     assert at == until
+
+
+@pytest.mark.parametrize(
+    ("reset", "answered", "seen"),
+    [
+        pytest.param(NOW + 30, NOW - 1, NOW + 30, id="the same clock, in whole seconds"),
+        pytest.param(NOW + 150, NOW + 120, NOW + 30, id="two minutes ahead"),
+        pytest.param(NOW - 90, NOW - 120, NOW + 30, id="two minutes behind"),
+        pytest.param(NOW + 30, None, NOW + 30, id="no date"),
+        pytest.param(NOW + 30, 0.0, NOW + 30, id="a date of 1970"),
+        pytest.param(NOW + 30, NOW + 1e6, NOW + 30, id="a date long after the reset"),
+        pytest.param(None, NOW + 120, None, id="no reset"),
+    ],
+)
+def test_a_reset_is_read_by_the_clock_of_whoever_states_it(
+    reset: float | None, answered: float | None, seen: float | None
+) -> None:
+    assert rate_limiter.reset_by_our_clock(RateLimited("slow", reset, answered), NOW) == seen
 
 
 def test_a_reset_never_pulls_the_schedule_forward() -> None:

@@ -26,7 +26,7 @@ class Rule:
     What is answered: `status` with `body` (as JSON) or `text` (as `content_type`) and `headers`; or `drop`
     the connection; or `hang` for so many seconds and then drop it; or the true answer with `patch` laid
     over its JSON, objects field by field, the fields of `without` taken out, its text put `into` another one in place
-    of `{}`, its bytes `cut_after` so many, or after `slow` seconds. A scripted POST has
+    of `{}`, perhaps with another `status`, its bytes `cut_after` so many, or after `slow` seconds. A scripted POST has
     no effect unless `accept` is true: then the job exists, and is charged when it completes, whatever its
     sender hears.
 
@@ -92,9 +92,10 @@ class Rule:
             return Answer(hang=self.hang, drop=True)
         if self.drop:
             return Answer(drop=True)
-        if self.status:
+        if self.status and not self.into:
             return self._canned(self.status)
-        return replace(self._patched(true), cut_after=self.cut_after, hang=self.slow)
+        patched = self._patched(true)
+        return replace(patched, status=self.status or patched.status, cut_after=self.cut_after, hang=self.slow)
 
     def _canned(self, status: int) -> Answer:
         if self.text is not None:

@@ -7,8 +7,9 @@ KontextError
 │   ├── AccountRefused    every request fails until the account is put right: park
 │   ├── RateLimited       wait until `reset_at`
 │   ├── Unavailable       known not to be accepted: try again
-│   ├── ServerError       most likely not accepted, but perhaps it was: try again a few times, the price stays reserved
-│   ├── Ambiguous         the answer never came: it may have been accepted and charged
+│   ├── Doubtful
+│   │   ├── ServerError   most likely not accepted, but perhaps it was: try again a few times, the price stays reserved
+│   │   └── Ambiguous     the answer never came: it may have been accepted and charged
 │   └── RecordGone        Segmind does not know this request id (any more)
 └── DeliveryError         the picture is paid and was not copied; `tries` says how often to try again soon
 """
@@ -59,11 +60,13 @@ class AccountRefused(SegmindError):
 
 
 class RateLimited(SegmindError):
-    """Too many requests. `reset_at`: unix seconds, None where the header was missing or made no sense."""
+    """Too many requests. `reset_at`: unix seconds by Segmind's clock, None where the header was missing or made no
+    sense; `answered_at`: how that clock stood, as the answer's `Date` says."""
 
-    def __init__(self, message: str, reset_at: float | None) -> None:
+    def __init__(self, message: str, reset_at: float | None, answered_at: float | None = None) -> None:
         super().__init__(message, 429)
         self.reset_at = reset_at
+        self.answered_at = answered_at
 
 
 class Unavailable(SegmindError):
@@ -73,19 +76,20 @@ class Unavailable(SegmindError):
 SERVER_ERRORS = (500, 502, 503)
 
 
-class ServerError(SegmindError):
-    """HTTP 500, 502 or 503: most likely not accepted, but a gateway may have lost the answer of a job that runs."""
-
-
-class Ambiguous(SegmindError):
-    """The answer never came, or made no sense: the job may run, and be charged.
-
-    `candidate_id`: the job that can be read in what came, if any.
-    """
+class Doubtful(SegmindError):
+    """The job may run, and be charged. `candidate_id`: the job that can be read in what came, if any."""
 
     def __init__(self, message: str, status: int | None = None, candidate_id: str | None = None) -> None:
         super().__init__(message, status)
         self.candidate_id = candidate_id
+
+
+class ServerError(Doubtful):
+    """HTTP 500, 502 or 503: most likely not accepted, but a gateway may have lost the answer of a job that runs."""
+
+
+class Ambiguous(Doubtful):
+    """The answer never came, or made no sense."""
 
 
 class RecordGone(SegmindError):

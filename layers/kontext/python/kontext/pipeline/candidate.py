@@ -12,14 +12,21 @@ from kontext.renders import settle
 from kontext.renders.overdue import RECORD_SECONDS
 
 
+def is_known(deps: Connections, request_id: str, submitted_with: str | None = None) -> bool:
+    """Whether Segmind knows a job. That it does not is not believed for long: it may know it a little later."""
+    try:
+        deps.segmind.status(request_id, submitted_with)
+    except SegmindError as failure:
+        logger.warning("the job that an answer named is not found", candidate_id=request_id, reason=str(failure))
+        return False
+    return True
+
+
 def verify_candidate(deps: Connections, watch: Watch, render: Render) -> bool:
     """Ask for the job once; whether that has settled the render. Sweep calls for it again, ever more seldom, until
     Segmind would have forgotten it."""
     candidate_id, now = render["candidate_id"], deps.clock.now()
-    try:
-        deps.segmind.status(candidate_id, render.get("submitted_with"))
-    except SegmindError as failure:  # a 404 is not believed either: a job may be known a little later
-        logger.warning("the job that an answer named is not found", candidate_id=candidate_id, reason=str(failure))
+    if not is_known(deps, candidate_id, render.get("submitted_with")):
         if now - settle.sent_at(render) > RECORD_SECONDS:
             settle.leave_to_a_person(deps.renders, render)
         return False

@@ -20,7 +20,7 @@ from kontext.renders.balance import unexplained
 from kontext.renders.overdue import is_stale
 from kontext.renders.record import render_of
 from kontext.segmind.answers import JobStatus, Result
-from kontext.throttle.rate_limiter import sane_reset
+from kontext.throttle.rate_limiter import reset_by_our_clock, sane_reset
 
 JUST_OVER_SECONDS = 10.0
 """A reset may be stated in whole seconds, and by another clock."""
@@ -150,14 +150,16 @@ class Poll:
     def reset_of(self, limited: RateLimited) -> float:
         """The age at which the rate limit resets; 0 if that is just over, and the next poll is a matter of seconds."""
         now = self.deps.clock.now()
-        if limited.reset_at is not None and now - JUST_OVER_SECONDS < limited.reset_at <= now:
+        reset_at = reset_by_our_clock(limited, now)
+        if reset_at is not None and now - JUST_OVER_SECONDS < reset_at <= now:
             return 0.0
-        return sane_reset(limited.reset_at, now) - self.submitted_at
+        return sane_reset(reset_at, now) - self.submitted_at
 
     def leave_room(self, limited: RateLimited) -> None:
         """Requests wait for a stated reset as well: one that went before it would take from the polls what is left of
         the account's rate. A reset that is only guessed holds nobody else up."""
-        reset_at, now = limited.reset_at, self.deps.clock.now()
+        now = self.deps.clock.now()
+        reset_at = reset_by_our_clock(limited, now)
         if reset_at is None or sane_reset(reset_at, now) != reset_at:
             return
         try:

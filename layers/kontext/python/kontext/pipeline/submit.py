@@ -19,7 +19,7 @@ from kontext.errors import (
 from kontext.log import logger
 from kontext.model import Parameters, Render, Status
 from kontext.pipeline.breaker import Breaker
-from kontext.pipeline.candidate import verify_candidate
+from kontext.pipeline.candidate import is_known, verify_candidate
 from kontext.pipeline.ends import Ends
 from kontext.pipeline.last_look import LastLook
 from kontext.pipeline.requeue import Requeue
@@ -28,6 +28,7 @@ from kontext.renders.ledger import OverLimit
 from kontext.throttle.admission import Wait
 from kontext.throttle.circuit_breaker import WORKFLOW
 from kontext.throttle.line import hand_out_permits, is_in_line
+from kontext.throttle.rate_limiter import reset_by_our_clock
 
 TIME_FOR_A_SUBMIT = 80.0
 """Seconds that must be left before another request is sent: its answer may take half a minute, and neither of the two
@@ -218,8 +219,9 @@ class Submitter:
 
     def post(self, render: Render, body: Parameters, *, trial: bool) -> None:
         """The one place where money is spent. The answer's class decides what may happen next."""
+        sent_at = self.deps.clock.now()
         try:
-            request_id = self.deps.segmind.submit(body)
+            request_id = self.request(body)
         except AccountRefused as refused:
             self.requeue.wait(render, refused.reason, refused)
             self.breaker.open(refused.reason, render, refused.status, trial=trial)
@@ -241,28 +243,38 @@ class Submitter:
         except RateLimited as limited:
             metrics.emit(render, RateLimited=1)
             self.requeue.join_line(render, "rate_limited", {"status": 429})
-            self.deps.throttle.back_off(limited.reset_at, self.deps.clock.now())
+            now = self.deps.clock.now()
+            self.deps.throttle.back_off(reset_by_our_clock(limited, now), now)
         except RequestRefused as refused:
             self.ends.fail(render, refused.code, str(refused))
         else:
-            if not self.accepted(self.signed(render), request_id, trial=trial):
+            if not self.accepted(self.signed(render), request_id, sent_at, trial=trial):
                 return
         self.hear_answer(trial=trial)
+
+    def request(self, body: Parameters) -> str:
+        """Send a request; returns its request_id. Where a server error names a job that Segmind knows, that is it."""
+        try:
+            return self.deps.segmind.submit(body)
+        except ServerError as failure:
+            job = failure.candidate_id
+            if job and self.seconds_left() >= TIME_FOR_A_STATUS and is_known(self.deps, job):
+                return job
+            raise
 
     def signed(self, render: Render) -> Render:
         """The render with the fingerprint of the key that its request was sent with: no other may know its job."""
         return {**render, "submitted_with": self.deps.segmind.sent_with}
 
-    def accepted(self, render: Render, request_id: str, *, trial: bool) -> bool:
+    def accepted(self, render: Render, request_id: str, sent_at: float, *, trial: bool) -> bool:
         """Segmind has the job: two places remember its request_id, the record and the workflow. False if no workflow
-        could be started."""
-        now = self.deps.clock.now()
+        could be started. The job is as old as its request: the answer may have taken half a minute."""
         logger.append_keys(request_id=request_id)
         generation = render.get("generation", 0) + 1
-        accepted: Render = {**render, "request_id": request_id, "submitted_at": now, "generation": generation}
+        accepted: Render = {**render, "request_id": request_id, "submitted_at": sent_at, "generation": generation}
         recorded = True
         try:
-            accepted = self.deps.renders.accepted(render, request_id, now)
+            accepted = self.deps.renders.accepted(render, request_id, sent_at)
         except Exception:
             logger.exception("request_id not recorded; the workflow will do it")
             recorded = False
@@ -270,7 +282,7 @@ class Submitter:
         logger.info("submitted")
         started = self.watch.start(accepted)
         if not started and not recorded:
-            self.deps.renders.accepted(render, request_id, now)  # once more: else nobody knows it
+            self.deps.renders.accepted(render, request_id, sent_at)  # once more: else nobody knows it
         if not started:
             self.watch.stop_paying(accepted, trial=trial)
         return started

@@ -121,7 +121,8 @@ def refusal_of_job(message: str) -> AccountRefused | None:
 
 def _account(status: int, headers: httpx.Headers, message: str) -> SegmindError | None:
     if status == 429:
-        return RateLimited(message, parse_reset(headers.get("x-rate-limit-reset-at-utc")))
+        reset_at = parse_time(headers.get("x-rate-limit-reset-at-utc"))
+        return RateLimited(message, reset_at, parse_time(headers.get("date")))
     if status == 401:
         return AccountRefused(message, status, "bad_key")
     if status == 403:
@@ -133,10 +134,11 @@ def _account(status: int, headers: httpx.Headers, message: str) -> SegmindError 
     return None
 
 
-def parse_reset(value: str | None) -> float | None:
-    """When the rate limit resets, in unix seconds; None if the header is missing or says nothing that can be read.
+def parse_time(value: str | None) -> float | None:
+    """The time in a header, in unix seconds; None if it is missing or says nothing that can be read.
 
-    The vendor documents no form: ISO 8601 (UTC if it names no zone), HTTP dates and unix times in s or ms are read.
+    The vendor documents no form for the reset of the rate limit: ISO 8601 (UTC if it names no zone), HTTP dates and
+    unix times in s or ms are read.
     """
     if not value:
         return None

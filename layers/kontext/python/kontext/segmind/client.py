@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import httpx
 
-from kontext.errors import Ambiguous, RecordGone, Unavailable
+from kontext.errors import Ambiguous, Doubtful, RecordGone, Unavailable
 from kontext.model import Parameters
 from kontext.segmind.answers import (
     MOST_OWED,
@@ -75,7 +75,7 @@ class Segmind:
         status, headers, body = self._exchange.call("POST", f"/v2/{self.model}", parameters)
         if not 200 <= status < 300:
             refused = refusal_of_post(status, headers, body)
-            if isinstance(refused, Ambiguous):
+            if isinstance(refused, Doubtful):
                 refused.candidate_id = job_named_in(body)
             raise refused
         request_id = object_in(body).get("request_id")

@@ -5,12 +5,16 @@ However late and bunched those who wait come, their requests stay an interval ap
 
 from dataclasses import dataclass, replace
 
+from kontext.errors import RateLimited
+
 WINDOW_SECONDS = 61.0
 """A minute, and a second for requests that arrive late: no minute at Segmind's end then sees more than its share."""
 PATIENCE_SECONDS = 5.0
 """A slot this near is slept for."""
 UNKNOWN_RESET_SECONDS = 60.0
 _LATEST_RESET_SECONDS = 900.0
+_CLOCK_SECONDS = 2.0
+"""A `Date` is in whole seconds, and a little older than the moment at which it is read."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,16 @@ def take_slot(slots: Slots, rate: Rate, now: float) -> tuple[Slots, float]:
         return replace(slots, burst=first_ones - 1), now
     at = max(now, slots.next_free)
     return Slots(next_free=at + rate.interval, burst=0), at
+
+
+def reset_by_our_clock(limited: RateLimited, now: float) -> float | None:
+    """When the limit of a 429 that has just come resets. Segmind's clock may differ from ours, as the answer's `Date`
+    tells; one that makes no sense of the reset is not believed."""
+    reset_at, answered_at = limited.reset_at, limited.answered_at
+    if reset_at is None or answered_at is None or abs(now - answered_at) <= _CLOCK_SECONDS:
+        return reset_at
+    left = reset_at - answered_at
+    return now + left if -WINDOW_SECONDS <= left <= _LATEST_RESET_SECONDS else reset_at
 
 
 def back_off(slots: Slots, reset_at: float | None, now: float) -> Slots:
