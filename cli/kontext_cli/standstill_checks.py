@@ -119,8 +119,8 @@ REMEDY_UNCERTAIN = (
     "--resubmit or --give-up."
 )
 REMEDY_UNDELIVERED = (
-    "`kontext explain PREFIX` says why: remove the cause. They are tried again by themselves, at last every fifty "
-    "minutes; `kontext redeliver --all` does it now. Nothing is paid again."
+    "`kontext explain PREFIX` says why: remove the cause. They are tried again by themselves, at last every six hours; "
+    "`kontext redeliver --all` does it now. Nothing is paid again."
 )
 REMEDY_STILL = (
     "`kontext explain PREFIX` tells how far each came, the functions' logs what fails. Once that is right each goes on "

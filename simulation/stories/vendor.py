@@ -13,8 +13,8 @@ from simulation.world import KEY
 FEW, MANY = tuple(many(3, every=1.0)), tuple(many(30, every=0.2))
 ALMOST_DONE = 26
 """Seconds from the beginning to just after the job of a pair is done."""
-BETWEEN_TRIES = 3120.0
-"""Seconds: so long a picture that could not be copied for an hour waits for its next try at most."""
+BETWEEN_TRIES = 4000.0
+"""Seconds: so long a picture that could not be copied for an hour may wait for its next try: each doubles the wait."""
 ONE_A_MINUTE, THE_LAST_LOOK = 65.0, 3600.0
 """Seconds: how seldom a job is looked at whose looks tell nothing, and how old it is when it is looked at last."""
 _HOUR = 3600.0

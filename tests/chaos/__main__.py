@@ -56,8 +56,8 @@ class Amount(NamedTuple):
     wider: int
 
 
-USUAL = Amount(singles=50, at_random=12, pairs=1500, seeds=800, wide=400, wider=60)
-LONG = Amount(singles=100_000, at_random=200, pairs=8000, seeds=4000, wide=4000, wider=400)
+USUAL = Amount(singles=20, at_random=8, pairs=1000, seeds=800, wide=300, wider=60)
+LONG = Amount(singles=150, at_random=50, pairs=8000, seeds=8000, wide=4000, wider=400)
 
 
 def hunt_mutants() -> int:

@@ -8,6 +8,7 @@ _KONTEXT = "layers/kontext/python/kontext"
 _CONNECTIONS, _OPERATE = f"{_KONTEXT}/connections.py", "cli/kontext_cli/operate.py"
 _DECISIONS = "cli/kontext_cli/decisions.py"
 _SUBMIT, _PAIRS, _INTAKE = (f"{_KONTEXT}/pipeline/{module}.py" for module in ("submit", "pairs", "intake"))
+_PROBE = f"{_KONTEXT}/pipeline/probe.py"
 _BREAKER, _POLL, _DELIVER = (f"{_KONTEXT}/pipeline/{module}.py" for module in ("breaker", "poll", "deliver"))
 _WORKFLOW = "workflow.asl.json"
 
@@ -174,12 +175,12 @@ LEDGER = (
     ),
     Mutant(
         "renders that are paid while no workflow may be started",
-        ((_SUBMIT, "if self.watch.starts_again(unfollowed):", "if True:"),),
+        ((_PROBE, "if self.watch.starts_again(unfollowed):", "if True:"),),
         ("no workflow may be started for two hours",),
     ),
     Mutant(
         "a workflow that starts, and nobody finds out",
-        ((_SUBMIT, "if self.watch.starts_again(unfollowed):", "if False:"),),
+        ((_PROBE, "if self.watch.starts_again(unfollowed):", "if False:"),),
         ("the answer to the start of a workflow is lost, and others wait in line",),
     ),
     Mutant(

@@ -24,7 +24,7 @@ LARGER = {
     "Finalize": 160,
     "Poll": 180,
     "Renders": 275,
-    "Submitter": 250,
+    "Submitter": 230,
     "Throttle": 175,
 }
 """Classes that are still larger, and how large they may be. No other may join them, and none of them grows."""

@@ -12,7 +12,7 @@ rest stands in a lane that is called as its status, the newest last: views read 
 | SUBMITTING | when its lease is over: then the answer is lost, and never sent again |
 | QUEUED, PROCESSING | when the next Poll should long have ended; each hand-back of the workflow moves it |
 | COMPLETED | when the delivery should long have ended; each try moves it |
-| COMPLETED, not delivered | 30 s · 2ⁿ after a try, up to fifty minutes; once the delay can be told |
+| COMPLETED, not delivered | 30 s · 2ⁿ after a try, up to six hours; once the delay can be told |
 | ended, not told | a minute later |
 | UNCERTAIN, its broken answer named a job | a minute later, until Segmind would have forgotten the job |
 | a pair that settles | half a minute after that is over |

@@ -9,6 +9,7 @@ candidate  Submit: an answer that was lost named a job; Segmind is asked for it
 submit     Submit: a claimed render is sent at its slot, or waits in line
 requeue    a render that was not accepted, or whose job failed for want of credits, waits
 breaker    nobody goes, and until when; the change is published
+probe      Submit: whether the cause has ended, for which nobody goes
 overdue    an item of the table is due: what its state asks for
 watch      the workflow of a paid render is started
 poll       Poll: Segmind is asked for a job

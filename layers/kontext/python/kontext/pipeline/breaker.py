@@ -2,7 +2,6 @@
 
 from kontext import metrics
 from kontext.connections import Connections
-from kontext.errors import AccountRefused, SegmindError
 from kontext.log import logger
 from kontext.model import Render
 from kontext.renders.record import render_key
@@ -33,23 +32,6 @@ class Breaker:
             logger.warning("the circuit breaker is open", reason=breaker.reason, doubtful=breaker.doubtful)
             self.measure_stop(breaker.reason, render)
             self.publish_changes()
-
-    def account_is_well(self, reason: str) -> bool:
-        """Whether a request could be taken, as far as a GET can tell: it costs nothing."""
-        if reason == "spend_limit" and not self.deps.renders.has_room(self.deps.clock.now()):
-            self.measure_stop(reason)
-            return False  # of the stack's own limit Segmind knows nothing
-        try:
-            well = self.deps.segmind.credits() >= self.deps.renders.price
-        except AccountRefused as refused:
-            reason, well = refused.reason, False
-            self.deps.throttle.open_breaker(reason, self.deps.clock.now())
-        except SegmindError:
-            well = False
-        if not well:
-            self.deps.throttle.fail_probe()
-            self.measure_stop(reason)
-        return well
 
     def measure_stop(self, reason: str, render: Render | None = None) -> None:
         """Measure that nobody goes, as often as it is found out: the alarms ring as long as it lasts."""

@@ -12,6 +12,7 @@ from kontext.model import Render, Status
 from kontext.pipeline.candidate import verify_candidate
 from kontext.pipeline.ends import Ends
 from kontext.pipeline.intake import Intake
+from kontext.pipeline.probe import Probe
 from kontext.pipeline.watch import Watch
 from kontext.renders.overdue import is_late, overdue_action, unseen
 
@@ -38,7 +39,7 @@ class Overdue:
     def on_due(self, key: Key) -> None:
         """What should have gone on with an item of the table has not: look what it asks for."""
         if key == self.deps.throttle.KEY:
-            self.submitter.probe()
+            Probe(self.submitter).run()
             return
         if name := object_of(key):
             self.intake.wake_all(name)

@@ -26,7 +26,6 @@ from kontext.pipeline.requeue import Requeue
 from kontext.pipeline.watch import Watch
 from kontext.renders.ledger import OverLimit
 from kontext.throttle.admission import Wait
-from kontext.throttle.circuit_breaker import WORKFLOW
 from kontext.throttle.line import hand_out_permits, is_in_line
 from kontext.throttle.rate_limiter import reset_by_our_clock
 
@@ -148,22 +147,6 @@ class Submitter:
         body = self.body_of(render)
         return self.deps.renders.submitting(render, self.deps.clock.now()), body
 
-    def probe(self) -> None:
-        """The circuit breaker is open, or not announced: find out, for nothing, whether the head of the line may go."""
-        state = self.deps.throttle.look()
-        self.breaker.publish_changes()
-        now = self.deps.clock.now()
-        if state.paused.reason or not self.has_time() or not self.deps.throttle.begin_probe(now):
-            return
-        if state.breaker.reason == WORKFLOW:
-            self.find_workflow(state.breaker.unfollowed)
-            return
-        if not self.breaker.account_is_well(str(state.breaker.reason)) or now < state.breaker.next_trial_at:
-            return
-        at = self.deps.throttle.admit_head(self.deps.clock.now(), trial=True)  # the probe may have taken a while
-        if at is not None and not self.send_head(at, trial=True):
-            self.close_breaker()  # the next drop is the trial
-
     def hear_answer(self, *, trial: bool) -> None:
         """Segmind has answered a request of ours."""
         if trial:
@@ -177,13 +160,6 @@ class Submitter:
         self.deps.throttle.close_breaker(now)
         self.breaker.publish_changes()
         hand_out_permits(self.deps.line, self.deps.throttle, self.deps.hints, now)
-
-    def find_workflow(self, unfollowed: Key | None) -> None:
-        """Find out whether workflows start again, by one that is paid for already."""
-        if self.watch.starts_again(unfollowed):
-            self.close_breaker()
-        else:
-            self.breaker.measure_stop(WORKFLOW)
 
     def send(self, render: Render, at: float) -> None:
         """Send a fresh render at the time `at`. Raises ConditionFailed if somebody else has taken it."""

@@ -5,7 +5,7 @@ from kontext.renders.overdue import late_at
 from kontext.renders.record import is_overtaken, render_key, speaks
 from kontext.renders.store import Renders
 
-_PUT_OFF_SECONDS, _MOST_PUT_OFF_SECONDS = 30.0, 3000.0
+_PUT_OFF_SECONDS, _MOST_PUT_OFF_SECONDS = 30.0, 6 * 3600.0
 
 
 class Deliveries:

@@ -1,0 +1,55 @@
+"""The circuit breaker is open: whether its cause has ended is found out for nothing, before a trial may be paid."""
+
+from kontext.dynamodb import Key
+from kontext.errors import AccountRefused, SegmindError
+from kontext.pipeline.submit import Submitter
+from kontext.throttle.circuit_breaker import WORKFLOW
+
+
+class Probe:
+    """One look at the cause for which nobody goes."""
+
+    def __init__(self, submitter: Submitter) -> None:
+        self.deps = submitter.deps
+        self.submitter = submitter
+        self.breaker, self.watch = submitter.breaker, submitter.watch
+
+    def run(self) -> None:
+        """The circuit breaker is open, or not announced: find out, for nothing, whether the head of the line may go."""
+        state = self.deps.throttle.look()
+        self.breaker.publish_changes()
+        now = self.deps.clock.now()
+        if state.paused.reason or not self.submitter.has_time() or not self.deps.throttle.begin_probe(now):
+            return
+        if state.breaker.reason == WORKFLOW:
+            self.find_workflow(state.breaker.unfollowed)
+            return
+        if not self.account_is_well(str(state.breaker.reason)) or now < state.breaker.next_trial_at:
+            return
+        at = self.deps.throttle.admit_head(self.deps.clock.now(), trial=True)  # the probe may have taken a while
+        if at is not None and not self.submitter.send_head(at, trial=True):
+            self.submitter.close_breaker()  # the next drop is the trial
+
+    def find_workflow(self, unfollowed: Key | None) -> None:
+        """Find out whether workflows start again, by one that is paid for already."""
+        if self.watch.starts_again(unfollowed):
+            self.submitter.close_breaker()
+        else:
+            self.breaker.measure_stop(WORKFLOW)
+
+    def account_is_well(self, reason: str) -> bool:
+        """Whether a request could be taken, as far as a GET can tell: it costs nothing."""
+        if reason == "spend_limit" and not self.deps.renders.has_room(self.deps.clock.now()):
+            self.breaker.measure_stop(reason)
+            return False  # of the stack's own limit Segmind knows nothing
+        try:
+            well = self.deps.segmind.credits() >= self.deps.renders.price
+        except AccountRefused as refused:
+            reason, well = refused.reason, False
+            self.deps.throttle.open_breaker(reason, self.deps.clock.now())
+        except SegmindError:
+            well = False
+        if not well:
+            self.deps.throttle.fail_probe()
+            self.breaker.measure_stop(reason)
+        return well
