@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kontext.drops.messages import Unreadable
 from kontext.dynamodb import Key
+from kontext.log import logger
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -49,7 +50,8 @@ class Hints:
 
     def _send(self, body: dict[str, object], delay: int) -> None:
         if self.chain() >= LONGEST_CHAIN:
-            return  # the table knows it, and Sweep begins a new chain
+            logger.info("a hint is left to Sweep, which begins a new chain", hint=body)
+            return
         seconds = max(0, min(MAX_DELAY_SECONDS, delay))
         self.client.send_message(QueueUrl=self.queue_url, MessageBody=json.dumps(body), DelaySeconds=seconds)
 
