@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from kontext.drops.references import References
+from kontext.drops.references import References, key_named
 from kontext.errors import BadDrop
 from simulation.actions import Drop, image, request
 from simulation.explore import play
@@ -102,6 +105,20 @@ def test_no_link_goes_round_the_rule(link: str) -> None:
 def test_a_link_to_a_result_is_refused_at_the_root_too() -> None:
     with pytest.raises(BadDrop, match="leads to the output bucket"):
         RULE.check("", {"input_image_2": "https://drops-out.s3.amazonaws.com/taj/result.png"})
+
+
+@given(st.text("ab/.%2F\\", min_size=1, max_size=16))
+def test_what_a_request_may_name_lies_in_its_folder_however_the_name_is_read(name: str) -> None:
+    rule = References.of_stack("shared/", "in", "out")
+    try:
+        rule.check("ab/", {"input_image_1": name})
+    except BadDrop:
+        return
+
+    key = key_named("ab/", "input_image_1", name)
+
+    assert key.startswith("ab/")
+    assert posixpath.normpath(key) == key
 
 
 def test_a_stack_may_share_everything_or_nothing() -> None:
