@@ -79,9 +79,9 @@ def _part(world: World, prefix: str, name: str, at: float) -> Version | None:
 
 def dropped(world: World, prefix: str, at: float = math.inf) -> Dropped:
     """What was dropped last under a prefix, by now or by some time."""
-    text = _text(_part(world, prefix, "request.json", at))
-    request = json.loads(text) if text else {}
-    wrong_request = not isinstance(request.get("prompt", ""), str)
+    newest = _part(world, prefix, "request.json", at)
+    request = json.loads(_text(newest) or "{}")
+    wrong_request = not isinstance(request.get("prompt", ""), str) or _names_anothers(world, prefix, newest)
     own = {f"input_image_{slot}": f"/{_own_image(world, prefix + slot, at)}" for slot in "12"}
     keys = _keys_named(prefix, own if wrong_request else own | request)
     one, two = (stood(world, key, at) for key in keys)
@@ -122,6 +122,15 @@ def _keys_named(prefix: str, request: Mapping[str, Any]) -> list[str]:
     return [name[1:] if name.startswith("/") else f"{prefix.rpartition('/')[0]}/{name}" for name in names]
 
 
+def _names_anothers(world: World, prefix: str, request: Version | None) -> bool:
+    """Whether a request names what lies neither in its first folder nor, when it was dropped, below a shared prefix."""
+    given = [template for at, template in world.deployed if request and at <= request.at]
+    shared = given[-1].parameters["SharedPrefixes"].split(",") if given else []
+    allowed = (f"{prefix.partition('/')[0]}/", *(one.strip() for one in shared))
+    named = _keys_named(prefix, json.loads(_text(request) or "{}"))
+    return "*" not in allowed and not all(key.startswith(allowed) for key in named)
+
+
 def loose_objects(world: World) -> tuple[set[str], set[str]]:
     """Of the objects that are no part of a pair: those that are there and no request has ever named, and those that the
     request of a whole pair names now."""
@@ -131,7 +140,12 @@ def loose_objects(world: World) -> tuple[set[str], set[str]]:
     for key, versions in world.bucket.stood.items():
         if key.endswith("/request.json"):
             prefix = key.removesuffix("request.json")
-            named = [_keys_named(prefix, json.loads(_text(one.version) or "{}")) for one in versions]
+            named = [
+                []
+                if _names_anothers(world, prefix, one.version)
+                else _keys_named(prefix, json.loads(_text(one.version) or "{}"))
+                for one in versions
+            ]
             ever |= {name for names in named for name in names}
             now |= set(named[-1]) if dropped(world, prefix).content else set()
     there = {key for key in loose if stood(world, key)}

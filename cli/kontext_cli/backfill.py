@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from kontext.drops.references import EVERYTHING, References
 from kontext_cli import sources, target
 from kontext_cli.console import print_json, terminal
 from kontext_cli.errors import EXIT_USAGE, INTERRUPTED, UNFINISHED, UNREAD, Unfinished, Unread, explain
@@ -34,7 +35,8 @@ def run(source: Path, under: str, *, upload: bool, stack: str | None, as_json: b
 def carry_out(chosen: Target, source: Path, under: str, *, upload: bool, as_json: bool) -> int:
     """The same, for a stack that is found."""
     settings = parameters(description(chosen))
-    plan = Plan(chosen, sources.read(source, under, limits_of(settings)), settings)
+    found = sources.read(source, under, limits_of(settings), references_of(chosen, settings))
+    plan = Plan(chosen, found, settings)
     console = terminal(stderr=as_json)
     _show(console, source, chosen.name, plan)
     wrong = list(plan.wrong)
@@ -55,6 +57,12 @@ def carry_out(chosen: Target, source: Path, under: str, *, upload: bool, as_json
             raise
         raise Unfinished(f"{explain(full)}. {said}", summary) from full
     return _exit_code(plan, stopped) or 0
+
+
+def references_of(chosen: Target, settings: dict[str, str]) -> References:
+    """What a stack lets a request name; one from before the rule lets it name everything."""
+    shared = settings.get("SharedPrefixes", EVERYTHING)
+    return References.of_stack(shared, chosen.output("InputBucket"), chosen.output("OutputBucket"))
 
 
 def _upload(console: Console, plan: Plan) -> BaseException | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kontext.drops import keys, request
+from kontext.drops.references import References
 from kontext.errors import BadDrop
 from kontext.images.image import Limits
 from kontext.model import Parameters
@@ -48,20 +49,21 @@ class Source:
     unknown_columns: list[str] = field(default_factory=list)
 
 
-def read(path: Path, under: str, limits: Limits) -> Source:
-    """Read a table or a folder; `under`: where in the bucket its pairs go, empty for the root.
+def read(path: Path, under: str, limits: Limits, references: References) -> Source:
+    """Read a table or a folder; `under`: where in the bucket its pairs go, empty for the root. `references`: what the
+    stack lets a request name.
 
     Raises CommandError if it is neither, BadDrop for an `under` that no key can begin with.
     """
     start = f"{name}/" if (name := checked_name(under)) else ""
     if path.is_dir():
-        return Folder(path, start, limits).read()
+        return Folder(path, start, limits, references).read()
     if path.is_file():
-        return _table(path, start, limits)
+        return _table(path, start, limits, references)
     raise CommandError(f"{path} is neither a folder nor a table (CSV).")
 
 
-def _table(path: Path, under: str, limits: Limits) -> Source:
+def _table(path: Path, under: str, limits: Limits, references: References) -> Source:
     columns, rows = _cells(path)
     source = Source(unknown_columns=[title for title in columns if title and title not in COLUMNS])
     seen: dict[str, str] = {}
@@ -70,6 +72,7 @@ def _table(path: Path, under: str, limits: Limits) -> Source:
         where = f"row {number} ({row['name'].strip()})" if row.get("name") else f"row {number}"
         try:
             pair = _row(where, row, path.parent, under, limits)
+            references.check(pair.prefix, pair.parameters)
             if len(cells) > len(columns):
                 raise ValueError(f"it has {len(cells)} cells, and the table {len(columns)} columns")
             if pair.prefix in seen:
@@ -158,8 +161,9 @@ def _check_keys(*uploads: UploadObject) -> None:
 class Folder:
     """A folder whose files are named by the drop convention."""
 
-    def __init__(self, root: Path, under: str, limits: Limits) -> None:
+    def __init__(self, root: Path, under: str, limits: Limits, references: References) -> None:
         self.limits = limits
+        self.references = references
         found = [(path.relative_to(root), path) for path in sorted(root.rglob("*")) if path.is_file()]
         shown = [(name, path) for name, path in found if not any(step.startswith(".") for step in name.parts)]
         files = {name.as_posix(): path for name, path in shown}
@@ -188,6 +192,7 @@ class Folder:
             double = next(upload.slot for upload in uploads if slots[upload.slot] is not upload)
             raise ValueError(f"two files claim to be {'image ' if double in ('1', '2') else ''}{double}")
         parameters = self._parameters(slots)
+        self.references.check(prefix, parameters)
         asked = (("1", parameters.get("input_image_1")), ("2", parameters.get("input_image_2")))
         named = {slot: name for slot, name in asked if name is not None}
         referenced = [keys.resolve_name(prefix, name) for name in named.values() if "://" not in name]

@@ -28,7 +28,7 @@ from simulation.stories.money import MONEY
 from simulation.stories.operator import OPERATOR
 from simulation.stories.outages import OUTAGES
 from simulation.stories.queue import QUEUE
-from simulation.stories.references import REFERENCES
+from simulation.stories.references import REFERENCES, WHOSE
 from simulation.stories.story import Story
 from simulation.stories.taken_back import TAKEN_BACK
 from simulation.stories.trials import TRIALS
@@ -39,7 +39,7 @@ from simulation.stories.waiting import WAITING
 from simulation.stories.workflow import WORKFLOW
 
 _ALL = (
-    *(*USUAL, *DROPS, *TAKEN_BACK, *REFERENCES, *UNREADABLE, *WAITING, *OUTAGES, *LOSING, *QUEUE, *WORKFLOW),
+    *(*USUAL, *DROPS, *TAKEN_BACK, *REFERENCES, *WHOSE, *UNREADABLE, *WAITING, *OUTAGES, *LOSING, *QUEUE, *WORKFLOW),
     *(*DEPLOYMENTS, *LIMITS, *VENDOR, *TRIALS, *MONEY, *OPERATOR),
 )
 STORIES: dict[str, Story] = {one.name: one for one in _ALL if not one.missing}

@@ -91,7 +91,7 @@ REPLAYS = (
     unheard("a changed drop is purged, and replayed", *pair(at=-100.0), (5.0, request(TAJ, prompt="another"))),
     unheard("a named image is purged, and replayed", *named(at=-100.0), (5.0, image("shared/a.png"))),
     unheard("a named image that replaces a wrong one is purged, and replayed", *mended("shared/a.png")),
-    unheard("another pair's image that is named is purged, and replayed", *mended("fort/2.png")),
+    unheard("another pair's image that is named is purged, and replayed", *mended("taj/fort/2.png")),
     unheard("nothing is purged but what is known, and it is replayed", *pair(at=-100.0)),
     story(
         "a function dies that has recorded the last part, the queue is purged, and all is replayed",

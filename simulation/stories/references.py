@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from simulation.actions import Drop, Remove, account, image, request
+from simulation.actions import Drop, Remove, account, deploy, image, request
 from simulation.fault_injection import Fault
 from simulation.schedule import Action
 from simulation.stories.story import TAJ, Story, named, pair, story
 
 FORT = "fort/"
+_OPEN = {"parameters": {"SharedPrefixes": "shared/, taj/, fort/"}}
 _POOR = {"account": {"credits": 0.01}}
 
 
@@ -22,6 +23,7 @@ REFERENCES: tuple[Story, ...] = (
         *names_two("/taj/2.png"),
         (10.0, image("taj/1.png")),
         (20.0, image("taj/2.png")),
+        **_OPEN,
     ),
     *(
         story(
@@ -30,6 +32,7 @@ REFERENCES: tuple[Story, ...] = (
             (10.0, image("taj/2.png")),
             (20.0, image("taj/1.png")),
             faults=(fault,),
+            **_OPEN,
         )
         for what, fault in (
             ("claimed that one", Fault(1, "crash after", "submit transact_write_items")),
@@ -40,8 +43,9 @@ REFERENCES: tuple[Story, ...] = (
         "a pair names another pair's image, and the request of that one comes first",
         *names_two("/taj/2.png"),
         *[(at, drop) for at, drop in zip((10.0, 20.0, 30.0), (one for _, one in reversed(pair())), strict=True)],
+        **_OPEN,
     ),
-    story("a pair names an image of a pair that is rendered", *pair(), *names_two("/taj/2.png", at=100.0)),
+    story("a pair names an image of a pair that is rendered", *pair(), *names_two("/taj/2.png", at=100.0), **_OPEN),
     story(
         "two pairs name each other's image, and a function dies",
         (0.0, image("taj/1.png")),
@@ -49,6 +53,7 @@ REFERENCES: tuple[Story, ...] = (
         (2.0, image("fort/2.png")),
         (3.0, request(FORT, prompt="both, the other way round", input_image_1="/taj/1.png")),
         faults=(Fault(12, "crash after"),),
+        **_OPEN,
     ),
     story(
         "a named image that is no picture is replaced",
@@ -67,6 +72,7 @@ REFERENCES: tuple[Story, ...] = (
         (0.0, Drop("taj/2.png", b"text")),
         *names_two("/taj/2.png", at=1.0),
         (100.0, image("taj/2.png")),
+        **_OPEN,
     ),
     story(
         "a named image is replaced while its pair waits for credits",
@@ -124,6 +130,7 @@ REFERENCES: tuple[Story, ...] = (
         (1.0, Remove("taj/2.png")),
         *names_two("/taj/2.png", at=10.0),
         (60.0, Remove("taj/2.png", "for good")),
+        **_OPEN,
     ),
     story(
         "a named image that is no picture is removed, and the older one is there",
@@ -183,5 +190,57 @@ REFERENCES: tuple[Story, ...] = (
         "a pair's own image is named as its other one",
         (0.0, image("taj/1.png")),
         (0.5, request(TAJ, prompt="twice the same", input_image_2="1.png")),
+    ),
+)
+
+WHOSE: tuple[Story, ...] = (
+    story("a request names an image of another's folder", *pair(), *names_two("/taj/2.png", at=100.0)),
+    story(
+        "a request names an image of another's folder, and that comes later",
+        *names_two("/taj/2.png"),
+        *pair(at=60.0),
+    ),
+    story(
+        "a request names a loose object of another's folder, which stays an unknown drop",
+        (0.0, image("taj/secret.png")),
+        *names_two("/taj/secret.png", at=10.0),
+    ),
+    story(
+        "a request names an image of a folder whose name begins with that of its own",
+        (0.0, image("taj-mahal/a.png")),
+        *named("/taj-mahal/a.png", at=10.0),
+    ),
+    story(
+        "a request that names another's image is replaced by one that names the shared one",
+        (0.0, image("shared/a.png")),
+        *names_two("/taj/2.png", at=10.0),
+        (60.0, request(FORT, prompt="both in the fort", input_image_2="/shared/a.png")),
+    ),
+    story(
+        "an image of another's folder is named, its folder becomes a shared one, and the request comes again",
+        (0.0, image("taj/2.png")),
+        *names_two("/taj/2.png", at=10.0),
+        (60.0, deploy(SharedPrefixes="shared/,taj/")),
+        (120.0, request(FORT, prompt="both in the fort", input_image_2="/taj/2.png")),
+    ),
+    story(
+        "everything may be named",
+        (0.0, image("taj/2.png")),
+        *names_two("/taj/2.png", at=10.0),
+        parameters={"SharedPrefixes": "*"},
+    ),
+    story(
+        "nothing is shared any more while a pair waits for the image that its request names",
+        *named(),
+        (30.0, deploy(SharedPrefixes="")),
+        (100.0, image("shared/a.png")),
+    ),
+    story(
+        "nothing is shared any more while a pair with a named image waits for credits",
+        (0.0, image("shared/a.png")),
+        *named(at=1.0),
+        (30.0, deploy(SharedPrefixes="")),
+        (110.0, account(credits=10.0)),
+        **_POOR,
     ),
 )

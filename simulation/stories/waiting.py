@@ -25,8 +25,8 @@ def no_credits(name: str, *more: tuple[float, Action], refilled: float = 60.0, m
 
 def names_a_part(*parts: str) -> list[tuple[float, Action]]:
     """A request names an image of a folder, whose parts come one after another."""
-    asked = [(0.0, image("p/1.png")), (1.0, request("p/", prompt="both", input_image_2="/x/2.png"))]
-    return [*asked, *((10.0 + 10.0 * n, image(f"x/{part}.png")) for n, part in enumerate(parts))]
+    asked = [(0.0, image("p/1.png")), (1.0, request("p/", prompt="both", input_image_2="/shared/x/2.png"))]
+    return [*asked, *((10.0 + 10.0 * n, image(f"shared/x/{part}.png")) for n, part in enumerate(parts))]
 
 
 def names_a_wrong_one(dropped: float, *, replaced: float = 100.0) -> list[tuple[float, Action]]:

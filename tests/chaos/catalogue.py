@@ -478,6 +478,29 @@ WAITING = (
 
 REFERENCES = (
     Mutant(
+        "a request may name everybody's objects",
+        (_layer("drops/references", "if EVERYTHING in self.shared or", "if True or"),),
+        ("a request names an image of another's folder",),
+    ),
+    Mutant(
+        "a first folder is taken for every folder that begins like it",
+        (_layer("drops/references", "own = keys.first_folder_of(prefix)", 'own = prefix.partition("/")[0]'),),
+        ("a request names an image of a folder whose name begins with that of its own",),
+    ),
+    Mutant(
+        "a deployment refuses what waits already",
+        (
+            _layer(
+                "pipeline/reading",
+                "            named = {key:",
+                '            asked = pair.parts.get("request", {}).get("parameters", {})\n'
+                "            self.deps.inputs.references.check(pair.prefix, asked)\n"
+                "            named = {key:",
+            ),
+        ),
+        ("nothing is shared any more while a pair waits for the image that its request names",),
+    ),
+    Mutant(
         "nobody notes who waits for an object",
         ((_PAIRS, "self.deps.waiters.add(key, pair.prefix, etag, now)", "pass"),),
         ("a named image comes last",),

@@ -18,6 +18,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from kontext.drops.input_bucket import Limits
+from kontext.drops.references import References
 from kontext.errors import BadDrop
 from kontext.throttle.rate_limiter import WINDOW_SECONDS
 from kontext_cli import backfill
@@ -37,8 +38,9 @@ SETTINGS = {
     "DailySpendLimit": "25",
     "RequestsPerMinute": "50",
 }
-OUTPUTS = {"InputBucket": "inputs", "RendersTable": "renders"}
+OUTPUTS = {"InputBucket": "inputs", "OutputBucket": "pictures", "RendersTable": "renders"}
 LIMITS = Limits()
+REFERENCES = References(("shared/",))
 UNREADABLE = Path("/proc/self/mem")
 
 
@@ -117,7 +119,7 @@ ROW = "shop/cat,cat.png,cup.jpg,A cat."
 def test_a_table_is_read_as_spreadsheets_write_it(
     table: Callable[..., Path], lines: tuple[str, ...], encoding: str
 ) -> None:
-    source = read(table(*lines, encoding=encoding), "", LIMITS)
+    source = read(table(*lines, encoding=encoding), "", LIMITS, REFERENCES)
 
     (pair,) = source.pairs
     assert source.wrong == []
@@ -129,7 +131,7 @@ def test_a_table_may_ask_for_everything_that_a_request_may(table: Callable[..., 
     head = f"{HEAD},aspect ratio,output format,safety tolerance,seed"
     row = "cat,https://shop.example/cat.png,cup.jpg,„Ein Kätzchen“ 🐈,16:9,jpg,0,-1"
 
-    (pair,) = read(table(head, row), "summer/", LIMITS).pairs
+    (pair,) = read(table(head, row), "summer/", LIMITS, REFERENCES).pairs
 
     assert json.loads(pair.uploads[0].body) == {
         "prompt": "„Ein Kätzchen“ 🐈",
@@ -161,7 +163,7 @@ def test_a_table_may_ask_for_everything_that_a_request_may(table: Callable[..., 
 def test_a_wrong_row_is_named_and_the_others_are_dropped(
     target: Target, table: Callable[..., Path], row: str, why: str
 ) -> None:
-    source = read(table(HEAD, "good,cat.png,cup.jpg,", row), "", LIMITS)
+    source = read(table(HEAD, "good,cat.png,cup.jpg,", row), "", LIMITS, REFERENCES)
 
     uploaded = upload(target, source)
 
@@ -181,7 +183,7 @@ def test_a_wrong_row_is_named_and_the_others_are_dropped(
 )
 def test_a_table_of_something_else_is_refused(table: Callable[..., Path], lines: tuple[str, ...], why: str) -> None:
     with pytest.raises(CommandError, match=why):
-        read(table(*lines), "", LIMITS)
+        read(table(*lines), "", LIMITS, REFERENCES)
 
 
 @pytest.mark.parametrize(
@@ -197,14 +199,14 @@ def test_a_table_of_something_else_is_refused(table: Callable[..., Path], lines:
 def test_a_table_is_read_as_excel_writes_it(
     table: Callable[..., Path], lines: tuple[str, ...], encoding: str, row: int
 ) -> None:
-    source = read(table(*lines, encoding=encoding), "", LIMITS)
+    source = read(table(*lines, encoding=encoding), "", LIMITS, REFERENCES)
 
     assert [(pair.prefix, pair.where) for pair in source.pairs] == [("a/", f"row {row} (a)")]
 
 
 @pytest.mark.parametrize("cell", ["16:9", "16:09", "16:09:00", "16x9"])
 def test_a_ratio_that_excel_took_for_a_time_is_one(table: Callable[..., Path], cell: str) -> None:
-    source = read(table(f"{HEAD},aspect ratio", f"a,cat.png,cup.jpg,x,{cell}"), "", LIMITS)
+    source = read(table(f"{HEAD},aspect ratio", f"a,cat.png,cup.jpg,x,{cell}"), "", LIMITS, REFERENCES)
 
     (pair,) = source.pairs
     assert pair.parameters["aspect_ratio"] == "16:9"
@@ -222,17 +224,17 @@ def test_a_column_that_means_nothing_is_named_and_the_rest_is_read(
 
 def test_a_table_in_another_encoding_is_refused(table: Callable[..., Path]) -> None:
     with pytest.raises(CommandError, match="not UTF-8"):
-        read(table(HEAD, "Kätzchen,cat.png,cup.jpg,", encoding="latin-1"), "", LIMITS)
+        read(table(HEAD, "Kätzchen,cat.png,cup.jpg,", encoding="latin-1"), "", LIMITS, REFERENCES)
 
 
 def test_a_place_in_the_bucket_that_no_key_can_begin_with_is_refused(folder: Path) -> None:
     with pytest.raises(BadDrop, match="steps"):
-        read(folder, "summer/../winter", LIMITS)
+        read(folder, "summer/../winter", LIMITS, REFERENCES)
 
 
 def test_a_file_whose_key_would_be_too_long_stays_here(drop_folder: Callable[..., Path]) -> None:
-    source = read(drop_folder("a/1.png", "a/2.png"), "/".join(["s" * 220] * 4), LIMITS)
-    longer = read(drop_folder(f"{'d' * 200}/1.png"), "/".join(["s" * 220] * 4), LIMITS)
+    source = read(drop_folder("a/1.png", "a/2.png"), "/".join(["s" * 220] * 4), LIMITS, REFERENCES)
+    longer = read(drop_folder(f"{'d' * 200}/1.png"), "/".join(["s" * 220] * 4), LIMITS, REFERENCES)
 
     assert source.wrong == []
     assert "longer than a key of S3" in longer.wrong[0].why
@@ -240,11 +242,11 @@ def test_a_file_whose_key_would_be_too_long_stays_here(drop_folder: Callable[...
 
 def test_what_is_neither_a_folder_nor_a_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="neither a folder nor a table"):
-        read(tmp_path / "nothing", "", LIMITS)
+        read(tmp_path / "nothing", "", LIMITS, REFERENCES)
 
 
 def test_a_picture_that_the_stack_would_reject_stays_here(table: Callable[..., Path]) -> None:
-    source = read(table(HEAD, ROW), "", Limits(megapixels=0.00001))
+    source = read(table(HEAD, ROW), "", Limits(megapixels=0.00001), REFERENCES)
 
     assert source.pairs == []
     assert "million are allowed" in source.wrong[0].why
@@ -257,7 +259,7 @@ def test_a_folder_is_read_by_the_drop_convention(target: Target, drop_folder: Ca
         cafe_request_json='{"seed": 7}',
     )
 
-    source = read(root, "summer/", LIMITS)
+    source = read(root, "summer/", LIMITS, REFERENCES)
 
     assert upload(target, source) == ["summer/cafe_", "summer/taj/"]
     assert source.ignored == ["summer/notes.png"]
@@ -268,11 +270,11 @@ def test_a_folder_is_read_by_the_drop_convention(target: Target, drop_folder: Ca
 
 
 def test_the_request_is_uploaded_before_the_images(target: Target, drop_folder: Callable[..., Path]) -> None:
-    root = drop_folder("a/1.png", "logo.png", a__request_json='{"input_image_2": "/logo.png"}')
+    root = drop_folder("a/1.png", "shared/logo.png", a__request_json='{"input_image_2": "/shared/logo.png"}')
 
-    (job,) = planned(target, read(root, "", LIMITS)).todo
+    (job,) = planned(target, read(root, "", LIMITS, REFERENCES)).todo
 
-    assert [upload.key for upload in job.uploads] == ["a/request.json", "a/1.png", "logo.png"]
+    assert [upload.key for upload in job.uploads] == ["a/request.json", "a/1.png", "shared/logo.png"]
 
 
 @pytest.mark.parametrize(
@@ -286,16 +288,22 @@ def test_the_request_is_uploaded_before_the_images(target: Target, drop_folder: 
         pytest.param(("a/1.png", "a/2.png"), {"a__prompt_txt": "{}"}, "prompt.txt", id="a wrong prompt"),
         pytest.param(
             ("a/1.png",),
-            {"a__request_json": '{"input_image_2": "/logo.png"}'},
-            "names logo.png, which is neither here nor in the bucket",
+            {"a__request_json": '{"input_image_2": "/shared/logo.png"}'},
+            "names shared/logo.png, which is neither here nor in the bucket",
             id="an image that is nowhere",
+        ),
+        pytest.param(
+            ("a/1.png", "ann/logo.png"),
+            {"a__request_json": '{"input_image_2": "/ann/logo.png"}'},
+            "a request in a/ may name only what lies in a/ and shared/",
+            id="an image of another's folder",
         ),
     ],
 )
 def test_a_wrong_pair_of_a_folder_is_named(
     target: Target, drop_folder: Callable[..., Path], pictures: tuple[str, ...], texts: dict[str, str], why: str
 ) -> None:
-    plan = planned(target, read(drop_folder(*pictures, **texts), "", LIMITS))
+    plan = planned(target, read(drop_folder(*pictures, **texts), "", LIMITS, REFERENCES))
 
     (wrong,) = plan.wrong
     assert wrong.where == "a/"
@@ -304,14 +312,14 @@ def test_a_wrong_pair_of_a_folder_is_named(
 
 
 def test_what_the_bucket_has_already_completes_a_pair(target: Target, drop_folder: Callable[..., Path]) -> None:
-    root = drop_folder("a/1.png", a__request_json='{"input_image_2": "/logo.png"}')
-    target.client("s3").put_object(Bucket="inputs", Key="logo.png", Body=b"x")
+    root = drop_folder("a/1.png", a__request_json='{"input_image_2": "/shared/logo.png"}')
+    target.client("s3").put_object(Bucket="inputs", Key="shared/logo.png", Body=b"x")
 
-    assert upload(target, read(root, "", LIMITS)) == ["a/"]
+    assert upload(target, read(root, "", LIMITS, REFERENCES)) == ["a/"]
 
 
 def test_a_second_run_uploads_nothing(target: Target, table: Callable[..., Path]) -> None:
-    source = read(table(HEAD, ROW), "", LIMITS)
+    source = read(table(HEAD, ROW), "", LIMITS, REFERENCES)
     first = upload(target, source)
 
     plan = planned(target, source)
@@ -322,7 +330,7 @@ def test_a_second_run_uploads_nothing(target: Target, table: Callable[..., Path]
 
 
 def test_an_interrupted_run_goes_on_where_it_was(target: Target, table: Callable[..., Path]) -> None:
-    source = read(table(HEAD, ROW, "dog,cat.png,cup.jpg,"), "", LIMITS)
+    source = read(table(HEAD, ROW, "dog,cat.png,cup.jpg,"), "", LIMITS, REFERENCES)
     plan = planned(target, source)
     list(plan.bucket.upload(plan.todo[0].pair.prefix, plan.todo[0].uploads[:2]))
 
@@ -335,20 +343,20 @@ def test_an_interrupted_run_goes_on_where_it_was(target: Target, table: Callable
 
 
 def test_an_interrupted_pair_with_named_images_goes_on(target: Target, drop_folder: Callable[..., Path]) -> None:
-    root = drop_folder("x.png", "y.png", a__request_json='{"input_image_1": "/x.png", "input_image_2": "/y.png"}')
-    plan = planned(target, read(root, "", LIMITS))
+    root = drop_folder("a/x.png", "a/y.png", a__request_json='{"input_image_1": "x.png", "input_image_2": "y.png"}')
+    plan = planned(target, read(root, "", LIMITS, REFERENCES))
     list(plan.bucket.upload(plan.todo[0].pair.prefix, plan.todo[0].uploads[:1]))
 
-    again = planned(target, read(root, "", LIMITS))
+    again = planned(target, read(root, "", LIMITS, REFERENCES))
 
-    assert [upload.key for job in again.todo for upload in job.uploads] == ["x.png", "y.png"]
+    assert [upload.key for job in again.todo for upload in job.uploads] == ["a/x.png", "a/y.png"]
     assert again.wrong == []
 
 
 def test_another_prompt_for_a_dropped_pair_is_said_to_be_paid_anew(target: Target, table: Callable[..., Path]) -> None:
-    upload(target, read(table(HEAD, ROW), "", LIMITS))
+    upload(target, read(table(HEAD, ROW), "", LIMITS, REFERENCES))
 
-    plan = planned(target, read(table(HEAD, ROW.replace("A cat.", "A dog.")), "", LIMITS))
+    plan = planned(target, read(table(HEAD, ROW.replace("A cat.", "A dog.")), "", LIMITS, REFERENCES))
 
     assert [(job.kind, [upload.key for upload in job.uploads]) for job in plan.jobs] == [
         ("changed", ["shop/cat/request.json"])
@@ -357,9 +365,9 @@ def test_another_prompt_for_a_dropped_pair_is_said_to_be_paid_anew(target: Targe
 
 
 def test_a_pair_of_which_each_part_would_be_paid_is_refused(target: Target, table: Callable[..., Path]) -> None:
-    upload(target, read(table(HEAD, ROW), "", LIMITS))
+    upload(target, read(table(HEAD, ROW), "", LIMITS, REFERENCES))
 
-    plan = planned(target, read(table(HEAD, "shop/cat,cup.jpg,cat.png,A dog."), "", LIMITS))
+    plan = planned(target, read(table(HEAD, "shop/cat,cup.jpg,cat.png,A dog."), "", LIMITS, REFERENCES))
 
     assert plan.todo == []
     assert plan.wrong[0].where == "row 2 (shop/cat)"
@@ -371,10 +379,10 @@ def test_a_pair_of_which_each_part_would_be_paid_is_refused(target: Target, tabl
 def test_an_image_under_another_extension_is_another_content(
     target: Target, table: Callable[..., Path], encoded: Encoded
 ) -> None:
-    upload(target, read(table(HEAD, ROW), "", LIMITS))
+    upload(target, read(table(HEAD, ROW), "", LIMITS, REFERENCES))
     target.client("s3").put_object(Bucket="inputs", Key="shop/cat/1.webp", Body=encoded("WEBP"))
 
-    plan = planned(target, read(table(HEAD, ROW), "", LIMITS))
+    plan = planned(target, read(table(HEAD, ROW), "", LIMITS, REFERENCES))
 
     assert [(job.kind, [upload.key for upload in job.uploads]) for job in plan.jobs] == [
         ("changed", ["shop/cat/1.png"])
@@ -413,7 +421,7 @@ class Foreign:
 def test_a_photograph_whose_etag_tells_nothing_is_the_same_only_if_its_content_is(
     target: Target, table: Callable[..., Path], etag: str, is_same: bool
 ) -> None:
-    source = read(table(HEAD, ROW), "", LIMITS)
+    source = read(table(HEAD, ROW), "", LIMITS, REFERENCES)
     (photograph,) = [upload for upload in source.pairs[0].uploads if upload.slot == "1"]
     s3 = target.client("s3")
     s3.put_object(Bucket="inputs", Key=photograph.key, Body=photograph.body if is_same else photograph.body[::-1])
@@ -425,7 +433,7 @@ def test_a_photograph_whose_etag_tells_nothing_is_the_same_only_if_its_content_i
 
 
 def test_without_any_prompt_nothing_can_be_rendered(target: Target, table: Callable[..., Path]) -> None:
-    source = read(table(HEAD, "cat,cat.png,cup.jpg,"), "", LIMITS)
+    source = read(table(HEAD, "cat,cat.png,cup.jpg,"), "", LIMITS, REFERENCES)
 
     assert planned(target, source).without_prompt == 1
     assert "no DefaultPrompt" in planned(target, source, DefaultPrompt="").wrong[0].why
@@ -540,7 +548,7 @@ def test_a_file_that_vanishes_before_its_upload_costs_only_its_own_pair(
     target: Target, table: Callable[..., Path], folder: Path
 ) -> None:
     shutil.copy(folder / "cat.png", folder / "dog.png")
-    plan = planned(target, read(table(HEAD, ROW, "dog,dog.png,cup.jpg,A dog."), "", LIMITS))
+    plan = planned(target, read(table(HEAD, ROW, "dog,dog.png,cup.jpg,A dog."), "", LIMITS, REFERENCES))
     (folder / "cat.png").unlink()
 
     uploaded = [job.pair.prefix for job in plan.upload()]
@@ -553,7 +561,7 @@ def test_a_file_that_vanishes_before_its_upload_costs_only_its_own_pair(
 def test_a_pair_that_somebody_else_drops_meanwhile_is_not_mixed_with_theirs(
     target: Target, table: Callable[..., Path]
 ) -> None:
-    plan = planned(target, read(table(HEAD, ROW), "", LIMITS))
+    plan = planned(target, read(table(HEAD, ROW), "", LIMITS, REFERENCES))
     target.client("s3").put_object(Bucket="inputs", Key="shop/cat/request.json", Body=b'{"prompt": "Theirs."}')
 
     uploaded = list(plan.upload())
@@ -566,7 +574,7 @@ def test_a_pair_that_somebody_else_drops_meanwhile_is_not_mixed_with_theirs(
 def test_a_photograph_that_comes_from_elsewhere_during_a_backfill_is_not_completed_to_a_pair(
     target: Target, table: Callable[..., Path]
 ) -> None:
-    plan = planned(target, read(table(HEAD, ROW, "dog,cat.png,cup.jpg,"), "", LIMITS))
+    plan = planned(target, read(table(HEAD, ROW, "dog,cat.png,cup.jpg,"), "", LIMITS, REFERENCES))
     target.client("s3").put_object(Bucket="inputs", Key="shop/cat/2.webp", Body=b"theirs")
 
     uploaded = [job.pair.prefix for job in plan.upload()]
@@ -583,21 +591,21 @@ def test_a_photograph_in_the_bucket_that_the_stack_rejects_leaves_the_other_pair
     rejected = {"aspect-ratio": "99:1"}
     target.client("s3").put_object(Bucket="inputs", Key="shop/cat/1.png", Body=cat, Metadata=rejected)
 
-    plan = planned(target, read(table(HEAD, ROW, "dog,cat.png,cup.jpg,"), "", LIMITS))
+    plan = planned(target, read(table(HEAD, ROW, "dog,cat.png,cup.jpg,"), "", LIMITS, REFERENCES))
 
     assert [job.pair.prefix for job in plan.jobs] == ["dog/"]
     assert "shop/cat/1.png is there with metadata that is rejected" in plan.wrong[0].why
 
 
 def test_a_name_whose_keys_would_be_too_long_is_one_wrong_row(target: Target, table: Callable[..., Path]) -> None:
-    source = read(table(HEAD, f"{'x' * 800},cat.png,cup.jpg,", ROW), "y" * 300, LIMITS)
+    source = read(table(HEAD, f"{'x' * 800},cat.png,cup.jpg,", ROW), "y" * 300, LIMITS, REFERENCES)
 
     assert [pair.prefix for pair in source.pairs] == [f"{'y' * 300}/shop/cat/"]
     assert "is longer than a key of S3" in source.wrong[0].why
 
 
 def test_an_upload_whose_first_answer_was_lost_is_known_as_our_own(target: Target, table: Callable[..., Path]) -> None:
-    plan = planned(target, read(table(HEAD, ROW), "", LIMITS))
+    plan = planned(target, read(table(HEAD, ROW), "", LIMITS, REFERENCES))
     request = plan.todo[0].uploads[0]
     target.client("s3").put_object(Bucket="inputs", Key=request.key, Body=request.body)
 
@@ -611,7 +619,7 @@ def test_a_request_that_cannot_be_read_leaves_the_other_pairs_alone(
     root = drop_folder("a/1.png", "a/2.png", "b/1.png", "b/2.png")
     (root / "a/request.json").symlink_to(UNREADABLE)
 
-    source = read(root, "", LIMITS)
+    source = read(root, "", LIMITS, REFERENCES)
 
     assert [pair.prefix for pair in source.pairs] == ["b/"]
     assert [(wrong.where, wrong.why) for wrong in source.wrong] == [("a/", "Input/output error")]
@@ -619,7 +627,7 @@ def test_a_request_that_cannot_be_read_leaves_the_other_pairs_alone(
 
 def test_a_table_that_no_spreadsheet_writes_is_refused_in_words(table: Callable[..., Path]) -> None:
     with pytest.raises(CommandError, match="is no table"):
-        read(table(HEAD, f"cat,{'x' * 200_000},cup.jpg,"), "", LIMITS)
+        read(table(HEAD, f"cat,{'x' * 200_000},cup.jpg,"), "", LIMITS, REFERENCES)
 
 
 class ReaderGone(io.StringIO):

@@ -18,7 +18,7 @@ def test_a_link_names_the_regional_host_of_its_bucket(monkeypatch: pytest.Monkey
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    inputs = Connections({"INPUT_BUCKET": "drops", "MAX_INPUT_MEGABYTES": "20", "MAX_INPUT_MEGAPIXELS": "50"}).inputs
+    inputs = Connections({**Template().function("SubmitFunction").environment, "INPUT_BUCKET": "drops"}).inputs
 
     link = httpx.URL(inputs.presign({"key": "taj/1.png", "version_id": "v1"}))
 

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from kontext.drops.input_bucket import InputBucket
+from kontext.drops.references import References
 from kontext.errors import BadDrop, DeliveryError
 from kontext.images.image import BadPicture, Limits
 from kontext.images.inspection import inspect
@@ -69,7 +70,7 @@ def folder(tmp_path: Path) -> Door:
         root.mkdir()
         (root / "1.png").write_bytes(content)
         (root / "2.png").write_bytes(PNG)
-        wrong = sources.read(root, "", Limits()).wrong
+        wrong = sources.read(root, "", Limits(), References()).wrong
         return wrong[0].why if wrong else None
 
     return read
@@ -81,7 +82,7 @@ def table(tmp_path: Path) -> Door:
         (tmp_path / name).write_bytes(content)
         (tmp_path / "two.png").write_bytes(PNG)
         (tmp_path / "pairs.csv").write_text(f"name,image 1,image 2\ncat,{name},two.png\n")
-        wrong = sources.read(tmp_path / "pairs.csv", "", Limits()).wrong
+        wrong = sources.read(tmp_path / "pairs.csv", "", Limits(), References()).wrong
         return wrong[0].why if wrong else None
 
     return read

@@ -72,8 +72,8 @@ def test_an_image_is_read_with_its_size_and_its_metadata(inputs: InputBucket, dr
     [
         (
             "request",
-            b'{"prompt": "A cat.", "input_image_1": "/me.png"}',
-            {"prompt": "A cat.", "input_image_1": "/me.png"},
+            b'{"prompt": "A cat.", "input_image_1": "/taj/me.png"}',
+            {"prompt": "A cat.", "input_image_1": "/taj/me.png"},
         ),
         ("prompt", b"A cat.\n", {"prompt": "A cat."}),
     ],

@@ -172,13 +172,16 @@ class Connections:
     @cached_property
     def inputs(self) -> "InputBucket":
         from kontext.drops.input_bucket import InputBucket
+        from kontext.drops.references import References
         from kontext.images.image import Limits
 
+        bucket = self.environment["INPUT_BUCKET"]
         limits = Limits(
             megabytes=float(self.environment["MAX_INPUT_MEGABYTES"]),
             megapixels=float(self.environment["MAX_INPUT_MEGAPIXELS"]),
         )
-        return InputBucket(self.s3, self.environment["INPUT_BUCKET"], limits)
+        references = References.of_stack(self.environment["SHARED_PREFIXES"], bucket, self.environment["OUTPUT_BUCKET"])
+        return InputBucket(self.s3, bucket, limits, references)
 
     @cached_property
     def reads(self) -> "Reads":

@@ -4,6 +4,7 @@ messages      what the upload queue's messages say
 redelivery    what becomes of a message that could not be worked on
 keys          the drop convention: object key ⇄ part of a pair
 input_bucket  the one seam to the input bucket: what an object is, and links to it
+references    what a request may name as its images
 pairs         a pair as dropped so far, and what to do with it
 store         one item a pair in the table, kept from the events
 reads         named images: what was read of each version

@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from kontext import text
 from kontext.drops import keys, request, text_file
+from kontext.drops.references import References
 from kontext.errors import BadDrop
 from kontext.images.image import BadPicture, Limits
 from kontext.images.inspection import inspect
@@ -40,10 +41,17 @@ _CLOSED = {
 class InputBucket:
     """The input bucket, read-only."""
 
-    def __init__(self, client: "S3Client", bucket: str, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        client: "S3Client",
+        bucket: str,
+        limits: Limits | None = None,
+        references: References | None = None,
+    ) -> None:
         self.client = client
         self.bucket = bucket
         self.limits = limits or Limits()
+        self.references = references or References()
 
     def read(self, key: str, slot: str) -> ObjectRead | None:
         """What the newest version of an object is as part `1`, `2`, `request` or `prompt`; None if there is none.
@@ -74,7 +82,9 @@ class InputBucket:
         if slot == "request" and not read["bytes"]:
             raise BadDrop("invalid_request", "it is empty (0 bytes)")
         if slot == "request":
-            return {"parameters": request.parse_request(body.read(text_file.MAX_BYTES + 1))}
+            asked = request.parse_request(body.read(text_file.MAX_BYTES + 1))
+            self.references.check(keys.folder_of(read["key"]), asked)
+            return {"parameters": asked}
         if slot == "prompt":
             return {"parameters": request.parse_prompt(body.read(text_file.MAX_BYTES + 1))}
         return self._image(read, body) | {"parameters": request.parse_metadata(metadata)}

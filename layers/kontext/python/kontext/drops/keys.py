@@ -104,6 +104,11 @@ def folder_of(prefix: str) -> str:
     return prefix[: prefix.rfind("/") + 1]
 
 
+def first_folder_of(prefix: str) -> str:
+    """The first folder in which a pair lies, with its slash: all that is in it is one dropper's. Empty at the root."""
+    return prefix[: prefix.find("/") + 1]
+
+
 def is_litter(key: str, size: int | None = None) -> bool:
     """Whether an object is nobody's drop: what systems and tools leave lying, or an empty object that marks a folder.
     A size of None is not known.

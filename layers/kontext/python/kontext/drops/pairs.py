@@ -2,18 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
-from urllib.parse import unquote
 
 from kontext import text
-from kontext.drops import keys, request
+from kontext.drops import keys, references, request
 from kontext.due import TIMER
 from kontext.dynamodb import Item, Key
-from kontext.errors import BadDrop
 from kontext.model import ObjectRead, Parameters, Part, RenderInput
-
-_FIELDS: dict[str, Literal["input_image_1", "input_image_2"]] = {"1": "input_image_1", "2": "input_image_2"}
-"""The parameters that name another image for a slot."""
 
 
 @dataclass(frozen=True)
@@ -130,28 +124,15 @@ def named_keys(pair: Pair) -> tuple[str, ...]:
     """
     asked = _parameters(pair.parts.get("request"))
     return tuple(
-        _key_named(pair, field, asked[field])
-        for field in _FIELDS.values()
-        if field in asked and not _is_url(asked[field])
+        references.key_named(pair.prefix, field, asked[field])
+        for field in references.FIELDS.values()
+        if field in asked and not references.is_link(asked[field])
     )
 
 
 def names_images(pair: Pair) -> bool:
     """Whether the pair's request names an image, so that it needs none under the pair's own name."""
-    return any(field in _parameters(pair.parts.get("request")) for field in _FIELDS.values())
-
-
-def check_links(pair: Pair, output_bucket: str) -> None:
-    """See that no result is an input again, by whatever link.
-
-    Raises:
-        BadDrop: the request links to the output bucket.
-    """
-    asked = _parameters(pair.parts.get("request"))
-    for name in _FIELDS.values():
-        if output_bucket.lower() in unquote(asked.get(name, "")).lower():
-            told = f"request.json: {name} leads to the output bucket; copy the picture to the input bucket to use it"
-            raise BadDrop("invalid_request", told)
+    return any(field in _parameters(pair.parts.get("request")) for field in references.FIELDS.values())
 
 
 def decide(pair: Pair, named: dict[str, ObjectRead | None], defaults: Defaults, now: float) -> Decision:
@@ -159,7 +140,7 @@ def decide(pair: Pair, named: dict[str, ObjectRead | None], defaults: Defaults, 
     parts = pair.parts
     files = [_parameters(parts.get(slot)) for slot in ("request", "prompt")]
     asked = request.merge(*files)
-    images = [_image(pair, slot, asked.get(_FIELDS[slot]), named) for slot in "12"]
+    images = [_image(pair, slot, asked.get(references.FIELDS[slot]), named) for slot in "12"]
     for part in [parts.get("request"), parts.get("prompt"), *images]:
         if part and "problem" in part:
             return Rejected(**part["problem"], cause=version_of(part), wanted=_wrong(named))
@@ -175,7 +156,7 @@ def decide(pair: Pair, named: dict[str, ObjectRead | None], defaults: Defaults, 
     )
     if now < until:
         return AwaitingMore(until)
-    for image_field in _FIELDS.values():
+    for image_field in references.FIELDS.values():
         told.pop(image_field, None)
     return Ready((one, two), request.merge(told, {"prompt": defaults.prompt}, defaults.parameters), asked=told)
 
@@ -225,15 +206,19 @@ def _parameters(part: ObjectRead | None) -> Parameters:
 def _image(pair: Pair, slot: str, name: str | None, named: dict[str, ObjectRead | None]) -> ObjectRead | None:
     if name is None:
         return pair.parts.get(slot)
-    return {"url": name} if _is_url(name) else named.get(_key_named(pair, f"input_image_{slot}", name))
+    return (
+        {"url": name}
+        if references.is_link(name)
+        else named.get(references.key_named(pair.prefix, f"input_image_{slot}", name))
+    )
 
 
 def _incomplete(pair: Pair, asked: Parameters, images: Sequence[ObjectRead | None]) -> Incomplete:
     missing, wanted = [], {}
     for slot, image in zip("12", images, strict=True):
-        name = asked.get(_FIELDS[slot])
+        name = asked.get(references.FIELDS[slot])
         if image is None and name:
-            key = _key_named(pair, _FIELDS[slot], name)
+            key = references.key_named(pair.prefix, references.FIELDS[slot], name)
             wanted[key] = ""
             missing.append(f"{text.escape_line(key)} (named by request.json)")
         elif image is None:
@@ -243,21 +228,6 @@ def _incomplete(pair: Pair, asked: Parameters, images: Sequence[ObjectRead | Non
 
 def _wrong(named: dict[str, ObjectRead | None]) -> Wanted:
     return {key: read["etag"] for key, read in named.items() if read and "problem" in read}
-
-
-def _is_url(name: str) -> bool:
-    return name.lower().startswith("https://")
-
-
-def _key_named(pair: Pair, field: str, name: str) -> str:
-    try:
-        if "://" in name:
-            raise ValueError("must be an https URL, or name an object of the input bucket")
-        return keys.resolve_name(pair.prefix, name)
-    except ValueError as problem:
-        raise BadDrop(
-            "invalid_request", f"request.json: {field} is {text.redact(name)[:80]!r}; it {problem}"
-        ) from problem
 
 
 def pair_key(prefix: str) -> Key:

@@ -1,6 +1,6 @@
 """Who waits for whose object: an item for each pair that waits, beside the item of the object, under the object's key.
 
-A request may name any object, and many may name the same one. What each adds to the table is an item of its own; the
+Many requests may name the same object. What each adds to the table is an item of its own; the
 object's item only counts them. When the object comes, its item is due until all who waited are woken: page by page,
 so that no message has more to do than it has time for.
 

@@ -79,7 +79,6 @@ class PairReader:
     def decide(self, pair: pairs.Pair, defaults: pairs.Defaults, now: float) -> pairs.Decision:
         """What to do with a pair, with the images that its request names."""
         try:
-            pairs.check_links(pair, self.deps.outputs.bucket)
             named = {key: self.deps.reads.image(key) for key in pairs.named_keys(pair)}
             return pairs.decide(pair, named, defaults, now)
         except BadDrop as bad:
