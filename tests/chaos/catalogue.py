@@ -599,8 +599,8 @@ REFERENCES = (
         (
             (
                 _PAIRS,
-                "keys.parse(key) and self.deps.drops.named(key):",
-                "keys.parse(key) and self.deps.drops.named(key) and False:",
+                "keys.parse(key) and self.deps.loose.named(key):",
+                "keys.parse(key) and self.deps.loose.named(key) and False:",
             ),
         ),
         ("a name of no part is explained later",),

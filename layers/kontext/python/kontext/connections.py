@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from botocore.config import Config
 
     from kontext.drops.input_bucket import InputBucket
+    from kontext.drops.loose import LooseObjects
     from kontext.drops.pairs import Defaults
     from kontext.drops.reads import Reads
     from kontext.drops.redelivery import Redelivery
@@ -92,6 +93,12 @@ class Connections:
         from kontext.drops.store import Drops
 
         return Drops(self.table)
+
+    @cached_property
+    def loose(self) -> "LooseObjects":
+        from kontext.drops.loose import LooseObjects
+
+        return LooseObjects(self.table)
 
     @cached_property
     def waiters(self) -> "Waiters":

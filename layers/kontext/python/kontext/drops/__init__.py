@@ -7,6 +7,7 @@ input_bucket  the one seam to the input bucket: what an object is, and links to 
 references    what a request may name as its images
 pairs         a pair as dropped so far, and what to do with it
 store         one item a pair in the table, kept from the events
+loose         objects that are no part of a pair
 reads         named images: what was read of each version
 text_file     a text as people save it, or why it cannot be read
 near_misses   names under which a prompt was probably meant

@@ -7,8 +7,7 @@ Reading the item gives the whole pair.
 from contextlib import suppress
 
 from kontext.drops.pairs import Pair, pair_key, pair_of, sequencer_after, version_of
-from kontext.drops.waiters import object_key
-from kontext.due import REMOVE_DUE, SENT, SET_DUE, SET_DUE_UNLESS_DUE, SET_LANE, TIMER, UNKNOWN, WAITING
+from kontext.due import SENT, SET_DUE, SET_DUE_UNLESS_DUE, SET_LANE, TIMER, WAITING
 from kontext.dynamodb import ConditionFailed, Item, Key, Table
 from kontext.model import ObjectRead, Part
 
@@ -138,43 +137,9 @@ class Drops:
         item = self.table.get(pair_key(prefix))
         return pair_of(item) if item else None
 
-    def named(self, key: str) -> bool:
-        """Note that a request names such an object; True if it was reported as unknown before."""
-        item = self.table.update(object_key(key), "SET #prefix = :name", name=key)
-        if item.get("due_lane") == UNKNOWN:
-            self._leave_lane(key)
-        return bool(item.get("reported"))
-
-    def wanted(self, key: str) -> frozenset[str] | None:
-        """Who waits for an object that is no part of a pair, as that was kept once; None if no request has ever named
-        it."""
-        item = self.table.get(object_key(key)) or {}
-        return frozenset(item.get("wanted_by", ())) if "prefix" in item else None
-
     def wake_wanted(self, place: Key, prefixes: frozenset[str], now: float) -> None:
         """Let somebody look at those who wait, as that was kept once; what still waits is kept anew."""
         for prefix in sorted(prefixes):
             with suppress(ConditionFailed):
                 self.look_again(prefix, now)
             self.table.update(place, "DELETE #wanted_by :by", by={prefix})
-
-    def reported(self, key: str, now: float) -> bool:
-        """Note that an object was reported as unknown; False if a request has named it in the meantime."""
-        said, unnamed = f"SET #reported = :yes, {SET_DUE}", "attribute_not_exists(#prefix)"
-        try:
-            self.table.update(object_key(key), said, unnamed, yes=True, due_lane=UNKNOWN, due_at=now)
-        except ConditionFailed:
-            return False
-        return True
-
-    def forget_loose(self, key: str) -> bool:
-        """Note that an object that was reported as unknown is gone; False if it was not."""
-        with suppress(ConditionFailed):
-            self.table.update(object_key(key), "REMOVE #reported", "attribute_exists(#reported)")
-            self._leave_lane(key)
-            return True
-        return False
-
-    def _leave_lane(self, key: str) -> None:
-        with suppress(ConditionFailed):
-            self.table.update(object_key(key), f"REMOVE {REMOVE_DUE}", "#due_lane = :lane", lane=UNKNOWN)

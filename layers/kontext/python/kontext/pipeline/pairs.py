@@ -67,7 +67,7 @@ class Advancer:
                     self.reject(pair, rejected)
             case pairs.Ready() as complete:
                 for key in pairs.named_keys(pair):
-                    if not keys.parse(key) and self.deps.drops.named(key):
+                    if not keys.parse(key) and self.deps.loose.named(key):
                         self.deps.outputs.remove(keys.unknown_drop_key(key))
                 if pair.rejected_drop > pair.current_drop:  # what was wrong is not so any more
                     self.deps.outputs.remove(keys.error_key(pair.prefix))
