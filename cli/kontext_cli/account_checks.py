@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from kontext.errors import REASONS, AccountRefused, SegmindError
 from kontext.throttle.circuit_breaker import PAUSED
-from kontext.throttle.throttle import is_restored, state_in
+from kontext.throttle.shared_state import is_restored, state_in
 from kontext_cli.checks import Finding, StackInspection
 from kontext_cli.records import moment
 

@@ -18,7 +18,7 @@ from kontext.renders.record import render_key, render_of
 from kontext.throttle.admission import State
 from kontext.throttle.circuit_breaker import PAUSED
 from kontext.throttle.line import why_parked
-from kontext.throttle.throttle import state_in
+from kontext.throttle.shared_state import state_in
 from kontext_cli.newest import LANES, RESTING, Between, Listing, LooseObject, Newest, loose_objects
 from kontext_cli.target import Target
 

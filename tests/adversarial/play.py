@@ -22,7 +22,7 @@ import yaml
 from kontext.net.transport import DEADLINE
 from kontext.renders.overdue import OUTPUT_SECONDS
 from kontext.throttle.line import why_parked
-from kontext.throttle.throttle import state_in
+from kontext.throttle.shared_state import state_in
 from simulation.actions import Drop
 from simulation.aws import Topic
 from simulation.fault_injection import EVERYTHING_LOST, Fault

@@ -24,7 +24,7 @@ from kontext.drops.pairs import pair_key
 from kontext.dynamodb import ConditionFailed
 from kontext.renders.record import render_key
 from kontext.throttle.line import why_parked
-from kontext.throttle.throttle import state_in
+from kontext.throttle.shared_state import state_in
 from kontext_cli import operate
 from kontext_cli.decisions import Decision
 from kontext_cli.resolve import decide

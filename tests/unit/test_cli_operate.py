@@ -10,7 +10,8 @@ import pytest
 
 from kontext.dynamodb import ConditionFailed, Table
 from kontext.errors import problem
-from kontext.throttle.throttle import Throttle, state_in
+from kontext.throttle.shared_state import state_in
+from kontext.throttle.throttle import Throttle
 from kontext_cli.errors import CommandError
 from kontext_cli.operate import Operator, deliver
 from kontext_cli.target import Target

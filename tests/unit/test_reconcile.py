@@ -12,7 +12,8 @@ import pytest
 from kontext.dynamodb import Table
 from kontext.throttle.admission import Admit, Wait
 from kontext.throttle.rate_limiter import Rate
-from kontext.throttle.throttle import Throttle, state_in
+from kontext.throttle.shared_state import state_in
+from kontext.throttle.throttle import Throttle
 from kontext_cli.errors import CommandError
 from kontext_cli.reconcile import Reconciliation
 from simulation.actions import vendor

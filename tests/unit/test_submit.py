@@ -21,7 +21,8 @@ from kontext.renders.ledger import ledger_key
 from kontext.renders.record import render_key
 from kontext.renders.store import LEASE_SECONDS
 from kontext.throttle.admission import State
-from kontext.throttle.throttle import Throttle, state_in
+from kontext.throttle.shared_state import state_in
+from kontext.throttle.throttle import Throttle
 from tests.unit.pipeline import BEGINNING, PREFIX, Call, Context, Nobody, Strike, World
 
 Play = Callable[..., World]

@@ -15,7 +15,8 @@ from kontext.throttle import admission, circuit_breaker, rate_limiter
 from kontext.throttle.admission import HORIZON_SECONDS, Admit, State, Wait, admit, admit_head, grant, join, see_line
 from kontext.throttle.circuit_breaker import Breaker, Stop, open_breaker
 from kontext.throttle.rate_limiter import PATIENCE_SECONDS, UNKNOWN_RESET_SECONDS, Rate, Slots
-from kontext.throttle.throttle import Throttle, state_in
+from kontext.throttle.shared_state import state_in
+from kontext.throttle.throttle import Throttle
 
 NOW = 1_000_000.0
 MINUTE = 60.0

@@ -24,7 +24,6 @@ LARGER = {
     "Poll": 180,
     "Renders": 275,
     "Submitter": 230,
-    "Throttle": 175,
 }
 """Classes that are still larger, and how large they may be. No other may join them, and none of them grows."""
 

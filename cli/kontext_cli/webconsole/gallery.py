@@ -22,7 +22,8 @@ from kontext.model import Status
 from kontext.renders.ledger import ledger_key
 from kontext.text import escape_line
 from kontext.throttle.admission import State
-from kontext.throttle.throttle import Throttle, state_of
+from kontext.throttle.shared_state import state_of
+from kontext.throttle.throttle import Throttle
 from kontext_cli.errors import explain
 from kontext_cli.newest import LANES, MOST, Newest, loose_objects
 from kontext_cli.target import Target

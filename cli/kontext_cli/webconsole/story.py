@@ -12,7 +12,7 @@ from kontext.drops import pairs
 from kontext.drops.pairs import pair_key
 from kontext.dynamodb import Item, Table
 from kontext.model import Part
-from kontext.throttle.throttle import state_in
+from kontext.throttle.shared_state import state_in
 from kontext_cli.target import Target
 from kontext_cli.timeline import Timeline, told
 from kontext_cli.webconsole import views
