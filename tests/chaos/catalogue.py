@@ -275,7 +275,7 @@ ANSWERS = (
         (
             _layer("pipeline/deliver", 'if self.render.get("stays_delivered"):', "if False:"),
             _layer("pipeline/overdue", 'if render.get("stays_delivered"):', "if False:"),
-            _layer("pipeline/deliver", "self.restored(key, condition) or ", ""),
+            _layer("pipeline/deliver", "restored or ", ""),
         ),
         ("delivered again when the vendor has deleted the picture",),
     ),

@@ -20,7 +20,6 @@ UNTYPED = 15
 
 LARGER = {
     "Connections": 220,
-    "Finalize": 160,
     "Poll": 180,
     "Renders": 275,
     "Submitter": 230,

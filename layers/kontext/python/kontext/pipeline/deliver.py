@@ -15,14 +15,13 @@ from kontext.due import DELIVERY_SECONDS
 from kontext.dynamodb import ConditionFailed
 from kontext.errors import DeliveryError, KontextError, problem
 from kontext.log import logger
-from kontext.model import IN_FLIGHT, Ending, Render, Result, Status, WorkflowState
+from kontext.model import IN_FLIGHT, Ending, Render, Status, WorkflowState
 from kontext.pipeline.ends import charged_for
 from kontext.pipeline.requeue import Requeue
 from kontext.renders.overdue import is_stale, unseen
 from kontext.renders.record import render_of
 from kontext.renders.settle import error_of
 from kontext.results import cloudevents
-from kontext.results.output_bucket import Condition
 
 UNFINISHED = (Status.SUBMITTING, *IN_FLIGHT)
 """A job that nobody has seen complete; `SUBMITTING` if only the workflow knows that Segmind took it."""
@@ -99,17 +98,14 @@ class Finalize:
             self.deps.outputs.remove_if_ours(key, render["render_id"])
             key = keys.superseded_key(render["prefix"], render["render_id"], output_format)
             condition = self.deps.outputs.write_precondition(key)
-        result = self.restored(key, condition) or self.deps.delivery.copy(
+        before = render.get("restore_from")  # our own bucket may still hold it
+        restored = self.deps.outputs.restore(before, key, condition) if before else None
+        result = restored or self.deps.delivery.copy(
             render["output_url"], key, output_format, _metadata(render), condition
         )
         if pair is not None and not overtaken:
             self.clean_up(pair, key)
         self.render = self.deps.deliveries.delivered(render, {**result, "superseded": overtaken}, self.deps.clock.now())
-
-    def restored(self, key: str, condition: Condition) -> Result | None:
-        """The picture as it was delivered before, put in its place again; None if our own bucket holds it no more."""
-        before = self.render.get("restore_from")
-        return self.deps.outputs.restore(before, key, condition) if before else None
 
     def clean_up(self, pair: Pair, key: str) -> None:
         """Remove what an older drop left: a result in another format, an error.json that is not true any more."""
