@@ -81,10 +81,10 @@ HIDDEN: tuple[Story, ...] = (
     ),
     story(
         "a job that was taken before an outage completes within it",
-        (0.0, vendor(prompt="before", inference=900.0)),
+        (0.0, vendor(prompt="before", inference=1500.0)),
         *pair("before/", prompt="before"),
-        (1.0, vendor(status=500, body={}, times=None)),
-        *pair(at=2.0),
+        (600.0, vendor(status=500, body={}, times=None)),
+        *pair(at=601.0),
         well(3 * 3600.0),
         patience=AFTER_LOST_ANSWERS,
     ),
