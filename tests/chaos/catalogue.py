@@ -189,8 +189,16 @@ LEDGER = (
     ),
     Mutant(
         "a job that a server error named, and nobody asks for",
-        ((_SUBMIT, "job = failure.candidate_id", "job = None"),),
+        (
+            (_SUBMIT, "if job := job_of(", "if job := None and job_of("),
+            _layer("renders/store", 'if job := entry.get("candidate_id"):', "if job := None:"),
+        ),
         ("502 to every request, with the id of the job that was taken",),
+    ),
+    Mutant(
+        "a job that a server error named, and another request while Segmind does not tell of it",
+        (_layer("pipeline/candidate", "return known is not False", "return bool(known)"),),
+        ("500 with the id of the job that was taken, and the first four looks at it fail",),
     ),
     Mutant(
         "a job that an answer named, looked for with another key than it was sent with",

@@ -2,7 +2,7 @@
 
 from kontext import metrics
 from kontext.connections import Connections
-from kontext.errors import SegmindError, ServerError
+from kontext.errors import Doubtful, SegmindError, ServerError
 from kontext.log import logger
 from kontext.model import IN_FLIGHT, HistoryEntry, PollState, Render
 from kontext.pipeline.breaker import Breaker
@@ -13,6 +13,8 @@ from kontext.segmind.answers import refusal_of_job
 MOST_FAILURES = 3
 """So often a request may fail for a reason that may be its own, before it steps aside for all others."""
 ASIDE_SECONDS = 2700.0
+CANDIDATE_SECONDS = 10.0
+"""Until a job is asked for once more that a server error named, and that nobody could ask for."""
 MOST_FAILURES_ALONE = 100
 """So often it is sent while Segmind takes nobody's renders: for three days by its own times, for one as a trial."""
 
@@ -43,6 +45,8 @@ class Requeue:
         """
         now, failures = self.deps.clock.now(), render.get("server_errors", 0) + 1
         noted: HistoryEntry = {"status": failure.status, "message": str(failure)}
+        if isinstance(failure, Doubtful) and failure.candidate_id:
+            noted["candidate_id"] = failure.candidate_id
         of_job = render["status"] in IN_FLIGHT
         its_own = isinstance(failure, ServerError) or reason == UNKNOWN or of_job
         before = render.get("server_error_at", now)
@@ -50,6 +54,8 @@ class Requeue:
         if its_own and failures > (MOST_FAILURES_ALONE if alone else MOST_FAILURES):
             code = "render_failed" if of_job else "server_error" if isinstance(failure, ServerError) else "refused"
             self.ends.fail(render, code, f"Segmind answered {failures} times: {failure}")
+        elif "candidate_id" in noted:
+            self.retry_later(render, now + CANDIDATE_SECONDS, reason, noted)
         elif its_own and failures >= MOST_FAILURES:
             self.retry_later(render, now + ASIDE_SECONDS, reason, noted)
         elif failure.status == 500:

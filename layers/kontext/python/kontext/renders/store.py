@@ -82,6 +82,8 @@ class Renders:
         answered = noted is not None  # else it waits for what others were answered
         if doubtful or had_job or (answered and reason == UNKNOWN):
             values |= {"server_errors": render.get("server_errors", 0) + 1, "server_error_at": now}
+        if job := entry.get("candidate_id"):
+            values |= {"candidate_id": job, "submitted_with": render.get("submitted_with")}
         if had_job:
             values |= dict.fromkeys(OF_A_JOB) | {"attempt": render["attempt"] + 1}
         allowed = (Status.CLAIMED, Status.SUBMITTING, *IN_FLIGHT)
@@ -128,6 +130,7 @@ class Renders:
             now,
             {"what": "accepted", "request_id": request_id, "generation": generation},
             request_id=request_id,
+            candidate_id=None,
             submitted_at=now,
             submitted_with=render.get("submitted_with"),
             generation=generation,
