@@ -107,6 +107,16 @@ CLAIMS = (
 
 LEDGER = (
     Mutant(
+        "one pair that is refused for the account's reasons, and goes as every trial",
+        (_layer("pipeline/requeue", "failed=its_own or (refused and trial and failures == 1)", "failed=its_own"),),
+        ("403 to one pair alone, among others: {'error': 'forbidden content'}",),
+    ),
+    Mutant(
+        "a pair that is refused for the account's reasons though others are taken, for ever",
+        (_layer("pipeline/requeue", "its_own = its_own or (refused and not alone)", "its_own = its_own or False"),),
+        ("403 to one pair alone, among others: {'error': 'forbidden content'}",),
+    ),
+    Mutant(
         "a job that failed for want of credits, and fails the pair",
         (_layer("pipeline/requeue", 'refusal_of_job(failed["message"])', "None"),),
         ("jobs fail as the account runs empty, and it is topped up",),

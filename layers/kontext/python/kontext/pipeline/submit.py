@@ -131,7 +131,7 @@ class Submitter:
         return chain([untried] if untried else [], first)
 
     def has_failed(self, key: Key) -> bool:
-        """Whether a request of the render was answered by a server error, or in words that nobody knows."""
+        """Whether a request of the render failed for a reason that may be its own."""
         render = self.deps.renders.find(key)
         return bool(render and render.get("server_errors"))
 
@@ -224,7 +224,7 @@ class Submitter:
         try:
             request_id = self.request(body)
         except AccountRefused as refused:
-            self.requeue.wait(render, refused.reason, refused)
+            self.requeue.wait(render, refused.reason, refused, trial=trial)
             self.breaker.open(refused.reason, render, refused.status, trial=trial)
             return
         except Unavailable as failure:
