@@ -122,6 +122,11 @@ LEDGER = (
         ("jobs fail as the account runs empty, and it is topped up",),
     ),
     Mutant(
+        "a failed job whose message repeats a prompt about credits, and keeps all others waiting",
+        (_layer("pipeline/requeue", "or is_echo or", "or"),),
+        ("a job is blocked in a message that repeats its prompt, which speaks of credits",),
+    ),
+    Mutant(
         "the price of a failed job that is not given back before the next request",
         (_layer("renders/store", 'if render["status"] != Status.CLAIMED and not d', "if not had_job and not d"),),
         ("jobs fail as the account runs empty, and it is topped up",),

@@ -32,7 +32,8 @@ class Requeue:
         """A job has failed: if the account is why, nobody goes, and the render waits in line. False if it failed for a
         reason of its own, or may have been charged: then another request may be one too many."""
         refused = refusal_of_job(failed["message"])
-        if refused is None or "cost" in failed:
+        is_echo = refusal_of_job(render["parameters"]["prompt"]) is not None  # the message may repeat the prompt
+        if refused is None or is_echo or "cost" in failed:
             return False
         self.breaker.open(refused.reason, render, refused.status)
         self.wait(render, refused.reason, refused)
