@@ -6,7 +6,7 @@ from typing import Any
 
 from simulation.actions import account, deploy, vendor
 from simulation.schedule import Action
-from simulation.stories.story import AFTER_LOST_ANSWERS, BETWEEN_TRIALS, MIDNIGHT, Story, many, pair, story
+from simulation.stories.story import AFTER_LOST_ANSWERS, BETWEEN_TRIALS, MIDNIGHT, TAJ, Story, many, pair, story
 from simulation.stories.vendor import FEW, MANY, always, well
 
 _MODEL = "multi-image-kontext-pro"
@@ -53,6 +53,13 @@ ACCOUNT: tuple[Story, ...] = (
         (10.0, account(credits=0.01)),
         (600.0, account(credits=10.0)),
         patience=BETWEEN_TRIALS,
+    ),
+    story(
+        "a job is blocked in a message that repeats its prompt, which speaks of credits",
+        (0.0, vendor(prompt="no credits", fail="blocked: 'a poster that says no credits'", times=None)),
+        *pair(prompt="a poster that says no credits"),
+        *many(9, every=10.0),
+        ends={TAJ: {"FAILED render_failed"}, "p8/": {"DELIVERED"}},
     ),
     story(
         "a job fails for the team's spend limit",

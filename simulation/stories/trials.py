@@ -35,6 +35,21 @@ def bad(count: int, answer: dict[str, object], end: str) -> Story:
     )
 
 
+def refused_alone(answer: dict[str, object]) -> Story:
+    """A pair that Segmind always refuses in words that are about the account, among others, which it takes."""
+    others = [step for n in range(6) for step in pair(f"later{n}/", at=(n + 1) * _HOUR, prompt=f"well {n}")]
+    return story(
+        f"{answer['status']} to one pair alone, among others: {answer['body']}",
+        always(prompt="breaks", **answer),
+        *pair("bad/", prompt="breaks the account's rules"),
+        *pair("good/", at=20.0, prompt="well"),
+        *others,
+        ends={"bad/": {"FAILED refused"}, "good/": {"DELIVERED"}, "later5/": {"DELIVERED"}},
+        patience=_HOUR,
+        rests_within=12 * _HOUR,
+    )
+
+
 def flapping(name: str, answer: dict[str, object]) -> Story:
     """The free GET fails at every other look, while POSTs meet a bad end."""
     flap: list[tuple[float, Action]] = [
@@ -55,6 +70,9 @@ def flapping(name: str, answer: dict[str, object]) -> Story:
 TRIALS: tuple[Story, ...] = (
     bad(12, {"status": 500, "body": {"error": "oh"}}, "server_error"),
     bad(12, {"status": 406, "body": {"error": "flagged"}}, "refused"),
+    refused_alone({"status": 403, "body": {"error": "forbidden content"}}),
+    refused_alone({"status": 404, "body": {"error": "the image was not found"}}),
+    refused_alone({"status": 406, "body": {"error": "Invalid prompt: a credit card"}}),
     flapping("answers are lost", {"drop": True, "accept": True}),
     flapping("502 though the job is taken", {"status": 502, "body": {}, "accept": True}),
     story(

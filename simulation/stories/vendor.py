@@ -240,6 +240,26 @@ POSTS: tuple[Story, ...] = (
         )
         for status in (500, 502, 503)
     ),
+    *(
+        story(
+            f"{status} with the id of the job that was taken, and {what}",
+            (0.0, vendor(status=status, accept=True, into="<html>Bad gateway {} try again", without=("status",))),
+            (0.0, vendor(on="status", status=503, body={}, times=times)),
+            *FEW,
+            end="DELIVERED",
+            patience=200.0,
+        )
+        for status in (500, 502)
+        for what, times in (("the first look at it fails", 1), ("the first four looks at it fail", 4))
+    ),
+    story(
+        "502 with an id that only traces the request, and no job can be asked for in an outage of ten minutes",
+        always(status=502, text='{"request_id": "00000000-0000-4000-8000-000000000000"}'),
+        always(on="status", status=503, body={}),
+        *FEW,
+        well(600),
+        patience=960.0,
+    ),
     story(
         "an answer with the job's id breaks off, and no job is known for two minutes",
         (0.0, vendor(cut_after=70)),

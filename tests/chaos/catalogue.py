@@ -108,9 +108,24 @@ CLAIMS = (
 
 LEDGER = (
     Mutant(
+        "one pair that is refused for the account's reasons, and goes as every trial",
+        (_layer("pipeline/requeue", "failed=its_own or (refused and trial and failures == 1)", "failed=its_own"),),
+        ("403 to one pair alone, among others: {'error': 'forbidden content'}",),
+    ),
+    Mutant(
+        "a pair that is refused for the account's reasons though others are taken, for ever",
+        (_layer("pipeline/requeue", "its_own = its_own or (refused and not alone)", "its_own = its_own or False"),),
+        ("403 to one pair alone, among others: {'error': 'forbidden content'}",),
+    ),
+    Mutant(
         "a job that failed for want of credits, and fails the pair",
         (_layer("pipeline/requeue", 'refusal_of_job(failed["message"])', "None"),),
         ("jobs fail as the account runs empty, and it is topped up",),
+    ),
+    Mutant(
+        "a failed job whose message repeats a prompt about credits, and keeps all others waiting",
+        (_layer("pipeline/requeue", "or is_echo or", "or"),),
+        ("a job is blocked in a message that repeats its prompt, which speaks of credits",),
     ),
     Mutant(
         "the price of a failed job that is not given back before the next request",
@@ -190,8 +205,16 @@ LEDGER = (
     ),
     Mutant(
         "a job that a server error named, and nobody asks for",
-        ((_SUBMIT, "job = failure.candidate_id", "job = None"),),
+        (
+            (_SUBMIT, "if job := job_of(", "if job := None and job_of("),
+            _layer("renders/store", 'if job := entry.get("candidate_id"):', "if job := None:"),
+        ),
         ("502 to every request, with the id of the job that was taken",),
+    ),
+    Mutant(
+        "a job that a server error named, and another request while Segmind does not tell of it",
+        (_layer("pipeline/candidate", "return known is not False", "return bool(known)"),),
+        ("500 with the id of the job that was taken, and the first four looks at it fail",),
     ),
     Mutant(
         "a job that an answer named, looked for with another key than it was sent with",

@@ -215,7 +215,7 @@ class Render(TypedDict, total=False):
     """Its place in line, kept until it is accepted."""
     server_errors: int
     """How many of its requests were answered by a server error, or in words that nobody knows, or became a job that
-    failed for want of credits."""
+    failed for want of credits, or were refused for the account's reasons while others were taken."""
     server_error_at: float
     """When the last of these answers came."""
     day: str

@@ -1,25 +1,35 @@
-"""A broken answer to a POST named a job: whether there is one, Segmind says for nothing. That settles the render."""
+"""A broken answer to a POST, or a server error, named a job: whether there is one, Segmind says for nothing."""
 
 from contextlib import suppress
 
 from kontext.connections import Connections
 from kontext.dynamodb import ConditionFailed
-from kontext.errors import SegmindError
+from kontext.errors import RecordGone, SegmindError, ServerError
 from kontext.log import logger
 from kontext.model import Render
+from kontext.pipeline.requeue import CANDIDATE_SECONDS
 from kontext.pipeline.watch import Watch
 from kontext.renders import settle
 from kontext.renders.overdue import RECORD_SECONDS
 
 
-def is_known(deps: Connections, request_id: str, submitted_with: str | None = None) -> bool:
-    """Whether Segmind knows a job. That it does not is not believed for long: it may know it a little later."""
+def is_known(deps: Connections, request_id: str, submitted_with: str | None = None) -> bool | None:
+    """Whether Segmind knows a job; None if it does not tell."""
     try:
         deps.segmind.status(request_id, submitted_with)
     except SegmindError as failure:
         logger.warning("the job that an answer named is not found", candidate_id=request_id, reason=str(failure))
-        return False
+        return False if isinstance(failure, RecordGone) else None
     return True
+
+
+def job_of(deps: Connections, failure: ServerError, *, has_time: bool) -> str | None:
+    """The job that a server error names, if Segmind knows it. What it does not know only traces the request, and is
+    forgotten; where nobody can tell, it is asked for later."""
+    known = is_known(deps, failure.candidate_id) if failure.candidate_id and has_time else None
+    if known is False:
+        failure.candidate_id = None
+    return failure.candidate_id if known else None
 
 
 def verify_candidate(deps: Connections, watch: Watch, render: Render) -> bool:
@@ -33,3 +43,16 @@ def verify_candidate(deps: Connections, watch: Watch, render: Render) -> bool:
     with suppress(ConditionFailed):  # a person was faster
         watch.start(settle.with_job(deps.renders, render, candidate_id, now))
     return True
+
+
+def may_have_job(deps: Connections, watch: Watch, render: Render) -> bool:
+    """Whether a server error named a job for a render that is to be sent again, and that it may be its own: one that
+    Segmind knows is, and while it does not tell, another request could be paid as well."""
+    job, now = render.get("candidate_id"), deps.clock.now()
+    known = is_known(deps, job, render.get("submitted_with")) if job else False
+    if job and known:
+        with suppress(ConditionFailed):  # a person was faster
+            watch.start(settle.with_job(deps.renders, render, job, now))
+    elif known is None:
+        deps.renders.look_again(render, now + CANDIDATE_SECONDS)
+    return known is not False

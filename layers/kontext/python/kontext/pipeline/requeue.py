@@ -2,17 +2,20 @@
 
 from kontext import metrics
 from kontext.connections import Connections
-from kontext.errors import SegmindError, ServerError
+from kontext.errors import AccountRefused, Doubtful, SegmindError, ServerError
 from kontext.log import logger
 from kontext.model import IN_FLIGHT, HistoryEntry, PollState, Render
 from kontext.pipeline.breaker import Breaker
 from kontext.pipeline.ends import Ends
-from kontext.renders.store import UNKNOWN
+from kontext.renders.ledger import another_was_accepted
 from kontext.segmind.answers import refusal_of_job
 
+UNKNOWN = "unknown_refusal"
 MOST_FAILURES = 3
 """So often a request may fail for a reason that may be its own, before it steps aside for all others."""
 ASIDE_SECONDS = 2700.0
+CANDIDATE_SECONDS = 10.0
+"""Until a job is asked for once more that a server error named, and that nobody could ask for."""
 MOST_FAILURES_ALONE = 100
 """So often it is sent while Segmind takes nobody's renders: for three days by its own times, for one as a trial."""
 
@@ -29,44 +32,56 @@ class Requeue:
         """A job has failed: if the account is why, nobody goes, and the render waits in line. False if it failed for a
         reason of its own, or may have been charged: then another request may be one too many."""
         refused = refusal_of_job(failed["message"])
-        if refused is None or "cost" in failed:
+        is_echo = refusal_of_job(render["parameters"]["prompt"]) is not None  # the message may repeat the prompt
+        if refused is None or is_echo or "cost" in failed:
             return False
         self.breaker.open(refused.reason, render, refused.status)
         self.wait(render, refused.reason, refused)
         return True
 
-    def wait(self, render: Render, reason: str, failure: SegmindError) -> None:
+    def wait(self, render: Render, reason: str, failure: SegmindError, *, trial: bool = False) -> None:
         """Let a render wait whose request was not accepted, or most likely not, or whose job failed.
 
         One that fails for a reason that may be its own steps aside, so that it holds nobody else up: it goes every 45
-        minutes, until it has failed again after Segmind took another render, or too often.
+        minutes, until it has failed again after Segmind took another render, or too often. What Segmind says of the
+        account may be about one render, too: a trial that is refused though the account is well is noted, so that
+        another one goes as the next; and when that was taken, the next refusals are the render's own.
         """
         now, failures = self.deps.clock.now(), render.get("server_errors", 0) + 1
         noted: HistoryEntry = {"status": failure.status, "message": str(failure)}
+        if isinstance(failure, Doubtful) and failure.candidate_id:
+            noted["candidate_id"] = failure.candidate_id
         of_job = render["status"] in IN_FLIGHT
         its_own = isinstance(failure, ServerError) or reason == UNKNOWN or of_job
         before = render.get("server_error_at", now)
-        alone = not self.deps.renders.another_was_accepted(before, now)
+        alone = not another_was_accepted(self.deps.table, before, now)
+        refused = isinstance(failure, AccountRefused) and not its_own
+        its_own = its_own or (refused and not alone)
         if its_own and failures > (MOST_FAILURES_ALONE if alone else MOST_FAILURES):
             code = "render_failed" if of_job else "server_error" if isinstance(failure, ServerError) else "refused"
             self.ends.fail(render, code, f"Segmind answered {failures} times: {failure}")
-        elif its_own and failures >= MOST_FAILURES:
+        elif "candidate_id" in noted:
+            self.retry_later(render, now + CANDIDATE_SECONDS, reason, noted)
+        elif its_own and (refused or failures >= MOST_FAILURES):
             self.retry_later(render, now + ASIDE_SECONDS, reason, noted)
         elif failure.status == 500:
             self.retry_later(render, now + 10 * 2**failures, reason, noted)
         else:
-            self.join_line(render, reason, noted)
+            self.join_line(render, reason, noted, failed=its_own or (refused and trial and failures == 1))
 
     def retry_later(self, render: Render, at: float, reason: str, noted: HistoryEntry) -> None:
         """Let a render go again at a time of its own."""
         self.deps.renders.retry_later(render, at, reason, self.deps.clock.now(), noted)
         metrics.emit(render, **{metrics.parked(reason): 1})
 
-    def join_line(self, render: Render, reason: str, noted: HistoryEntry | None = None) -> None:
-        """Let a render wait in line. One that was in it before has its place again, unless it fails again and again."""
+    def join_line(
+        self, render: Render, reason: str, noted: HistoryEntry | None = None, *, failed: bool = False
+    ) -> None:
+        """Let a render wait in line. One that was in it before has its place again, unless it fails again and again;
+        `failed`: its own request, and that counts."""
         now = self.deps.clock.now()
         place = render.get("line_at") if render.get("server_errors", 0) < MOST_FAILURES else None
         line_at = place or self.deps.line.place(render["prefix"], now)
-        self.deps.renders.join_line(render, line_at, reason, now, noted)
+        self.deps.renders.join_line(render, line_at, reason, now, noted, failed=failed)
         logger.info("waits in line", reason=reason)
         metrics.emit(render, **{metrics.parked(reason): 1})

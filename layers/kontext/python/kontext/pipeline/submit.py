@@ -19,7 +19,7 @@ from kontext.errors import (
 from kontext.log import logger
 from kontext.model import Parameters, Render, Status
 from kontext.pipeline.breaker import Breaker
-from kontext.pipeline.candidate import is_known, verify_candidate
+from kontext.pipeline.candidate import job_of, may_have_job, verify_candidate
 from kontext.pipeline.ends import Ends
 from kontext.pipeline.last_look import LastLook
 from kontext.pipeline.requeue import Requeue
@@ -60,8 +60,9 @@ class Submitter:
             self.watch.start(render)
 
     def resume(self, render: Render, pair: Pair) -> None:
-        """Send a claimed render that has waited, unless the pair has gone on to another one."""
-        if asked := self.last_look.look(render, pair):
+        """Send a claimed render that has waited, unless it may have a job, or the pair has gone on to another one."""
+        has_job = may_have_job(self.deps, self.watch, render)
+        if not has_job and (asked := self.last_look.look(render, pair)):
             self.submit(asked)
 
     def submit(self, render: Render) -> None:
@@ -129,7 +130,7 @@ class Submitter:
         return chain([untried] if untried else [], first)
 
     def has_failed(self, key: Key) -> bool:
-        """Whether a request of the render was answered by a server error, or in words that nobody knows."""
+        """Whether a request of the render failed for a reason that may be its own."""
         render = self.deps.renders.find(key)
         return bool(render and render.get("server_errors"))
 
@@ -199,7 +200,7 @@ class Submitter:
         try:
             request_id = self.request(body)
         except AccountRefused as refused:
-            self.requeue.wait(render, refused.reason, refused)
+            self.requeue.wait(render, refused.reason, refused, trial=trial)
             self.breaker.open(refused.reason, render, refused.status, trial=trial)
             return
         except Unavailable as failure:
@@ -207,7 +208,7 @@ class Submitter:
             self.breaker.open("outage", render, failure.status, trial=trial)
             return
         except ServerError as failure:
-            self.requeue.wait(render, "outage", failure)
+            self.requeue.wait(self.signed(render), "outage", failure)
             if failure.status != 500 or trial:
                 self.breaker.open("outage", render, failure.status, trial=trial)
             elif not render.get("server_errors"):  # often it is about one request alone, and it does not count twice
@@ -233,8 +234,7 @@ class Submitter:
         try:
             return self.deps.segmind.submit(body)
         except ServerError as failure:
-            job = failure.candidate_id
-            if job and self.seconds_left() >= TIME_FOR_A_STATUS and is_known(self.deps, job):
+            if job := job_of(self.deps, failure, has_time=self.seconds_left() >= TIME_FOR_A_STATUS):
                 return job
             raise
 

@@ -1,7 +1,7 @@
 """The money of a UTC day: one item, moved in the same transaction as the render that it is about."""
 
 from kontext.clock import day
-from kontext.dynamodb import Key, Write
+from kontext.dynamodb import Key, Table, Write
 from kontext.errors import KontextError
 from kontext.model import JobMetrics, Render
 
@@ -26,6 +26,12 @@ def reserve(price: float, daily_limit: float, now: float) -> Write:
         "attribute_not_exists(#reserved) OR #reserved <= :room",
         {"one": 1, "price": price, "room": round(daily_limit - price, 6)},
     )
+
+
+def another_was_accepted(table: Table, since: float, now: float) -> bool:
+    """Whether a render that has completed was accepted since then."""
+    days = (table.get(ledger_key(utc_day)) or {} for utc_day in {day(since), day(now)})
+    return any(float(known.get("accepted_at", 0.0)) >= since for known in days)
 
 
 def give_back(render: Render) -> Write:

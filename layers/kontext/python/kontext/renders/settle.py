@@ -1,6 +1,7 @@
 """A person, or a look at Segmind, settles what became of a request that may have been paid.
 
-What is settled is an `UNCERTAIN` render, or one that was ended though it may have been charged: given up, or expired.
+What is settled is an `UNCERTAIN` render, or one that was ended though it may have been charged: given up, or expired;
+or one that waits to be sent again after a server error that named a job.
 Neither way pays: the price that was reserved for the request stays what is booked.
 """
 
@@ -103,5 +104,5 @@ def _settled(
         values["attempt"] = noted["attempt"] = render["attempt"] + 1
         noted["reason"] = "reopened"
     forgotten = dict.fromkeys(("error", "announced", "expires_at", "waiting_since", "candidate_id"))
-    allowed = (Status.UNCERTAIN, Status.FAILED)
+    allowed = (Status.CLAIMED, Status.UNCERTAIN, Status.FAILED)
     return renders.move(render, allowed, status, now, noted, *extra, **forgotten, generation=generation, **values)

@@ -26,8 +26,6 @@ LEASE_SECONDS = 130.0
 """Longer than a submitter can live (its function's timeout is 120 s): an expired lease has no living owner.
 A message stays out of sight for longer than both together, so one that comes back never finds its own lease alive."""
 
-UNKNOWN = "unknown_refusal"
-
 
 class Renders:
     """The renders' items in the table.
@@ -57,40 +55,43 @@ class Renders:
         return sorted((render for render in renders if not render.get("announced")), key=lambda one: one["updated_at"])
 
     def join_line(
-        self, render: Render, line_at: float, reason: str, now: float, noted: HistoryEntry | None = None
+        self,
+        render: Render,
+        line_at: float,
+        reason: str,
+        now: float,
+        noted: HistoryEntry | None = None,
+        *,
+        failed: bool = False,
     ) -> Render:
-        """Let a render wait in line, at its place.
-
-        `reason` is why it has to wait at this moment, and `noted` what was answered: both are for the history alone.
-        """
+        """Let a render wait in line, at its place. `reason`, why it has to wait at this moment, and what was answered
+        are for the history alone. `failed`: for a reason that may be its own, and that counts."""
         since = render.get("waiting_since", now)  # it may only have been a trial
         waits = {"line_at": line_at, "waiting_since": since, "lease_until": 0.0}
-        return self._back(render, now, reason, noted, **waits)
+        return self._back(render, now, reason, noted, failed=failed, **waits)
 
     def retry_later(self, render: Render, at: float, reason: str, now: float, noted: HistoryEntry) -> Render:
         """Let a render be sent again at a time of its own: the cause is its own, and holds nobody else up."""
         own = {"lease_until": at - LEASE_GRACE_SECONDS, "waiting_since": None}
-        return self._back(render, now, reason, noted, **own)
+        return self._back(render, now, reason, noted, failed=True, **own)
 
-    def _back(self, render: Render, now: float, reason: str, noted: HistoryEntry | None, **values: Any) -> Render:
+    def _back(
+        self, render: Render, now: float, reason: str, noted: HistoryEntry | None, *, failed: bool, **values: Any
+    ) -> Render:
         """Back from a request that was not accepted, or from a job that failed: its price is given back, unless a
         server error may hide a job. After a job it is another attempt: no execution of the one before may touch it."""
         entry: HistoryEntry = {"what": "parked", "reason": reason, **(noted or {})}
         doubtful = entry.get("status") in SERVER_ERRORS  # what was reserved for it stays so until the day ends
         had_job = render["status"] in IN_FLIGHT
         refund = [ledger.give_back(render)] if render["status"] != Status.CLAIMED and not doubtful else []
-        answered = noted is not None  # else it waits for what others were answered
-        if doubtful or had_job or (answered and reason == UNKNOWN):
+        if failed:
             values |= {"server_errors": render.get("server_errors", 0) + 1, "server_error_at": now}
+        if job := entry.get("candidate_id"):
+            values |= {"candidate_id": job, "submitted_with": render.get("submitted_with")}
         if had_job:
             values |= dict.fromkeys(OF_A_JOB) | {"attempt": render["attempt"] + 1}
         allowed = (Status.CLAIMED, Status.SUBMITTING, *IN_FLIGHT)
         return self.move(render, allowed, Status.CLAIMED, now, entry, *refund, **values)
-
-    def another_was_accepted(self, since: float, now: float) -> bool:
-        """Whether a render that has completed was accepted since then."""
-        today = self.table.get(ledger.ledger_key(day(now))) or {}
-        return float(today.get("accepted_at", 0.0)) >= since
 
     def submitting(self, render: Render, now: float) -> Render:
         """The request is about to be sent, and its price is reserved.
@@ -128,6 +129,7 @@ class Renders:
             now,
             {"what": "accepted", "request_id": request_id, "generation": generation},
             request_id=request_id,
+            candidate_id=None,
             submitted_at=now,
             submitted_with=render.get("submitted_with"),
             generation=generation,
