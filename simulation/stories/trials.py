@@ -47,6 +47,7 @@ def refused_alone(answer: dict[str, object]) -> Story:
         ends={"bad/": {"FAILED refused"}, "good/": {"DELIVERED"}, "later5/": {"DELIVERED"}},
         patience=_HOUR,
         rests_within=12 * _HOUR,
+        large=True,
     )
 
 
@@ -80,6 +81,14 @@ TRIALS: tuple[Story, ...] = (
         (0.0, Away(("stepfunctions",), 120.0, only="start_execution")),
         *many(30, every=0.5),
         patience=3 * _HOUR,
+    ),
+    story(
+        "no workflow may be started for twenty minutes, and every job fails",
+        always(fail="blocked"),
+        (0.0, Away(("stepfunctions",), 20.0, only="start_execution")),
+        *many(5, every=0.5),
+        ends={f"p{n}/": {"FAILED render_failed"} for n in range(5)},
+        patience=_HOUR,
     ),
     story(
         "answers are lost for three hours, and Step Functions is away now and then",

@@ -108,6 +108,11 @@ CLAIMS = (
 
 LEDGER = (
     Mutant(
+        "a job that failed without a workflow, and counts as a workflow that starts",
+        (_layer("pipeline/watch", 'or "request_id" not in render or', 'or render["status"] == "FAILED" or'),),
+        ("no workflow may be started for twenty minutes, and every job fails",),
+    ),
+    Mutant(
         "one pair that is refused for the account's reasons, and goes as every trial",
         (_layer("pipeline/requeue", "failed=its_own or (refused and trial and failures == 1)", "failed=its_own"),),
         ("403 to one pair alone, among others: {'error': 'forbidden content'}",),
@@ -481,8 +486,8 @@ WAITING = (
         (
             (
                 _SUBMIT,
-                "asked = self.last_look.look(render, pair)\n        if asked is None",
-                "asked = render\n        if False",
+                "if asked := self.last_look.look(render, pair):\n            body",
+                "if asked := render:\n            body",
             ),
         ),
         ("a pair is changed long before the credits come",),

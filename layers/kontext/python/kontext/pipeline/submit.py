@@ -61,8 +61,7 @@ class Submitter:
 
     def resume(self, render: Render, pair: Pair) -> None:
         """Send a claimed render that has waited, unless it may have a job, or the pair has gone on to another one."""
-        has_job = may_have_job(self.deps, self.watch, render)
-        if not has_job and (asked := self.last_look.look(render, pair)):
+        if not may_have_job(self.deps, self.watch, render) and (asked := self.last_look.look(render, pair)):
             self.submit(asked)
 
     def submit(self, render: Render) -> None:
@@ -141,12 +140,10 @@ class Submitter:
         if render is None or pair is None or not is_in_line(render):
             return None  # the index is behind
         logger.append_keys(pair=pair.prefix, render_id=render["render_id"], request_id=None)
-        asked = self.last_look.look(render, pair)
-        if asked is None:
-            return None
-        render = asked
-        body = self.body_of(render)
-        return self.deps.renders.submitting(render, self.deps.clock.now()), body
+        if asked := self.last_look.look(render, pair):
+            body = self.body_of(asked)
+            return self.deps.renders.submitting(asked, self.deps.clock.now()), body
+        return None
 
     def hear_answer(self, *, trial: bool) -> None:
         """Segmind has answered a request of ours."""

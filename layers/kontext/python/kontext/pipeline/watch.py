@@ -47,10 +47,10 @@ class Watch:
             self.deps.renders.restarted(render, now)
 
     def starts_again(self, key: Key | None) -> bool:
-        """Whether a workflow starts: it is asked of the render for which none did. To start one twice does no harm, and
-        a render that has come to its end had one."""
+        """Whether a workflow starts: it is asked of the render for which none did. To start one twice does no harm, nor
+        for a render that has come to its end, perhaps without one."""
         render = self.deps.renders.find(key) if key else None
-        return render is None or render["status"] not in (*IN_FLIGHT, Status.COMPLETED) or self.start(render)
+        return render is None or "request_id" not in render or self.start(render)
 
     def look_after(self, render: Render) -> None:
         """Do what the workflow would, as far as that cannot wait: after an hour Segmind forgets the job."""
