@@ -139,7 +139,7 @@ CODES: dict[str, Code] = {
         "Drop it again under the name that the message says; if it is not meant, drop a prompt of the pair's own.",
     ),
     "refused": Code(
-        "Segmind refused this request.",
+        "Segmind refused this request, perhaps in words about the account while it took others.",
         "no",
         "Correct the request as the message says and drop the pair again.",
     ),

@@ -61,14 +61,15 @@ def charge(render: Render, metrics: JobMetrics, price: float, now: float) -> tup
 def book(render: Render, cost: float, price: float, now: float) -> Write:
     """A render was charged. Less than what was reserved for it is not believed: what was charged is seen on the account
     alone."""
+    when = "SET #accepted_at = :accepted_at " if "submitted_at" in render else ""
     return (
         ledger_key(render.get("day", day(now))),
-        "SET #accepted_at = :accepted_at ADD #completed :one, #cost :cost, #reserved :difference",
+        f"{when}ADD #completed :one, #cost :cost, #reserved :difference",
         None,
         {
             "one": 1,
             "cost": cost,
             "difference": round(max(0.0, cost - render.get("reserved", price)), 6),
-            "accepted_at": render.get("submitted_at", 0.0),
+            "accepted_at": render.get("submitted_at"),
         },
     )
