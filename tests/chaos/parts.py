@@ -18,6 +18,8 @@ from simulation.stories import MISSING, STORIES
 PROGRESS_SECONDS = 15.0
 SHORT_CALLS = 60
 """A story with no more calls than this is played with a sample of all pairs of faults."""
+LONG_CALLS = 300
+"""A story with more calls than this is played with fewer of its faults, a fifth at least."""
 LARGE_SHARE, LARGE = 10, 1000
 """Of a large story's faults a tenth as many are played, and never more than a tenth of this."""
 BURSTS = (10, 100, 1000)
@@ -99,18 +101,21 @@ def every_fault(stories: Iterable[Surveyed], at_most: int) -> list[Work]:
 
 
 def _sample(story: Surveyed, at_most: int) -> list[Fault]:
-    return Random(story.name).sample(story.faults, min(_most(story.name, at_most), len(story.faults)))
+    return Random(story.name).sample(story.faults, min(_most(story, at_most), len(story.faults)))
 
 
-def _most(name: str, at_most: int) -> int:
-    return min(LARGE, at_most) // LARGE_SHARE if STORIES[name].large else at_most
+def _most(story: Surveyed, at_most: int) -> int:
+    """How often a story is played at most: a long one less often, so that each takes about as long."""
+    if STORIES[story.name].large:
+        return min(LARGE, at_most) // LARGE_SHARE
+    return min(at_most, max(at_most // 5, at_most * LONG_CALLS // max(1, story.calls)))
 
 
 def around_calls(stories: Iterable[Surveyed], kind: str, at_most: int) -> list[Work]:
     """Each story with something that happens around a call: around each, or a sample."""
     works: list[Work] = []
     for one in (story for story in stories if story.faults and kind not in story.fragile):
-        calls = Random(f"{one.name} {kind}").sample(range(one.calls), min(_most(one.name, at_most), one.calls))
+        calls = Random(f"{one.name} {kind}").sample(range(one.calls), min(_most(one, at_most), one.calls))
         works.append(partial(play_each, one.name, [(Fault(at, kind),) for at in calls]))
     return works
 
