@@ -68,7 +68,8 @@ def _fragile(services: tuple[str, ...], minutes: float) -> dict[str, str]:
     if "lambda" in services:
         return dict.fromkeys(("poll transact_write_items", "crash after of poll GET"), _NOT_KEPT)
     if "secretsmanager" in services:
-        return dict.fromkeys(("submit", "poll", "late", "throttled"), _KEY_UNKNOWN)
+        forgotten = ("pause",) if services == ("secretsmanager",) else ()
+        return dict.fromkeys(("submit", "poll", "late", "throttled", *forgotten), _KEY_UNKNOWN)
     return {"submit": _BY_THE_QUEUE} if "sqs" in services else {}
 
 
