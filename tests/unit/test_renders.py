@@ -678,6 +678,20 @@ def test_what_is_wrong_is_told_once_whatever_the_number_of_parts_that_come_to_it
     assert known.rejected_drop == 3
 
 
+def test_a_picture_that_comes_good_while_the_wrong_one_is_refused_is_not_forgotten(
+    life: Life, pair: MakePair, drops: Drops
+) -> None:
+    wrong = pair(drop=2)
+    drops.look_again(pair(drop=3).prefix, NOW)
+
+    refused = Claims(life.renders).reject(wrong, problem("invalid_image", "empty"), "taj/2.png v1", "e", NOW)
+
+    known = drops.get("taj/")
+    assert known is not None
+    assert refused is None
+    assert (known.rejected_drop, known.due_at is not None) == (0, True)
+
+
 def test_what_was_right_and_is_wrong_again_is_told_again(life: Life, pair: MakePair) -> None:
     claims, error = Claims(life.renders), problem("invalid_request", "taj/request.json: seed is text")
     first = claims.reject(life.pair, error, "taj/request.json v1", "taj/error.json", NOW)

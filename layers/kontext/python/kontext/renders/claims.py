@@ -61,7 +61,11 @@ class Claims:
         newest: Write = (
             pair_key(pair.prefix),
             f"SET #rejected_count = :drop REMOVE {REMOVE_DUE} ADD #written :key",
-            "attribute_not_exists(#rejected_count) OR #rejected_count <= :drop",
+            # What was recorded meanwhile is newer: what brings somebody back to it is not taken away here.
+            " OR ".join(
+                f"#drops = :drop AND {one}"
+                for one in ("attribute_not_exists(#rejected_count)", "#rejected_count <= :drop")
+            ),
             {"key": {key}, "drop": pair.drop_id},
         )
         try:
