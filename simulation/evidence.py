@@ -136,6 +136,11 @@ class Evidence:
         """When a render was claimed, in unix seconds."""
         return unix(render["created_at"])
 
+    def stepped_aside(self, render: Render) -> bool:
+        """Whether a render's own requests have failed so often that others go first."""
+        prompt = render.get("parameters", {}).get("prompt")
+        return self.outside.failed_often(prompt)
+
     def hidden(self, render: Render) -> list[Job]:
         """The jobs of a render that were taken although its POST was answered by a server error, which does not name
         them."""

@@ -21,11 +21,16 @@ def nothing_stands_still(seen: Evidence) -> Broken:
         yield seen.world.problem
 
 
+_ASIDE_SECONDS = 3120.0
+"""So long waits whose own requests have failed too often to hold others up, the minutes until a sweep counted."""
+
+
 def nobody_waits_without_a_reason(seen: Evidence) -> Broken:
     """2. While the account is in order and nothing is away, no pair waits for minutes, or as long as its story says."""
     for render in seen.all_renders:
+        patience = max(seen.patience, _ASIDE_SECONDS if seen.stepped_aside(render) else 0.0)
         for earlier, later in waits(seen, render):
-            if later - earlier > seen.patience and earlier >= seen.outside.well_since:
+            if later - earlier > patience and earlier >= seen.outside.well_since:
                 when = f"from {earlier - BEGINNING:.0f} s to {later - BEGINNING:.0f} s"
                 yield f"{render['prefix']}: nothing happened {when}"
 

@@ -75,6 +75,11 @@ class Outside:
         calm += [post.at + _until_a_trial(post, often[post.prompt]) for post in failed]
         return max(calm, default=BEGINNING)
 
+    def failed_often(self, prompt: str | None) -> bool:
+        """Whether so many requests with a prompt have failed as may be its own fault that it steps aside."""
+        posts = self.world.vendor.ledger.posts
+        return sum(post.prompt == prompt and post.status in _ITS_OWN for post in posts) >= _TRIES
+
     @property
     def nothing_went_wrong(self) -> bool:
         """Whether all that was called answered as it should."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from simulation.actions import Drop, Remove, account, image, request
-from simulation.fault_injection import Fault
+from simulation.fault_injection import EVERYTHING_LOST, Fault
 from simulation.schedule import Action
 from simulation.stories.drops import FILES
 from simulation.stories.story import TAJ, Story, pair, story
@@ -66,6 +66,9 @@ _BEFORE_ITS_TURN: tuple[Story, ...] = (
         *taken_back("taj/prompt.txt", at=50.0),
         (140.0, _RICH),
         *taken_back("taj/prompt.txt", at=400.0, how="for good"),
+        fragile={
+            EVERYTHING_LOST: "a pair that was claimed with the default prompt keeps it when an older one reappears"
+        },
         **_POOR,
     ),
     story(
