@@ -73,7 +73,7 @@ CLAIMS = (
             _layer("renders/claims", '"#current_count < :drop"]', '"attribute_exists(#pk)"]'),
             _layer("renders/claims", 'f"#drops = :drop AND {one}" for one in allowed', "allowed"),
         ),
-        ("changed at once", "changed meanwhile"),
+        ("changed as the picture comes", "changed meanwhile"),
         kinds=("stall",),
     ),
     Mutant(
