@@ -56,6 +56,13 @@ REFERENCES: tuple[Story, ...] = (
         **_OPEN,
     ),
     story(
+        "a named image is replaced before a message comes a second time",
+        (0.0, image("shared/a.png")),
+        *named(at=1.0),
+        (50.0, image("shared/a.png", "another")),
+        faults=(Fault(1, "again"),),
+    ),
+    story(
         "a named image that is no picture is replaced",
         (0.0, Drop("shared/a.png", b"text")),
         *named(at=1.0),

@@ -102,7 +102,7 @@ CLAIMS = (
                 '    allowed.append("#current_count = :drop")',
             ),
         ),
-        ("DefaultPrompt changes before a message comes a second time",),
+        ("a named image is replaced before a message comes a second time",),
     ),
 )
 
