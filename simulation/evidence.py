@@ -34,8 +34,6 @@ of a story; and where AWS does all that it should."""
 ENDED = ("DELIVERED", "FAILED", "UNCERTAIN")
 KINDS = {"delivered": "rendered", "failed": "failed", "uncertain": "uncertain"}
 """What an event calls the end of a render."""
-"""What a gateway says, who may have passed the request on before it said so; 504 says that it does not know."""
-_A_JOB_SECONDS = 1800
 
 
 class Evidence:

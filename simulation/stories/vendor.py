@@ -22,7 +22,6 @@ A_WINDOW = 60.0
 """Seconds until a rate limit resets, at most."""
 _COUNTED = {"count_gets": True, "workers": 100}
 _BOTH_KEYS = {"keys": (KEY, OTHER_KEY), "jobs_per_key": True}
-_UNHEARD = "answers that do not come, one after the other, are not known as an outage"
 _LEARNING = "the schedule learns from the numbers that the vendor states, and not from what Poll sees"
 
 

@@ -147,10 +147,6 @@ class Emulator:
         """Add a rule; see `kontext_local.segmind.script.Rule`."""
         self._admin("POST", "script", rule)
 
-    def clear_script(self) -> None:
-        """Behave again."""
-        self._admin("DELETE", "script")
-
     def change(self, **settings: Any) -> None:
         """Replace settings while it runs; see `kontext_local.segmind.settings.Settings`."""
         self._admin("POST", "settings", settings)
