@@ -726,8 +726,8 @@ ANNOUNCING = (
         (
             _layer(
                 "results/cloudevents",
-                'if "error" in render and _speaks_for_its_pair',
-                'if "none" in render and _speaks_for_its_pair',
+                'if "error" not in render:',
+                'if "none" not in render:',
             ),
         ),
         ("refused",),
@@ -737,8 +737,8 @@ ANNOUNCING = (
         (
             _layer(
                 "results/cloudevents",
-                'if "error" in render and _speaks_for_its_pair(render, drops):',
-                'if "error" in render:',
+                "if _speaks_for_its_pair(render, drops):",
+                "if True:",
             ),
         ),
         ("changed while parked", "a wrong request that is told last"),

@@ -4,6 +4,7 @@ The contract is `schemas/event.v1.json`. Everything told comes from the record, 
 the same, under the same id.
 """
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypedDict
 from urllib.parse import urlsplit, urlunsplit
 
@@ -13,6 +14,7 @@ from kontext.drops import keys
 from kontext.errors import REASONS, problem
 from kontext.model import JobMetrics, Parameters, Render, RenderError, RenderInput, Result, Status
 from kontext.renders.overdue import late_at
+from kontext.results.output_bucket import Overtaken
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
@@ -29,6 +31,8 @@ GATE = "stack"
 TYPES = {Status.DELIVERED: "kontext.rendered", Status.FAILED: "kontext.failed", Status.UNCERTAIN: "kontext.uncertain"}
 
 DELAYED = "kontext.delivery_delayed"
+TRIES = 3
+"""How often an error file is written that somebody else writes at the same moment."""
 
 
 class EventInput(TypedDict):
@@ -123,9 +127,23 @@ def announce(render: Render, drops: "Drops", outputs: "OutputBucket", topic: Top
 
 
 def write_error_file(render: Render, drops: "Drops", outputs: "OutputBucket") -> None:
-    """Write `error.json` for a render without a picture, if it speaks for its pair. Can be repeated."""
-    if "error" in render and _speaks_for_its_pair(render, drops):
-        outputs.put_json(keys.error_key(render["prefix"]), error_file(render))
+    """Write `error.json` for a render without a picture, if it speaks for its pair. Can be repeated.
+
+    The file is looked at before the pair: a call that S3 carries out late replaces nothing that came after it.
+
+    Raises:
+        Overtaken: others wrote the file each time. Whoever tells an end does so again.
+    """
+    if "error" not in render:
+        return
+    key = keys.error_key(render["prefix"])
+    for _ in range(TRIES):
+        with suppress(Overtaken):
+            condition = outputs.write_precondition(key)
+            if _speaks_for_its_pair(render, drops):
+                outputs.put_json(key, error_file(render), condition)
+            return
+    raise Overtaken(f"{key} is written by others again and again")
 
 
 def announce_changes(throttle: "Throttle", topic: Topic) -> None:

@@ -56,9 +56,15 @@ class OutputBucket:
             if head["Metadata"].get("render-id") == render_id:
                 self.remove(key, {"IfMatch": head["ETag"]})
 
-    def put_json(self, key: str, body: bytes) -> None:
-        """Write a small JSON file."""
-        self.client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType="application/json")
+    def put_json(self, key: str, body: bytes, condition: Condition | None = None) -> None:
+        """Write a small JSON file.
+
+        Raises:
+            Overtaken: `condition` does not hold any more.
+        """
+        with self.upload(key, "application/json", {}, condition or {}) as upload:
+            upload.add(body)
+            upload.finish()
 
     def remove(self, key: str, write_precondition: Condition | None = None) -> None:
         """Take an object out of sight, if it is still what stood there; the bucket is versioned and keeps it."""
