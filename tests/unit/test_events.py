@@ -507,7 +507,7 @@ def test_an_explanation_that_is_written_late_replaces_no_newer_one(
 
     s3.meta.events.register("before-call.s3.PutObject", overtake)
 
-    write_error_file(old, drops, OutputBucket(s3, bucket))
+    write_error_file(old, drops, OutputBucket(s3, bucket), stage.renders)
 
     said = json.loads(s3.get_object(Bucket=bucket, Key="taj/error.json")["Body"].read())
     assert said["code"] == "invalid_request"

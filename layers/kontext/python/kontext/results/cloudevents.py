@@ -121,15 +121,16 @@ class Topic:
 
 def announce(render: Render, drops: "Drops", outputs: "OutputBucket", topic: Topic, renders: "Renders") -> None:
     """Tell how a render ended: `error.json` if it has no picture, and the event. Can be repeated."""
-    write_error_file(render, drops, outputs)
+    write_error_file(render, drops, outputs, renders)
     topic.publish(render)
     renders.announced(render)
 
 
-def write_error_file(render: Render, drops: "Drops", outputs: "OutputBucket") -> None:
+def write_error_file(render: Render, drops: "Drops", outputs: "OutputBucket", renders: "Renders") -> None:
     """Write `error.json` for a render without a picture, if it speaks for its pair. Can be repeated.
 
-    The file is looked at before the pair: a call that S3 carries out late replaces nothing that came after it.
+    The file is looked at before the record, and the record again after the write: a write that comes late replaces
+    nothing newer, and is taken back where the pair has gone on without it.
 
     Raises:
         Overtaken: others wrote the file each time. Whoever tells an end does so again.
@@ -137,11 +138,14 @@ def write_error_file(render: Render, drops: "Drops", outputs: "OutputBucket") ->
     if "error" not in render:
         return
     key = keys.error_key(render["prefix"])
+    ours = {"render-id": render["render_id"], "attempt": str(render["attempt"])}
     for _ in range(TRIES):
         with suppress(Overtaken):
             condition = outputs.write_precondition(key)
-            if _speaks_for_its_pair(render, drops):
-                outputs.put_json(key, error_file(render), condition)
+            if _speaks_for_its_pair(render, drops, renders):
+                outputs.put_json(key, error_file(render), ours, condition)
+            if not _speaks_for_its_pair(render, drops, renders):
+                outputs.remove_if_ours(key, ours)
             return
     raise Overtaken(f"{key} is written by others again and again")
 
@@ -153,13 +157,14 @@ def announce_changes(throttle: "Throttle", topic: Topic) -> None:
         throttle.mark_announced(change)
 
 
-def _speaks_for_its_pair(render: Render, drops: "Drops") -> bool:
+def _speaks_for_its_pair(render: Render, drops: "Drops", renders: "Renders") -> bool:
     pair = drops.get(render["prefix"])
     if pair is None or render["error"]["code"] == "superseded":
         return False
     if pair.rejected_drop > pair.current_drop:
         return bool(render["drop_id"] == pair.rejected_drop)
-    return bool(render["render_id"] == pair.current)
+    now = renders.get(render["prefix"], render["render_id"])
+    return render["render_id"] == pair.current and now is not None and "error" in now
 
 
 def cloud_event(render: Render, source: str) -> CloudEvent:
