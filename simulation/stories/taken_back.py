@@ -10,6 +10,7 @@ from simulation.schedule import Action
 from simulation.stories.drops import FILES
 from simulation.stories.story import TAJ, Story, pair, story
 
+_MAY_BE_PAID = "a render that may be paid stays, for nothing is paid because of what was taken away alone"
 _POOR: dict[str, Any] = {"account": {"credits": 0.01}}
 _RICH = account(credits=10.0)
 
@@ -93,6 +94,7 @@ _BEFORE_ITS_TURN: tuple[Story, ...] = (
         *pair(at=1.0),
         *taken_back("taj/1.png", at=50.0, how="for good"),
         (140.0, _RICH),
+        fragile={"submit POST": _MAY_BE_PAID, "crash": _MAY_BE_PAID},
         **_POOR,
     ),
     story(

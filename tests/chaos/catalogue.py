@@ -748,8 +748,8 @@ ANNOUNCING = (
         (
             _layer(
                 "results/cloudevents",
-                'return render["render_id"] == pair.current and',
-                "return",
+                'return now["render_id"] == pair.current',
+                "return True",
             ),
         ),
         ("changed while parked", "a wrong request that is told last"),
