@@ -27,7 +27,7 @@ def test_a_story_keeps_the_promises_whatever_goes_wrong_in_it(story: str) -> Non
     untouched = play(STORIES[story])
     faults = [] if STORIES[story].large else list(next_faults(untouched))
 
-    injected = [play(STORIES[story], fault) for fault in Random(story).sample(faults, min(2, len(faults)))]
+    injected = [play(STORIES[story], fault) for fault in Random(story).sample(faults, min(1, len(faults)))]
 
     assert {one.again: one.violations for one in (untouched, *injected) if one.violations} == {}
 
