@@ -71,7 +71,7 @@ class Requeue:
 
     def retry_later(self, render: Render, at: float, reason: str, noted: HistoryEntry) -> None:
         """Let a render go again at a time of its own."""
-        self.deps.renders.retry_later(render, at, reason, self.deps.clock.now(), noted)
+        self.deps.submissions.retry_later(render, at, reason, self.deps.clock.now(), noted)
         metrics.emit(render, **{metrics.parked(reason): 1})
 
     def join_line(
@@ -82,6 +82,6 @@ class Requeue:
         now = self.deps.clock.now()
         place = render.get("line_at") if render.get("server_errors", 0) < MOST_FAILURES else None
         line_at = place or self.deps.line.place(render["prefix"], now)
-        self.deps.renders.join_line(render, line_at, reason, now, noted, failed=failed)
+        self.deps.submissions.join_line(render, line_at, reason, now, noted, failed=failed)
         logger.info("waits in line", reason=reason)
         metrics.emit(render, **{metrics.parked(reason): 1})
