@@ -17,7 +17,6 @@ _CANCEL, _AGAIN = Decide(TAJ, "cancel"), Decide(TAJ, "again")
 _WRONG_DIGIT = Decide(TAJ, "request-id", "a wrong digit")
 _OTHERS = Decide(TAJ, "request-id", "another pair's")
 _NOT_WHOSE = "Segmind does not say whose a job is: where two answers are lost, the other's id is taken on trust"
-_WRITTEN_LATE = "an error file that is written late stands beside the result"
 _BOTH = {"submit POST": _NOT_WHOSE}
 
 IDS: tuple[Story, ...] = (
@@ -80,13 +79,10 @@ IDS: tuple[Story, ...] = (
 )
 
 DECISIONS: tuple[Story, ...] = (
-    story(
+    Story(  # where the request never came to Segmind there is no job to find
         "given up as its job is found",
-        _LOST,
-        *pair(),
-        (100.0, _ADOPT),
-        (100.0, _GIVE_UP),
-        fragile={"time-out with effect of operator put_object": _WRITTEN_LATE},
+        story("", _LOST, *pair(), (100.0, _ADOPT), (100.0, _GIVE_UP)).schedule,
+        {TAJ: {"DELIVERED", "FAILED"}},
     ),
     story("given up, and its job is found", _LOST, *pair(), (100.0, _GIVE_UP), (200.0, _ADOPT)),
     story(
@@ -127,7 +123,6 @@ DECISIONS: tuple[Story, ...] = (
         *pair(),
         (1.0, _RESUBMIT),
         faults=(Fault(0, "stall", "submit put_object"),),
-        missing=_WRITTEN_LATE,
     ),
 )
 

@@ -663,12 +663,12 @@ DELIVERY = (
     ),
     Mutant(
         "an overtaken picture that takes another one away",
-        (_layer("results/output_bucket", 'head["Metadata"].get("render-id") == render_id', "True"),),
+        (_layer("results/output_bucket", 'ours.items() <= head["Metadata"].items()', "True"),),
         ("changed meanwhile", "changed at once"),
     ),
     Mutant(
         "an overtaken picture that stays where it was put",
-        ((_DELIVER, 'self.deps.outputs.remove_if_ours(key, render["render_id"])', "pass"),),
+        ((_DELIVER, 'self.deps.outputs.remove_if_ours(key, {"render-id": render["render_id"]})', "pass"),),
         ("changed in form as the picture comes",),
     ),
     Mutant(
@@ -726,19 +726,30 @@ ANNOUNCING = (
         (
             _layer(
                 "results/cloudevents",
-                'if "error" in render and _speaks_for_its_pair',
-                'if "none" in render and _speaks_for_its_pair',
+                'if "error" not in render:',
+                'if "none" not in render:',
             ),
         ),
         ("refused",),
+    ),
+    Mutant(
+        "an error file that is written late, and stays beside the picture",
+        (
+            _layer(
+                "results/cloudevents",
+                "if not _speaks_for_its_pair(render, drops, renders):",
+                "if False:",
+            ),
+        ),
+        ("resubmitted while a slow Submit still writes the error file",),
     ),
     Mutant(
         "an error file for what a newer drop has replaced",
         (
             _layer(
                 "results/cloudevents",
-                'if "error" in render and _speaks_for_its_pair(render, drops):',
-                'if "error" in render:',
+                'return render["render_id"] == pair.current and',
+                "return",
             ),
         ),
         ("changed while parked", "a wrong request that is told last"),

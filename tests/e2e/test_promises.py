@@ -62,6 +62,14 @@ class Customer:
             list(pool.map(self.drop, names))
         return names
 
+    def output(self, key: str) -> bytes | None:
+        """An object of the output bucket; None while it is not there."""
+        try:
+            found = self.s3.get_object(Bucket=self.local.outputs["OutputBucket"], Key=key)
+        except self.s3.exceptions.NoSuchKey:
+            return None
+        return bytes(found["Body"].read())
+
     def render(self, name: str) -> dict[str, Any]:
         return next(iter(self.operator.renders_of(f"{name}/")), {})
 
@@ -235,9 +243,7 @@ def test_a_lost_answer_is_never_sent_again_until_a_person_decides(customer: Cust
         customer.drop(name)
     eventually(lambda: customer.statuses(names)["UNCERTAIN"] == 3, "three renders uncertain")
     assert len(customer.ledger()["posts"]) == asked + 3
-    said = json.loads(
-        customer.s3.get_object(Bucket=customer.local.outputs["OutputBucket"], Key="leave/error.json")["Body"].read()
-    )
+    said = json.loads(eventually(lambda: customer.output("leave/error.json"), "an error file"))
     assert (said["code"], said["charged"]) == ("uncertain", "unknown")
 
     job = next(job for job in customer.ledger()["jobs"] if "adopt/" in json.dumps(job))

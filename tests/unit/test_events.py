@@ -33,6 +33,7 @@ from kontext.results.cloudevents import (
     delay_event,
     error_file,
     gate_event,
+    write_error_file,
 )
 from kontext.results.output_bucket import OutputBucket
 from kontext.throttle.circuit_breaker import Change
@@ -495,6 +496,24 @@ def test_a_failure_of_an_older_drop_does_not_speak_for_the_pair(
     written = tell(old)
 
     assert written == []
+
+
+def test_an_explanation_that_is_written_late_replaces_no_newer_one(
+    stage: Stage, pair: MakePair, drops: Drops, tell: Callable[[Render], list[str]], aws: Aws, bucket: str
+) -> None:
+    old, s3, newer = stage.uncertain(), aws("s3"), pair(drop=2)
+
+    def overtake(**_: object) -> None:
+        render = Claims(stage.renders).reject(newer, problem("invalid_request", "no prompt"), "v2", "e", NOW)
+        if render:  # once
+            tell(render)
+
+    s3.meta.events.register("before-call.s3.PutObject", overtake)
+
+    write_error_file(old, drops, OutputBucket(s3, bucket), stage.renders)
+
+    said = json.loads(s3.get_object(Bucket=bucket, Key="taj/error.json")["Body"].read())
+    assert said["code"] == "invalid_request"
 
 
 def test_each_change_of_the_gate_is_told_to_subscribers_once(

@@ -167,9 +167,9 @@ def test_only_the_picture_of_the_render_itself_is_withdrawn(outputs: OutputBucke
     put(outputs, "taj/result.png", [b"picture"])
     put(outputs, "cafe/result.png", [b"picture"])
 
-    outputs.remove_if_ours("taj/result.png", "r1")
-    outputs.remove_if_ours("cafe/result.png", "r2")
-    outputs.remove_if_ours("never/result.png", "r1")
+    outputs.remove_if_ours("taj/result.png", {"render-id": "r1"})
+    outputs.remove_if_ours("cafe/result.png", {"render-id": "r2"})
+    outputs.remove_if_ours("never/result.png", {"render-id": "r1"})
 
     assert [one["Key"] for one in aws("s3").list_objects_v2(Bucket=bucket)["Contents"]] == ["cafe/result.png"]
 
@@ -194,7 +194,7 @@ def test_a_picture_that_comes_while_an_older_one_is_withdrawn_stays(
 ) -> None:
     put(outputs, "taj/result.png", [b"picture"])
 
-    OutputBucket(Faster(aws("s3")), bucket).remove_if_ours("taj/result.png", "r1")  # type: ignore[arg-type]
+    OutputBucket(Faster(aws("s3")), bucket).remove_if_ours("taj/result.png", {"render-id": "r1"})  # type: ignore[arg-type]
 
     assert aws("s3").get_object(Bucket=bucket, Key="taj/result.png")["Body"].read() == b"newer"
 
@@ -211,7 +211,7 @@ def test_what_is_removed_is_out_of_sight_and_kept(outputs: OutputBucket, aws: Aw
 
 
 def test_an_error_file_is_json_for_every_program(outputs: OutputBucket, aws: Aws, bucket: str) -> None:
-    outputs.put_json("taj/error.json", b'{"code": "refused"}')
+    outputs.put_json("taj/error.json", b'{"code": "refused"}', {})
 
     answer = aws("s3").get_object(Bucket=bucket, Key="taj/error.json")
     assert answer["ContentType"] == "application/json"

@@ -94,7 +94,7 @@ class Finalize:
         pair = self.deps.drops.get(render["prefix"])
         overtaken = pair is not None and pair.current != render["render_id"]
         if overtaken:  # what an earlier try of this render put there must not stay
-            self.deps.outputs.remove_if_ours(key, render["render_id"])
+            self.deps.outputs.remove_if_ours(key, {"render-id": render["render_id"]})
             key = keys.superseded_key(render["prefix"], render["render_id"], output_format)
             condition = self.deps.outputs.write_precondition(key)
         before = render.get("restore_from")  # our own bucket may still hold it
@@ -160,7 +160,7 @@ class Finalize:
             return {"outcome": "delivered"}
         if self.all_tried:
             self.tell_without_the_bucket()
-            cloudevents.write_error_file(render, deps.drops, deps.outputs)
+            cloudevents.write_error_file(render, deps.drops, deps.outputs, deps.renders)
         elif not render.get("announced"):
             cloudevents.announce(render, deps.drops, deps.outputs, deps.topic, deps.renders)
             metrics.emit_outcome(render)

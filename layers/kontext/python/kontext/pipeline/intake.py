@@ -110,7 +110,7 @@ class Intake:
         error_key = keys.unknown_drop_key(key)
         why = f"{text.escape_line(key)} fits no rule: {keys.rule_missed(key)}. {keys.RULE}"
         said = {**problem("unknown_drop", why), "object": key}
-        self.deps.outputs.put_json(error_key, text.dumps(said, indent=2).encode())
+        self.deps.outputs.put_json(error_key, text.dumps(said, indent=2).encode(), {})
         if self.deps.loose.reported(key, self.deps.clock.now()):
             logger.info("the name fits no rule", key=key)
             metrics.emit(UnknownDrops=1)

@@ -4,6 +4,7 @@ The contract is `schemas/event.v1.json`. Everything told comes from the record, 
 the same, under the same id.
 """
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypedDict
 from urllib.parse import urlsplit, urlunsplit
 
@@ -13,6 +14,7 @@ from kontext.drops import keys
 from kontext.errors import REASONS, problem
 from kontext.model import JobMetrics, Parameters, Render, RenderError, RenderInput, Result, Status
 from kontext.renders.overdue import late_at
+from kontext.results.output_bucket import Overtaken
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
@@ -29,6 +31,8 @@ GATE = "stack"
 TYPES = {Status.DELIVERED: "kontext.rendered", Status.FAILED: "kontext.failed", Status.UNCERTAIN: "kontext.uncertain"}
 
 DELAYED = "kontext.delivery_delayed"
+TRIES = 3
+"""How often an error file is written that somebody else writes at the same moment."""
 
 
 class EventInput(TypedDict):
@@ -117,15 +121,33 @@ class Topic:
 
 def announce(render: Render, drops: "Drops", outputs: "OutputBucket", topic: Topic, renders: "Renders") -> None:
     """Tell how a render ended: `error.json` if it has no picture, and the event. Can be repeated."""
-    write_error_file(render, drops, outputs)
+    write_error_file(render, drops, outputs, renders)
     topic.publish(render)
     renders.mark_announced(render)
 
 
-def write_error_file(render: Render, drops: "Drops", outputs: "OutputBucket") -> None:
-    """Write `error.json` for a render without a picture, if it speaks for its pair. Can be repeated."""
-    if "error" in render and _speaks_for_its_pair(render, drops):
-        outputs.put_json(keys.error_key(render["prefix"]), error_file(render))
+def write_error_file(render: Render, drops: "Drops", outputs: "OutputBucket", renders: "Renders") -> None:
+    """Write `error.json` for a render without a picture, if it speaks for its pair. Can be repeated.
+
+    The file is looked at before the record, and the record again after the write: a write that comes late replaces
+    nothing newer, and is taken back where the pair has gone on without it.
+
+    Raises:
+        Overtaken: others wrote the file each time. Whoever tells an end does so again.
+    """
+    if "error" not in render:
+        return
+    key = keys.error_key(render["prefix"])
+    ours = {"render-id": render["render_id"], "attempt": str(render["attempt"])}
+    for _ in range(TRIES):
+        with suppress(Overtaken):
+            condition = outputs.write_precondition(key)
+            if _speaks_for_its_pair(render, drops, renders):
+                outputs.put_json(key, error_file(render), ours, condition)
+            if not _speaks_for_its_pair(render, drops, renders):
+                outputs.remove_if_ours(key, ours)
+            return
+    raise Overtaken(f"{key} is written by others again and again")
 
 
 def announce_changes(throttle: "Throttle", topic: Topic) -> None:
@@ -135,13 +157,14 @@ def announce_changes(throttle: "Throttle", topic: Topic) -> None:
         throttle.mark_announced(change)
 
 
-def _speaks_for_its_pair(render: Render, drops: "Drops") -> bool:
+def _speaks_for_its_pair(render: Render, drops: "Drops", renders: "Renders") -> bool:
     pair = drops.get(render["prefix"])
     if pair is None or render["error"]["code"] == "superseded":
         return False
     if pair.rejected_drop > pair.current_drop:
         return bool(render["drop_id"] == pair.rejected_drop)
-    return bool(render["render_id"] == pair.current)
+    now = renders.get(render["prefix"], render["render_id"])
+    return render["render_id"] == pair.current and now is not None and "error" in now
 
 
 def cloud_event(render: Render, source: str) -> CloudEvent:

@@ -45,20 +45,26 @@ class OutputBucket:
             raise
         return {"IfMatch": head["ETag"]}
 
-    def remove_if_ours(self, key: str, render_id: str) -> None:
-        """Take a render's picture out of sight; another's, also one that comes at this very moment, stays."""
+    def remove_if_ours(self, key: str, ours: dict[str, str]) -> None:
+        """Take an object with this metadata out of sight; another's, also one that comes at this very moment, stays."""
         try:
             head = self.client.head_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
                 raise
         else:
-            if head["Metadata"].get("render-id") == render_id:
+            if ours.items() <= head["Metadata"].items():
                 self.remove(key, {"IfMatch": head["ETag"]})
 
-    def put_json(self, key: str, body: bytes) -> None:
-        """Write a small JSON file."""
-        self.client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType="application/json")
+    def put_json(self, key: str, body: bytes, metadata: dict[str, str], condition: Condition | None = None) -> None:
+        """Write a small JSON file.
+
+        Raises:
+            Overtaken: `condition` does not hold any more.
+        """
+        with self.upload(key, "application/json", metadata, condition or {}) as upload:
+            upload.add(body)
+            upload.finish()
 
     def remove(self, key: str, write_precondition: Condition | None = None) -> None:
         """Take an object out of sight, if it is still what stood there; the bucket is versioned and keeps it."""
