@@ -114,12 +114,12 @@ LEDGER = (
     ),
     Mutant(
         "one pair that is refused for the account's reasons, and goes as every trial",
-        (_layer("pipeline/requeue", "failed=its_own or (refused and trial and failures == 1)", "failed=its_own"),),
+        (_layer("pipeline/requeue", "failed=trial and is_first", "failed=False"),),
         ("403 to one pair alone, among others: {'error': 'forbidden content'}",),
     ),
     Mutant(
         "a pair that is refused for the account's reasons though others are taken, for ever",
-        (_layer("pipeline/requeue", "its_own = its_own or (refused and not alone)", "its_own = its_own or False"),),
+        (_layer("pipeline/requeue", "elif of_account and not self.another_went(render):", "elif of_account:"),),
         ("403 to one pair alone, among others: {'error': 'forbidden content'}",),
     ),
     Mutant(
@@ -211,7 +211,7 @@ LEDGER = (
     Mutant(
         "a job that a server error named, and nobody asks for",
         (
-            (_POST, "if job := job_of(", "if job := None and job_of("),
+            (_POST, "if job and known:", "if False:"),
             _layer("renders/submissions", 'if job := entry.get("candidate_id"):', "if job := None:"),
         ),
         ("502 to every request, with the id of the job that was taken",),

@@ -15,7 +15,7 @@ from kontext.errors import (
 from kontext.log import logger
 from kontext.model import Parameters, Render
 from kontext.pipeline.breaker import Breaker
-from kontext.pipeline.candidate import job_of, verify_candidate
+from kontext.pipeline.candidate import is_known, verify_candidate
 from kontext.pipeline.ends import Ends
 from kontext.pipeline.requeue import Requeue
 from kontext.pipeline.watch import Watch
@@ -85,12 +85,17 @@ class Post:
         self.hear_answer(trial=trial)
 
     def request(self, body: Parameters) -> str:
-        """Send a request; returns its request_id. Where a server error names a job that Segmind knows, that is it."""
+        """Send a request; returns its request_id. Where a server error names a job that Segmind knows, that is it; one
+        that it does not know only traces the request, and where nobody can tell, it is asked for later."""
         try:
             return self.deps.segmind.submit(body)
         except ServerError as failure:
-            if job := job_of(self.deps, failure, has_time=self.seconds_left() >= TIME_FOR_A_STATUS):
+            job, has_time = failure.candidate_id, self.seconds_left() >= TIME_FOR_A_STATUS
+            known = is_known(self.deps, job) if job and has_time else None
+            if job and known:
                 return job
+            if known is False:
+                raise ServerError(str(failure), failure.status) from failure
             raise
 
     def signed(self, render: Render) -> Render:
