@@ -106,7 +106,8 @@ def _floor(name: str) -> str:
 
 
 def _settings(path: str) -> dict[str, str]:
-    source = Path(path.split(":")[1], "kontext", "connections.py").read_text()
+    package = Path(path.split(":")[1], "kontext")
+    source = "".join((package / module).read_text() for module in ("connections.py", "stores.py"))
     return dict.fromkeys(re.findall(r'environment\["(\w+)"\]', source), "1")
 
 

@@ -63,7 +63,7 @@ def read(body: dict[str, object], overdue: Overdue) -> None:
     if "waiters" in body:
         overdue.intake.on_page(*messages.page(body))
     if "permit" in body:
-        overdue.submitter.on_permit()
+        overdue.submitter.head.on_permit()
     for prefix, render_id in hints.waits_of_first_edition(body):
         overdue.on_wait_of_first_edition(prefix, render_id)
     overdue.intake.on_notification(body)

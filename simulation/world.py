@@ -15,7 +15,7 @@ from math import inf
 from random import Random
 from typing import Any
 
-from kontext.connections import config
+from kontext.aws import config
 from kontext.due import LINE, TIMER
 from kontext.dynamodb import Table
 from kontext_cli.operate import Operator

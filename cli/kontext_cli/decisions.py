@@ -173,7 +173,7 @@ class Resolver:
         operator = self.operator
         error = problem("given_up", "an operator gave this render up")
         if render["status"] == Status.UNCERTAIN:
-            render = operator.renders.failed(render, error, keys.error_key(render["prefix"]), self._now())
+            render = operator.renders.mark_failed(render, error, keys.error_key(render["prefix"]), self._now())
         outputs = OutputBucket(operator.chosen.client("s3"), operator.chosen.output("OutputBucket"))
         announce(render, operator.drops, outputs, operator.topic, operator.renders)
         return render

@@ -14,6 +14,7 @@ from kontext.due import TIMER
 from kontext.dynamodb import ConditionFailed, Table
 from kontext.hints import Hints
 from kontext.model import IN_FLIGHT, Render, Status
+from kontext.renders.jobs import Jobs
 from kontext.renders.overdue import RECORD_SECONDS
 from kontext.renders.record import render_of
 from kontext.renders.store import Renders
@@ -50,8 +51,7 @@ class Operator:
         self.parameters = parameters(description(chosen))
         rate = Rate(float(self.parameters["RequestsPerMinute"]))
         price, retention = (float(self.parameters[name]) for name in ("PricePerRender", "RecordRetentionDays"))
-        # No command reserves money, so it needs no limit.
-        self.renders = Renders(self.table, price=price, daily_limit=0.0, retention_days=retention)
+        self.renders = Renders(self.table, price=price, retention_days=retention)
         self.throttle = Throttle(self.table, rate)
         self.line = Line(self.table, rate.interval)
         self.hints = Hints(chosen.client("sqs"), chosen.output("UploadQueueUrl"))
@@ -123,7 +123,7 @@ class Operator:
         """Copy and tell once more, without paying; where no picture was seen, look at the job once more."""
         now = self.clock.now()
         if render["status"] in (*IN_FLIGHT, Status.COMPLETED):
-            render = self.renders.restarted(render, now)
+            render = Jobs(self.renders).mark_restarted(render, now)
         else:
             status = Status.COMPLETED if render.get("output_url") else Status.QUEUED
             render = self.renders.new_attempt(render, status, render["drop_id"], now, stays_delivered=True)

@@ -22,12 +22,12 @@ from kontext.dynamodb import ConditionFailed
 from kontext.errors import problem
 from kontext.model import ENDED, IN_FLIGHT, Render, Result, Status, WorkflowState
 from kontext.renders.deliveries import Deliveries
+from kontext.renders.jobs import Jobs
 from kontext.renders.record import render_of
-from kontext.renders.store import Renders
+from kontext.renders.submissions import Submissions
 from kontext_cli import target
 from kontext_cli.console import print_json, progress
 from kontext_cli.operate import Operator
-from kontext_cli.resources import description, parameters
 
 _NO_LIMIT = 1e9
 _A_DAY_SECONDS = 86_400.0
@@ -42,11 +42,9 @@ class Reconciliation:
         self.chosen = operator.chosen
         self.s3 = self.chosen.client("s3")
         self.bucket = self.chosen.output("OutputBucket")
-        price = float(parameters(description(self.chosen))["PricePerRender"])
+        self.renders = operator.renders
         # What has been paid is counted, whatever today's limit says.
-        self.renders = Renders(
-            operator.table, price=price, daily_limit=_NO_LIMIT, retention_days=operator.renders.retention_days
-        )
+        self.submissions = Submissions(self.renders, daily_limit=_NO_LIMIT)
 
     def run(self) -> Iterator[tuple[Render, str]]:
         """Bring up each render that has not ended; yields those of which more was known, and what."""
@@ -72,23 +70,24 @@ class Reconciliation:
             if render["status"] in _NOT_SURELY_PAID:
                 render = self._accepted(render, request_id, job["submitted_at"] if job else now)
             if render["status"] in IN_FLIGHT:
-                render = self.renders.completed(render, "", {}, now)
-            Deliveries(self.renders).delivered(render, result, now)
+                render = Jobs(self.renders).mark_completed(render, "", {}, now)
+            Deliveries(self.renders).mark_delivered(render, result, now)
             return "its picture is in the output bucket"
         if job and render["status"] in _NOT_SURELY_PAID and job["request_id"] != render.get("request_id"):
             later: Render = {**render, "generation": max(render.get("generation", 0), job.get("generation", 0))}
             self.operator.workflow.start(self._accepted(later, job["request_id"], job["submitted_at"]), wait=0)
             return f"Segmind has its job {job['request_id']}: it is looked at"
         if render["status"] == Status.CLAIMED and self._is_uncertain(render):
-            render, key = self.renders.submitting(render, now), keys.error_key(render["prefix"])
-            self.renders.uncertain(render, problem("uncertain", "the answer was lost, as error.json says"), key, now)
+            render, key = self.submissions.mark_submitting(render, now), keys.error_key(render["prefix"])
+            error = problem("uncertain", "the answer was lost, as error.json says")
+            self.submissions.mark_uncertain(render, error, key, now)
             return "the answer to its request was lost: `kontext resolve` decides"
         return None
 
     def _accepted(self, render: Render, request_id: str, submitted_at: float) -> Render:
         if render["status"] == Status.CLAIMED:
-            render = self.renders.submitting(render, self.operator.clock.now())
-        return self.renders.accepted(render, request_id, submitted_at)
+            render = self.submissions.mark_submitting(render, self.operator.clock.now())
+        return self.submissions.mark_accepted(render, request_id, submitted_at)
 
     def _picture(self, render: Render) -> tuple[Result, str] | None:
         """The render's own picture in the output bucket, and the job that made it."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from tests.chaos.mutants import Change, Mutant
 
 _KONTEXT = "layers/kontext/python/kontext"
-_CONNECTIONS, _OPERATE = f"{_KONTEXT}/connections.py", "cli/kontext_cli/operate.py"
+_AWS, _OPERATE = f"{_KONTEXT}/aws.py", "cli/kontext_cli/operate.py"
 _DECISIONS = "cli/kontext_cli/decisions.py"
 _SUBMIT, _PAIRS, _INTAKE = (f"{_KONTEXT}/pipeline/{module}.py" for module in ("submit", "pairs", "intake"))
-_PROBE = f"{_KONTEXT}/pipeline/probe.py"
+_PROBE, _POST, _HEAD = (f"{_KONTEXT}/pipeline/{module}.py" for module in ("probe", "post", "head_of_line"))
 _BREAKER, _POLL, _DELIVER = (f"{_KONTEXT}/pipeline/{module}.py" for module in ("breaker", "poll", "deliver"))
 _WORKFLOW = "workflow.asl.json"
 
@@ -34,15 +34,15 @@ CLAIMS = (
         (
             (
                 _SUBMIT,
-                "            render = self.deps.renders.submitting(render, self.deps.clock.now())\n"
+                "            render = self.deps.submissions.mark_submitting(render, self.deps.clock.now())\n"
                 "        except OverLimit",
                 "            pass\n        except OverLimit",
             ),
             (
-                _SUBMIT,
+                _POST,
                 "            request_id = self.request(body)\n",
                 "            request_id = self.request(body)\n"
-                "            render = self.deps.renders.submitting(render, self.deps.clock.now())\n",
+                "            render = self.deps.submissions.mark_submitting(render, self.deps.clock.now())\n",
             ),
         ),
     ),
@@ -114,12 +114,12 @@ LEDGER = (
     ),
     Mutant(
         "one pair that is refused for the account's reasons, and goes as every trial",
-        (_layer("pipeline/requeue", "failed=its_own or (refused and trial and failures == 1)", "failed=its_own"),),
+        (_layer("pipeline/requeue", "failed=trial and is_first", "failed=False"),),
         ("403 to one pair alone, among others: {'error': 'forbidden content'}",),
     ),
     Mutant(
         "a pair that is refused for the account's reasons though others are taken, for ever",
-        (_layer("pipeline/requeue", "its_own = its_own or (refused and not alone)", "its_own = its_own or False"),),
+        (_layer("pipeline/requeue", "elif of_account and not self.another_went(render):", "elif of_account:"),),
         ("403 to one pair alone, among others: {'error': 'forbidden content'}",),
     ),
     Mutant(
@@ -134,14 +134,14 @@ LEDGER = (
     ),
     Mutant(
         "the price of a failed job that is not given back before the next request",
-        (_layer("renders/store", 'if render["status"] != Status.CLAIMED and not d', "if not had_job and not d"),),
+        (_layer("renders/submissions", 'if render["status"] != Status.CLAIMED and not d', "if not had_job and not d"),),
         ("jobs fail as the account runs empty, and it is topped up",),
     ),
     Mutant(
         "a price that is not given back",
         (
             _layer(
-                "renders/store",
+                "renders/submissions",
                 'refund = [ledger.give_back(render)] if render["status"] != Status.CLAIMED and not doubtful else []',
                 "refund: list[Any] = []",
             ),
@@ -150,7 +150,7 @@ LEDGER = (
     ),
     Mutant(
         "a price that is given back though a server error may hide a job",
-        (_layer("renders/store", " and not doubtful else []", " else []"),),
+        (_layer("renders/submissions", " and not doubtful else []", " else []"),),
         ("502 once, though the job was taken",),
     ),
     Mutant(
@@ -169,7 +169,7 @@ LEDGER = (
     ),
     Mutant(
         "requests that go though they were stopped while they waited for their slot",
-        ((_SUBMIT, "return wait <= 0 or self.deps.throttle.look().stopped is None", "return True"),),
+        (_layer("pipeline/slot", "return wait <= 0 or self.deps.throttle.look().stopped is None", "return True"),),
         ("504, to 30 requests, none taken",),
     ),
     Mutant(
@@ -179,7 +179,7 @@ LEDGER = (
     ),
     Mutant(
         "trials of renders that always fail",
-        ((_SUBMIT, "chain([untried] if untried else [], first)", "iter(first)"),),
+        ((_HEAD, "chain([untried] if untried else [], first)", "iter(first)"),),
         ("12 pairs that always fail (server_error) come before others",),
     ),
     Mutant(
@@ -211,8 +211,8 @@ LEDGER = (
     Mutant(
         "a job that a server error named, and nobody asks for",
         (
-            (_SUBMIT, "if job := job_of(", "if job := None and job_of("),
-            _layer("renders/store", 'if job := entry.get("candidate_id"):', "if job := None:"),
+            (_POST, "if job and known:", "if False:"),
+            _layer("renders/submissions", 'if job := entry.get("candidate_id"):', "if job := None:"),
         ),
         ("502 to every request, with the id of the job that was taken",),
     ),
@@ -225,7 +225,7 @@ LEDGER = (
         "a job that an answer named, looked for with another key than it was sent with",
         (
             _layer("pipeline/candidate", 'candidate_id, render.get("submitted_with")', "candidate_id"),
-            _layer("renders/store", 'ended["submitted_with"] = render.get("submitted_with")', "pass"),
+            _layer("renders/submissions", 'ended["submitted_with"] = render.get("submitted_with")', "pass"),
         ),
         ("the answer breaks off, and the key is replaced while the job runs",),
     ),
@@ -247,11 +247,11 @@ LEDGER = (
     ),
     Mutant(
         "a submit that the ledger does not know",
-        (_layer("renders/store", "noted, reserve, **reserved)", "said, **reserved)"),),
+        (_layer("renders/submissions", "noted, reserve, **reserved)", "noted, **reserved)"),),
     ),
     Mutant(
         "a limit that lets one more go",
-        (_layer("renders/ledger", "daily_limit - price, 6)", "self.daily_limit, 6)"),),
+        (_layer("renders/ledger", "daily_limit - price, 6)", "daily_limit, 6)"),),
         ("spend limit until midnight",),
     ),
     Mutant(
@@ -335,7 +335,7 @@ ANSWERS = (
     ),
     Mutant(
         "the first of several links is taken, wherever it leads",
-        ((_POLL, "self.deps.allowed.first([*result.links, *result.others]) or ", ""),),
+        (_layer("pipeline/job_record", "self.deps.allowed.first([*result.links, *result.others]) or ", ""),),
         ("of two links the second leads to an allowed host",),
     ),
     Mutant(
@@ -409,7 +409,7 @@ THROTTLE = (
     ),
     Mutant(
         "a circuit breaker that stays open after a good answer",
-        ((_SUBMIT, "        if trial:\n            self.close_breaker()", "        if trial:\n            pass"),),
+        ((_POST, "        if trial:\n            self.close_breaker()", "        if trial:\n            pass"),),
         ("thirty pairs wait forty minutes for credits",),
     ),
     Mutant(
@@ -485,7 +485,7 @@ WAITING = (
         "a render in line that is sent though it was replaced",
         (
             (
-                _SUBMIT,
+                _HEAD,
                 "if asked := self.last_look.look(render, pair):\n            body",
                 "if asked := render:\n            body",
             ),
@@ -714,8 +714,8 @@ ANNOUNCING = (
         (
             _layer(
                 "results/cloudevents",
-                "    topic.publish(render)\n    renders.announced(render)\n",
-                "    renders.announced(render)\n    topic.publish(render)\n",
+                "    topic.publish(render)\n    renders.mark_announced(render)\n",
+                "    renders.mark_announced(render)\n    topic.publish(render)\n",
             ),
         ),
         ("refused", "pair"),
@@ -819,12 +819,12 @@ OPERATOR = (
 TIMEOUTS = (
     Mutant(
         "botocore's own time-outs and tries",
-        ((_CONNECTIONS, "ANSWER_SECONDS = 5.0", "ANSWER_SECONDS = 60.0"), (_CONNECTIONS, "TRIES = 3", "TRIES = 5")),
+        ((_AWS, "ANSWER_SECONDS = 5.0", "ANSWER_SECONDS = 60.0"), (_AWS, "TRIES = 3", "TRIES = 5")),
         kinds=("time-out without effect", "time-out with effect"),
     ),
     Mutant(
         "an AWS service that is waited for as long as a function lives",
-        ((_CONNECTIONS, "ANSWER_SECONDS = 5.0", "ANSWER_SECONDS = 50.0"),),
+        ((_AWS, "ANSWER_SECONDS = 5.0", "ANSWER_SECONDS = 50.0"),),
         kinds=("time-out without effect", "time-out with effect"),
     ),
 )
@@ -842,7 +842,11 @@ WORKFLOW = (
     ),
     Mutant(
         "a request_id that only the record knows",
-        ((_POLL, 'if render["status"] not in (Status.SUBMITTING, Status.UNCERTAIN):', "if True:"),),
+        (
+            _layer(
+                "pipeline/job_record", 'if render["status"] not in (Status.SUBMITTING, Status.UNCERTAIN):', "if True:"
+            ),
+        ),
         kinds=("error",),
     ),
     Mutant(

@@ -17,7 +17,9 @@ from kontext.drops.pairs import Ready
 from kontext.drops.store import Drops
 from kontext.dynamodb import Table
 from kontext.renders.claims import Claims
+from kontext.renders.jobs import Jobs
 from kontext.renders.store import Renders
+from kontext.renders.submissions import Submissions
 from kontext_local.project import ROOT
 from kontext_local.stack import LocalStack
 
@@ -65,11 +67,12 @@ def _paid_render(local: LocalStack, samples: Path, size: int, eventually: Callab
         read = {"key": f"{prefix}{slot}.png", "version_id": "v", "etag": f"e{slot}", "bytes": 1}
         seen = read | {"kind": "png", "width": 8, "height": 8, "parameters": {}}
         pair = Drops(table).record(prefix, slot, seen, slot, now)
-    renders = Renders(table, price=0.05, daily_limit=1000, retention_days=8)
+    renders = Renders(table, price=0.05, retention_days=8)
+    submissions = Submissions(renders, daily_limit=1000)
     asked: Any = {**ASKED, "prompt": prefix}
     complete = Ready((pair.parts["1"], pair.parts["2"]), asked, asked)
-    render = renders.submitting(Claims(renders).claim(pair, complete, now) or {}, now)
-    render = renders.completed(renders.accepted(render, request_id, now), url, {}, now)
+    render = submissions.mark_submitting(Claims(renders).claim(pair, complete, now) or {}, now)
+    render = Jobs(renders).mark_completed(submissions.mark_accepted(render, request_id, now), url, {}, now)
     told = {
         name: render[name] for name in ("prefix", "render_id", "attempt", "generation", "request_id", "submitted_at")
     }

@@ -12,13 +12,16 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from kontext.clock import iso
+from kontext.clock import day, iso
 from kontext.drops.pairs import Pair, Ready, pair_key
 from kontext.drops.store import Drops
 from kontext.dynamodb import ConditionFailed, Table
+from kontext.renders.ledger import ledger_key
 from kontext.renders.store import Renders
+from kontext.renders.submissions import Submissions
 from kontext_cli.target import Target
 from simulation.dynamodb import DynamoDB
+from tests.unit.life import NOW, Life
 
 Aws = Callable[[str], Any]
 PRICE, DAILY_LIMIT = 0.05, 1.0
@@ -40,8 +43,14 @@ def drops(table: Table) -> Drops:
 
 @pytest.fixture
 def renders(table: Table) -> Renders:
-    """Renders at 0.05 USD each, 20 a day."""
-    return Renders(table, price=PRICE, daily_limit=DAILY_LIMIT, retention_days=400)
+    """Renders at 0.05 USD each."""
+    return Renders(table, price=PRICE, retention_days=400)
+
+
+@pytest.fixture
+def submissions(renders: Renders) -> Submissions:
+    """Their requests, 20 a day."""
+    return Submissions(renders, DAILY_LIMIT)
 
 
 @pytest.fixture
@@ -135,3 +144,20 @@ def add_uncertain(table: Table, prefix: str, **more: Any) -> str:
 def uncertain(table: Table) -> str:
     """The prefix of a pair whose answer was lost."""
     return add_uncertain(table, "a cat/")
+
+
+@pytest.fixture
+def life(submissions: Submissions, pair: Callable[..., Pair], complete: Callable[..., Ready]) -> Life:
+    """The render of one pair, to be taken from stage to stage."""
+    return Life(submissions, pair(), complete(pair()))
+
+
+@pytest.fixture
+def ledger(table: Table) -> Callable[[], dict[str, Any]]:
+    """The day's money: what stands in the ledger."""
+
+    def read() -> dict[str, Any]:
+        item = table.get(ledger_key(day(NOW))) or {}
+        return {name: value for name, value in item.items() if name not in ("pk", "sk", "accepted_at")}
+
+    return read

@@ -19,6 +19,7 @@ from kontext.clock import Clock
 from kontext.connections import Connections
 from kontext.due import LINE, TIMER
 from kontext.dynamodb import Table
+from kontext.stores import Stores
 from simulation.aws import Secrets
 from simulation.dynamodb import DynamoDB
 from simulation.s3 import S3
@@ -160,7 +161,12 @@ class Seams(Connections):
         return Watched(name, value, self.world.watch) if name in SEAMS else value
 
 
-SEAMS = {name for name, member in vars(Connections).items() if isinstance(member, cached_property)} - {"s3", "defaults"}
+SEAMS = {
+    name
+    for owner in (Stores, Connections)
+    for name, member in vars(owner).items()
+    if isinstance(member, cached_property) and name not in ("s3", "defaults")
+}
 
 
 class Network(httpx.BaseTransport):

@@ -5,8 +5,9 @@ from typing import Any
 import httpx
 import pytest
 
-from kontext.connections import Connections, config
-from kontext.pipeline.submit import TIME_FOR_A_SUBMIT
+from kontext.aws import config
+from kontext.connections import Connections
+from kontext.pipeline.post import TIME_FOR_A_SUBMIT
 from kontext.segmind.exchange import ANSWER_SECONDS
 from simulation.template import Template
 

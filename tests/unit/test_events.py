@@ -21,7 +21,9 @@ from kontext.errors import CODES, REASONS, problem
 from kontext.model import Render, Status
 from kontext.renders.claims import Claims
 from kontext.renders.deliveries import Deliveries
+from kontext.renders.jobs import Jobs
 from kontext.renders.store import Renders
+from kontext.renders.submissions import Submissions
 from kontext.results import cloudevents
 from kontext.results.cloudevents import (
     Topic,
@@ -71,47 +73,48 @@ def made(render: Render | None) -> Render:
 class Stage:
     """Brings one pair to every end that there is."""
 
-    def __init__(self, renders: Renders, pair: Pair, complete: Ready) -> None:
-        self.renders, self.pair, self.complete = renders, pair, complete
+    def __init__(self, submissions: Submissions, pair: Pair, complete: Ready) -> None:
+        self.submissions, self.pair, self.complete = submissions, pair, complete
+        self.renders, self.jobs = submissions.renders, Jobs(submissions.renders)
 
     def claimed(self) -> Render:
         return made(Claims(self.renders).claim(self.pair, self.complete, NOW))
 
     def submitting(self) -> Render:
-        return self.renders.submitting(self.claimed(), NOW)
+        return self.submissions.mark_submitting(self.claimed(), NOW)
 
     def queued(self) -> Render:
-        return self.renders.accepted(self.submitting(), "r-1", NOW + 1)
+        return self.submissions.mark_accepted(self.submitting(), "r-1", NOW + 1)
 
     def completed(self, metrics: dict[str, Any]) -> Render:
-        return self.renders.completed(self.queued(), "https://images/a.png?sig=secret", metrics, NOW + 20)
+        return self.jobs.mark_completed(self.queued(), "https://images/a.png?sig=secret", metrics, NOW + 20)
 
     def delivered(self) -> Render:
-        return Deliveries(self.renders).delivered(self.completed(METRICS), RESULT, NOW + 21)
+        return Deliveries(self.renders).mark_delivered(self.completed(METRICS), RESULT, NOW + 21)
 
     def delivered_without_metrics(self) -> Render:
-        return Deliveries(self.renders).delivered(self.completed({}), RESULT | {"version_id": None}, NOW + 21)
+        return Deliveries(self.renders).mark_delivered(self.completed({}), RESULT | {"version_id": None}, NOW + 21)
 
     def superseded(self) -> Render:
         beside = RESULT | {"key": "taj/superseded/x.png", "superseded": True}
         completed = self.completed(METRICS)
         self.renders.table.update(pair_key("taj/"), "SET #current = :newer", newer="a newer render")
-        return Deliveries(self.renders).delivered(completed, beside, NOW + 21)
+        return Deliveries(self.renders).mark_delivered(completed, beside, NOW + 21)
 
     def failed(self) -> Render:
-        return self.renders.failed(self.queued(), problem("render_failed", "blocked"), "e", NOW + 20)
+        return self.renders.mark_failed(self.queued(), problem("render_failed", "blocked"), "e", NOW + 20)
 
     def refused(self) -> Render:
-        return self.renders.failed(self.submitting(), problem("refused", "no"), "e", NOW)
+        return self.renders.mark_failed(self.submitting(), problem("refused", "no"), "e", NOW)
 
     def overtaken(self) -> Render:
-        return self.renders.failed(self.claimed(), problem("superseded", "a newer drop"), "e", NOW)
+        return self.renders.mark_failed(self.claimed(), problem("superseded", "a newer drop"), "e", NOW)
 
     def undelivered(self) -> Render:
-        return self.renders.failed(self.completed(METRICS), problem("delivery", "no access"), "e", NOW + 99)
+        return self.renders.mark_failed(self.completed(METRICS), problem("delivery", "no access"), "e", NOW + 99)
 
     def uncertain(self) -> Render:
-        return self.renders.uncertain(self.submitting(), problem("uncertain", "lost"), "e", NOW)
+        return self.submissions.mark_uncertain(self.submitting(), problem("uncertain", "lost"), "e", NOW)
 
     def rejected(self) -> Render:
         return made(Claims(self.renders).reject(self.pair, problem("invalid_image", "empty"), "v", "e", NOW))
@@ -128,8 +131,8 @@ ENDS = [
 
 
 @pytest.fixture
-def stage(renders: Renders, pair: MakePair, complete: MakeReady) -> Stage:
-    return Stage(renders, pair(), complete(pair(), seed=7))
+def stage(submissions: Submissions, pair: MakePair, complete: MakeReady) -> Stage:
+    return Stage(submissions, pair(), complete(pair(), seed=7))
 
 
 @pytest.fixture
@@ -286,7 +289,7 @@ def test_the_contract_lists_every_reason_that_closes_the_gate() -> None:
 
 def test_telling_again_tells_the_same(stage: Stage, ended: Callable[[str], Render], end: str) -> None:
     first = ended(end)
-    stage.renders.announced(first)
+    stage.renders.mark_announced(first)
 
     again = stage.renders.get(first["prefix"], first["render_id"])
 
@@ -313,7 +316,7 @@ def test_the_same_attempt_that_ends_otherwise_after_all_is_another_event(ended: 
 def test_an_input_named_by_a_url_is_told_without_its_query(renders: Renders, pair: MakePair) -> None:
     given = {"url": "https://example.com/a.png?X-Amz-Signature=secret#part"}
     render = made(Claims(renders).claim(pair(), Ready((given, given), {"prompt": "p"}, {"prompt": "p"}), NOW))
-    failed = renders.failed(render, problem("superseded", "x"), "e", NOW)
+    failed = renders.mark_failed(render, problem("superseded", "x"), "e", NOW)
 
     (told, _) = cloud_event(failed, SOURCE)["data"]["inputs"]
 
@@ -438,7 +441,7 @@ def test_the_folder_of_a_pair_is_the_first_one_of_its_key(
 ) -> None:
     dropped = pair(prefix)
     render = made(Claims(renders).claim(dropped, complete(dropped), NOW))
-    failed = renders.failed(render, problem("superseded", "x"), "e", NOW)
+    failed = renders.mark_failed(render, problem("superseded", "x"), "e", NOW)
 
     topic.publish(failed)
 

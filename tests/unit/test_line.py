@@ -14,7 +14,7 @@ from kontext.due import LINE, SET_DUE, TIMER
 from kontext.dynamodb import Table
 from kontext.renders.claims import Claims
 from kontext.renders.record import render_key
-from kontext.renders.store import Renders
+from kontext.renders.submissions import Submissions
 from kontext.throttle.admission import State
 from kontext.throttle.circuit_breaker import Breaker, Stop
 from kontext.throttle.line import Line, hand_out_permits, why_parked
@@ -170,23 +170,27 @@ OPEN = Breaker("no_credits", since=NOW - 900, next_trial_at=NOW + 120)
     ],
 )
 def test_the_record_says_why_a_render_waits_by_what_stops_the_line_now(
-    renders: Renders, pair: Callable[..., Pair], complete: Callable[..., Ready], state: State, why: dict[str, Any]
+    submissions: Submissions,
+    pair: Callable[..., Pair],
+    complete: Callable[..., Ready],
+    state: State,
+    why: dict[str, Any],
 ) -> None:
-    claimed = Claims(renders).claim(pair(), complete(pair()), NOW)
+    claimed = Claims(submissions.renders).claim(pair(), complete(pair()), NOW)
     assert claimed is not None
-    render = renders.join_line(claimed, NOW + 5, "outage", NOW)
+    render = submissions.join_line(claimed, NOW + 5, "outage", NOW)
 
     assert why_parked(render, state) == why
 
 
 def test_a_render_that_is_tried_later_waits_for_a_time_of_its_own(
-    renders: Renders, pair: Callable[..., Pair], complete: Callable[..., Ready]
+    submissions: Submissions, pair: Callable[..., Pair], complete: Callable[..., Ready]
 ) -> None:
-    claimed = Claims(renders).claim(pair(), complete(pair()), NOW)
+    claimed = Claims(submissions.renders).claim(pair(), complete(pair()), NOW)
     assert claimed is not None
-    submitting = renders.submitting(claimed, NOW)
+    submitting = submissions.mark_submitting(claimed, NOW)
 
-    render = renders.retry_later(submitting, NOW + 60, "outage", NOW, {"status": 500})
+    render = submissions.retry_later(submitting, NOW + 60, "outage", NOW, {"status": 500})
 
     parked = [why_parked(one, State(breaker=OPEN)) for one in (claimed, submitting, render)]
     assert parked == [None, None, {"reason": "outage", "until": NOW + 60}]

@@ -28,7 +28,7 @@ class World:
         self.looked: list[float] = []
         self.beats: list[float] = []
         self.held: list[float] = []
-        self.clock = self.renders = self.segmind = self
+        self.clock = self.jobs = self.renders = self.segmind = self
         self.throttle: Any = self
         self.poll_history = SimpleNamespace(next_poll=lambda _: self.time - ACCEPTED, deadline=DEADLINE)
 
@@ -38,7 +38,7 @@ class World:
     def sleep(self, seconds: float) -> None:
         self.time += max(0.0, seconds)
 
-    def follow(self, state: dict[str, Any], _now: float) -> dict[str, Any]:
+    def of_execution(self, state: dict[str, Any], _now: float) -> dict[str, Any]:
         return {"prefix": state["prefix"], "render_id": state["render_id"], "attempt": 1, "status": "PROCESSING"}
 
     def beat(self, render: dict[str, Any], until: float) -> None:
@@ -149,12 +149,12 @@ class Job(World):
             raise answer
         return answer
 
-    def completed(self, render: dict[str, Any], link: str, *_: Any) -> dict[str, Any]:
+    def mark_completed(self, render: dict[str, Any], link: str, *_: Any) -> dict[str, Any]:
         self.links.append(link)
         paid = {"submitted_at": ACCEPTED, "metrics": {}, "cost": 0.05, "history": [{"what": "completed"}]}
         return {**render, "status": "COMPLETED", **paid}
 
-    def unlinked(self, render: dict[str, Any], answer: str, *_: Any) -> dict[str, Any]:
+    def mark_unlinked(self, render: dict[str, Any], answer: str, *_: Any) -> dict[str, Any]:
         self.kept.append(answer)
         return render
 

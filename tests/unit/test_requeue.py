@@ -67,7 +67,7 @@ def test_while_no_workflow_starts_a_job_that_failed_for_want_of_credits_waits_ju
     assert (world.render["status"], money(world)["not_charged"]) == ("DELIVERED", 1)
 
 
-@pytest.mark.parametrize("call", ["throttle.open_breaker", "line.place", "renders.join_line"])
+@pytest.mark.parametrize("call", ["throttle.open_breaker", "line.place", "submissions.join_line"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_crash_on_the_way_back_to_the_line_neither_pays_twice_nor_fails_the_pair(
     play: Play, call: str, when: str

@@ -15,8 +15,8 @@ from kontext.drops.pairs import pair_key
 from kontext.due import LINE, TELL_SECONDS, TIMER
 from kontext.dynamodb import Table
 from kontext.pipeline.intake import Intake
+from kontext.pipeline.post import TIME_FOR_A_SUBMIT
 from kontext.pipeline.requeue import ASIDE_SECONDS, MOST_FAILURES
-from kontext.pipeline.submit import TIME_FOR_A_SUBMIT
 from kontext.renders.ledger import ledger_key
 from kontext.renders.record import render_key
 from kontext.renders.store import LEASE_SECONDS
@@ -80,7 +80,7 @@ def later(world: World, seconds: float) -> World:
 
 
 def test_a_claim_whose_owner_lives_is_nobody_elses_and_one_whose_owner_died_is_sent_once(world: Play) -> None:
-    crashed = world(Strike(Call("Submit", "renders.submitting", 1))).receive()
+    crashed = world(Strike(Call("Submit", "submissions.mark_submitting", 1))).receive()
     render = crashed.render
     before = seen(crashed)
 
@@ -96,7 +96,7 @@ def test_a_claim_whose_owner_lives_is_nobody_elses_and_one_whose_owner_died_is_s
 
 
 def test_a_message_that_comes_again_pays_nothing(world: Play) -> None:
-    crashed = world(Strike(Call("Submit", "renders.accepted", 1), when="after")).receive().receive()
+    crashed = world(Strike(Call("Submit", "submissions.mark_accepted", 1), when="after")).receive().receive()
 
     crashed.play()
 
@@ -112,7 +112,7 @@ def test_a_message_that_comes_again_pays_nothing(world: Play) -> None:
     ],
 )
 def test_a_hint_about_a_render_that_has_moved_changes_nothing(world: Play, move: Callable[[Json], Json]) -> None:
-    crashed = world(Strike(Call("Submit", "renders.submitting", 1))).receive()
+    crashed = world(Strike(Call("Submit", "submissions.mark_submitting", 1))).receive()
     render = crashed.render
     ((name, value),) = move(render).items()
     table(crashed).update(render_key(PREFIX, render["render_id"]), f"SET #{name} = :value", value=value)
@@ -423,7 +423,7 @@ class Hurried(Context):
 
 @pytest.mark.parametrize("replaced", [False, True])
 def test_a_message_in_which_the_first_edition_let_a_render_wait_sends_it(world: Play, replaced: bool) -> None:
-    old = world(Strike(Call("Submit", "renders.submitting", 1))).receive()
+    old = world(Strike(Call("Submit", "submissions.mark_submitting", 1))).receive()
     name = old.render["render_id"]
     table(old).update(render_key(PREFIX, name), "SET #wake = :token REMOVE #due_lane, #due_at", token="t")
     if replaced:

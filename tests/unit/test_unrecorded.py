@@ -70,7 +70,8 @@ def test_an_exception_that_nobody_has_thought_of_leaves_no_paid_render_untold(
 
 
 @pytest.mark.parametrize(
-    ("name", "events"), [("renders.follow", 0), ("topic.publish", 0), ("renders.failed", 0), ("outputs.put_json", 1)]
+    ("name", "events"),
+    [("jobs.of_execution", 0), ("topic.publish", 0), ("renders.mark_failed", 0), ("outputs.put_json", 1)],
 )
 def test_what_an_execution_can_never_tell_is_tried_for_days_and_ends_red_with_its_code(
     play: Play, name: str, events: int
@@ -87,10 +88,10 @@ def test_what_an_execution_can_never_tell_is_tried_for_days_and_ends_red_with_it
 @pytest.mark.parametrize(
     ("network", "name", "code"),
     [
-        pytest.param(FAILED_JOB, "renders.follow", "expired", id="a failed job, of which it cannot read"),
-        pytest.param(FAILED_JOB, "renders.failed", "expired", id="a failed job, of which it cannot write"),
+        pytest.param(FAILED_JOB, "jobs.of_execution", "expired", id="a failed job, of which it cannot read"),
+        pytest.param(FAILED_JOB, "renders.mark_failed", "expired", id="a failed job, of which it cannot write"),
         pytest.param(FAILED_JOB, "topic.publish", "render_failed", id="a failed job, of which it cannot tell"),
-        pytest.param(NO_PICTURE, "renders.follow", "delivery", id="no picture, of which it cannot read"),
+        pytest.param(NO_PICTURE, "jobs.of_execution", "delivery", id="no picture, of which it cannot read"),
         pytest.param(NO_PICTURE, "deliveries.put_off", "delivery", id="no picture, of which it cannot write"),
     ],
 )
@@ -105,7 +106,7 @@ def test_what_finalize_can_never_tell_is_told_by_submit_once_a_sweep_has_found_i
 
 
 def test_a_request_id_that_neither_the_record_nor_the_workflow_took_is_recorded_a_moment_later(play: Play) -> None:
-    twice_down = Strike(Call("Submit", "renders.accepted", 1)), Strike(Call("Submit", "workflow.start", 1))
+    twice_down = Strike(Call("Submit", "submissions.mark_accepted", 1)), Strike(Call("Submit", "workflow.start", 1))
 
     world = play({}, *twice_down)
 
@@ -128,7 +129,7 @@ def test_a_sweep_brings_on_a_workflow_that_can_be_started_again_within_the_hour(
 
 
 def test_a_job_that_only_the_workflow_knows_is_told_with_its_request_id(play: Play) -> None:
-    unrecorded, unseen = Call("Submit", "renders.accepted", 1), Call("Poll", "renders.accepted", 1)
+    unrecorded, unseen = Call("Submit", "submissions.mark_accepted", 1), Call("Poll", "submissions.mark_accepted", 1)
 
     world = play({}, *(Strike(call, seconds=2 * 3600) for call in (unrecorded, unseen)))
 

@@ -132,7 +132,7 @@ def _shared(template: Json) -> set[str]:
 
 def _variables_read(root: Path, function: str) -> set[str]:
     """The variables that a function and what it does in the pipeline read, through whatever they ask `deps` for."""
-    offered = _offered(root / LAYER / "kontext" / "connections.py")
+    offered = _offered(root / LAYER / "kontext" / "stores.py") | _offered(root / LAYER / "kontext" / "connections.py")
     trees = _pipeline_of(root, root / "functions" / f"{function}.py")
     nodes = [node for tree in trees for node in ast.walk(tree)]
     ahead = [node.attr for node in nodes if isinstance(node, ast.Attribute) and _is_deps(node.value)]

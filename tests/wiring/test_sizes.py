@@ -18,14 +18,6 @@ LINES_OF_A_CLASS = 150
 UNTYPED = 15
 """How often the core may say `dict[str, Any]`: for what a schema, the table or an AWS client leaves open."""
 
-LARGER = {
-    "Connections": 220,
-    "Poll": 180,
-    "Renders": 275,
-    "Submitter": 230,
-}
-"""Classes that are still larger, and how large they may be. No other may join them, and none of them grows."""
-
 
 @pytest.mark.parametrize("path", PRODUCT, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_file_is_read_in_one_sitting(path: Path) -> None:
@@ -33,15 +25,9 @@ def test_a_file_is_read_in_one_sitting(path: Path) -> None:
 
 
 def test_a_class_is_read_on_a_few_screens() -> None:
-    larger = {name: lines for name, lines in _classes() if lines > LARGER.get(name, LINES_OF_A_CLASS)}
+    larger = {name: lines for name, lines in _classes() if lines > LINES_OF_A_CLASS}
 
     assert larger == {}
-
-
-def test_a_class_that_has_become_small_is_no_exception_any_more() -> None:
-    large = {name for name, lines in _classes() if lines > LINES_OF_A_CLASS}
-
-    assert large == LARGER.keys()
 
 
 def test_records_and_messages_have_types() -> None:

@@ -16,7 +16,9 @@ errors       what can go wrong, and what each code and reason means to people
 due          when somebody must look at an item again
 hints        messages of our own in the upload queue
 dynamodb     the one seam to the table
-connections  settings, read once, and clients, made when first used
+connections  the outside world of a function: settings, read once, and clients, made when first used
+stores       the part of it that stands in the table, by subject
+aws          how long an AWS service is waited for
 clock        time, and the one way to wait
 metrics, log what is measured, and logged
 text         text from outside, made fit to be shown

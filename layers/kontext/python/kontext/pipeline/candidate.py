@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from kontext.connections import Connections
 from kontext.dynamodb import ConditionFailed
-from kontext.errors import RecordGone, SegmindError, ServerError
+from kontext.errors import RecordGone, SegmindError
 from kontext.log import logger
 from kontext.model import Render
 from kontext.pipeline.requeue import CANDIDATE_SECONDS
@@ -21,15 +21,6 @@ def is_known(deps: Connections, request_id: str, submitted_with: str | None = No
         logger.warning("the job that an answer named is not found", candidate_id=request_id, reason=str(failure))
         return False if isinstance(failure, RecordGone) else None
     return True
-
-
-def job_of(deps: Connections, failure: ServerError, *, has_time: bool) -> str | None:
-    """The job that a server error names, if Segmind knows it. What it does not know only traces the request, and is
-    forgotten; where nobody can tell, it is asked for later."""
-    known = is_known(deps, failure.candidate_id) if failure.candidate_id and has_time else None
-    if known is False:
-        failure.candidate_id = None
-    return failure.candidate_id if known else None
 
 
 def verify_candidate(deps: Connections, watch: Watch, render: Render) -> bool:

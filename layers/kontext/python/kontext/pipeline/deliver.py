@@ -37,7 +37,7 @@ class Finalize:
         self.event = event
         self.look = event["look"]
         self.tries = event.get("delivery", {}).get("tries", 0)
-        self.render: Render = deps.renders.follow(event, deps.clock.now()) or {}
+        self.render: Render = deps.jobs.of_execution(event, deps.clock.now()) or {}
         self.given_up = event.get("given_up")
         self.all_tried = bool(self.given_up) or self.tries >= MAX_TRIES - 1
 
@@ -45,7 +45,7 @@ class Finalize:
         """Copy, record, tell; whatever of it is done already is not done again."""
         if self.is_stale():
             return {"outcome": "delivered"}
-        self.deps.renders.beat(self.render, self.deps.clock.now() + DELIVERY_SECONDS)
+        self.deps.jobs.beat(self.render, self.deps.clock.now() + DELIVERY_SECONDS)
         if self.given_up:
             return self.give_up(f"the function that delivers does not come to its end: {_name(self.given_up)}")
         try:
@@ -70,7 +70,7 @@ class Finalize:
         """End a render whose job did not complete; what to hand back if it waits in line again."""
         if self.render["status"] == Status.SUBMITTING:
             request_id, submitted_at = self.event["request_id"], float(self.event["submitted_at"])
-            self.render = self.deps.renders.accepted(self.render, request_id, submitted_at)
+            self.render = self.deps.submissions.mark_accepted(self.render, request_id, submitted_at)
         code, message = self.why_failed()
         if code == "render_failed" and Requeue(self.deps).take_back(self.render, self.look):
             return {"outcome": "parked", "error": problem(code, message)}
@@ -86,8 +86,7 @@ class Finalize:
         return unseen(self.render, self.look.get("message"))
 
     def deliver(self) -> None:
-        """Put the picture where it belongs: under the pair's result key, or beside it if a newer drop has
-        overtaken."""
+        """Put the picture under the pair's result key, or beside it if a newer drop has overtaken."""
         render = self.render
         output_format = render["parameters"]["output_format"]
         key = keys.result_key(render["prefix"], output_format)
@@ -105,7 +104,8 @@ class Finalize:
         )
         if pair is not None and not overtaken:
             self.clean_up(pair, key)
-        self.render = self.deps.deliveries.delivered(render, {**result, "superseded": overtaken}, self.deps.clock.now())
+        result = {**result, "superseded": overtaken}
+        self.render = self.deps.deliveries.mark_delivered(render, result, self.deps.clock.now())
 
     def clean_up(self, pair: Pair, key: str) -> None:
         """Remove what an older drop left: a result in another format, an error.json that is not true any more."""
@@ -149,7 +149,7 @@ class Finalize:
         error, key = error_of(self.render, code, message, charged), keys.error_key(self.render["prefix"])
         now, unknown = self.deps.clock.now(), charged == "unknown"
         try:
-            self.render = self.deps.renders.failed(self.render, error, key, now, may_be_charged=unknown)
+            self.render = self.deps.renders.mark_failed(self.render, error, key, now, may_be_charged=unknown)
         except ConditionFailed as moved:
             self.render = render_of(moved.found) if moved.found else self.render
 
@@ -174,7 +174,7 @@ class Finalize:
             return
         self.deps.topic.publish(self.render)
         try:
-            self.deps.renders.announced(self.render)
+            self.deps.renders.mark_announced(self.render)
         except Exception:
             logger.exception("that it was told is not on the record")
         self.render = {**self.render, "announced": True}

@@ -20,7 +20,7 @@ class Ends:
         """The render ends without a picture."""
         error, key = error_of(render, code, message, charged), keys.error_key(render["prefix"])
         unknown = charged == "unknown"
-        self.announce(self.deps.renders.failed(render, error, key, self.deps.clock.now(), may_be_charged=unknown))
+        self.announce(self.deps.renders.mark_failed(render, error, key, self.deps.clock.now(), may_be_charged=unknown))
 
     def mark_uncertain(self, render: Render, message: str) -> None:
         """Perhaps accepted, perhaps not: a person decides."""
@@ -31,7 +31,7 @@ class Ends:
         if candidate_id:
             message += f"; it names the job {candidate_id}, and if Segmind knows that the render goes on by itself"
         error, key = problem("uncertain", message), keys.error_key(render["prefix"])
-        return self.deps.renders.uncertain(render, error, key, self.deps.clock.now(), candidate_id)
+        return self.deps.submissions.mark_uncertain(render, error, key, self.deps.clock.now(), candidate_id)
 
     def announce(self, render: Render) -> None:
         """Tell how a render ended."""
@@ -44,7 +44,7 @@ class Ends:
         logger.warning("the picture is late")
         self.deps.topic.publish_delay(render)
         metrics.emit(render, Undelivered=1)
-        self.deps.deliveries.delay_announced(render)
+        self.deps.deliveries.mark_delay_announced(render)
 
 
 def charged_for(failed: PollState) -> Charged | None:

@@ -39,7 +39,7 @@ class Overdue:
     def on_due(self, key: Key) -> None:
         """What should have gone on with an item of the table has not: look what it asks for."""
         if key == self.deps.throttle.KEY:
-            Probe(self.submitter).run()
+            Probe(self.submitter.head).run()
             return
         if name := object_of(key):
             self.intake.wake_all(name)

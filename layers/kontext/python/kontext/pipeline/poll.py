@@ -10,15 +10,13 @@ from typing import cast
 from kontext import metrics
 from kontext.connections import Connections
 from kontext.due import POLL_SECONDS
-from kontext.dynamodb import ConditionFailed
 from kontext.errors import AccountRefused, RateLimited, RecordGone, SegmindError
 from kontext.log import logger
-from kontext.model import IN_FLIGHT, JobMetrics, PollState, Render, Status, WorkflowState
+from kontext.model import IN_FLIGHT, PollState, Render, Status, WorkflowState
+from kontext.pipeline.job_record import JobRecord
 from kontext.polling.history import MAX_MISS_SECONDS
 from kontext.polling.schedule import Progress, sleeps_in_place
-from kontext.renders.balance import unexplained
 from kontext.renders.overdue import is_stale
-from kontext.renders.record import render_of
 from kontext.segmind.answers import JobStatus, Result
 from kontext.throttle.rate_limiter import reset_by_our_clock, sane_reset
 
@@ -43,6 +41,7 @@ class Poll:
         self.held_until = 0.0
         self.done: JobStatus | None = None
         self.polls = 0
+        self.record = JobRecord(deps, event)
 
     @property
     def age(self) -> float:
@@ -51,11 +50,11 @@ class Poll:
 
     def run(self) -> PollState:
         """Look until there is something to tell, or waiting is cheaper elsewhere."""
-        render = self.deps.renders.follow(self.event, self.deps.clock.now())
+        render = self.deps.jobs.of_execution(self.event, self.deps.clock.now())
         if render is None or is_stale(render, self.event["attempt"], self.event.get("generation", 0)):
             return {"outcome": "ended"}
         if render["status"] not in IN_FLIGHT:
-            render = self.recorded(render)
+            render = self.record.accept(render)
         while render["status"] in IN_FLIGHT:
             due = self.next_poll()
             if due is None:
@@ -82,7 +81,7 @@ class Poll:
 
     def waiting(self, render: Render, seconds: float) -> PollState:
         """Hand back to the workflow, which waits for nothing. After a miss the next Poll asks at once."""
-        self.deps.renders.beat(render, self.deps.clock.now() + seconds + POLL_SECONDS)
+        self.deps.jobs.beat(render, self.deps.clock.now() + seconds + POLL_SECONDS)
         wait = max(1, math.ceil(seconds) if self.misses else int(seconds - 1))
         seen = {"progress": vars(self.progress), "misses": self.misses}
         return cast("PollState", {"outcome": "waiting", "wait": wait, **seen})
@@ -98,7 +97,9 @@ class Poll:
         if isinstance(seen, Result):
             return self.found(render, seen), None
         self.progress = self.progress.seen(seen.status, age)
-        return self.noted(render, seen)
+        if seen.status == Status.FAILED:
+            return render, _failed(seen)
+        return self.record.keep_status(render, seen), None
 
     def ask(self, submitted_with: str | None) -> JobStatus | Result:
         """Where the job is, and its result once that is complete. The result as well where the status stays bad, and
@@ -122,21 +123,12 @@ class Poll:
         self.misses = 0
         return seen
 
-    def noted(self, render: Render, seen: JobStatus) -> tuple[Render, PollState | None]:
-        """Keep what a poll told that is not the end of a good job."""
-        if seen.status == Status.FAILED:
-            return render, _failed(seen)
-        if seen.status == Status.PROCESSING and render["status"] == Status.QUEUED:
-            return self.deps.renders.processing(render, self.deps.clock.now()), None
-        return render, None
-
     def missed(self, render: Render, failure: SegmindError) -> Render:
         """A poll that told nothing is soon repeated, ever more slowly. That the job is done is kept: it is paid."""
         logger.warning("a poll told nothing", error=type(failure).__name__, status=failure.status)
         if isinstance(failure, AccountRefused):
             metrics.emit(render, AccountRefused=1)
-        self.progress = self.progress.seen("", self.age)
-        self.misses += 1
+        self.count_miss()
         self.is_gone = isinstance(failure, RecordGone)
         if isinstance(failure, RateLimited):
             metrics.emit(render, RateLimited=1)
@@ -144,8 +136,21 @@ class Poll:
             self.leave_room(failure)
         if self.done is None or "answer" in render:
             return render
-        said = f"the status is COMPLETED, and for the result there is none: {failure}"
-        return self.deps.renders.unlinked(render, said, self.done.metrics, self.deps.clock.now())
+        answer = f"the status is COMPLETED, and for the result there is none: {failure}"
+        return self.record.keep_answer(render, answer, self.done.metrics)
+
+    def found(self, render: Render, result: Result) -> Render:
+        """The job is paid. Where nothing names its picture, a later answer may."""
+        if link := self.record.link_in(result):
+            return self.record.complete(render, link, result.metrics)
+        self.count_miss()
+        logger.warning("the result names no picture")
+        return self.record.keep_answer(render, result.answer, result.metrics)
+
+    def count_miss(self) -> None:
+        """The next poll comes soon, and ever later when it is one of many."""
+        self.progress = self.progress.seen("", self.age)
+        self.misses += 1
 
     def reset_of(self, limited: RateLimited) -> float:
         """The age at which the rate limit resets; 0 if that is just over, and the next poll is a matter of seconds."""
@@ -166,46 +171,6 @@ class Poll:
             self.deps.throttle.back_off(reset_at, now)
         except Exception:
             logger.exception("the rate limiter did not hear of the 429")
-
-    def found(self, render: Render, result: Result) -> Render:
-        """The job is paid. A link to an allowed host is the picture, wherever it stands; else what the contract names
-        is kept, because its host may be allowed yet. Without any, a later answer may name it."""
-        link = self.deps.allowed.first([*result.links, *result.others]) or next(iter(result.links), None)
-        if link:
-            return self.completed(render, link, result.metrics)
-        self.progress = self.progress.seen("", self.age)
-        self.misses += 1
-        logger.warning("the result names no picture")
-        if render.get("answer") == result.answer:
-            return render
-        return self.deps.renders.unlinked(render, result.answer, result.metrics, self.deps.clock.now())
-
-    def completed(self, render: Render, link: str, told: JobMetrics) -> Render:
-        """Keep where the picture is before anything else, and learn how long it took."""
-        now = self.deps.clock.now()
-        render = self.deps.renders.completed(render, link, told, now)
-        metrics.emit_job(render, now, self.unexplained(render, now))
-        logger.info("completed", extra={"total_seconds": round(now - self.submitted_at, 1), **told})
-        self.deps.poll_history.learn(render["render_id"], now, told)
-        return render
-
-    def unexplained(self, render: Render, now: float) -> float | None:
-        """What the balance has lost beside what is booked; the picture does not wait for it."""
-        try:
-            return unexplained(self.deps.table, self.deps.renders.price, render, now)
-        except Exception:
-            logger.exception("the balance is not compared")
-            return None
-
-    def recorded(self, render: Render) -> Render:
-        """Record the request_id if Submit could not."""
-        if render["status"] not in (Status.SUBMITTING, Status.UNCERTAIN):
-            return render
-        try:
-            known: Render = {**render, "submitted_with": self.event.get("submitted_with")}
-            return self.deps.renders.accepted(known, self.event["request_id"], self.submitted_at)
-        except ConditionFailed as moved:
-            return render_of(moved.found) if moved.found else render
 
 
 def _failed(seen: JobStatus) -> PollState:

@@ -2,24 +2,25 @@
 
 from kontext.dynamodb import Key
 from kontext.errors import AccountRefused, SegmindError
-from kontext.pipeline.submit import Submitter
+from kontext.pipeline.head_of_line import HeadOfLine
+from kontext.pipeline.slot import Slot
 from kontext.throttle.circuit_breaker import WORKFLOW
 
 
 class Probe:
     """One look at the cause for which nobody goes."""
 
-    def __init__(self, submitter: Submitter) -> None:
-        self.deps = submitter.deps
-        self.submitter = submitter
-        self.breaker, self.watch = submitter.breaker, submitter.watch
+    def __init__(self, head: HeadOfLine) -> None:
+        self.deps = head.deps
+        self.head, self.post = head, head.post
+        self.breaker, self.watch = head.post.breaker, head.post.watch
 
     def run(self) -> None:
         """The circuit breaker is open, or not announced: find out, for nothing, whether the head of the line may go."""
         state = self.deps.throttle.look()
         self.breaker.publish_changes()
         now = self.deps.clock.now()
-        if state.paused.reason or not self.submitter.has_time() or not self.deps.throttle.begin_probe(now):
+        if state.paused.reason or not self.post.has_time() or not self.deps.throttle.begin_probe(now):
             return
         if state.breaker.reason == WORKFLOW:
             self.find_workflow(state.breaker.unfollowed)
@@ -27,19 +28,19 @@ class Probe:
         if not self.account_is_well(str(state.breaker.reason)) or now < state.breaker.next_trial_at:
             return
         at = self.deps.throttle.admit_head(self.deps.clock.now(), trial=True)  # the probe may have taken a while
-        if at is not None and not self.submitter.send_head(at, trial=True):
-            self.submitter.close_breaker()  # the next drop is the trial
+        if at is not None and not self.head.send(Slot(self.deps, at), trial=True):
+            self.post.close_breaker()  # the next drop is the trial
 
     def find_workflow(self, unfollowed: Key | None) -> None:
         """Find out whether workflows start again, by one that is paid for already."""
         if self.watch.starts_again(unfollowed):
-            self.submitter.close_breaker()
+            self.post.close_breaker()
         else:
             self.breaker.measure_stop(WORKFLOW)
 
     def account_is_well(self, reason: str) -> bool:
         """Whether a request could be taken, as far as a GET can tell: it costs nothing."""
-        if reason == "spend_limit" and not self.deps.renders.has_room(self.deps.clock.now()):
+        if reason == "spend_limit" and not self.deps.submissions.has_room(self.deps.clock.now()):
             self.breaker.measure_stop(reason)
             return False  # of the stack's own limit Segmind knows nothing
         try:

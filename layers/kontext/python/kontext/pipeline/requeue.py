@@ -2,7 +2,7 @@
 
 from kontext import metrics
 from kontext.connections import Connections
-from kontext.errors import AccountRefused, Doubtful, SegmindError, ServerError
+from kontext.errors import AccountRefused, Doubtful, SegmindError, ServerError, Unavailable
 from kontext.log import logger
 from kontext.model import IN_FLIGHT, HistoryEntry, PollState, Render
 from kontext.pipeline.breaker import Breaker
@@ -42,36 +42,41 @@ class Requeue:
     def wait(self, render: Render, reason: str, failure: SegmindError, *, trial: bool = False) -> None:
         """Let a render wait whose request was not accepted, or most likely not, or whose job failed.
 
-        One that fails for a reason that may be its own steps aside, so that it holds nobody else up: it goes every 45
-        minutes, until it has failed again after Segmind took another render, or too often. What Segmind says of the
-        account may be about one render, too: a trial that is refused though the account is well is noted, so that
-        another one goes as the next; and when that was taken, the next refusals are the render's own.
+        What Segmind says of the account may be about one render: a trial that is refused though the account is well is
+        noted, so that another one goes as the next; and when that was taken, the next refusals are the render's own.
         """
-        now, failures = self.deps.clock.now(), render.get("server_errors", 0) + 1
-        noted: HistoryEntry = {"status": failure.status, "message": str(failure)}
-        if isinstance(failure, Doubtful) and failure.candidate_id:
-            noted["candidate_id"] = failure.candidate_id
-        of_job = render["status"] in IN_FLIGHT
-        its_own = isinstance(failure, ServerError) or reason == UNKNOWN or of_job
-        before = render.get("server_error_at", now)
-        alone = not another_was_accepted(self.deps.table, before, now)
-        refused = isinstance(failure, AccountRefused) and not its_own
-        its_own = its_own or (refused and not alone)
-        if its_own and failures > (MOST_FAILURES_ALONE if alone else MOST_FAILURES):
-            code = "render_failed" if of_job else "server_error" if isinstance(failure, ServerError) else "refused"
-            self.ends.fail(render, code, f"Segmind answered {failures} times: {failure}")
+        of_account = isinstance(failure, AccountRefused) and reason != UNKNOWN and render["status"] not in IN_FLIGHT
+        if isinstance(failure, Unavailable):
+            self.join_line(render, reason, _entry(failure))
+        elif of_account and not self.another_went(render):
+            is_first = "server_errors" not in render
+            self.join_line(render, reason, _entry(failure), failed=trial and is_first)
+        else:
+            self.step_aside(render, reason, failure, at_once=of_account)
+
+    def step_aside(self, render: Render, reason: str, failure: SegmindError, *, at_once: bool) -> None:
+        """One that fails for a reason that may be its own holds nobody else up: after three failures, or `at_once`, it
+        goes every 45 minutes, until it has failed again after Segmind took another render, or too often."""
+        now, noted, failures = self.deps.clock.now(), _entry(failure), render.get("server_errors", 0) + 1
+        if failures > MOST_FAILURES_ALONE or (failures > MOST_FAILURES and self.another_went(render)):
+            self.ends.fail(render, _code_of(render, failure), f"Segmind answered {failures} times: {failure}")
         elif "candidate_id" in noted:
             self.retry_later(render, now + CANDIDATE_SECONDS, reason, noted)
-        elif its_own and (refused or failures >= MOST_FAILURES):
+        elif at_once or failures >= MOST_FAILURES:
             self.retry_later(render, now + ASIDE_SECONDS, reason, noted)
         elif failure.status == 500:
             self.retry_later(render, now + 10 * 2**failures, reason, noted)
         else:
-            self.join_line(render, reason, noted, failed=its_own or (refused and trial and failures == 1))
+            self.join_line(render, reason, noted, failed=True)
+
+    def another_went(self, render: Render) -> bool:
+        """Whether Segmind took another render, and made its picture, since this one has failed."""
+        failed_at = render.get("server_error_at")
+        return failed_at is not None and another_was_accepted(self.deps.table, failed_at, self.deps.clock.now())
 
     def retry_later(self, render: Render, at: float, reason: str, noted: HistoryEntry) -> None:
         """Let a render go again at a time of its own."""
-        self.deps.renders.retry_later(render, at, reason, self.deps.clock.now(), noted)
+        self.deps.submissions.retry_later(render, at, reason, self.deps.clock.now(), noted)
         metrics.emit(render, **{metrics.parked(reason): 1})
 
     def join_line(
@@ -82,6 +87,21 @@ class Requeue:
         now = self.deps.clock.now()
         place = render.get("line_at") if render.get("server_errors", 0) < MOST_FAILURES else None
         line_at = place or self.deps.line.place(render["prefix"], now)
-        self.deps.renders.join_line(render, line_at, reason, now, noted, failed=failed)
+        self.deps.submissions.join_line(render, line_at, reason, now, noted, failed=failed)
         logger.info("waits in line", reason=reason)
         metrics.emit(render, **{metrics.parked(reason): 1})
+
+
+def _entry(failure: SegmindError) -> HistoryEntry:
+    """What was answered, for the history; with the job that is named in it."""
+    entry: HistoryEntry = {"status": failure.status, "message": str(failure)}
+    if isinstance(failure, Doubtful) and failure.candidate_id:
+        entry["candidate_id"] = failure.candidate_id
+    return entry
+
+
+def _code_of(render: Render, failure: SegmindError) -> str:
+    """The error code of a render that has failed too often."""
+    if render["status"] in IN_FLIGHT:
+        return "render_failed"
+    return "server_error" if isinstance(failure, ServerError) else "refused"

@@ -44,7 +44,7 @@ class Watch:
             self.look_after(render)
             return
         with suppress(ConditionFailed):  # the old one is alive after all
-            self.deps.renders.restarted(render, now)
+            self.deps.jobs.mark_restarted(render, now)
 
     def starts_again(self, key: Key | None) -> bool:
         """Whether a workflow starts: it is asked of the render for which none did. To start one twice does no harm, nor

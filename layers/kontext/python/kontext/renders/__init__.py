@@ -1,6 +1,8 @@
 """One render's life in the table, what it costs, and the workflow that watches its job.
 
-store       the states of a render, moved by conditional writes only
+store       the records of renders, moved by conditional writes only; how one fails, and is begun anew
+submissions a render's request: it waits, is sent, accepted, or its answer is lost
+jobs        a render's job at Segmind, and the execution that looks after it
 record      a render's item: where it stands, how it is written, what a new attempt keeps of it
 deliveries  a paid picture's delivery: put off, or done
 claims      which render a drop is, and that no drop is two of them

@@ -32,7 +32,7 @@ class Deliveries:
         before = {"result": render["restore_from"], "restore_from": None, "stays_delivered": None}
         return self.renders.end(render, (Status.COMPLETED,), Status.DELIVERED, noted, now, **before)
 
-    def delay_announced(self, render: Render) -> None:
+    def mark_delay_announced(self, render: Render) -> None:
         """It was told that the picture is late."""
         self.renders.table.update(
             render_key(render["prefix"], render["render_id"]),
@@ -42,7 +42,7 @@ class Deliveries:
             attempt=render["attempt"],
         )
 
-    def delivered(self, render: Render, result: Result, now: float) -> Render:
+    def mark_delivered(self, render: Render, result: Result, now: float) -> Render:
         """The picture is in the output bucket.
 
         Raises:

@@ -30,7 +30,7 @@ def reserve(price: float, daily_limit: float, now: float) -> Write:
 
 def another_was_accepted(table: Table, since: float, now: float) -> bool:
     """Whether a render that has completed was accepted since then."""
-    days = (table.get(ledger_key(utc_day)) or {} for utc_day in {day(since), day(now)})
+    days = (table.get(ledger_key(utc_day)) or {} for utc_day in dict.fromkeys((day(now), day(since))))
     return any(float(known.get("accepted_at", 0.0)) >= since for known in days)
 
 

@@ -124,7 +124,7 @@ def announce(render: Render, drops: "Drops", outputs: "OutputBucket", topic: Top
     """Tell how a render ended: `error.json` if it has no picture, and the event. Can be repeated."""
     write_error_file(render, drops, outputs, renders)
     topic.publish(render)
-    renders.announced(render)
+    renders.mark_announced(render)
 
 
 def write_error_file(render: Render, drops: "Drops", outputs: "OutputBucket", renders: "Renders") -> None:

@@ -1,0 +1,63 @@
+"""What Segmind tells of a job is kept on its render's record, before anything else is done with it."""
+
+from kontext import metrics
+from kontext.connections import Connections
+from kontext.dynamodb import ConditionFailed
+from kontext.log import logger
+from kontext.model import JobMetrics, Render, Status, WorkflowState
+from kontext.renders.balance import unexplained
+from kontext.renders.record import render_of
+from kontext.segmind.answers import JobStatus, Result
+
+
+class JobRecord:
+    """The record of the job that an execution of the workflow looks after."""
+
+    def __init__(self, deps: Connections, event: WorkflowState) -> None:
+        self.deps = deps
+        self.event = event
+        self.submitted_at = float(event["submitted_at"])
+
+    def accept(self, render: Render) -> Render:
+        """Keep the request_id if Submit could not."""
+        if render["status"] not in (Status.SUBMITTING, Status.UNCERTAIN):
+            return render
+        try:
+            known: Render = {**render, "submitted_with": self.event.get("submitted_with")}
+            return self.deps.submissions.mark_accepted(known, self.event["request_id"], self.submitted_at)
+        except ConditionFailed as moved:
+            return render_of(moved.found) if moved.found else render
+
+    def keep_status(self, render: Render, seen: JobStatus) -> Render:
+        """Keep that a worker has the job."""
+        if seen.status == Status.PROCESSING and render["status"] == Status.QUEUED:
+            return self.deps.jobs.mark_processing(render, self.deps.clock.now())
+        return render
+
+    def link_in(self, result: Result) -> str | None:
+        """The link to the picture: one to an allowed host, wherever it stands; else what the contract names, because
+        its host may be allowed yet."""
+        return self.deps.allowed.first([*result.links, *result.others]) or next(iter(result.links), None)
+
+    def keep_answer(self, render: Render, answer: str, told: JobMetrics) -> Render:
+        """Keep what Segmind says of a job that is paid, and whose picture nothing names."""
+        if render.get("answer") == answer:
+            return render
+        return self.deps.jobs.mark_unlinked(render, answer, told, self.deps.clock.now())
+
+    def complete(self, render: Render, link: str, told: JobMetrics) -> Render:
+        """Keep where the picture is before anything else, and learn how long it took."""
+        now = self.deps.clock.now()
+        render = self.deps.jobs.mark_completed(render, link, told, now)
+        metrics.emit_job(render, now, self.unexplained(render, now))
+        logger.info("completed", extra={"total_seconds": round(now - self.submitted_at, 1), **told})
+        self.deps.poll_history.learn(render["render_id"], now, told)
+        return render
+
+    def unexplained(self, render: Render, now: float) -> float | None:
+        """What the balance has lost beside what is booked; the picture does not wait for it."""
+        try:
+            return unexplained(self.deps.table, self.deps.renders.price, render, now)
+        except Exception:
+            logger.exception("the balance is not compared")
+            return None

@@ -1,0 +1,167 @@
+"""The money of a day: reserved before a request, given back where nothing was charged, booked once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kontext.clock import day
+from kontext.dynamodb import Table
+from kontext.errors import problem
+from kontext.model import Render
+from kontext.renders.claims import Claims
+from kontext.renders.ledger import OverLimit, ledger_key
+from kontext.renders.submissions import Submissions
+from tests.unit.life import METRICS, NOW, Life, MakePair, MakeReady
+
+COSTS = [(0.04, 0.04), (0.2, 0.2), (0.21, 0.05), (30.0, 0.05), (0.0, 0.05), (None, 0.05)]
+
+
+@pytest.mark.parametrize("end", ["a picture", "none"])
+def test_a_job_that_is_done_and_names_no_picture_is_paid_once_however_it_ends(
+    life: Life, ledger: Callable[[], dict[str, Any]], end: str
+) -> None:
+    render = life.jobs.mark_unlinked(life.queued(), "no picture", METRICS, NOW + 20)
+
+    if end == "a picture":
+        render = life.jobs.mark_completed(render, "https://images/a.png", METRICS, NOW + 30)
+    else:
+        render = life.renders.mark_failed(render, problem("no_result", "none"), "taj/error.json", NOW + 30)
+
+    assert [one["what"] for one in render["history"][3:]] == [
+        "unlinked",
+        "completed" if end == "a picture" else "failed",
+    ]
+    assert (render["cost"], "answer" in render) == (0.04, end == "none")
+    assert ledger() == {"submitted": 1, "completed": 1, "cost": 0.04, "reserved": 0.05}
+
+
+def test_the_price_is_reserved_before_the_request_is_sent(life: Life, ledger: Callable[[], dict[str, Any]]) -> None:
+    life.submitting()
+
+    assert ledger() == {"submitted": 1, "reserved": 0.05}
+
+
+@pytest.mark.parametrize("end", ["in_line", "failed"])
+def test_what_was_not_charged_is_given_back(life: Life, ledger: Callable[[], dict[str, Any]], end: str) -> None:
+    if end == "in_line":
+        life.submissions.join_line(life.submitting(), NOW, "rate_limited", NOW)
+    else:
+        life.at(end)
+
+    assert ledger() == {"submitted": 1, "reserved": 0, "not_charged": 1}
+
+
+def test_what_a_server_error_may_hide_stays_reserved(life: Life, ledger: Callable[[], dict[str, Any]]) -> None:
+    life.tried_later()
+
+    assert ledger() == {"submitted": 1, "reserved": 0.05}
+
+
+def test_who_joins_the_line_without_having_been_sent_is_given_nothing_back(
+    life: Life, ledger: Callable[[], dict[str, Any]]
+) -> None:
+    waits = life.in_line()
+    life.submissions.join_line(waits, waits["line_at"], "paused", NOW + 1)
+
+    assert ledger() == {}
+
+
+@pytest.mark.parametrize("code", ["expired", "delivery"])
+def test_what_may_have_been_charged_is_not_given_back(
+    life: Life, ledger: Callable[[], dict[str, Any]], code: str
+) -> None:
+    life.renders.mark_failed(life.queued(), problem(code, "x"), "taj/error.json", NOW)
+
+    assert ledger() == {"submitted": 1, "reserved": 0.05}
+
+
+@pytest.mark.parametrize(("stated", "counted"), [(0.0, 0.05), (0.04, 0.05), (0.05, 0.05), (0.08, 0.08)])
+def test_the_days_limit_counts_the_price_or_more_if_more_is_stated(
+    life: Life, ledger: Callable[[], dict[str, Any]], stated: float, counted: float
+) -> None:
+    life.jobs.mark_completed(life.queued(), "https://images/a.png", {"cost": stated}, NOW)
+
+    assert ledger()["reserved"] == pytest.approx(counted)
+
+
+def test_nothing_is_given_back_that_was_not_reserved(life: Life, ledger: Callable[[], dict[str, Any]]) -> None:
+    life.renders.mark_failed(life.claimed(), problem("superseded", "x"), "taj/error.json", NOW)
+
+    assert ledger() == {}
+
+
+def test_the_days_limit_holds_to_the_cent(submissions: Submissions, pair: MakePair, complete: MakeReady) -> None:
+    renders = submissions.renders
+
+    def submitting(number: int) -> Render:
+        dropped = pair(f"p{number}/")
+        claimed = Claims(renders).claim(dropped, complete(dropped), NOW)
+        assert claimed is not None
+        return submissions.mark_submitting(claimed, NOW)
+
+    room = []
+    for number in range(20):  # of 0.05 USD each: 1 USD
+        room.append(submissions.has_room(NOW))
+        submitting(number)
+
+    assert room == [True] * 20
+    assert not submissions.has_room(NOW)
+    with pytest.raises(OverLimit):
+        submitting(20)
+    assert renders.get("p20/", complete(pair("p20/")).render_id("p20/"))["status"] == "CLAIMED"  # type: ignore[index]
+
+
+def test_tomorrow_there_is_room_again(life: Life, table: Table) -> None:
+    table.update(ledger_key(day(NOW)), "SET #reserved = :all", all=1.0)
+    claimed = life.claimed()
+    room = [life.submissions.has_room(at) for at in (NOW, NOW + 86_400)]
+
+    render = life.submissions.mark_submitting(claimed, NOW + 86_400)
+
+    assert room == [False, True]
+    assert render["day"] == day(NOW + 86_400)
+
+
+@pytest.mark.parametrize("limit", [0.0, 0.04])
+def test_a_limit_below_the_price_stops_everything(life: Life, limit: float) -> None:
+    life.submissions.daily_limit = limit
+    claimed = life.claimed()
+
+    with pytest.raises(OverLimit):
+        life.submissions.mark_submitting(claimed, NOW)
+    assert not life.submissions.has_room(NOW)
+
+
+def test_a_price_that_segmind_does_not_tell_is_the_configured_one(
+    life: Life, ledger: Callable[[], dict[str, Any]]
+) -> None:
+    render = life.jobs.mark_completed(life.queued(), "https://images/a.png", {}, NOW)
+
+    assert render["cost"] == 0.05
+    assert ledger() == {"submitted": 1, "completed": 1, "cost": 0.05, "reserved": 0.05}
+
+
+def test_what_was_reserved_is_given_back_though_the_price_has_changed(life: Life) -> None:
+    submitting = life.submitting()
+    life.renders.price = 1.0
+
+    life.submissions.join_line(submitting, NOW, "no_credits", NOW)
+
+    assert (life.renders.table.get(ledger_key(day(NOW))) or {})["reserved"] == 0
+
+
+@pytest.mark.parametrize(("stated", "booked"), COSTS)
+def test_a_cost_that_cannot_be_is_noted_and_booked_at_the_price(
+    life: Life, stated: float | None, booked: float
+) -> None:
+    job: Any = {} if stated is None else {"cost": stated}
+
+    render = life.jobs.mark_completed(life.queued(), "https://x/1.png", job, NOW)
+
+    noted = render["history"][-1]
+    strange = None if booked == stated else "strange_cost"
+    assert (render["cost"], noted["cost"], noted.get("reason")) == (booked, booked, strange)
+    assert noted.get("stated") == (stated if strange else None)
