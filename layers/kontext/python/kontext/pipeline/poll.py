@@ -11,7 +11,7 @@ from kontext import metrics
 from kontext.connections import Connections
 from kontext.due import POLL_SECONDS
 from kontext.dynamodb import ConditionFailed
-from kontext.errors import AccountRefused, RateLimited, RecordGone, SegmindError
+from kontext.errors import AccountRefused, RateLimited, RecordGone, SegmindError, Unavailable
 from kontext.log import logger
 from kontext.model import IN_FLIGHT, JobMetrics, PollState, Render, Status, WorkflowState
 from kontext.polling.history import MAX_MISS_SECONDS
@@ -108,7 +108,7 @@ class Poll:
             with suppress(SegmindError):
                 return segmind.result(request_id, submitted_with)
         try:
-            seen = segmind.status(request_id, submitted_with)
+            seen = _known(segmind.status(request_id, submitted_with))
         except SegmindError as failure:
             if self.misses < BAD_STATUSES or isinstance(failure, RateLimited):
                 raise
@@ -118,14 +118,31 @@ class Poll:
             return answer
         if seen.status == Status.COMPLETED:
             self.done = seen
-            return segmind.result(request_id, submitted_with)
+        if seen.status in (Status.COMPLETED, Status.FAILED):
+            return self.result_of(seen, submitted_with)
         self.misses = 0
         return seen
+
+    def result_of(self, ended: JobStatus, submitted_with: str | None) -> JobStatus | Result:
+        """The result of a job that has ended by its status. A job that failed is free, and one that is done is paid:
+        where the two contradict each other, both are asked again, a few times. Raises SegmindError as `ask` does."""
+        try:
+            seen = self.deps.segmind.result(self.event["request_id"], submitted_with)
+        except SegmindError:
+            if ended.status == Status.FAILED:
+                return ended
+            raise
+        if isinstance(seen, Result):
+            return seen
+        failed = [one.status == Status.FAILED for one in (ended, seen)]
+        if any(failed) and not all(failed) and self.misses < BAD_STATUSES:
+            raise Unavailable(f"the job is {ended.status} by its status, and {seen.status} by its result")
+        return ended if ended.status == Status.FAILED else seen
 
     def noted(self, render: Render, seen: JobStatus) -> tuple[Render, PollState | None]:
         """Keep what a poll told that is not the end of a good job."""
         if seen.status == Status.FAILED:
-            return render, _failed(seen)
+            return render, _failed(seen, done=self.done is not None)
         if seen.status == Status.PROCESSING and render["status"] == Status.QUEUED:
             return self.deps.renders.processing(render, self.deps.clock.now()), None
         return render, None
@@ -208,9 +225,19 @@ class Poll:
             return render_of(moved.found) if moved.found else render
 
 
-def _failed(seen: JobStatus) -> PollState:
-    """The outcome of a job that failed. It costs nothing by the contract, but what Segmind states is believed."""
+def _known(seen: JobStatus) -> JobStatus:
+    """A word that nobody knows tells nothing: it may mean that the job is done, and then the result is there."""
+    if seen.status not in (*IN_FLIGHT, Status.COMPLETED, Status.FAILED):
+        raise Unavailable("Segmind's answer holds a status that is not known")
+    return seen
+
+
+def _failed(seen: JobStatus, *, done: bool) -> PollState:
+    """The outcome of a job that failed. It costs nothing by the contract, but what Segmind states is believed, and one
+    that is `done` by its status may be paid."""
     message, cost = seen.error or "Segmind gave no reason", seen.metrics.get("cost")
+    if done:
+        return {"outcome": "failed", "message": f"{message} (by its status the job is done)", "contradicted": True}
     if not cost:
         return {"outcome": "failed", "message": message}
     return {"outcome": "failed", "message": f"{message} (Segmind states a cost of {cost:g} USD)", "cost": cost}
