@@ -81,6 +81,8 @@ class Resolver:
         found = [render for render in renders if render["status"] == Status.UNCERTAIN]
         if what == "give-up":
             found += [render for render in renders if _is_unannounced(render)]
+        elif what == "output-url":
+            found += [render for render in renders if settle.lacks_picture(render)]
         else:
             found += [render for render in renders if settle.may_be_paid(render)]
         if not found:

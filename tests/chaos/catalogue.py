@@ -261,7 +261,7 @@ LEDGER = (
     ),
     Mutant(
         "a cost that is more than was reserved, and is not counted",
-        (_layer("renders/ledger", 'round(max(0.0, cost - render.get("reserved", price)), 6)', "0.0"),),
+        (_layer("renders/ledger", "round(max(0.0, cost - reserved), 6)", "0.0"),),
         ("the price is doubled",),
     ),
     Mutant(
@@ -330,7 +330,7 @@ ANSWERS = (
     ),
     Mutant(
         "the result is not asked for while the status stays bad",
-        ((_POLL, "if self.misses < BAD_STATUSES or", "if True or"),),
+        (_layer("pipeline/job_requests", "if self.misses < BAD_STATUSES or", "if True or"),),
         ("the status stays bad, and the result would answer",),
     ),
     Mutant(

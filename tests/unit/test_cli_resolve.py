@@ -347,6 +347,49 @@ def test_what_was_given_up_or_has_expired_is_taken_up_again_as_another_attempt(
     assert not {"error", "announced", "expires_at"} & render.keys()
 
 
+def booked(render: Any, table: Table) -> tuple[float, ...]:
+    """What the ledger of a render's day has: submitted and given back, completed, USD reserved and charged."""
+    item = table.get({"pk": "stack", "sk": f"ledger#{render['day']}"}) or {}
+    return tuple(float(item.get(name, 0.0)) for name in ("not_charged", "completed", "reserved", "cost"))
+
+
+@pytest.mark.parametrize("code", ["no_result", "delivery"])
+def test_a_paid_picture_that_could_not_be_had_is_delivered_by_its_link_and_booked_once(
+    operator: Operator, table: Table, code: str
+) -> None:
+    prefix = failed(table, code, "yes", request_id=JOB, cost=0.05)
+
+    decide(operator, [Decision(prefix, "output-url", PICTURE)], as_json=False)
+
+    render = render_of(operator.chosen, prefix)
+    assert (render["status"], render["output_url"], render["attempt"]) == ("COMPLETED", PICTURE, 2)
+    assert booked(render, table) == (0.0, 0.0, 0.0, 0.0)
+
+
+def test_a_paid_picture_whose_link_is_refused_is_delivered_by_another_link(operator: Operator, table: Table) -> None:
+    waits = {"output_url": PICTURE.replace("//", "//me:key@"), "cost": 0.05, "completed_at": Clock().now()}
+    prefix = add_uncertain(table, "a cat/", status="COMPLETED", request_id=JOB, submitted_at=Clock().now(), **waits)
+
+    decide(operator, [Decision(prefix, "output-url", PICTURE)], as_json=False)
+
+    render = render_of(operator.chosen, prefix)
+    assert (render["status"], render["output_url"], render["attempt"]) == ("COMPLETED", PICTURE, 1)
+    assert booked(render, table) == (0.0, 0.0, 0.0, 0.0)
+
+
+def test_the_picture_of_a_job_that_failed_by_segminds_word_is_delivered_by_its_link_and_booked(
+    operator: Operator, table: Table
+) -> None:
+    prefix = failed(table, "render_failed", "no", request_id=JOB, reserved=0.0)
+    table.update({"pk": "stack", "sk": f"ledger#{iso(Clock().now())[:10]}"}, "ADD #not_charged :one", one=1)
+
+    decide(operator, [Decision(prefix, "output-url", PICTURE)], as_json=False)
+
+    render = render_of(operator.chosen, prefix)
+    assert render["status"] == "COMPLETED"
+    assert booked(render, table) == (0.0, 1.0, 0.05, 0.05)
+
+
 def test_what_has_failed_and_was_surely_not_charged_is_nothing_to_decide(operator: Operator, table: Table) -> None:
     prefix = failed(table, "refused", "no")
 

@@ -163,7 +163,8 @@ CODES: dict[str, Code] = {
     "no_result": Code(
         "Segmind ran the job and charged for it, and its answer never named the picture.",
         "yes",
-        "`kontext explain` shows the answer; Segmind's support can look the request_id up; dropping again pays again.",
+        "`kontext explain` shows the answer, and Segmind's support can look the request_id up: `kontext resolve PREFIX "
+        "--output-url URL` delivers what is found for nothing; dropping again pays again.",
     ),
     "delivery_delayed": Code(
         "The picture is rendered and paid, and could not be copied to the output bucket yet.",

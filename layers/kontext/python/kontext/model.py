@@ -165,6 +165,8 @@ class PollState(TypedDict, total=False):
     message: str
     cost: float
     """USD that Segmind states for a job that failed: the contract says none."""
+    contradicted: bool
+    """Whether a job that failed by its result is done by its status."""
 
 
 class Ending(TypedDict, total=False):

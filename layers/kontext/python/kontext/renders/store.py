@@ -14,10 +14,10 @@ from contextlib import suppress
 from typing import Any
 
 from kontext.due import SENT, SET_DUE, SET_LANE, TIMER
-from kontext.dynamodb import ConditionFailed, Key, Table, Write
+from kontext.dynamodb import ConditionFailed, Item, Key, Table, Write
 from kontext.errors import CODES
 from kontext.model import ENDED, IN_FLIGHT, HistoryEntry, Render, RenderError, Status
-from kontext.renders import ledger
+from kontext.renders import balance, ledger
 from kontext.renders.record import fresh_attempt, next_state, render_key, render_of, write, wrote
 
 LEASE_SECONDS = 130.0
@@ -69,12 +69,13 @@ class Renders:
         `may_be_charged` stays reserved, though the code says that nothing is."""
         noted: HistoryEntry = {"what": "failed", "code": error["code"], "message": error["message"]}
         extra = [wrote(render["prefix"], key)]
-        paid = {}
+        paid: Item = {}
         if CODES[error["code"]].charged == "no" and render["status"] != Status.CLAIMED and not may_be_charged:
             extra.append(ledger.give_back(render))  # what an earlier request may have cost stays booked
+            paid["reserved"] = 0.0
         if error["code"] == "no_result":
             paid["cost"], booked = ledger.charge(render, render.get("metrics", {}), self.price, now)
-            extra += booked
+            extra += [*booked, balance.explain(paid["cost"], now)] if booked else []
         allowed = (Status.CLAIMED, Status.SUBMITTING, *IN_FLIGHT, Status.COMPLETED, Status.UNCERTAIN)
         return self.end(render, allowed, Status.FAILED, noted, now, *extra, error=error, **paid)
 

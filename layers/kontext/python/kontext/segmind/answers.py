@@ -96,9 +96,14 @@ def refusal_of_post(status: int, headers: httpx.Headers, body: bytes) -> Segmind
 def accepted_job_in(answer: dict[str, object]) -> str | None:
     """The job that an answer names as accepted, whatever its HTTP status says."""
     job = answer.get("request_id")
-    if not isinstance(job, str) or str(answer.get("status")).upper() not in _ACCEPTED:
+    if not isinstance(job, str) or not says_accepted(answer):
         return None
     return job if REQUEST_ID.fullmatch(job) else "by no usable request_id"
+
+
+def says_accepted(answer: dict[str, object]) -> bool:
+    """Whether the job is in a state that only an accepted one that has not failed can be in."""
+    return str(answer.get("status")).upper() in _ACCEPTED
 
 
 def refusal_of_get(status: int, headers: httpx.Headers, answer: dict[str, object]) -> SegmindError:
