@@ -226,7 +226,7 @@ _IN_THE_WAY: tuple[Story, ...] = (
     in_the_way(
         "the time of a prompt that is named like a copy is over",
         _COPY,
-        *taken_back(_COPY, at=100.0, how="expired"),
+        *taken_back(_COPY, at=3000.0, how="expired"),
         end="FAILED near_miss",
     ),
     story(
