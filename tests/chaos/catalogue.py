@@ -542,7 +542,7 @@ REFERENCES = (
     Mutant(
         "one of all those who wait is woken",
         (
-            _layer("pipeline/waking", "for waiter in waiting:", "for waiter in waiting[:1]:"),
+            _layer("pipeline/waking", "in enumerate(waiting):", "in enumerate(waiting[:1]):"),
             _layer("drops/waiters", "if next(self.to_wake(key), None) is None:", "if True:"),
         ),
         ("two pairs wait for one image",),
@@ -563,7 +563,8 @@ REFERENCES = (
     Mutant(
         "a crowd is woken within one message",
         (
-            _layer("drops/waiters", "PAGE = 100", "PAGE = 100_000"),
+            _layer("drops/waiters", "PAGE = 20", "PAGE = 100_000"),
+            _layer("pipeline/waking", "MESSAGE = 10.0", "MESSAGE = 10_000.0"),
             _layer("drops/redelivery", "MESSAGE = 70.0", "MESSAGE = -1.0"),
         ),
         ("a thousand requests wait for one photograph",),

@@ -9,6 +9,9 @@ from kontext.drops.waiters import PAGE, Waiter
 from kontext.log import logger
 from kontext.pipeline.pairs import Advancer
 
+SECONDS_OF_A_MESSAGE = 10.0
+"""For so long one message is worked on: a page takes as long where each pair is sent at once."""
+
 
 class Waker:
     """Wakes those who wait for an object. `seconds_left`: how long this invocation may still take."""
@@ -36,10 +39,12 @@ class Waker:
 
     def wake(self, key: str, waiting: Sequence[Waiter]) -> None:
         """Go on with pairs that waited for an object to come, or to be out of their way, as many as there is time
-        for."""
+        for; another message goes on behind them."""
         is_gone = bool(waiting) and self.deps.inputs.newest(key) is None
-        for waiter in waiting:
-            if self.seconds_left() < TIME_FOR_A_MESSAGE:
+        until = self.deps.clock.now() + SECONDS_OF_A_MESSAGE
+        for number, waiter in enumerate(waiting):
+            if self.seconds_left() < TIME_FOR_A_MESSAGE or self.deps.clock.now() > until:
+                self.deps.hints.send_pages(key, [one.place for one in waiting[:number][-1:]])
                 return
             if pair := self.pair_of(waiter, is_gone=is_gone):
                 self.pairs.try_to_advance(pair)
