@@ -530,19 +530,19 @@ REFERENCES = (
     ),
     Mutant(
         "nobody notes who waits for an object",
-        ((_PAIRS, "self.deps.waiters.add(key, pair.prefix, etag, now)", "pass"),),
+        ((_PAIRS, "self.deps.waiters.add(key, pair.prefix, etag, now, is_named=is_named)", "pass"),),
         ("a named image comes last",),
     ),
     Mutant(
         "an object that comes while its pair is noted is not seen",
-        ((_PAIRS, "if there != wanted and all(", "if False and all("),),
+        ((_PAIRS, "if there != wanted:", "if False:"),),
         ("a named image comes last",),
         ("stall",),
     ),
     Mutant(
         "one of all those who wait is woken",
         (
-            (_INTAKE, "for waiter in waiting:", "for waiter in waiting[:1]:"),
+            _layer("pipeline/waking", "in enumerate(waiting):", "in enumerate(waiting[:1]):"),
             _layer("drops/waiters", "if next(self.to_wake(key), None) is None:", "if True:"),
         ),
         ("two pairs wait for one image",),
@@ -550,11 +550,11 @@ REFERENCES = (
     Mutant(
         "whoever waits is forgotten before he goes on",
         (
-            (
-                _INTAKE,
-                "            if pair := self.deps.drops.get(waiter.prefix):\n",
+            _layer(
+                "pipeline/waking",
+                "            if pair := self.pair_of(waiter, is_gone=is_gone):\n",
                 "            self.deps.waiters.remove(key, waiter)\n"
-                "            if pair := self.deps.drops.get(waiter.prefix):\n",
+                "            if pair := self.pair_of(waiter, is_gone=is_gone):\n",
             ),
         ),
         ("a named image comes last",),
@@ -563,7 +563,8 @@ REFERENCES = (
     Mutant(
         "a crowd is woken within one message",
         (
-            _layer("drops/waiters", "PAGE = 100", "PAGE = 100_000"),
+            _layer("drops/waiters", "PAGE = 20", "PAGE = 100_000"),
+            _layer("pipeline/waking", "MESSAGE = 10.0", "MESSAGE = 10_000.0"),
             _layer("drops/redelivery", "MESSAGE = 70.0", "MESSAGE = -1.0"),
         ),
         ("a thousand requests wait for one photograph",),
@@ -580,8 +581,18 @@ REFERENCES = (
     ),
     Mutant(
         "the default prompt is paid though one lies beside the pair",
-        ((_PAIRS, 'pairs.Rejected("near_miss", meant) if meant else complete', "complete"),),
+        ((_PAIRS, "self.near_misses.prompt_beside(pair) or complete", "complete"),),
         ("a request lies beside a pair with a word before it",),
+    ),
+    Mutant(
+        "what was in a pair's way keeps it waiting though it is deleted",
+        ((_INTAKE, "            if not expired:\n                self.waker.on_change(key)", "            pass"),),
+        ("a prompt that is named like a copy is deleted",),
+    ),
+    Mutant(
+        "a text stays in others' way though its own pair has begun",
+        ((_INTAKE, "sorted({key, *texts})", "[key]"),),
+        ("a request with a slash too many gets an image of its own",),
     ),
     Mutant(
         "what systems leave lying taken for drops",

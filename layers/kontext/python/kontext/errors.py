@@ -136,7 +136,7 @@ CODES: dict[str, Code] = {
     "near_miss": Code(
         "Something that was probably meant for this pair lies beside it under another name, so that nothing is paid.",
         "no",
-        "Drop it again under the name that the message says; if it is not meant, drop a prompt of the pair's own.",
+        "Drop it again under the name that the message says; if it is not meant, delete it or drop another prompt.",
     ),
     "refused": Code(
         "Segmind refused this request, perhaps in words about the account while it took others.",
