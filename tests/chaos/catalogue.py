@@ -744,6 +744,16 @@ ANNOUNCING = (
         ("refused",),
     ),
     Mutant(
+        "a picture that is found while the table does not answer, and is forgotten",
+        ((_POLL, "found = None if self.found_before else self.find_unrecorded()", "found = None"),),
+        ("dynamodb away for 70 minutes",),
+    ),
+    Mutant(
+        "a picture that was found, of a render that was ended before it could be recorded",
+        (_layer("pipeline/job_record", "if may_be_paid(render):", "if False:"),),
+        ("dynamodb away for 70 minutes", "dynamodb away for 180 minutes", "dynamodb and sqs away for 70 minutes"),
+    ),
+    Mutant(
         "an error file that is written late, and stays beside the picture",
         (
             _layer(

@@ -4,14 +4,17 @@ Errors never end a render here: a paid job is looked for until its record at Seg
 """
 
 import math
+from contextlib import suppress
 from typing import cast
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from kontext import metrics
 from kontext.connections import Connections
 from kontext.due import POLL_SECONDS
 from kontext.errors import AccountRefused, RateLimited, RecordGone, SegmindError
 from kontext.log import logger
-from kontext.model import IN_FLIGHT, PollState, Render, Status, WorkflowState
+from kontext.model import IN_FLIGHT, FoundPicture, PollState, Render, Status, WorkflowState
 from kontext.pipeline.job_record import JobRecord
 from kontext.pipeline.job_requests import JobRequests
 from kontext.polling.history import MAX_MISS_SECONDS
@@ -39,6 +42,8 @@ class Poll:
         self.polls = 0
         self.job = JobRequests(deps.segmind, event["request_id"], int(told.get("misses", 0)))
         self.record = JobRecord(deps, event)
+        self.found_before = told.get("found")
+        self.result: Result | None = None
 
     @property
     def age(self) -> float:
@@ -46,8 +51,22 @@ class Poll:
         return self.deps.clock.now() - self.submitted_at
 
     def run(self) -> PollState:
-        """Look until there is something to tell, or waiting is cheaper elsewhere."""
+        """Look until there is something to tell, or waiting is cheaper elsewhere. Where the table does not answer, the
+        workflow keeps what is found: Segmind forgets the job within the hour."""
+        try:
+            return self.follow()
+        except (ClientError, BotoCoreError):
+            found = None if self.found_before else self.find_unrecorded()
+            if found is None:
+                raise
+            logger.exception("what was found could not be recorded")
+            return {"outcome": "waiting", "wait": 1, "found": found}
+
+    def follow(self) -> PollState:
+        """The same, with the record."""
         render = self.deps.jobs.of_execution(self.event, self.deps.clock.now())
+        if render and self.found_before:
+            render = self.record.keep_found(render, self.found_before)
         if render is None or is_stale(render, self.event["attempt"], self.event.get("generation", 0)):
             return {"outcome": "ended"}
         if render["status"] not in IN_FLIGHT:
@@ -92,6 +111,7 @@ class Poll:
         except SegmindError as failure:
             return self.missed(render, failure), None
         if isinstance(seen, Result):
+            self.result = seen
             return self.found(render, seen), None
         self.progress = self.progress.seen(seen.status, age)
         if seen.status == Status.FAILED:
@@ -121,6 +141,15 @@ class Poll:
         self.count_miss()
         logger.warning("the result names no picture")
         return self.record.keep_answer(render, result.answer, result.metrics)
+
+    def find_unrecorded(self) -> FoundPicture | None:
+        """Where the picture is, asked for without the record if that could not be read."""
+        if not self.polls:
+            with suppress(SegmindError):
+                seen = self.job.ask(self.event.get("submitted_with"), last=False)
+                self.result = seen if isinstance(seen, Result) else None
+        link = self.record.link_in(self.result) if self.result else None
+        return {"link": link, "metrics": self.result.metrics} if self.result and link else None
 
     def count_miss(self) -> None:
         """The next poll comes soon, and ever later when it is one of many."""
