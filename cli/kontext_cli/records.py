@@ -65,7 +65,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Filter:
     """Which pairs to show: those of a status, in any case (`parked` counts as one), and those that ended on a UTC day,
     or were dropped on it and have not ended."""
 
@@ -119,10 +119,10 @@ class Records:
             (pair,) = self._placed([_pair(self._table.query(f"pair#{prefix}"), state_in(self._table)) or pair])
         return pair
 
-    def newest(self, start: str, limit: int, wanted: Wanted | None = None) -> Listing[Pair]:
+    def newest(self, start: str, limit: int, wanted: Filter | None = None) -> Listing[Pair]:
         """The newest pairs whose prefix begins with `start`, at most `limit`; where `start` names a pair, its last
         separator left out or not, that one alone. It costs the same however many pairs there are."""
-        wanted = wanted or Wanted()
+        wanted = wanted or Filter()
         if start:
             exact = (self.pair(start + separator) for separator in SEPARATORS)
             if found := next((pair for pair in exact if pair), None):
