@@ -310,7 +310,7 @@ def assert_that_one_step_leads_to_the_remedy(scene: Scene, check: str, remedy: s
     wrong = [one for one in examine(StackInspection(scene.target)) if one.state == "wrong"]
     assert [one for one in wrong if one.check == check and remedy in str(one.remedy)], wrong
     if pair:
-        story = Story(scene.target, the_pair(scene.target, pair)).told()
+        story = Story(scene.target, the_pair(scene.target, pair)).document()
         assert story["now"]["remedy"], story
         assert any(told in f"{one.says} {one.remedy}" for told in (story["now"]["remedy"], f"{pair}/") for one in wrong)
 
