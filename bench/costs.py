@@ -16,7 +16,7 @@ MEMORY_GB = {  # as in template.yaml
     "PollFunction": 0.125,
     "FinalizeFunction": 0.5,
 }
-LOOP_TRANSITIONS = 3  # WaitToLook, Poll, IsFinished?
+LOOP_TRANSITIONS = 3  # WaitToPoll, Poll, IsFinished?
 END_TRANSITIONS = 3  # Finalize, IsDelivered?, Delivered
 
 # Everything around the looking, for a pair of two photographs and a prompt whose picture fits one part: as counted by

@@ -153,14 +153,14 @@ class Transition(NamedTuple):
 
 
 CELLS = {
-    "WaitToLook": (0, 1),
+    "WaitToPoll": (0, 1),
     "Poll": (1, 1),
     "IsFinished?": (2, 1),
     "Finalize": (3, 1),
     "IsDelivered?": (4, 1),
     "Delivered": (5, 1),
     "WaitToDeliver": (4, 0),
-    "Untold": (2, 2),
+    "Unannounced": (2, 2),
     "GiveUp": (3, 2),
     "RenderFailed": (5, 2),
 }

@@ -84,7 +84,7 @@ class Replay:
     lasts: ClassVar[bool] = True
 
     def do(self, world: World) -> None:
-        world.operate(lambda operator: list(replay.Replay(operator.chosen, self.prefix, operator.clock).tell()))
+        world.operate(lambda operator: list(replay.Replay(operator.chosen, self.prefix, operator.clock).notify()))
 
     def __str__(self) -> str:
         return f"the operator: replay {self.prefix or '--all'}"

@@ -24,5 +24,5 @@ What a person decides: resolve, operate (redeliver, redrive, pause, resume), rep
 The stack: up (and down), env, segmind
   target, resources     which stack a command speaks to, and what it is made of
 
-console, errors         what is printed while a command works, and what ends it
+terminal, errors        what is printed while a command works, and what ends it
 """

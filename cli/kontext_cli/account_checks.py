@@ -51,22 +51,24 @@ def _credits(inspection: StackInspection, held: float) -> Finding:
     return Finding("credits", "good", says)
 
 
-def gate(inspection: StackInspection) -> Iterator[Finding]:
+def circuit_breaker(inspection: StackInspection) -> Iterator[Finding]:
     """Whether renders are let through to Segmind."""
     state = state_in(inspection.table)
     stop = state.stopped
     if is_restored(state, inspection.table.name):
-        yield Finding("gate", "wrong", "the table was restored to an earlier moment: nothing is sent", REMEDY_RESTORED)
+        yield Finding(
+            "circuit breaker", "wrong", "the table was restored to an earlier moment: nothing is sent", REMEDY_RESTORED
+        )
         return
     if stop is None:
-        yield Finding("gate", "good", "renders go to Segmind")
+        yield Finding("circuit breaker", "good", "renders go to Segmind")
         return
     reason = str(stop.reason)
     since = moment(stop.since).strftime("%Y-%m-%d %H:%M:%S UTC")
     known = REASONS[reason]
     says = f"all renders wait since {since} ({reason}). {known.meaning}"
     probe = "" if reason == PAUSED else " The account is looked at every minute, and the first in line goes as a trial."
-    yield Finding("gate", "wrong", says, known.remedy + probe)
+    yield Finding("circuit breaker", "wrong", says, known.remedy + probe)
 
 
 REMEDY_RESTORED = (

@@ -19,9 +19,9 @@ from kontext.renders.balance import TOP_UP_PRICES, tolerated
 from kontext.renders.ledger import is_believable
 from kontext.renders.record import render_of
 from kontext_cli import target
-from kontext_cli.console import print_json, progress, terminal
 from kontext_cli.errors import CommandError
 from kontext_cli.operate import Operator
+from kontext_cli.terminal import print_json, progress, terminal
 
 SHOWN = 5
 

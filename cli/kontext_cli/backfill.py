@@ -15,13 +15,13 @@ from rich.progress import Progress as Bar
 
 from kontext.drops.references import EVERYTHING, References
 from kontext_cli import sources, target
-from kontext_cli.console import print_json, terminal
 from kontext_cli.errors import EXIT_USAGE, INTERRUPTED, UNFINISHED, UNREAD, Unfinished, Unread, explain
 from kontext_cli.photographs import limits_of
 from kontext_cli.plan import Plan
 from kontext_cli.resources import description, parameters
 from kontext_cli.sources import Rejection
 from kontext_cli.target import Target
+from kontext_cli.terminal import print_json, terminal
 
 WRONG = 1
 SHOWN = 20

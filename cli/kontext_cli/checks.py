@@ -22,8 +22,9 @@ LAMBDA_SECONDS = 10.0
 """Of a render: about eight in Poll, which sleeps between looks (bench/report.md), and two in Finalize."""
 SUBMITTERS = 5
 """At most so many Submit functions read the queue at once (MaximumConcurrency)."""
-LOOKED_AT = 500
-"""So many renders of each kind are looked at, so that a doctor's visit costs the same however large the table is."""
+LOOKED_AT = 100
+"""So many renders of each kind are looked at, which are read at once: a doctor's visit costs the same however large the
+table is."""
 THROTTLED_SECONDS = 900
 DRIFT_SECONDS = 120.0
 State = Literal["good", "note", "wrong"]

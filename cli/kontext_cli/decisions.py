@@ -132,7 +132,7 @@ class Resolver:
             raise CommandError(f"{_capital(refused)}; allowed are https links to {hosts} (ResultHosts).") from refused
         self._refuse_other(render, self._pictures.get(url), "picture")
         try:
-            self.operator.delivery.look(url, render["parameters"]["output_format"])
+            self.operator.delivery.check(url, render["parameters"]["output_format"])
         except DeliveryError as failure:
             raise (CommandError if failure.final else Unanswered)(
                 f"{_capital(failure)}. Nothing was decided."

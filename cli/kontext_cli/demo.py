@@ -18,13 +18,13 @@ from rich.markup import escape
 
 from kontext.model import Status
 from kontext_cli import sheet
-from kontext_cli.console import Progress, progress
 from kontext_cli.dropping import Drop, DropClient, prepare
 from kontext_cli.errors import RENDER_FAILED, CommandError
 from kontext_cli.records import Render
 from kontext_cli.saving import Destination
 from kontext_cli.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target
+from kontext_cli.terminal import Progress, progress
 from kontext_cli.timeline import Step, Timeline
 from kontext_local import project, stack
 

@@ -11,14 +11,14 @@ from rich.markup import escape
 
 from kontext_cli import account_checks, checks, standstill_checks, target
 from kontext_cli.checks import Finding, StackInspection
-from kontext_cli.console import print_json, terminal
+from kontext_cli.terminal import print_json, terminal
 
 WRONG = 1
 MARKS = {"good": "[green]✔[/]", "note": "[yellow]•[/]", "wrong": "[bold red]✘[/]"}
 CHECKS: tuple[Callable[[StackInspection], Iterator[Finding]], ...] = (
     checks.stack,
     account_checks.api_key,
-    account_checks.gate,
+    account_checks.circuit_breaker,
     checks.event_wiring,
     standstill_checks.unknown_drops,
     standstill_checks.loose_objects,

@@ -11,13 +11,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from kontext.model import Status
 from kontext_cli import target
-from kontext_cli.console import Progress, command, print_json, progress
 from kontext_cli.dropping import Drop, DropClient, Errand, Outcome, prepare
 from kontext_cli.errors import INTERRUPTED, RENDER_FAILED, UNFINISHED, CommandError, Unfinished, explain
 from kontext_cli.input_bucket import BESIDE_OTHERS, Refused
 from kontext_cli.records import Render, parked
 from kontext_cli.saving import Destination
 from kontext_cli.target import Target
+from kontext_cli.terminal import Progress, command, print_json, progress
 
 
 def run(
@@ -44,7 +44,7 @@ def carry_out(chosen: Target, drop: Drop, destination: Destination | None, secon
     """The same, for a stack that is found, and a place that has been tried; without one nothing is waited for."""
     with progress() as shown:
         trip = Trip(chosen, drop, shown)
-        trip.go(destination, seconds)
+        trip.run(destination, seconds)
     if as_json:
         trip.print_summary()
     return RENDER_FAILED if trip.outcome and trip.outcome.error else 0
@@ -64,10 +64,10 @@ class Trip:
         self.is_overtaken = False
         """Whether somebody else has dropped under the same name meanwhile."""
 
-    def go(self, destination: Destination | None, seconds: float) -> None:
+    def run(self, destination: Destination | None, seconds: float) -> None:
         """Drop and fetch. Raises Unfinished, saying what is paid, if that ends early."""
         try:
-            self._go(destination, seconds)
+            self._run(destination, seconds)
         except KeyboardInterrupt as pressed:
             raise self._unfinished("Interrupted.", INTERRUPTED) from pressed
         except Exception as broken:
@@ -81,7 +81,7 @@ class Trip:
                 raise self._unfinished(why if why.endswith(".") else f"{why}.") from broken
             raise CommandError(f"Nothing has been dropped: {why}") from broken
 
-    def _go(self, destination: Destination | None, seconds: float) -> None:
+    def _run(self, destination: Destination | None, seconds: float) -> None:
         before = self.client.error_mark(self.drop)
         self.errand = self.client.errand(self.drop)
         self.errand.upload()
@@ -107,10 +107,10 @@ class Trip:
             self.shown.step(f"{images} are there as {self.drop.prefix} with this content: nothing more is paid")
 
     def _wait(self, errand: Errand, before: str | None, seconds: float) -> Outcome:
-        for seen in self.client.follow(errand, before, seconds):
+        for seen in self.client.watch(errand, before, seconds):
             if isinstance(seen, Outcome):
                 return seen
-            self.shown.waiting(words(seen))
+            self.shown.waiting(waits_for(seen))
         raise CommandError(f"No result after {seconds:.0f} s.")
 
     def _tell_outcome(self, outcome: Outcome) -> None:
@@ -185,7 +185,7 @@ class Trip:
         )
 
 
-def words(render: Render | None) -> str:
+def waits_for(render: Render | None) -> str:
     """What is being waited for."""
     if render is None:
         return "waiting for the pair to be claimed"

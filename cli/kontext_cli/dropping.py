@@ -178,7 +178,7 @@ class DropClient:
         _check_images(drop, limits_of(settings))
         self.price = float(settings["PricePerRender"])
         bucket, pair = Bucket(self.target), drop.pair
-        bucket.look([pair])
+        bucket.load([pair])
         errand = Errand(drop, bucket, check(bucket, pair, settings["DefaultPrompt"]).uploads)
         if not errand.uploads and not self._is_under_way(errand):
             if any(bucket.lacks(upload) for upload in pair.uploads):
@@ -214,7 +214,7 @@ class DropClient:
         found = self._s3.list_objects_v2(Bucket=self.outputs, Prefix=drop.prefix + ERROR, MaxKeys=1)
         return next((f"{item['ETag']} {item['LastModified']}" for item in found.get("Contents", ())), None)
 
-    def follow(self, errand: Errand, before: str | None, seconds: float) -> Iterator[Render | Outcome | None]:
+    def watch(self, errand: Errand, before: str | None, seconds: float) -> Iterator[Render | Outcome | None]:
         """Look until the drop has ended.
 
         Yields the render as it stands (None while there is none), and the Outcome at last.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 
-from kontext_cli.console import print_json
 from kontext_cli.errors import CommandError
+from kontext_cli.terminal import print_json
 from kontext_local import project, stack
 
 FOREIGN = ("AWS_PROFILE", "AWS_SESSION_TOKEN")

@@ -17,13 +17,13 @@ from kontext.errors import CODES, REASONS
 from kontext.model import Part, Status
 from kontext.text import escape_line
 from kontext_cli import links, target
-from kontext_cli.console import print_json, terminal
 from kontext_cli.errors import CommandError
 from kontext_cli.newest import loose_objects
 from kontext_cli.records import Pair, Records, moment
 from kontext_cli.status import STYLES
 from kontext_cli.target import Target
-from kontext_cli.timeline import Step, Timeline, told
+from kontext_cli.terminal import print_json, terminal
+from kontext_cli.timeline import Step, Timeline, describe_entry
 
 UNDECIDED = Status.CLAIMED
 SOME = 5
@@ -33,7 +33,7 @@ SOME = 5
 def run(prefix: str, *, stack: str | None, as_json: bool) -> int:
     """Tell the story of the pair under a prefix, its last separator left out or not; returns the exit code."""
     chosen = target.find(stack)
-    story = Story(chosen, the_pair(chosen, prefix)).told()
+    story = Story(chosen, the_pair(chosen, prefix)).document()
     if as_json:
         print_json(story)
     else:
@@ -51,7 +51,7 @@ class Story:
         self.table = Table(chosen.client("dynamodb"), chosen.output("RendersTable"))
         self.items = self.table.query(pairs.pair_key(pair.prefix)["pk"])
 
-    def told(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         """The story as a document; `steps` in order, each with the seconds since the first."""
         steps = sorted((*self.drops(), *self.renders()), key=lambda step: step.at)
         return {
@@ -74,7 +74,7 @@ class Story:
         """What the records and the workflows of all renders and attempts say."""
         steps = []
         for render in self.pair.renders:
-            steps += [Step(moment(entry["at"]), told(entry)) for entry in render.history]
+            steps += [Step(moment(entry["at"]), describe_entry(entry)) for entry in render.history]
             steps += self.timeline.executions(render)
         return steps
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from kontext.model import Status
 from kontext_cli import target
-from kontext_cli.console import print_json, progress
 from kontext_cli.dropping import DropClient
 from kontext_cli.errors import CommandError
 from kontext_cli.explain import the_pair
 from kontext_cli.saving import Destination
 from kontext_cli.target import Target
+from kontext_cli.terminal import print_json, progress
 
 
 def run(prefix: str, save_as: str | None, *, stack: str | None, as_json: bool) -> int:

@@ -13,10 +13,10 @@ from kontext.drops.waiters import Waiters
 from kontext.model import ENDED, Status
 from kontext.text import escape_line
 from kontext_cli import target
-from kontext_cli.console import print_json, terminal
 from kontext_cli.errors import CommandError
 from kontext_cli.operate import Operator
 from kontext_cli.records import SEPARATORS
+from kontext_cli.terminal import print_json, terminal
 
 FORMATS = ("png", "jpg")
 AT_ONCE = 1000
@@ -49,7 +49,7 @@ class Forgetting:
         self.versions = [*self._dropped(), *self._made()]
 
     @property
-    def named(self) -> list[str]:
+    def named_images(self) -> list[str]:
         """The images of it that are objects of their own, or another pair's: others may name them as well."""
         keys_named = {image["key"] for render in self.renders for image in render.get("inputs", ()) if "key" in image}
         return sorted(keys_named - {one.key for one in self.versions})
@@ -112,11 +112,11 @@ def forget(operator: Operator, prefix: str, *, delete: bool, as_json: bool) -> i
         f"{will} for good: {len(versions)} versions in both buckets, {len(forgetting.renders)} renders on the record."
     )
     console.print(escape(f"{escape_line(pair)}: {text}"), soft_wrap=True)
-    for key in forgetting.named:
+    for key in forgetting.named_images:
         console.print(escape(f"Not deleted, as other pairs may name it: {escape_line(key)}"), soft_wrap=True)
     if not delete:
         console.print("Say --delete to do it. Nothing brings it back.")
     if as_json:
         objects = [one._asdict() for one in versions]
-        print_json({"prefix": pair, "objects": objects, "named": forgetting.named, "deleted": delete})
+        print_json({"prefix": pair, "objects": objects, "named": forgetting.named_images, "deleted": delete})
     return 0

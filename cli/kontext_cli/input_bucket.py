@@ -95,7 +95,7 @@ class Bucket:
         self.seen: dict[str, dict[str, Any]] = {}
         """Prefix → the parts that the stack has seen, also those that were deleted or have expired since."""
 
-    def look(self, planned: Iterable[PlannedPair]) -> None:
+    def load(self, planned: Iterable[PlannedPair]) -> None:
         """See what is there of some pairs. Costs a listing a folder and a read a pair."""
         chosen = list(planned)
         named = [key for pair in chosen for key in (pair.prefix, *(upload.key for upload in pair.uploads), *pair.there)]

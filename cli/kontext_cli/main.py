@@ -88,7 +88,7 @@ def _tell(error: Exception, message: str) -> int:
         if sys.stderr is not None:
             print(f"kontext: {message}", file=sys.stderr, flush=True)
     if "--json" in sys.argv:
-        from kontext_cli.console import print_json
+        from kontext_cli.terminal import print_json
 
         with contextlib.suppress(OSError, Unread):
             print_json(told.document)

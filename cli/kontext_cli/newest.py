@@ -143,8 +143,9 @@ def loose_objects(table: Table, start: str = "") -> list[LooseObject]:
 
 
 def renders_in(table: Table, lane: str, most: int | None = None) -> Iterator[Item]:
-    """The renders of a lane, whole, at most so many: in `timer` the longest overdue, else the newest first."""
-    items = table.query_due(lane, newest_first=lane != TIMER)
+    """The renders of a lane, whole: in `timer` the longest overdue, else the newest first. All of them; or at most so
+    many, of the first `MOST` items, which is one request and one more for each hundred that are found."""
+    items = islice(table.query_due(lane, page_size=MOST, newest_first=lane != TIMER), MOST if most else None)
     entries = islice((item for item in items if item["sk"].startswith("render#")), most)
     while some := [{"pk": item["pk"], "sk": item["sk"]} for item in islice(entries, 2 * AT_ONCE)]:
         yield from table.get_many(some)

@@ -28,12 +28,12 @@ from kontext.throttle.line import Line, hand_out_permits
 from kontext.throttle.rate_limiter import Rate
 from kontext.throttle.throttle import Throttle
 from kontext_cli import target
-from kontext_cli.console import print_json, progress
 from kontext_cli.errors import CommandError
 from kontext_cli.newest import renders_in
 from kontext_cli.records import SEPARATORS
 from kontext_cli.resources import description, parameters
 from kontext_cli.target import Target
+from kontext_cli.terminal import print_json, progress
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef
@@ -71,7 +71,7 @@ class Operator:
     def delivery(self) -> Delivery:
         """The way to the hosts that the stack fetches pictures from."""
         outputs = OutputBucket(self.chosen.client("s3"), self.chosen.output("OutputBucket"))
-        return Delivery(outputs, Allowed.named(self.parameters["ResultHosts"]), self.transport)
+        return Delivery(outputs, Allowed.parse(self.parameters["ResultHosts"]), self.transport)
 
     def close(self) -> None:
         """Close what connections to Segmind and its file host are kept."""
@@ -103,14 +103,14 @@ class Operator:
 
     def pause(self) -> None:
         """Let nothing more be submitted."""
-        self.throttle.look()
+        self.throttle.read()
         self.throttle.pause(self.clock.now())
         announce_changes(self.throttle, self.topic)
 
     def resume(self) -> None:
         """End a pause; what the account or the vendor refuses is tried at once."""
         now = self.clock.now()
-        self.throttle.look()
+        self.throttle.read()
         if self.throttle.is_restored():
             raise CommandError("The table was restored to an earlier moment: `kontext reconcile` comes first.")
         self.throttle.resume(now)
@@ -152,7 +152,7 @@ def deliver(operator: Operator, prefix: str | None, *, as_json: bool) -> int:
                 shown.step(f"{render['prefix']} has just moved on")
             else:
                 shown.step(f"delivering {render['prefix']} again")
-    tell(paid, as_json)
+    report(paid, as_json)
     return 0
 
 
@@ -231,7 +231,7 @@ def about(body: str) -> str:
         return body[:80]
 
 
-def tell(renders: list[Render], as_json: bool) -> None:
+def report(renders: list[Render], as_json: bool) -> None:
     """Say how far renders are now."""
     if as_json:
         print_json([{name: r.get(name) for name in ("prefix", "render_id", "status", "attempt")} for r in renders])

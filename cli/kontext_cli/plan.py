@@ -45,7 +45,7 @@ class Plan:
 
     def __init__(self, target: Target, source: Source, settings: dict[str, str]) -> None:
         self.bucket = Bucket(target)
-        self.bucket.look(source.pairs)
+        self.bucket.load(source.pairs)
         self.wrong, self.ignored = list(source.wrong), source.ignored
         self.unknown_columns = source.unknown_columns
         self.uploaded: list[Job] = []

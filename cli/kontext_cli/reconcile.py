@@ -26,8 +26,8 @@ from kontext.renders.jobs import Jobs
 from kontext.renders.record import render_of
 from kontext.renders.submissions import Submissions
 from kontext_cli import target
-from kontext_cli.console import print_json, progress
 from kontext_cli.operate import Operator
+from kontext_cli.terminal import print_json, progress
 
 _NO_LIMIT = 1e9
 _A_DAY_SECONDS = 86_400.0
@@ -60,7 +60,7 @@ class Reconciliation:
                 said = "has just moved on"
             if said:
                 yield render, said
-        self.operator.throttle.look()
+        self.operator.throttle.read()
         self.operator.throttle.mark_reconciled()
 
     def _bring_up(self, render: Render, job: WorkflowState | None) -> str | None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
+from itertools import islice
 from operator import itemgetter
 from typing import Any
 
@@ -19,7 +20,7 @@ from kontext.throttle.admission import State
 from kontext.throttle.circuit_breaker import PAUSED
 from kontext.throttle.line import why_parked
 from kontext.throttle.shared_state import state_in
-from kontext_cli.newest import LANES, RESTING, Between, Listing, LooseObject, Newest, loose_objects
+from kontext_cli.newest import LANES, MOST, RESTING, Between, Listing, LooseObject, Newest, loose_objects
 from kontext_cli.target import Target
 
 SEPARATORS = ("", "/", "_", "-")
@@ -65,7 +66,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Filter:
     """Which pairs to show: those of a status, in any case (`parked` counts as one), and those that ended on a UTC day,
     or were dropped on it and have not ended."""
 
@@ -119,10 +120,10 @@ class Records:
             (pair,) = self._placed([_pair(self._table.query(f"pair#{prefix}"), state_in(self._table)) or pair])
         return pair
 
-    def newest(self, start: str, limit: int, wanted: Wanted | None = None) -> Listing[Pair]:
+    def newest(self, start: str, limit: int, wanted: Filter | None = None) -> Listing[Pair]:
         """The newest pairs whose prefix begins with `start`, at most `limit`; where `start` names a pair, its last
         separator left out or not, that one alone. It costs the same however many pairs there are."""
-        wanted = wanted or Wanted()
+        wanted = wanted or Filter()
         if start:
             exact = (self.pair(start + separator) for separator in SEPARATORS)
             if found := next((pair for pair in exact if pair), None):
@@ -149,11 +150,12 @@ class Records:
         ]
 
     def _placed(self, shown: list[Pair]) -> list[Pair]:
-        """The pairs, each render that waits for a slot with its place in line."""
+        """The pairs, each render that waits for a slot with its place in line, if that is one of the first `MOST`."""
         if not any(_waits_for_a_slot(render) for pair in shown for render in pair.renders):
             return shown
         interval = state_in(self._table).interval
-        places = {item["sk"]: place for place, item in enumerate(self._table.query_due(LINE), 1)}
+        line = islice(self._table.query_due(LINE, page_size=MOST), MOST)
+        places = {item["sk"]: place for place, item in enumerate(line, 1)}
 
         def placed(render: Render) -> Render:
             place = places.get(render_key(render.prefix, render.render_id)["sk"])

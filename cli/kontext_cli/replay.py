@@ -16,10 +16,10 @@ from kontext.clock import Clock
 from kontext.drops import keys, messages
 from kontext.text import escape_line
 from kontext_cli import target
-from kontext_cli.console import print_json, progress, terminal
 from kontext_cli.errors import EXIT_USAGE, INTERRUPTED, UNFINISHED, UNREAD, CommandError, Unfinished, Unread, explain
 from kontext_cli.resources import description, parameters
 from kontext_cli.target import Target
+from kontext_cli.terminal import print_json, progress, terminal
 from kontext_cli.unrecorded import Comparison, Found
 
 SHOWN = 20
@@ -54,7 +54,7 @@ class Replay:
         """What those pairs cost, in USD."""
         return self.pairs * self.price_of_one
 
-    def tell(self) -> Iterator[Found]:
+    def notify(self) -> Iterator[Found]:
         """Tell of each object; yields it when that is done."""
         sqs, queue = self.chosen.client("sqs"), self.chosen.output("UploadQueueUrl")
         for one in self.unrecorded:
@@ -85,7 +85,7 @@ def carry_out(chosen: Target, prefix: str, *, send: bool, as_json: bool) -> int:
     document = {
         "stack": chosen.name,
         "compared": replay.comparison.compared,
-        "untold": [asdict(one) for one in replay.unrecorded],
+        "unrecorded": [asdict(one) for one in replay.unrecorded],
         "pairs": replay.pairs,
         "price_usd": round(replay.price, 6),
         "told": len(replay.told),
@@ -108,7 +108,7 @@ def _tell(console: Console, replay: Replay) -> BaseException | None:
     try:
         with Bar(*columns, console=console, disable=not replay.unrecorded) as bar:
             task = bar.add_task("", total=len(replay.unrecorded))
-            for _ in replay.tell():
+            for _ in replay.notify():
                 bar.advance(task)
     except (KeyboardInterrupt, Exception) as problem:
         if not isinstance(problem, (KeyboardInterrupt, Unread)) and explain(problem) is None:

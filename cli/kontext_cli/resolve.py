@@ -14,10 +14,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from kontext.dynamodb import ConditionFailed
 from kontext.model import Render, Status
 from kontext_cli import target
-from kontext_cli.console import Progress, print_json, progress
 from kontext_cli.decisions import Decision, Resolver, What
 from kontext_cli.errors import INTERRUPTED, UNFINISHED, CommandError, Unfinished, explain
 from kontext_cli.operate import Operator
+from kontext_cli.terminal import Progress, print_json, progress
 
 COLUMNS = ["prefix", "decision", "value"]
 WITH_A_VALUE = ("request-id", "output-url")

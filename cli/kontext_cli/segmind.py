@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kontext_cli.console import print_json, progress
+from kontext_cli.terminal import print_json, progress
 from kontext_local.segmind.server import serve
 from kontext_local.segmind.settings import Settings
 

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from PIL import Image, ImageDraw, ImageOps
 
-from kontext_local.fonts import Typeface, shown, typeface, wrapped
+from kontext_local.fonts import Typeface, drawable, typeface, wrapped
 
 WIDTH, MARGIN, GAP = 1600, 64, 28
 SMALL, LARGE, TILE_HEIGHT = 340, 640, 440
@@ -33,8 +33,8 @@ def draw(rows: list[Row], file: BinaryIO, title: str, note: str) -> None:
     face = typeface()
     sheet = Image.new("RGB", (WIDTH, HEADER + ROW * len(rows) + MARGIN // 2), PAPER)
     pen = ImageDraw.Draw(sheet)
-    pen.text((MARGIN, 52), shown(title, face), INK, face(40))
-    pen.text((WIDTH - MARGIN, 70), shown(note, face), QUIET, face(20), anchor="ra")
+    pen.text((MARGIN, 52), drawable(title, face), INK, face(40))
+    pen.text((WIDTH - MARGIN, 70), drawable(note, face), QUIET, face(20), anchor="ra")
     for number, row in enumerate(rows):
         _draw_row(sheet, pen, face, row, HEADER + ROW * number)
     sheet.save(file, "PNG", optimize=True)
@@ -43,7 +43,7 @@ def draw(rows: list[Row], file: BinaryIO, title: str, note: str) -> None:
 def _draw_row(sheet: Image.Image, pen: ImageDraw.ImageDraw, face: Typeface, row: Row, top: int) -> None:
     pen.line((MARGIN, top, WIDTH - MARGIN, top), LINE, 2)
     font = face(24)
-    for line, text in enumerate(wrapped(shown(f"“{row.prompt}”", face), font, WIDTH - 2 * MARGIN, most=2)):
+    for line, text in enumerate(wrapped(drawable(f"“{row.prompt}”", face), font, WIDTH - 2 * MARGIN, most=2)):
         pen.text((MARGIN, top + 22 + 32 * line), text, INK, font)
     tiles, left = top + 96, MARGIN
     for image in (row.first, row.second):
@@ -72,7 +72,7 @@ def _place(
     sheet.paste(picture, at, mask)
     below = at[1] + picture.height + 14
     font = face(19)
-    for line in wrapped(shown(caption, face), font, width, most=1):
+    for line in wrapped(drawable(caption, face), font, width, most=1):
         pen.text((left + width // 2, below), line, QUIET, font, anchor="ma")
 
 

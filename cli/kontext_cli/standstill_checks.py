@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 from kontext.drops import keys
 from kontext.drops.redelivery import REASON, reason_of
@@ -85,7 +86,8 @@ REMEDY_DEAD = (
 
 def stuck_items(inspection: StackInspection, now: Callable[[], float] = time.time) -> Iterator[Finding]:
     """What nobody could bring on, however often it was looked at."""
-    found = sorted({_name(item.key) for item in DueIndex(inspection.table).over(now()) if item.is_stuck})
+    overdue = islice(DueIndex(inspection.table).over(now(), page_size=newest.MOST), newest.MOST)
+    found = sorted({_name(item.key) for item in overdue if item.is_stuck})
     if found:
         says = f"{len(found)} that {STUCK_AFTER} looks did not move: {_some(found)}"
         yield Finding("stuck", "wrong", says, REMEDY_STUCK)

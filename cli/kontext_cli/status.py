@@ -18,11 +18,11 @@ from rich.table import Table
 from kontext.due import LINE, TIMER, UNKNOWN
 from kontext.model import ENDED, Status
 from kontext_cli import target
-from kontext_cli.console import print_json, terminal
 from kontext_cli.errors import CommandError
 from kontext_cli.newest import MOST, Listing
-from kontext_cli.records import Pair, Records, Render, Wanted, is_parked, parked
-from kontext_cli.timeline import told
+from kontext_cli.records import Filter, Pair, Records, Render, is_parked, parked
+from kontext_cli.terminal import print_json, terminal
+from kontext_cli.timeline import describe_entry
 
 LOOK_SECONDS = 2.0
 STYLES = {
@@ -35,20 +35,20 @@ STYLES = {
 }
 
 
-def run(prefix: str, wanted: Wanted, *, watch: bool = False, stack: str | None, limit: int, as_json: bool) -> int:
+def run(prefix: str, wanted: Filter, *, watch: bool = False, stack: str | None, limit: int, as_json: bool) -> int:
     """Show the pairs whose prefix begins with `prefix`, at most `limit`; returns the exit code."""
     if watch and as_json:
         raise CommandError("--watch is for people, --json for programs: say one of them.")
     chosen = target.find(stack)
     records, console = Records(chosen), terminal()
 
-    def look() -> Listing[Pair]:
+    def read() -> Listing[Pair]:
         return records.newest(prefix, limit, wanted)
 
     if watch:
-        follow(look, lambda listing: _many(listing, progress_of(records, prefix, wanted, listing)), console)
+        watch_pairs(read, lambda listing: _many(listing, progress_of(records, prefix, wanted, listing)), console)
         return 0
-    listing = look()
+    listing = read()
     if as_json:
         print_json([asdict(pair) for pair in listing.pairs])
     elif not listing.pairs:
@@ -60,8 +60,8 @@ def run(prefix: str, wanted: Wanted, *, watch: bool = False, stack: str | None, 
     return 0
 
 
-def follow(
-    look: Callable[[], Listing[Pair]],
+def watch_pairs(
+    read: Callable[[], Listing[Pair]],
     drawn: Callable[[Listing[Pair]], RenderableType],
     console: Console,
     sleep: Callable[[float], None] = time.sleep,
@@ -69,7 +69,7 @@ def follow(
     """Show the pairs as they move, until none of them moves any more, or Ctrl-C."""
     with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False) as live:
         while True:
-            listing = look()
+            listing = read()
             live.update(drawn(listing), refresh=True)
             if not any(_moves(pair) for pair in listing.pairs):
                 return
@@ -107,11 +107,11 @@ def _many(listing: Listing[Pair], progress: str) -> Group:
     return Group(progress, "", table, *more)
 
 
-def progress_of(records: Records, prefix: str, wanted: Wanted, listing: Listing[Pair]) -> str:
+def progress_of(records: Records, prefix: str, wanted: Filter, listing: Listing[Pair]) -> str:
     """How far all are: of those that are shown, if these are all, else of what the table holds."""
     if listing.is_whole:
         return _told(Counter("parked" if is_parked(pair) else pair.status for pair in listing.pairs))
-    if wanted != Wanted():
+    if wanted != Filter():
         return f"the newest {len(listing.pairs)} of those"
     names = {LINE: "parked", TIMER: "in work"}
     return _told(Counter({names.get(lane, lane): count for lane, count in records.counts(prefix).items()}))
@@ -141,7 +141,7 @@ def _show_one(console: Console, pair: Pair) -> None:
 
 def _lines(render: Render) -> list[str]:
     facts = [f"  [dim]{name:<11}[/] {escape(str(value))}" for name, value in _facts(render).items() if value]
-    history = [f"  [dim]{entry.get('at', '')}[/]  {escape(told(entry))}" for entry in render.history]
+    history = [f"  [dim]{entry.get('at', '')}[/]  {escape(describe_entry(entry))}" for entry in render.history]
     return facts + history
 
 

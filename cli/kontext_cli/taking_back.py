@@ -14,14 +14,14 @@ from kontext.renders.settle import error_of
 from kontext.results.cloudevents import announce
 from kontext.results.output_bucket import OutputBucket
 from kontext_cli import target
-from kontext_cli.console import print_json, terminal
 from kontext_cli.errors import CommandError
-from kontext_cli.operate import Operator, tell
+from kontext_cli.operate import Operator, report
+from kontext_cli.terminal import print_json, terminal
 
 
 def cancel(prefix: str, *, stack: str | None, as_json: bool) -> int:
     """Take a pair back that waits; returns the exit code."""
-    tell([take_back(Operator(target.find(stack)), prefix)], as_json)
+    report([take_back(Operator(target.find(stack)), prefix)], as_json)
     return 0
 
 
@@ -47,7 +47,7 @@ def take_back(operator: Operator, prefix: str) -> Render:
     return render
 
 
-def again(prefix: str, *, send: bool, stack: str | None, as_json: bool) -> int:
+def run_again(prefix: str, *, send: bool, stack: str | None, as_json: bool) -> int:
     """Say what it costs to render a pair's same inputs once more, and with `send` do it; returns the exit code."""
     return repeat(Operator(target.find(stack)), prefix, send=send, as_json=as_json)
 
@@ -56,7 +56,7 @@ def repeat(operator: Operator, prefix: str, *, send: bool, as_json: bool) -> int
     """The same, for a stack that is found."""
     render, price = ended(operator, prefix), operator.renders.price
     if send:
-        tell([render_again(operator, render)], as_json)
+        report([render_again(operator, render)], as_json)
         return 0
     terminal(stderr=as_json).print(
         f"{render['prefix']} would be rendered once more, from the same images and prompt, for USD {price:g}: "

@@ -10,7 +10,7 @@ from typing import Any
 
 from kontext.errors import REASONS
 from kontext.model import Render as RenderRecord
-from kontext.renders.workflow import execution_name
+from kontext.renders.workflow import execution_name, last_poll
 from kontext_cli.records import Records, Render, moment
 from kontext_cli.target import Target
 
@@ -39,7 +39,7 @@ class Timeline:
         self.render = pair.renders[0] if pair and pair.renders else None
         if self.render is None:
             return []
-        noted = [Step(moment(entry["at"]), told(entry)) for entry in self.render.history]
+        noted = [Step(moment(entry["at"]), describe_entry(entry)) for entry in self.render.history]
         return sorted((*noted, *self.executions(self.render)), key=lambda step: step.at)
 
     def execution_arns(self, render: Render) -> list[str]:
@@ -75,11 +75,11 @@ def seen(event: dict[str, Any]) -> str | None:
     """An event of the workflow's history in words, None for those that say nothing new."""
     match event:
         case {"type": "ExecutionStarted"}:
-            return "workflow started: it waits, and looks when looking is worth it"
+            return "workflow started: it waits, and polls Segmind when that is worth it"
         case {"stateExitedEventDetails": {"name": "Poll", "output": output}}:
-            look = json.loads(output).get("look", {})
-            again = f", waits {look['wait']} s" if "wait" in look else ""
-            return f"workflow looked at Segmind: {look.get('outcome')}{again}"
+            polled = last_poll(json.loads(output))
+            again = f", waits {polled['wait']} s" if "wait" in polled else ""
+            return f"workflow polled Segmind: {polled.get('outcome')}{again}"
         case {"stateExitedEventDetails": {"name": "Finalize", "output": output}}:
             delivery = json.loads(output).get("delivery", {})
             if delivery.get("outcome") == "again":
@@ -104,7 +104,7 @@ def _cause(details: dict[str, Any]) -> str:
         return str(details.get("error"))
 
 
-def told(entry: dict[str, Any]) -> str:
+def describe_entry(entry: dict[str, Any]) -> str:
     """One entry of a render's history in words."""
     match entry:
         case {"what": "claimed"}:

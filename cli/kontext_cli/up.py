@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from rich.markup import escape
 
-from kontext_cli.console import Progress, print_json, progress
 from kontext_cli.errors import CommandError
+from kontext_cli.terminal import Progress, print_json, progress
 from kontext_local import project, stack
 
 SECRETS = ("access_key", "secret_key", "emulator_key")

@@ -40,7 +40,7 @@ def typeface() -> Typeface:
     return own_font
 
 
-def shown(text: str, face: Typeface) -> str:
+def drawable(text: str, face: Typeface) -> str:
     """The text as a typeface can show it."""
     if face is not own_font or all(map(_is_own, text)):
         return text

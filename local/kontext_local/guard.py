@@ -59,7 +59,7 @@ class Guarded:
             await receive()
             await send({"type": "websocket.close", "code": 1008})
         elif scope["type"] == "http" and (objection := self._guard.objection(scope["method"], headers_of(scope))):
-            await refuse(objection, send)
+            await forbid(objection, send)
         else:
             await self._app(scope, receive, _closed_to_pages(send))
 
@@ -73,7 +73,7 @@ def headers_of(scope: Message) -> dict[str, str]:
     return headers
 
 
-async def refuse(why: str, send: Send) -> None:
+async def forbid(why: str, send: Send) -> None:
     """Answer 403 in plain words."""
     body = f"{why}\n".encode()
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]

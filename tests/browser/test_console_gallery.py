@@ -22,7 +22,7 @@ NOW = 1_795_384_556.0
 LATER = NOW + 300
 ISO = "2026-11-22T21:55:56.000Z"
 IN_LINE = {"due_lane": LINE, "due_at": NOW + 9, "waiting_since": NOW}
-TRIED_LATER = {"due_lane": TIMER, "due_at": LATER, "server_errors": 1}
+TRIED_LATER = {"due_lane": TIMER, "due_at": LATER, "failures": 1}
 PAIRS = 10_000
 
 

@@ -144,7 +144,7 @@ def _drop(page: Page, first: str, second: str, prompt: str) -> None:
 def _read_the_story(page: Page) -> None:
     page.get_by_role("link", name="summer/taj/").click()
     steps = page.locator("#story .steps")
-    for told in ("dropped 1.png", "claimed", "submitting", "QUEUED", "looked at Segmind", "COMPLETED", "DELIVERED"):
+    for told in ("dropped 1.png", "claimed", "submitting", "QUEUED", "polled Segmind", "COMPLETED", "DELIVERED"):
         expect(steps).to_contain_text(told)
     expect(page.locator("#story .details")).to_contain_text("USD 0.05")
     page.keyboard.press("Escape")

@@ -104,7 +104,7 @@ def test_what_a_pair_waits_for_is_said_plainly(page_of: Open, stack: Any) -> Non
     expect(page.locator("#story .notice")).to_contain_text("What to do: Decide with `kontext resolve`")
 
 
-def test_a_closed_gate_is_said_above_everything(page_of: Open, stack: Any) -> None:
+def test_an_open_circuit_breaker_is_said_above_everything(page_of: Open, stack: Any) -> None:
     stack.note("stack", "throttle", state={"breaker": {"reason": "bad_key", "since": 1.0}})
 
     page = page_of()

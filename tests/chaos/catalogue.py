@@ -169,7 +169,7 @@ LEDGER = (
     ),
     Mutant(
         "requests that go though they were stopped while they waited for their slot",
-        (_layer("pipeline/slot", "return wait <= 0 or self.deps.throttle.look().stopped is None", "return True"),),
+        (_layer("pipeline/slot", "return wait <= 0 or self.deps.throttle.read().stopped is None", "return True"),),
         ("504, to 30 requests, none taken",),
     ),
     Mutant(
@@ -402,7 +402,7 @@ THROTTLE = (
             (
                 _BREAKER,
                 "self.deps.throttle.open_breaker(reason, self.deps.clock.now(), trial=trial, unfollowed=unfollowed)",
-                "self.deps.throttle.look()",
+                "self.deps.throttle.read()",
             ),
         ),
         ("five pairs come while there are no credits",),
@@ -463,7 +463,7 @@ WAITING = (
     ),
     Mutant(
         "a pair that is claimed as it was told, and not as it lies in the bucket",
-        ((_PAIRS, "pair = self.reader.look(pair)", "pass"),),
+        ((_PAIRS, "pair = self.reader.read(pair)", "pass"),),
         ("one sync of four files, an image last, and the message of the request is late",),
     ),
     Mutant(
@@ -486,7 +486,7 @@ WAITING = (
         (
             (
                 _HEAD,
-                "if asked := self.last_look.look(render, pair):\n            body",
+                "if asked := self.last_look.confirm(render, pair):\n            body",
                 "if asked := render:\n            body",
             ),
         ),
@@ -638,8 +638,8 @@ REFERENCES = (
         (
             (
                 _PAIRS,
-                "keys.parse(key) and self.deps.loose.named(key):",
-                "keys.parse(key) and self.deps.loose.named(key) and False:",
+                "keys.parse(key) and self.deps.loose.mark_referenced(key):",
+                "keys.parse(key) and self.deps.loose.mark_referenced(key) and False:",
             ),
         ),
         ("a name of no part is explained later",),

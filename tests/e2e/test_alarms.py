@@ -266,9 +266,9 @@ PROOFS: dict[str, tuple[Callable[[Scene, Eventually], list[Measured]], ...]] = {
 DIAGNOSES: dict[Callable[..., list[Measured]], tuple[str, str, str | None]] = {
     wrong_key: ("API key", "aws secretsmanager put-secret-value --secret-id arn:", "wrong-key"),
     no_credits: ("credits", "Top the account up", "no-credits"),
-    forbidden: ("gate", "Have the model allowed", "forbidden"),
-    spend_limit: ("gate", "raise the stack's DailySpendLimit", "spend-limit"),
-    segmind_down: ("gate", "go on by themselves when Segmind answers again", "down"),
+    forbidden: ("circuit breaker", "Have the model allowed", "forbidden"),
+    spend_limit: ("circuit breaker", "raise the stack's DailySpendLimit", "spend-limit"),
+    segmind_down: ("circuit breaker", "go on by themselves when Segmind answers again", "down"),
     lost_answer: ("renders", "`kontext resolve PREFIX`", "lost"),
     undelivered: ("renders", "`kontext redeliver --all`", "elsewhere"),
     dead_letter: ("dead letters", "`kontext redrive`", None),
@@ -310,7 +310,7 @@ def assert_that_one_step_leads_to_the_remedy(scene: Scene, check: str, remedy: s
     wrong = [one for one in examine(StackInspection(scene.target)) if one.state == "wrong"]
     assert [one for one in wrong if one.check == check and remedy in str(one.remedy)], wrong
     if pair:
-        story = Story(scene.target, the_pair(scene.target, pair)).told()
+        story = Story(scene.target, the_pair(scene.target, pair)).document()
         assert story["now"]["remedy"], story
         assert any(told in f"{one.says} {one.remedy}" for told in (story["now"]["remedy"], f"{pair}/") for one in wrong)
 
@@ -361,7 +361,7 @@ def test_who_is_named_by_the_parameter_is_asked_to_confirm(scene: Scene) -> None
     assert ("email", "operators@example.com") in [(one["Protocol"], one["Endpoint"]) for one in subscriptions]
 
 
-def test_an_alarm_about_a_closed_gate_does_not_end_between_two_probes(scene: Scene) -> None:
+def test_an_alarm_about_an_open_circuit_breaker_does_not_end_between_two_probes(scene: Scene) -> None:
     refused, down = scene.alarm("AccountRefusedAlarm"), scene.alarm("SegmindDownAlarm")
 
     longest = 120  # between two sweeps

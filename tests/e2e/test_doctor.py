@@ -107,7 +107,7 @@ def assert_well(ward: Ward, check: Check) -> None:
 ALL_CHECKS = (
     checks.stack,
     account_checks.api_key,
-    account_checks.gate,
+    account_checks.circuit_breaker,
     checks.event_wiring,
     checks.functions,
     standstill_checks.unknown_drops,
@@ -185,15 +185,15 @@ def test_segmind_down(ward: Ward, emulator: Callable[[str, Any], None]) -> None:
         pytest.param(lambda throttle: throttle.pause(time.time()), "paused", "kontext resume", id="by a person"),
     ],
 )
-def test_a_closed_gate(ward: Ward, stop: Callable[[Throttle], object], reason: str, remedy: str) -> None:
+def test_an_open_circuit_breaker(ward: Ward, stop: Callable[[Throttle], object], reason: str, remedy: str) -> None:
     stop(ward.throttle)
 
-    found = the_one(ward.find(account_checks.gate))
+    found = the_one(ward.find(account_checks.circuit_breaker))
 
     ward.well()
     assert f"({reason})" in found.says
     assert remedy in str(found.remedy)
-    assert [finding.state for finding in ward.find(account_checks.gate)] == ["good"]
+    assert [finding.state for finding in ward.find(account_checks.circuit_breaker)] == ["good"]
 
 
 def test_a_bucket_that_tells_nobody(ward: Ward) -> None:
@@ -395,5 +395,5 @@ def test_the_command_says_it_all_in_one_document_and_by_its_exit_code(ward: Ward
     ward.well()
     findings = json.loads(answer.stdout)
     assert answer.returncode == 1, answer.stderr
-    assert {"gate"} <= {finding["check"] for finding in findings if finding["state"] == "wrong"}
+    assert {"circuit breaker"} <= {finding["check"] for finding in findings if finding["state"] == "wrong"}
     assert all(finding["remedy"] for finding in findings if finding["state"] != "good")

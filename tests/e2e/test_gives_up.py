@@ -62,7 +62,7 @@ def given(render: dict[str, Any]) -> str:
     told = {
         name: render[name] for name in ("prefix", "render_id", "attempt", "generation", "request_id", "submitted_at")
     }
-    return json.dumps({**told, "look": {"outcome": "completed"}})
+    return json.dumps({**told, "poll": {"outcome": "completed"}})
 
 
 def entered(states: Any, execution: str) -> list[str]:

@@ -76,7 +76,7 @@ def _paid_render(local: LocalStack, samples: Path, size: int, eventually: Callab
     told = {
         name: render[name] for name in ("prefix", "render_id", "attempt", "generation", "request_id", "submitted_at")
     }
-    return {**told, "look": {"outcome": "completed"}}
+    return {**told, "poll": {"outcome": "completed"}}
 
 
 def _rendered(

@@ -278,7 +278,7 @@ def test_the_execution_is_green(owner: Owner) -> None:
 
     visited = execution["visited"]
     assert execution["status"] == "SUCCEEDED"
-    assert (visited[0], visited[-4:]) == ("WaitToLook", ["IsFinished?", "Finalize", "IsDelivered?", "Delivered"])
+    assert (visited[0], visited[-4:]) == ("WaitToPoll", ["IsFinished?", "Finalize", "IsDelivered?", "Delivered"])
     assert "Poll" in visited
 
 

@@ -178,7 +178,7 @@ def _confirmed(sns: Any, topic: str, endpoint: str) -> str | None:
 
 def story_of(scene: Scene, pair: str) -> Json:
     """What `kontext explain` tells of a pair."""
-    return Story(scene.target, the_pair(scene.target, pair)).told()
+    return Story(scene.target, the_pair(scene.target, pair)).document()
 
 
 def test_every_event_keeps_to_the_contract(day: Day) -> None:

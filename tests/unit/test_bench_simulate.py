@@ -118,7 +118,7 @@ def test_break_even_is_that_of_the_price_list():
 
 def test_the_counted_transitions_are_those_of_the_workflow():
     states = json.loads((ROOT / "workflow.asl.json").read_text())["States"]
-    way = ["WaitToLook"]
+    way = ["WaitToPoll"]
 
     while way[-1] != "Delivered":
         state = states[way[-1]]

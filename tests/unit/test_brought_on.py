@@ -52,7 +52,7 @@ def test_an_execution_of_an_older_generation_ends_by_itself_and_tells_nothing(wo
     before = (len(played.told), played.files, played.render)
 
     polled = played.invoke("Poll", state)
-    finalized = played.invoke("Finalize", {**state, "look": polled})
+    finalized = played.invoke("Finalize", {**state, "poll": polled})
 
     assert (polled, finalized) == ({"outcome": "ended"}, {"outcome": "delivered"})
     assert (len(played.told), played.files, played.render) == before

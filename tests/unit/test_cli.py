@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from kontext_cli import demo, main, up
-from kontext_cli.console import command, terminal
 from kontext_cli.errors import CommandError, Unread, explain
+from kontext_cli.terminal import command, terminal
 from kontext_local.project import ROOT
 
 Kontext = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -6,7 +6,7 @@ import pytest
 from rich.markup import escape
 from rich.table import Table
 
-from kontext_cli.console import terminal
+from kontext_cli.terminal import terminal
 
 COMMANDS = "a\x1b[2J\x1b]0;owned\x07\u202egnp[red]/"
 

@@ -162,7 +162,7 @@ def test_only_what_came_after_the_drop_counts(target: Target, pictures: tuple[Pa
     before = client.error_mark(drop)
     errand = client.errand(drop)
     errand.upload()
-    looks = client.follow(errand, before, 10)
+    looks = client.watch(errand, before, 10)
 
     first = next(looks)
     deliver(target, drop)()
@@ -183,7 +183,7 @@ def test_how_an_earlier_drop_of_the_name_ends_is_not_taken_for_the_end_of_this_o
     note(target, earlier, "PROCESSING")
     errand, before = client.errand(drop), client.error_mark(drop)
     errand.upload()
-    looks = client.follow(errand, before, 10)
+    looks = client.watch(errand, before, 10)
     s3 = target.client("s3")
 
     if ends == "DELIVERED":
@@ -198,7 +198,7 @@ def test_how_an_earlier_drop_of_the_name_ends_is_not_taken_for_the_end_of_this_o
 
 def test_the_rejection_of_a_drop_ends_the_waiting(target: Target, pictures: tuple[Path, Path]) -> None:
     client, drop = DropClient(target), prepare(*pictures, "cat", {})
-    looks = client.follow(client.errand(drop), client.error_mark(drop), 10)
+    looks = client.watch(client.errand(drop), client.error_mark(drop), 10)
     table = Table(target.client("dynamodb"), target.output("RendersTable"))
     item = {"prefix": "cat/", "render_id": "rejected", "status": "FAILED"}
     names = ", ".join(f"#{name} = :{name}" for name in item)
@@ -215,7 +215,7 @@ def test_the_rejection_of_a_drop_ends_the_waiting(target: Target, pictures: tupl
 def test_an_error_file_ends_the_waiting_with_its_words(target: Target, pictures: tuple[Path, Path]) -> None:
     client, drop = DropClient(target), prepare(*pictures, "cat", {})
     error = {"code": "invalid_image", "message": "2.jpg is not a picture", "charged": "no", "remedy": "Drop one."}
-    looks = client.follow(client.errand(drop), client.error_mark(drop), 10)
+    looks = client.watch(client.errand(drop), client.error_mark(drop), 10)
 
     target.client("s3").put_object(Bucket=OUTPUTS, Key="cat/error.json", Body=json.dumps(error).encode())
 
@@ -225,7 +225,7 @@ def test_an_error_file_ends_the_waiting_with_its_words(target: Target, pictures:
 def test_the_waiting_ends_when_its_time_is_over(target: Target, pictures: tuple[Path, Path]) -> None:
     client, drop = DropClient(target), prepare(*pictures, "cat", {})
 
-    looks = list(client.follow(client.errand(drop), None, 0.1))
+    looks = list(client.watch(client.errand(drop), None, 0.1))
 
     assert looks == [None]
 
@@ -398,7 +398,7 @@ def test_two_who_drop_other_photographs_under_one_name_at_once_do_not_pay_for_mi
     theirs = [UploadObject(f"cat/{slot}.webp", slot, made=b"theirs") for slot in ("1", "2")]  # type: ignore[arg-type]
 
     def drop_theirs() -> None:
-        bucket.look([PlannedPair("", "cat/", tuple(theirs), {})])
+        bucket.load([PlannedPair("", "cat/", tuple(theirs), {})])
         list(bucket.upload("cat/", tuple(theirs[:1])))
 
     bucket = Bucket(target)

@@ -131,8 +131,8 @@ def test_of_two_objects_for_one_place_only_the_newer_counts(shop: Shop) -> None:
 
 def test_an_object_that_fits_no_rule_is_told_unless_it_was_reported_or_is_named(shop: Shop) -> None:
     shop.put("notes.txt", "reported.txt", "shared/product.png")
-    LooseObjects(shop.table).reported("reported.txt", 0.0)
-    LooseObjects(shop.table).named("shared/product.png")
+    LooseObjects(shop.table).mark_reported("reported.txt", 0.0)
+    LooseObjects(shop.table).mark_referenced("shared/product.png")
 
     assert shop.unrecorded() == ["notes.txt"]
 
@@ -187,7 +187,7 @@ def test_a_pair_that_came_back_as_it_was_rendered_is_told_only_if_that_would_try
 
 def test_a_request_whose_image_is_not_waited_for_though_it_could_go_on_is_told(shop: Shop) -> None:
     shop.put("taj/2.png", "taj/request.json", "shared/a.png")
-    LooseObjects(shop.table).named("shared/a.png")
+    LooseObjects(shop.table).mark_referenced("shared/a.png")
     shop.record("taj/request.json", prompt="both", input_image_1="/shared/a.png")
     half = shop.unrecorded("taj/r")
     shop.record("taj/2.png")
@@ -253,7 +253,7 @@ def test_pairs_that_wait_for_an_object_count_in_the_price(shop: Shop) -> None:
 def test_requests_are_told_before_images(shop: Shop) -> None:
     shop.put("taj/1.png", "taj/2.png", "taj/request.json", "taj/prompt.txt")
 
-    told = [one.key for one in Replay(shop.target, "").tell()]
+    told = [one.key for one in Replay(shop.target, "").notify()]
 
     assert told == ["taj/prompt.txt", "taj/request.json", "taj/1.png", "taj/2.png"]
 
@@ -264,7 +264,7 @@ def test_programs_are_told_what_was_found(shop: Shop, capsys: pytest.CaptureFixt
     carry_out(shop.target, "", send=False, as_json=True)
 
     document = json.loads(capsys.readouterr().out)
-    assert [one["key"] for one in document["untold"]] == ["taj/1.png", "taj/2.png"]
+    assert [one["key"] for one in document["unrecorded"]] == ["taj/1.png", "taj/2.png"]
     assert {name: document[name] for name in ("stack", "compared", "pairs", "price_usd", "told")} == {
         "stack": "shop",
         "compared": 2,
@@ -348,7 +348,7 @@ def test_doctor_says_how_far_it_looked(shop: Shop, later: float) -> None:
 
 
 def test_doctor_names_what_fits_no_rule_and_the_rule_that_it_misses(shop: Shop) -> None:
-    LooseObjects(shop.table).reported("taj/3.png", 0.0)
+    LooseObjects(shop.table).mark_reported("taj/3.png", 0.0)
 
     (finding,) = standstill_checks.loose_objects(StackInspection(shop.target))
 
@@ -358,8 +358,8 @@ def test_doctor_names_what_fits_no_rule_and_the_rule_that_it_misses(shop: Shop) 
 
 @pytest.mark.parametrize("start", ["taj", "taj/", "taj/3.png"])
 def test_explain_names_what_fits_no_rule_in_a_folder(shop: Shop, start: str) -> None:
-    LooseObjects(shop.table).reported("taj/3.png", 0.0)
-    LooseObjects(shop.table).reported("fort/4.png", 0.0)
+    LooseObjects(shop.table).mark_reported("taj/3.png", 0.0)
+    LooseObjects(shop.table).mark_reported("fort/4.png", 0.0)
 
     with pytest.raises(CommandError, match=r"1 object fits no rule .*: taj/3\.png \(an image is named 1 or 2"):
         the_pair(shop.target, start)
@@ -368,6 +368,6 @@ def test_explain_names_what_fits_no_rule_in_a_folder(shop: Shop, start: str) -> 
 def test_explain_still_finds_the_one_pair_of_a_folder_with_something_else_in_it(shop: Shop) -> None:
     shop.put("taj/a/1.png")
     shop.record("taj/a/1.png")
-    LooseObjects(shop.table).reported("taj/3.png", 0.0)
+    LooseObjects(shop.table).mark_reported("taj/3.png", 0.0)
 
     assert the_pair(shop.target, "taj/").prefix == "taj/a/"

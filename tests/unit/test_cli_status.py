@@ -21,10 +21,10 @@ from kontext.due import LINE, TIMER, UNKNOWN, WAITING
 from kontext.model import ENDED
 from kontext.throttle.throttle import Throttle
 from kontext_cli.newest import MOST
-from kontext_cli.records import Pair, Records, Wanted
-from kontext_cli.status import age, follow, progress_of
+from kontext_cli.records import Filter, Pair, Records
+from kontext_cli.status import age, progress_of, watch_pairs
 from kontext_cli.target import Target
-from kontext_cli.timeline import told
+from kontext_cli.timeline import describe_entry
 
 Item = dict[str, Any]
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -89,7 +89,7 @@ def records(*items: Item) -> tuple[Records, Table]:
     return Records(Target("test", {"RendersTable": "renders"}, lambda service: table)), table
 
 
-def newest(reader: Records, start: str = "", wanted: Wanted | None = None) -> list[Pair]:
+def newest(reader: Records, start: str = "", wanted: Filter | None = None) -> list[Pair]:
     return reader.newest(start, 30, wanted).pairs
 
 
@@ -185,7 +185,7 @@ def test_the_render_that_speaks_for_the_pair_comes_first() -> None:
         ),
         pytest.param([render(**WAITS)], "CLAIMED", "number 1 in line", id="in line"),
         pytest.param(
-            [render(status="CLAIMED", due_lane=TIMER, due_at=SINCE + 60, server_errors=1)],
+            [render(status="CLAIMED", due_lane=TIMER, due_at=SINCE + 60, failures=1)],
             "CLAIMED",
             "parked (outage), goes on by itself",
             id="tried later",
@@ -264,7 +264,7 @@ WORDS: list[tuple[Item, Callable[[str], bool]]] = [
 
 @pytest.mark.parametrize(("entry", "fits"), WORDS, ids=[f"{entry['what']}-{len(entry)}" for entry, _ in WORDS])
 def test_every_entry_of_a_history_can_be_told(entry: Item, fits: Callable[[str], bool]) -> None:
-    assert fits(told(entry))
+    assert fits(describe_entry(entry))
 
 
 YESTERDAY = (NOW - timedelta(days=1)).isoformat()
@@ -273,15 +273,15 @@ YESTERDAY = (NOW - timedelta(days=1)).isoformat()
 @pytest.mark.parametrize(
     ("wanted", "found"),
     [
-        pytest.param(Wanted(), ["done/", "failed/", "parked/"], id="all"),
-        pytest.param(Wanted(status="failed"), ["failed/"], id="a status, in any case"),
-        pytest.param(Wanted(status="PARKED"), ["parked/"], id="parked"),
-        pytest.param(Wanted(status="claimed"), ["parked/"], id="what is parked is claimed, too"),
-        pytest.param(Wanted(day=NOW.date()), ["done/", "parked/"], id="a day"),
-        pytest.param(Wanted("failed", NOW.date()), [], id="a status on a day"),
+        pytest.param(Filter(), ["done/", "failed/", "parked/"], id="all"),
+        pytest.param(Filter(status="failed"), ["failed/"], id="a status, in any case"),
+        pytest.param(Filter(status="PARKED"), ["parked/"], id="parked"),
+        pytest.param(Filter(status="claimed"), ["parked/"], id="what is parked is claimed, too"),
+        pytest.param(Filter(day=NOW.date()), ["done/", "parked/"], id="a day"),
+        pytest.param(Filter("failed", NOW.date()), [], id="a status on a day"),
     ],
 )
-def test_pairs_are_chosen_by_status_and_day(wanted: Wanted, found: list[str]) -> None:
+def test_pairs_are_chosen_by_status_and_day(wanted: Filter, found: list[str]) -> None:
     reader, _ = records(
         render("done/", status="DELIVERED"),
         render("failed/", status="FAILED", created_at=YESTERDAY),
@@ -308,7 +308,7 @@ def test_how_far_all_pairs_are_is_told_though_few_are_shown() -> None:
 
 
 def progress(reader: Records, limit: int) -> str:
-    return Text.from_markup(progress_of(reader, "", Wanted(), reader.newest("", limit))).plain
+    return Text.from_markup(progress_of(reader, "", Filter(), reader.newest("", limit))).plain
 
 
 @pytest.mark.parametrize("pairs", [100, 10_000])
@@ -317,7 +317,7 @@ def test_a_status_costs_the_same_however_large_the_table_is(pairs: int) -> None:
     reader, table = records(*(render(f"{n}/", status="DELIVERED", created_at=at) for n, at in enumerate(ended)))
 
     listing = reader.newest("", 30)
-    progress_of(reader, "", Wanted(), listing)
+    progress_of(reader, "", Filter(), listing)
 
     assert [pair.prefix for pair in listing.pairs] == [f"{n}/" for n in range(30)]
     assert not listing.is_whole
@@ -329,7 +329,7 @@ def test_pairs_are_followed_until_none_of_them_moves() -> None:
     shown = Console(file=io.StringIO(), width=100)
     slept: list[float] = []
 
-    follow(lambda: records(stages[len(slept)])[0].newest("", 9), lambda listing: str(listing), shown, slept.append)
+    watch_pairs(lambda: records(stages[len(slept)])[0].newest("", 9), lambda listing: str(listing), shown, slept.append)
 
     assert len(slept) == 2
     assert min(slept) >= 2.0
@@ -343,8 +343,8 @@ def test_an_object_that_fits_no_rule_is_counted_and_named_with_the_rule_that_it_
 
     assert [(pair.prefix, pair.status) for pair in listing.pairs] == [("shop/3.png", "UNKNOWN"), ("cat/", "DELIVERED")]
     assert "an image is named 1 or 2" in listing.pairs[0].detail
-    assert "1 of 1" in progress_of(reader, "", Wanted(), listing)
-    assert "1 [yellow]fit no rule" in progress_of(reader, "", Wanted(), listing)
+    assert "1 of 1" in progress_of(reader, "", Filter(), listing)
+    assert "1 [yellow]fit no rule" in progress_of(reader, "", Filter(), listing)
     assert [pair.prefix for pair in newest(reader, "shop/")] == ["shop/3.png"]
-    assert [pair.prefix for pair in newest(reader, "", Wanted(status="unknown"))] == ["shop/3.png"]
+    assert [pair.prefix for pair in newest(reader, "", Filter(status="unknown"))] == ["shop/3.png"]
     assert newest(reader, "dog/") == []

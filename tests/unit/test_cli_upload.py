@@ -60,7 +60,7 @@ def planned(extension: str = "png", *, is_whole: bool = True, **bodies: bytes) -
 
 def checked(target: Target, pair: PlannedPair) -> Job:
     bucket = Bucket(target)
-    bucket.look([pair])
+    bucket.load([pair])
     return check(bucket, pair, "Bring them together.")
 
 
@@ -193,7 +193,7 @@ def test_what_the_stack_has_not_been_told_of_yet_is_told_by_the_bucket(target: T
 def test_of_two_objects_of_the_same_second_neither_is_taken_for_the_newer(target: Target, put: Put) -> None:
     bucket, pair = Bucket(target), planned(**TEXTS)
     put({**WHOLE, "1.jpg": b"dog"})
-    bucket.look([pair])
+    bucket.load([pair])
     bucket.objects["x/1.jpg"]["LastModified"] = bucket.objects["x/1.png"]["LastModified"]
     bucket.newest.clear()
     bucket._sort_out()

@@ -355,27 +355,27 @@ def test_pairs_do_not_touch_each_other(drops: Drops) -> None:
 
 
 def test_an_object_that_no_request_has_named_is_unknown(drops: Drops) -> None:
-    assert LooseObjects(drops.table).wanted("notes.txt") is None
-    assert LooseObjects(drops.table).reported("notes.txt", NOW)
-    assert LooseObjects(drops.table).wanted("notes.txt") is None
+    assert LooseObjects(drops.table).waiters_of("notes.txt") is None
+    assert LooseObjects(drops.table).mark_reported("notes.txt", NOW)
+    assert LooseObjects(drops.table).waiters_of("notes.txt") is None
 
 
 def test_a_request_that_names_a_reported_object_takes_the_report_back(drops: Drops) -> None:
-    LooseObjects(drops.table).reported("product.png", NOW)
+    LooseObjects(drops.table).mark_reported("product.png", NOW)
     assert [item["pk"] for item in drops.table.query_due(UNKNOWN)] == ["object#product.png"]
 
-    before = LooseObjects(drops.table).named("product.png")
+    before = LooseObjects(drops.table).mark_referenced("product.png")
 
     assert before is True
     assert list(drops.table.query_due(UNKNOWN)) == []
-    assert LooseObjects(drops.table).wanted("product.png") == frozenset()
+    assert LooseObjects(drops.table).waiters_of("product.png") == frozenset()
 
 
 def test_an_object_that_is_named_is_not_reported_any_more(drops: Drops) -> None:
-    first = LooseObjects(drops.table).named("product.png")
+    first = LooseObjects(drops.table).mark_referenced("product.png")
 
     assert first is False
-    assert not LooseObjects(drops.table).reported("product.png", NOW)
+    assert not LooseObjects(drops.table).mark_reported("product.png", NOW)
 
 
 def test_an_object_that_is_found_takes_its_place_behind_what_fills_the_slot_and_before_what_comes_later(
@@ -407,15 +407,15 @@ def test_those_who_waited_as_it_was_kept_once_are_looked_at_again(drops: Drops) 
     drops.table.update(place, "SET #prefix = :name ADD #wanted_by :by", name="product.png", by=names)
     drops.record("a/", "1", image("1"), "0A", NOW)
 
-    drops.wake_wanted(place, LooseObjects(drops.table).wanted("product.png") or frozenset(), NOW)
+    drops.wake_wanted(place, LooseObjects(drops.table).waiters_of("product.png") or frozenset(), NOW)
 
-    assert LooseObjects(drops.table).wanted("product.png") == frozenset()
+    assert LooseObjects(drops.table).waiters_of("product.png") == frozenset()
     assert drops.table.get(pair_key("a/"))["due_lane"] == "timer"  # type: ignore[index]
     assert drops.get("gone/") is None
 
 
 def test_an_object_that_fits_no_rule_and_is_taken_away_is_not_told_of_any_more(drops: Drops) -> None:
-    LooseObjects(drops.table).reported("notes.txt", NOW)
+    LooseObjects(drops.table).mark_reported("notes.txt", NOW)
 
     assert LooseObjects(drops.table).forget("notes.txt")
 

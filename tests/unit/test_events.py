@@ -29,10 +29,10 @@ from kontext.results.cloudevents import (
     Topic,
     announce,
     announce_changes,
+    breaker_event,
     cloud_event,
     delay_event,
     error_file,
-    gate_event,
     write_error_file,
 )
 from kontext.results.output_bucket import OutputBucket
@@ -262,7 +262,7 @@ def change(request: pytest.FixtureRequest) -> Change:
 
 
 def test_a_change_of_the_gate_is_told_as_the_contract_says(change: Change) -> None:
-    event = json.loads(json.dumps(gate_event(change, SOURCE)))
+    event = json.loads(json.dumps(breaker_event(change, SOURCE)))
 
     assert [error.message for error in CONTRACT.iter_errors(event)] == []
     assert (event["type"], event["data"]["reason"]) == (f"kontext.{change.what}", change.reason)
@@ -276,11 +276,11 @@ def test_a_change_of_the_gate_is_told_as_the_contract_says(change: Change) -> No
 def test_a_change_of_the_gate_has_every_field_of_a_render(ended: Callable[[str], Render]) -> None:
     of_a_render = cloud_event(ended("delivered"), SOURCE)
 
-    of_the_gate = gate_event(Change("parked", "outage", NOW, NOW), SOURCE)
+    of_the_breaker = breaker_event(Change("parked", "outage", NOW, NOW), SOURCE)
 
-    assert of_a_render.keys() == of_the_gate.keys()
-    assert of_a_render["data"].keys() <= of_the_gate["data"].keys()
-    assert of_a_render["data"]["times"].keys() == of_the_gate["data"]["times"].keys()
+    assert of_a_render.keys() == of_the_breaker.keys()
+    assert of_a_render["data"].keys() <= of_the_breaker["data"].keys()
+    assert of_a_render["data"]["times"].keys() == of_the_breaker["data"]["times"].keys()
 
 
 def test_the_contract_lists_every_reason_that_closes_the_gate() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from kontext_local import fonts
-from kontext_local.fonts import own_font, shown, typeface, wrapped
+from kontext_local.fonts import drawable, own_font, typeface, wrapped
 
 
 def test_without_a_font_that_has_them_accents_go_and_the_rest_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fonts, "FONTS", ("there is no such font.ttf",))
 
-    assert shown("“Ein Café · ☕”", typeface()) == "“Ein Cafe · ”"
+    assert drawable("“Ein Café · ☕”", typeface()) == "“Ein Cafe · ”"
 
 
 @pytest.mark.parametrize(
@@ -37,10 +37,10 @@ def test_lines_fit_and_what_does_not_ends_in_an_ellipsis(text: str, count: int, 
 def test_accents_are_drawn_where_the_machine_has_a_font_for_them() -> None:
     face = typeface()
 
-    assert (shown("café × plain", face) == "café × plain") == (face(24).getname() != own_font(24).getname())
+    assert (drawable("café × plain", face) == "café × plain") == (face(24).getname() != own_font(24).getname())
 
 
 def test_a_size_is_readable_without_a_font_that_has_the_sign(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fonts, "FONTS", ())
 
-    assert shown("1024 × 768", typeface()) == "1024 x 768"
+    assert drawable("1024 × 768", typeface()) == "1024 x 768"

@@ -59,7 +59,7 @@ class World:
 
 
 def run(world: World, look: dict[str, Any]) -> dict[str, Any]:
-    return poll.handler({**STATE, "look": look}, CONTEXT, world)  # type: ignore[arg-type,no-any-return]
+    return poll.handler({**STATE, "poll": look}, CONTEXT, world)  # type: ignore[arg-type,no-any-return]
 
 
 def test_a_reset_that_is_near_is_slept_out() -> None:
@@ -69,6 +69,15 @@ def test_a_reset_that_is_near_is_slept_out() -> None:
 
     assert world.looked == [20, 50.5]
     assert outcome == {"outcome": "failed", "message": "seen"}
+
+
+def test_an_execution_that_began_before_an_update_goes_on_where_it_was() -> None:
+    world = World(reset_at=ACCEPTED + 3000, free_at=ACCEPTED + 3000)
+    missed = run(world, {})
+
+    before: Any = poll.handler({**STATE, "look": missed}, CONTEXT, world)  # type: ignore[arg-type]
+
+    assert (missed["misses"], before["misses"]) == (1, 2)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from kontext.polling.schedule import (
     BREAK_EVEN_SECONDS,
     LONGEST_STAY_SECONDS,
     Progress,
+    next_polls,
     poll_times,
     sleeps_in_place,
-    split,
 )
 
 DEADLINE = 3540.0
@@ -146,14 +146,14 @@ def test_an_unknown_status_tells_nothing_but_the_time(status):
 
 
 def test_a_plan_waits_whole_seconds_and_leaves_the_rest_to_poll():
-    plan = split((18.4, 20.6, 22.2, 80.0, 3540.0), age=0.0)
+    plan = next_polls((18.4, 20.6, 22.2, 80.0, 3540.0), age=0.0)
 
     assert plan.wait_seconds == 17
     assert plan.poll_times == (18.4, 20.6, 22.2)
 
 
 def test_a_plan_that_begins_at_once_does_not_wait():
-    assert split((12.2, 14.0), age=12.0).wait_seconds == 0
+    assert next_polls((12.2, 14.0), age=12.0).wait_seconds == 0
 
 
 @settings(deadline=None)
@@ -162,7 +162,7 @@ def test_no_invocation_of_poll_outstays_its_limit(history, answers):
     progress = after(answers)
     ages = poll_times(learned(history), progress)
 
-    plan = split(ages, progress.age) if ages else split((progress.age,), progress.age)
+    plan = next_polls(ages, progress.age) if ages else next_polls((progress.age,), progress.age)
 
     assert plan.poll_times[-1] - plan.poll_times[0] <= LONGEST_STAY_SECONDS
     assert 0 <= plan.wait_seconds <= max(0, plan.poll_times[0] - progress.age)

@@ -96,7 +96,7 @@ def test_a_render_that_is_tried_later_waits_for_a_time_of_its_own_out_of_the_lin
         ("CLAIMED", TIMER, NOW + 160),
         ("CLAIMED", TIMER, NOW + 260),
     ]
-    assert [one["server_errors"] for one in renders] == [1, 2]
+    assert [one["failures"] for one in renders] == [1, 2]
     assert renders[0]["history"][-1] == {"at": iso(NOW + 100), "what": "parked", "reason": "outage", **SERVER_ERROR}
 
 

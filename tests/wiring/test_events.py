@@ -204,7 +204,7 @@ def test_submit_runs_on_the_captured_permit(stage: Stage, request_of_the_pair: J
     stage.put(state["prefix"], request_of_the_pair)
     stage.submit(sample("submit-drop.json"))
     waiting = stage.record(state)
-    parked = why_parked(waiting, stage.deps.throttle.look())
+    parked = why_parked(waiting, stage.deps.throttle.read())
 
     stage.clock.sleep(60)
     answer = stage.submit(sample("submit-permit.json"))
@@ -272,11 +272,11 @@ def test_sweep_runs_on_the_captured_call_and_tells_submit_what_is_due(stage: Sta
 def test_poll_runs_on_the_captured_state(stage: Stage, request_of_the_pair: Json) -> None:
     state = sample("poll.json")
     stage.submitted(state, request_of_the_pair)
-    stage.clock.sleep(state["look"]["wait"])
+    stage.clock.sleep(state["poll"]["wait"])
 
     outcome = poll.handler(state, CONTEXT, stage.deps)
 
-    assert outcome == sample("finalize.json")["look"] == {"outcome": "completed"}
+    assert outcome == sample("finalize.json")["poll"] == {"outcome": "completed"}
     assert stage.record(state)["status"] == "COMPLETED"
 
 
@@ -303,7 +303,7 @@ def test_finalize_runs_on_the_captured_failure(stage: Stage) -> None:
 
     (event,) = stage.told()
     error = json.load(stage.output(f"{state['prefix']}error.json")["Body"])
-    assert (outcome["outcome"], outcome["error"]["message"]) == ("failed", state["look"]["message"])
+    assert (outcome["outcome"], outcome["error"]["message"]) == ("failed", state["poll"]["message"])
     assert shape(event) == shape(published)
     assert error.keys() == sample("published/error.json").keys()
 

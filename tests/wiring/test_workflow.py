@@ -64,7 +64,7 @@ def test_every_state_goes_on_or_ends(workflow: Json) -> None:
 def test_every_end_can_be_reached_from_every_state(workflow: Json) -> None:
     states = workflow["States"]
     ending = {name for name, state in states.items() if state["Type"] in ("Succeed", "Fail")}
-    assert ending == {"Delivered", "RenderFailed", "Untold"}
+    assert ending == {"Delivered", "RenderFailed", "Unannounced"}
 
     for end in ending:
         leading = {end}
@@ -107,7 +107,7 @@ def test_every_task_catches_what_its_retries_do_not_mend_and_goes_on_to_one_that
     assert caught == {
         "Poll": ("Finalize", "$.crash"),
         "Finalize": ("GiveUp", "$.given_up"),
-        "GiveUp": ("Untold", "$.untold"),
+        "GiveUp": ("Unannounced", "$.unannounced"),
     }
 
 
@@ -124,7 +124,7 @@ def test_what_a_task_catches_is_kept_beside_the_state_and_read_by_the_function(w
 def test_every_red_end_has_an_error_code_that_the_project_knows(workflow: Json) -> None:
     red = {name: state for name, state in workflow["States"].items() if state["Type"] == "Fail"}
 
-    assert red["Untold"]["Error"] in CODES
+    assert red["Unannounced"]["Error"] in CODES
     assert red["RenderFailed"]["ErrorPath"] == "$.delivery.error.code"
 
 

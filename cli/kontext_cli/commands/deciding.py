@@ -91,7 +91,7 @@ def again(
     """Render the same images and prompt once more, for the price of a picture."""
     from kontext_cli import taking_back as command
 
-    raise typer.Exit(command.again(prefix, send=send, stack=stack, as_json=json))
+    raise typer.Exit(command.run_again(prefix, send=send, stack=stack, as_json=json))
 
 
 @app.command()

@@ -31,9 +31,9 @@ def status(
 
     if ledger:
         raise typer.Exit(command.ledger(stack=stack, as_json=json))
-    from kontext_cli.records import Wanted
+    from kontext_cli.records import Filter
 
-    wanted = Wanted(of, day.date() if day else None)
+    wanted = Filter(of, day.date() if day else None)
     raise typer.Exit(command.run(prefix, wanted, watch=watch, stack=stack, limit=limit, as_json=json))
 
 

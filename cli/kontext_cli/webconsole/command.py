@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import uvicorn
 
 from kontext_cli import target
-from kontext_cli.console import progress
 from kontext_cli.errors import CommandError
 from kontext_cli.target import Target
+from kontext_cli.terminal import progress
 from kontext_cli.webconsole.app import App
 from kontext_cli.webconsole.gallery import Gallery
 

@@ -84,7 +84,7 @@ class Gallery:
                 except Exception as error:  # noqa: BLE001  the page says it, and the next look may work
                     page = page | {"problem": explain(error) or f"{type(error).__name__}: {error}"}
                 self._pages = {asked: (self.clock(), page)}
-        return page | {"now": time.time(), "today": self._today(), "gate": self._gate(), "most": MOST}
+        return page | {"now": time.time(), "today": self._today(), "stop": self._stop(), "most": MOST}
 
     def expect(self, pair: View) -> None:
         """Show a pair that the table will know of shortly."""
@@ -138,7 +138,7 @@ class Gallery:
         cost = {name: ledger.get(name, 0) for name in ("submitted", "completed", "cost")}
         return cost | {"credits": self._credits[1]}
 
-    def _gate(self) -> dict[str, Any] | None:
+    def _stop(self) -> dict[str, Any] | None:
         """Why nothing is submitted just now, None while all go."""
         stop = self._state().stopped
         return views.notice_of({"parked": {"reason": stop.reason, "since": stop.since}}) if stop else None

@@ -14,7 +14,7 @@ from kontext.dynamodb import Item, Table
 from kontext.model import Part
 from kontext.throttle.shared_state import state_in
 from kontext_cli.target import Target
-from kontext_cli.timeline import Timeline, told
+from kontext_cli.timeline import Timeline, describe_entry
 from kontext_cli.webconsole import views
 
 TIMES = {"queue_time": "queued", "inference_time": "inference", "total_time": "at Segmind"}
@@ -47,7 +47,9 @@ def _drop(slot: str, part: Part) -> dict[str, Any]:
 
 
 def _render(render: Item, dropped: pairs.Pair, looks: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    history = [{"at": views.seconds_of(entry["at"]), "what": told(entry)} for entry in render.get("history", [])]
+    history = [
+        {"at": views.seconds_of(entry["at"]), "what": describe_entry(entry)} for entry in render.get("history", [])
+    ]
     return {
         "render_id": render["render_id"],
         "request_id": render.get("request_id"),

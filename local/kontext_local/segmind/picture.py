@@ -10,7 +10,7 @@ from random import Random
 
 from PIL import Image, ImageChops, ImageDraw, ImageOps, PngImagePlugin
 
-from kontext_local.fonts import Typeface, shown, typeface, wrapped
+from kontext_local.fonts import Typeface, drawable, typeface, wrapped
 from kontext_local.segmind.jobs import BadInput
 from kontext_local.segmind.parameters import Parameters
 
@@ -180,7 +180,7 @@ def _lettered(image: Image.Image, prompt: str, tint: tuple[int, int, int]) -> Im
     em = max(min(image.size) // 30, 6)
     face = typeface()
     font = face(em * 1.25)
-    lines = wrapped(shown(prompt, face), font, image.width - 4 * em, most=2)
+    lines = wrapped(drawable(prompt, face), font, image.width - 4 * em, most=2)
     image = _shaded(image, round(em * (5.5 + 2 * len(lines))))
     pen = ImageDraw.Draw(image)
     foot = image.height - em * 4.2

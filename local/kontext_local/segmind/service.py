@@ -300,7 +300,7 @@ class Segmind:
     def _pictures(self, job: Job) -> dict[str, Any]:
         name = f"/output/{job.request_id}.{job.parameters.output_format}"
         host, name = (job.override.output_url, "") if job.override.output_url else (self.output_url, name)
-        return shapes.named(job.output_shape, host, name, job.parameters.content_type)
+        return shapes.picture_fields(job.output_shape, host, name, job.parameters.content_type)
 
     def _output(self, call: Call) -> Answer:
         job = call.job

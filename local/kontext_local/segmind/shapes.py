@@ -23,7 +23,7 @@ SHAPES = tuple(_SHAPES)
 """`several`: of two links only the second leads to the vendor's own host; `elsewhere`: none does."""
 
 
-def named(shape: str, host: str, name: str, content_type: str) -> dict[str, Any]:
+def picture_fields(shape: str, host: str, name: str, content_type: str) -> dict[str, Any]:
     """The `output` and the `images` of a result whose picture is the file `name` of a host."""
     output = _SHAPES[shape](host, name)
     links = [host + name] if shape in USUAL else output if isinstance(output, list) else [output]

@@ -214,7 +214,7 @@ function today(ledger) {
 function banners(page) {
   const told = [];
   if (page.problem) told.push(h("p", { class: "banner failed", role: "alert" }, h("b", {}, "The stack cannot be read. "), page.problem));
-  if (page.gate) told.push(h("p", { class: "banner parked" }, h("b", {}, `Nothing is sent just now: waits for ${page.gate.title.split("waits for ")[1]}. `), `${page.gate.text} ${capital(times(page.gate))}.`));
+  if (page.stop) told.push(h("p", { class: "banner parked" }, h("b", {}, `Nothing is sent just now: waits for ${page.stop.title.split("waits for ")[1]}. `), `${page.stop.text} ${capital(times(page.stop))}.`));
   if (page.loose.length) {
     const some = page.loose.slice(0, 5).map((one) => `${one.key} (${one.why})`).join("; ");
     const count = page.loose.length === 1 ? "One object fits no rule. " : `${page.loose.length} objects fit no rule. `;

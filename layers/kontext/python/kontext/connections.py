@@ -88,7 +88,7 @@ class Connections(Stores):
     def allowed(self) -> "Allowed":
         from kontext.results.hosts import Allowed
 
-        return Allowed.named(self.environment["RESULT_HOSTS"])
+        return Allowed.parse(self.environment["RESULT_HOSTS"])
 
     @cached_property
     def topic(self) -> "Topic":

@@ -110,9 +110,9 @@ class DueIndex:
     def __init__(self, table: Table) -> None:
         self.table = table
 
-    def over(self, now: float) -> Iterator[DueItem]:
+    def over(self, now: float, page_size: int = 1000) -> Iterator[DueItem]:
         """What is over, the oldest first. The index may be a little behind the table."""
-        for item in self.table.query_due(TIMER, now):
+        for item in self.table.query_due(TIMER, now, page_size):
             key = {"pk": item["pk"], "sk": item["sk"]}
             yield DueItem(key, int(item.get("dispatches", 0)), float(item.get("dispatched_until", 0.0)))
 

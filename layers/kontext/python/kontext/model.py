@@ -197,7 +197,9 @@ class WorkflowState(TypedDict, total=False):
     request_id: str
     submitted_at: float
     submitted_with: str
+    poll: PollState
     look: PollState
+    """What executions that began before this version call `poll`."""
     delivery: dict[str, int]
     crash: dict[str, str]
     given_up: dict[str, str]
@@ -223,10 +225,10 @@ class Render(TypedDict, total=False):
     waiting_since: float
     line_at: float
     """Its place in line, kept until it is accepted."""
-    server_errors: int
+    failures: int
     """How many of its requests were answered by a server error, or in words that nobody knows, or became a job that
     failed for want of credits, or were refused for the account's reasons while others were taken."""
-    server_error_at: float
+    failed_at: float
     """When the last of these answers came."""
     day: str
     reserved: float

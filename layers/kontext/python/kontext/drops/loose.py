@@ -13,20 +13,20 @@ class LooseObjects:
     def __init__(self, table: Table) -> None:
         self.table = table
 
-    def named(self, key: str) -> bool:
+    def mark_referenced(self, key: str) -> bool:
         """Note that a request names such an object; True if it was reported as unknown before."""
         item = self.table.update(object_key(key), "SET #prefix = :name", name=key)
         if item.get("due_lane") == UNKNOWN:
             self._leave_lane(key)
         return bool(item.get("reported"))
 
-    def wanted(self, key: str) -> frozenset[str] | None:
+    def waiters_of(self, key: str) -> frozenset[str] | None:
         """Who waits for an object that is no part of a pair, as that was kept once; None if no request has ever named
         it."""
         item = self.table.get(object_key(key)) or {}
         return frozenset(item.get("wanted_by", ())) if "prefix" in item else None
 
-    def reported(self, key: str, now: float) -> bool:
+    def mark_reported(self, key: str, now: float) -> bool:
         """Note that an object was reported as unknown; False if a request has named it in the meantime."""
         said, unnamed = f"SET #reported = :yes, {SET_DUE}", "attribute_not_exists(#prefix)"
         try:

@@ -22,6 +22,7 @@ from kontext.pipeline.requeue import Requeue
 from kontext.renders.overdue import is_stale, unseen
 from kontext.renders.record import render_of
 from kontext.renders.settle import error_of
+from kontext.renders.workflow import last_poll
 from kontext.results import cloudevents
 
 UNFINISHED = (Status.SUBMITTING, *IN_FLIGHT)
@@ -36,7 +37,7 @@ class Finalize:
     def __init__(self, deps: Connections, event: WorkflowState) -> None:
         self.deps = deps
         self.event = event
-        self.look = event["look"]
+        self.polled = last_poll(event)
         self.tries = event.get("delivery", {}).get("tries", 0)
         self.render: Render = deps.jobs.of_execution(event, deps.clock.now()) or {}
         self.given_up = event.get("given_up")
@@ -56,7 +57,7 @@ class Finalize:
                 return parked
             if self.render["status"] == Status.COMPLETED:
                 self.deliver()
-            return self.told()
+            return self.publish_outcome()
         except DeliveryError as failure:
             return self.undelivered(str(failure), failure.tries)
         except (KontextError, ClientError, BotoCoreError) as failure:
@@ -73,7 +74,7 @@ class Finalize:
         """End a render whose job did not complete; what to hand back if it waits in line again."""
         self.render = JobRecord(self.deps, self.event).accept(self.render)
         code, message = self.why_failed()
-        if code == "render_failed" and Requeue(self.deps).take_back(self.render, self.look):
+        if code == "render_failed" and Requeue(self.deps).take_back(self.render, self.polled):
             return {"outcome": "parked", "error": problem(code, message)}
         self.fail(code, message)
         return None
@@ -82,9 +83,9 @@ class Finalize:
         """The error code and message of a job that did not complete, or of which nobody knows where its picture is."""
         if "answer" not in self.render and (crash := self.event.get("crash")):
             return "expired", f"Segmind's record of the job ended while it could not be looked at: {_name(crash)}"
-        if self.look.get("outcome") == "failed":
-            return "render_failed", self.look["message"]
-        return unseen(self.render, self.look.get("message"))
+        if self.polled.get("outcome") == "failed":
+            return "render_failed", self.polled["message"]
+        return unseen(self.render, self.polled.get("message"))
 
     def deliver(self) -> None:
         """Put the picture under the pair's result key, or beside it if a newer drop has overtaken."""
@@ -133,20 +134,20 @@ class Finalize:
             return parked
         if self.render["status"] == Status.COMPLETED:
             return self.put_off(message)
-        return self.told()
+        return self.publish_outcome()
 
     def put_off(self, message: str) -> Ending:
         """It is paid, and Segmind keeps it for days: the render stays due, and Sweep finds it. One that was delivered
         before stays so."""
         if self.render.get("stays_delivered"):
             self.render = self.deps.deliveries.keep_delivered(self.render, message, self.deps.clock.now())
-            return self.told()
+            return self.publish_outcome()
         self.render = self.deps.deliveries.put_off(self.render, message, self.deps.clock.now())
         return {"outcome": "postponed", "error": problem("delivery_delayed", message)}
 
     def fail(self, code: str, message: str) -> None:
         """The render ends without a picture."""
-        charged = charged_for(self.look)
+        charged = charged_for(self.polled)
         error, key = error_of(self.render, code, message, charged), keys.error_key(self.render["prefix"])
         now, unknown = self.deps.clock.now(), charged == "unknown"
         try:
@@ -154,7 +155,7 @@ class Finalize:
         except ConditionFailed as moved:
             self.render = render_of(moved.found) if moved.found else self.render
 
-    def told(self) -> Ending:
+    def publish_outcome(self) -> Ending:
         """Tell how it ended, once it has."""
         render, deps = self.render, self.deps
         if self.is_stale():  # it has moved under our hands

@@ -74,7 +74,7 @@ class HeadOfLine:
     def has_failed(self, key: Key) -> bool:
         """Whether a request of the render failed for a reason that may be its own."""
         render = self.deps.renders.find(key)
-        return bool(render and render.get("server_errors"))
+        return bool(render and render.get("failures"))
 
     def take(self, key: Key) -> tuple[Render, Parameters] | None:
         """Take a render out of the line, and what to send for it; None if it waits no more."""
@@ -83,7 +83,7 @@ class HeadOfLine:
         if render is None or pair is None or not is_in_line(render):
             return None  # the index is behind
         logger.append_keys(pair=pair.prefix, render_id=render["render_id"], request_id=None)
-        if asked := self.last_look.look(render, pair):
+        if asked := self.last_look.confirm(render, pair):
             body = self.post.body_of(asked)
             return self.deps.submissions.mark_submitting(asked, self.deps.clock.now()), body
         return None

@@ -105,7 +105,7 @@ class Intake:
 
     def on_loose_object(self, key: str) -> None:
         """An object whose name fits no rule: some request names it, or it is a mistake."""
-        wanted = self.deps.loose.wanted(key)
+        wanted = self.deps.loose.waiters_of(key)
         if wanted:
             self.deps.drops.wake_wanted(object_key(key), wanted, self.deps.clock.now())
         if wanted is not None:
@@ -117,7 +117,7 @@ class Intake:
         why = f"{text.escape_line(key)} fits no rule: {keys.rule_missed(key)}. {keys.RULE}"
         said = {**problem("unknown_drop", why), "object": key}
         self.deps.outputs.put_json(error_key, text.dumps(said, indent=2).encode(), {})
-        if self.deps.loose.reported(key, self.deps.clock.now()):
+        if self.deps.loose.mark_reported(key, self.deps.clock.now()):
             logger.info("the name fits no rule", key=key)
             metrics.emit(UnknownDrops=1)
             for other in self.deps.waiters.awaited(near_misses.others_alike(key)):

@@ -19,7 +19,7 @@ class JobRecord:
         self.event = event
         self.submitted_at = float(event["submitted_at"])
 
-    def accept(self, render: Render) -> Render:
+    def keep_request_id(self, render: Render) -> Render:
         """Keep the request_id if Submit could not."""
         if render["status"] not in (Status.SUBMITTING, Status.UNCERTAIN):
             return render

@@ -26,12 +26,12 @@ class LastLook:
         self.ends = Ends(deps)
         self.reader = PairReader(deps)
 
-    def look(self, render: Render, pair: pairs.Pair) -> Render | None:
+    def confirm(self, render: Render, pair: pairs.Pair) -> Render | None:
         """The render, with the versions that are there now, if the pair still asks for it; else it ends unpaid."""
         if not pair.asks_for(render["render_id"]):
             self.supersede(render)
             return None
-        pair = self.reader.look(pair)
+        pair = self.reader.read(pair)
         # What was claimed with a default stays what it was: a changed default makes no drop another one.
         defaults = replace(self.deps.defaults, prompt=render["parameters"]["prompt"])
         decision = self.reader.decide(pair, defaults, math.inf)

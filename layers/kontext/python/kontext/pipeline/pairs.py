@@ -47,7 +47,7 @@ class Advancer:
         now = self.deps.clock.now()
         decision = self.decide(pair, now)
         if isinstance(decision, pairs.Ready) and pair.drop_id > pair.current_drop:
-            pair = self.reader.look(pair)
+            pair = self.reader.read(pair)
             decision = self.decide(pair, now)
             if isinstance(decision, pairs.Ready) and "prompt" not in decision.asked:
                 decision = self.unless_another_was_meant(pair, decision)
@@ -67,7 +67,7 @@ class Advancer:
                     self.reject(pair, rejected)
             case pairs.Ready() as complete:
                 for key in pairs.named_keys(pair):
-                    if not keys.parse(key) and self.deps.loose.named(key):
+                    if not keys.parse(key) and self.deps.loose.mark_referenced(key):
                         self.deps.outputs.remove(keys.unknown_drop_key(key))
                 if pair.rejected_drop > pair.current_drop:  # what was wrong is not so any more
                     self.deps.outputs.remove(keys.error_key(pair.prefix))

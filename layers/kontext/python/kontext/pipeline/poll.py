@@ -20,6 +20,7 @@ from kontext.pipeline.job_requests import JobRequests
 from kontext.polling.history import MAX_MISS_SECONDS
 from kontext.polling.schedule import Progress, sleeps_in_place
 from kontext.renders.overdue import is_stale
+from kontext.renders.workflow import last_poll
 from kontext.segmind.answers import JobStatus, Result
 from kontext.throttle.rate_limiter import reset_by_our_clock, sane_reset
 
@@ -35,7 +36,7 @@ class Poll:
         self.event = event
         self.submitted_at = float(event["submitted_at"])
         self.began = deps.clock.now()
-        told = event["look"]
+        told = last_poll(event)
         self.progress = Progress(**told.get("progress", {}))
         self.is_gone = False
         self.held_until = 0.0
@@ -70,7 +71,7 @@ class Poll:
         if render is None or is_stale(render, self.event["attempt"], self.event.get("generation", 0)):
             return {"outcome": "ended"}
         if render["status"] not in IN_FLIGHT:
-            render = self.record.accept(render)
+            render = self.record.keep_request_id(render)
         while render["status"] in IN_FLIGHT:
             due = self.next_poll()
             if due is None:

@@ -66,7 +66,7 @@ class Post:
             self.requeue.wait(self.signed(render), "outage", failure)
             if failure.status != 500 or trial:
                 self.breaker.open("outage", render, failure.status, trial=trial)
-            elif not render.get("server_errors"):  # often it is about one request alone, and it does not count twice
+            elif not render.get("failures"):  # often it is about one request alone, and it does not count twice
                 self.breaker.doubt(render, lost=False, trial=trial)
             return
         except Ambiguous as lost:

@@ -17,7 +17,7 @@ class Probe:
 
     def run(self) -> None:
         """The circuit breaker is open, or not announced: find out, for nothing, whether the head of the line may go."""
-        state = self.deps.throttle.look()
+        state = self.deps.throttle.read()
         self.breaker.publish_changes()
         now = self.deps.clock.now()
         if state.paused.reason or not self.post.has_time() or not self.deps.throttle.begin_probe(now):

@@ -22,7 +22,7 @@ class PairReader:
     def __init__(self, deps: Connections) -> None:
         self.deps = deps
 
-    def look(self, pair: pairs.Pair) -> pairs.Pair:
+    def read(self, pair: pairs.Pair) -> pairs.Pair:
         """The pair as it lies in the bucket: with what was dropped, replaced or taken away, and not told yet."""
         for slot in keys.SLOTS:
             if slot in pair.parts:

@@ -49,7 +49,7 @@ class Requeue:
         if isinstance(failure, Unavailable):
             self.join_line(render, reason, _entry(failure))
         elif of_account and not self.another_went(render):
-            is_first = "server_errors" not in render
+            is_first = "failures" not in render
             self.join_line(render, reason, _entry(failure), failed=trial and is_first)
         else:
             self.step_aside(render, reason, failure, at_once=of_account)
@@ -57,7 +57,7 @@ class Requeue:
     def step_aside(self, render: Render, reason: str, failure: SegmindError, *, at_once: bool) -> None:
         """One that fails for a reason that may be its own holds nobody else up: after three failures, or `at_once`, it
         goes every 45 minutes, until it has failed again after Segmind took another render, or too often."""
-        now, noted, failures = self.deps.clock.now(), _entry(failure), render.get("server_errors", 0) + 1
+        now, noted, failures = self.deps.clock.now(), _entry(failure), render.get("failures", 0) + 1
         if failures > MOST_FAILURES_ALONE or (failures > MOST_FAILURES and self.another_went(render)):
             self.ends.fail(render, _code_of(render, failure), f"Segmind answered {failures} times: {failure}")
         elif "candidate_id" in noted:
@@ -71,7 +71,7 @@ class Requeue:
 
     def another_went(self, render: Render) -> bool:
         """Whether Segmind took another render, and made its picture, since this one has failed."""
-        failed_at = render.get("server_error_at")
+        failed_at = render.get("failed_at")
         return failed_at is not None and another_was_accepted(self.deps.table, failed_at, self.deps.clock.now())
 
     def retry_later(self, render: Render, at: float, reason: str, noted: HistoryEntry) -> None:
@@ -85,7 +85,7 @@ class Requeue:
         """Let a render wait in line. One that was in it before has its place again, unless it fails again and again;
         `failed`: its own request, and that counts."""
         now = self.deps.clock.now()
-        place = render.get("line_at") if render.get("server_errors", 0) < MOST_FAILURES else None
+        place = render.get("line_at") if render.get("failures", 0) < MOST_FAILURES else None
         line_at = place or self.deps.line.place(render["prefix"], now)
         self.deps.submissions.join_line(render, line_at, reason, now, noted, failed=failed)
         logger.info("waits in line", reason=reason)

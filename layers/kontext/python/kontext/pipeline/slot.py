@@ -19,7 +19,7 @@ class Slot:
         """Wait for it. False if meanwhile somebody has found that nobody may go."""
         wait = self.at - self.deps.clock.now()
         self.deps.clock.sleep(wait)
-        return wait <= 0 or self.deps.throttle.look().stopped is None
+        return wait <= 0 or self.deps.throttle.read().stopped is None
 
     def has_passed(self) -> bool:
         """Whether it is over, because something stood still meanwhile: a request now would meet the next ones."""

@@ -34,7 +34,7 @@ class Submitter:
 
     def resume(self, render: Render, pair: Pair) -> None:
         """Send a claimed render that has waited, unless it may have a job, or the pair has gone on to another one."""
-        if not may_have_job(self.deps, self.watch, render) and (asked := self.last_look.look(render, pair)):
+        if not may_have_job(self.deps, self.watch, render) and (asked := self.last_look.confirm(render, pair)):
             self.submit(asked)
 
     def submit(self, render: Render) -> None:

@@ -92,5 +92,4 @@ def _state_of(render: Render) -> WorkflowState:
         "generation": render.get("generation", 0),
         "request_id": render["request_id"],
         "submitted_at": render["submitted_at"],
-        "look": {},
     }

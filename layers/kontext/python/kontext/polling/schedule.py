@@ -6,7 +6,7 @@ procedure* (Barlow, Hunter and Proschan, J. SIAM 11, 1963). `poll_times` compute
 `Durations` has learned, given what the polls for this job have told so far; `split` shares the waiting out.
 
     ages = poll_times(durations, Progress())           # (18.2, 20.6, 22.4, …, 3585.0) from acceptance
-    plan = split(ages, age=0)                          # Wait 17 s; then one Poll makes the polls until …
+    plan = next_polls(ages, age=0)                          # Wait 17 s; then one Poll makes the polls until …
     progress = progress.seen("PROCESSING", age=18.2)   # … the status changes: new progress, new ages
 
 Pure, standard library only, about a millisecond a schedule.
@@ -62,17 +62,17 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Plan:
+class NextPolls:
     """The workflow waits `wait_seconds`; then one Poll polls at the ages `poll_times`, sleeping in between."""
 
     wait_seconds: int
     poll_times: tuple[float, ...]
 
 
-def split(ages: Sequence[float], age: float) -> Plan:
+def next_polls(ages: Sequence[float], age: float) -> NextPolls:
     """The next part of a schedule, seen at `age`, which must not be past the schedule's first poll."""
     together = takewhile(lambda pair: sleeps_in_place(pair[1] - pair[0], pair[1] - ages[0]), pairwise(ages))
-    return Plan(max(0, int(ages[0] - age - _HANDOVER)), (ages[0], *(poll_time for _, poll_time in together)))
+    return NextPolls(max(0, int(ages[0] - age - _HANDOVER)), (ages[0], *(poll_time for _, poll_time in together)))
 
 
 def sleeps_in_place(gap: float, stayed: float) -> bool:

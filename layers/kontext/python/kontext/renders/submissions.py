@@ -54,7 +54,7 @@ class Submissions:
         had_job = render["status"] in IN_FLIGHT
         refund = [ledger.give_back(render)] if render["status"] != Status.CLAIMED and not doubtful else []
         if failed:
-            values |= {"server_errors": render.get("server_errors", 0) + 1, "server_error_at": now}
+            values |= {"failures": render.get("failures", 0) + 1, "failed_at": now}
         if job := entry.get("candidate_id"):
             values |= {"candidate_id": job, "submitted_with": render.get("submitted_with")}
         if had_job:

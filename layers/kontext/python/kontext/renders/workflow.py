@@ -8,7 +8,7 @@ from kontext import text
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
-    from kontext.model import Render, WorkflowState
+    from kontext.model import PollState, Render, WorkflowState
 
 
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9]+")
@@ -22,7 +22,7 @@ class Workflow:
         self.arn = arn
 
     def start(self, render: "Render", wait: int) -> bool:
-        """Start the render's execution, which first looks after `wait` whole seconds; False if it was started."""
+        """Start the render's execution, which first polls after `wait` whole seconds; False if it was started."""
         state: WorkflowState = {
             "prefix": render["prefix"],
             "render_id": render["render_id"],
@@ -30,7 +30,7 @@ class Workflow:
             "generation": render.get("generation", 0),
             "request_id": render.get("request_id", ""),  # none where a person gave the link alone
             "submitted_at": render["submitted_at"],
-            "look": {"wait": wait},
+            "poll": {"wait": wait},
         }
         if submitted_with := render.get("submitted_with"):
             state["submitted_with"] = submitted_with
@@ -43,6 +43,11 @@ class Workflow:
         except self.client.exceptions.ExecutionAlreadyExists:
             return False
         return True
+
+
+def last_poll(state: "WorkflowState") -> "PollState":
+    """What the last stay of Poll has handed on. An execution that began before this version calls it `look`."""
+    return state.get("poll") or state.get("look") or {}
 
 
 def execution_name(render: "Render") -> str:

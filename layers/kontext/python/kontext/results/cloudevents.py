@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kontext.throttle.throttle import Throttle
 
 SCHEMA = "urn:kontext-drop:schema:event:v1"
-GATE = "stack"
+STACK = "stack"
 """The subject of what concerns all pairs; no pair's prefix is called so, because it ends with a separator."""
 TYPES = {Status.DELIVERED: "kontext.rendered", Status.FAILED: "kontext.failed", Status.UNCERTAIN: "kontext.uncertain"}
 
@@ -108,7 +108,7 @@ class Topic:
 
     def publish_change(self, change: "Change") -> None:
         """Tell that renders wait for the account, or go on. As with renders, the id stays the same."""
-        self._send(gate_event(change, self.source), "/")
+        self._send(breaker_event(change, self.source), "/")
 
     def _send(self, event: CloudEvent, folder: str) -> None:
         error = event["data"]["error"]
@@ -197,18 +197,18 @@ def _render_event(render: Render, source: str, kind: str, time: str, data: Event
     }
 
 
-def gate_event(change: "Change", source: str) -> CloudEvent:
+def breaker_event(change: "Change", source: str) -> CloudEvent:
     """That all renders wait (`kontext.parked`), or go on (`kontext.resumed`), as a structured CloudEvent."""
     return {
         "specversion": "1.0",
         "id": change.id,
         "source": source,
         "type": f"kontext.{change.what}",
-        "subject": GATE,
+        "subject": STACK,
         "time": iso(change.at),
         "datacontenttype": "application/json",
         "dataschema": SCHEMA,
-        "data": _gate(change),
+        "data": _stop_of(change),
     }
 
 
@@ -248,7 +248,7 @@ def _folder(prefix: str) -> str:
     return text.escape_line(folder[:100]) if slash and folder else "/"
 
 
-def _gate(change: "Change") -> EventData:
+def _stop_of(change: "Change") -> EventData:
     closed = change.what == "parked"
     known = REASONS[change.reason]
     error = RenderError(code=change.reason, message=known.meaning, charged=known.charged, remedy=known.remedy)

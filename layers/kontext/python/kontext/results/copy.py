@@ -75,7 +75,7 @@ class Delivery:
             "height": picture.image.height,
         }
 
-    def look(self, url: str, output_format: str) -> None:
+    def check(self, url: str, output_format: str) -> None:
         """See that a picture of this format begins there, and keep nothing. Raises DeliveryError as `copy` does."""
         with contextlib.closing(self._stream(url)) as stream:
             next(_of_kind(stream, _KINDS[output_format][0]))

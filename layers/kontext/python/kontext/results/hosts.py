@@ -23,7 +23,7 @@ class Allowed:
     hosts: tuple[str, ...]
 
     @classmethod
-    def named(cls, listed: str) -> "Allowed":
+    def parse(cls, listed: str) -> "Allowed":
         """The hosts of the stack's parameter ResultHosts."""
         return cls(tuple(host.strip() for host in listed.split(",") if host.strip()))
 

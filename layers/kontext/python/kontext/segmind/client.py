@@ -29,7 +29,7 @@ from kontext.segmind.answers import (
 )
 from kontext.segmind.exchange import Exchange, door
 from kontext.segmind.links import MAX_LINKS, links_in
-from kontext.segmind.named import job_named_in
+from kontext.segmind.named_job import job_named_in
 from kontext.text import summarize_vendor_message
 
 MAX_PICTURE_BYTES = 100_000_000

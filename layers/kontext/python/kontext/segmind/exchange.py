@@ -24,7 +24,7 @@ from kontext.errors import AccountRefused, Ambiguous, SegmindError, Unavailable
 from kontext.model import Parameters
 from kontext.net.transport import BoundedTransport, answered, request
 from kontext.segmind.answers import accepted_job_in, object_in
-from kontext.segmind.named import job_named_in
+from kontext.segmind.named_job import job_named_in
 
 MAX_ANSWER_BYTES = 1_000_000
 ANSWER_SECONDS = 30.0

@@ -72,7 +72,7 @@ class Line:
 
 def hand_out_permits(line: Line, throttle: Throttle, hints: Hints, now: float) -> int:
     """Send the permits that the line lacks; returns how many wait."""
-    state, waiting = throttle.look(), line.length()
+    state, waiting = throttle.read(), line.length()
     if waiting or state.joined_at:
         hints.send_permits(throttle.see_line(now, waiting), now)
     return waiting
@@ -90,7 +90,7 @@ def why_parked(render: Render, state: State) -> Park | None:
         return None
     if not is_in_line(render):
         reason = (render.get("history") or [{}])[-1].get("reason", "outage")
-        return {"reason": reason, "until": render["due_at"]} if render.get("server_errors") else None
+        return {"reason": reason, "until": render["due_at"]} if render.get("failures") else None
     stop = state.stopped
     park: Park = {"reason": str(stop.reason) if stop else "pace"}
     if "waiting_since" in render:

@@ -29,7 +29,7 @@ class SharedState:
         """The state as it was last seen."""
         return state_of(self._seen, self.table.name)
 
-    def look(self) -> State:
+    def read(self) -> State:
         """The state now, unchanged."""
         self._seen = _read(self.table)
         return self.seen
@@ -46,7 +46,7 @@ class SharedState:
     def change(self, to: Callable[[State], tuple[State, Answer]]) -> Answer:
         """Change the state, and answer from it; `to` may be called again, where somebody else was faster."""
         if not self._seen:
-            self.look()
+            self.read()
         while True:
             state, answer = to(self.seen)
             if self._swap(state):
@@ -79,7 +79,7 @@ class SharedState:
     def _unchanged(self) -> bool:
         # Nothing to write, but the answer must come from the state as it is, not as it was remembered.
         seen = self._seen.get("version")
-        self.look()
+        self.read()
         return seen == self._seen.get("version")
 
 

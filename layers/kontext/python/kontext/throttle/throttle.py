@@ -30,9 +30,9 @@ class Throttle:
         self.shared = SharedState(table)
         self.rate = rate
 
-    def look(self) -> State:
+    def read(self) -> State:
         """The state now, unchanged."""
-        return self.shared.look()
+        return self.shared.read()
 
     def admit(self, now: float) -> Admit | Wait:
         """`admit`, for all submitters."""

@@ -57,7 +57,7 @@ class Progress:
             self.line(escape(text))
 
 
-class Visible(Console):
+class SafeConsole(Console):
     """A console on which a key or a message cannot move the cursor, turn the text or hide a part of it.
 
     A command goes on without a word if its standard error takes none any more; if its output is read no more, it
@@ -86,7 +86,7 @@ class Visible(Console):
 
 def terminal(*, stderr: bool = False) -> Console:
     """Where to print. Without emoji: rich would make `㊙` of the `:secret:` in an ARN."""
-    return Visible(stderr=stderr, emoji=False, highlight=False)
+    return SafeConsole(stderr=stderr, emoji=False, highlight=False)
 
 
 @contextmanager
