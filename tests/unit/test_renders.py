@@ -16,6 +16,7 @@ from kontext.due import LEASE_GRACE_SECONDS, LINE, SLACK_SECONDS, TELL_SECONDS, 
 from kontext.dynamodb import ConditionFailed, Table
 from kontext.errors import problem
 from kontext.model import Render, Status
+from kontext.renders import jobs, settle
 from kontext.renders.claims import Claims, rejected_id
 from kontext.renders.deliveries import Deliveries
 from kontext.renders.ledger import OverLimit, ledger_key
@@ -504,6 +505,25 @@ def test_what_had_failed_and_is_paid_after_all_is_booked_as_paid(
 
     assert ledger()["not_charged"] == 0
     assert (ledger()["reserved"], ledger()["completed"], ledger()["cost"]) == (0.05, 1, 0.05)
+
+
+def test_a_job_that_another_render_has_is_nobody_elses(life: Life) -> None:
+    submitting = life.submitting()
+    other: Render = {**submitting, "render_id": "another"}
+    life.renders.table.transact(jobs.own(other, "r-1", NOW))
+
+    with pytest.raises(jobs.JobTaken):
+        life.renders.accepted(submitting, "r-1", NOW)
+
+    assert life.renders.accepted(submitting, "r-2", NOW)["request_id"] == "r-2"
+
+
+def test_a_job_that_a_person_names_twice_is_the_first_renders(life: Life) -> None:
+    uncertain = life.uncertain()
+    life.renders.table.transact(jobs.own({**uncertain, "render_id": "another"}, "r-1", NOW))
+
+    with pytest.raises(jobs.JobTaken):
+        settle.with_job(life.renders, uncertain, "r-1", NOW)
 
 
 def test_what_a_server_error_may_hide_stays_reserved(life: Life, ledger: Callable[[], dict[str, Any]]) -> None:

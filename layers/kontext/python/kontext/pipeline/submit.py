@@ -24,6 +24,7 @@ from kontext.pipeline.ends import Ends
 from kontext.pipeline.last_look import LastLook
 from kontext.pipeline.requeue import Requeue
 from kontext.pipeline.watch import Watch
+from kontext.renders.jobs import JobTaken
 from kontext.renders.ledger import OverLimit
 from kontext.throttle.admission import Wait
 from kontext.throttle.line import hand_out_permits, is_in_line
@@ -241,13 +242,18 @@ class Submitter:
 
     def accepted(self, render: Render, request_id: str, sent_at: float, *, trial: bool) -> bool:
         """Segmind has the job: two places remember its request_id, the record and the workflow. False if no workflow
-        could be started. The job is as old as its request: the answer may have taken half a minute."""
+        could be started, or it is another pair's. It is as old as its request: the answer may take half a minute."""
         logger.append_keys(request_id=request_id)
         generation = render.get("generation", 0) + 1
         accepted: Render = {**render, "request_id": request_id, "submitted_at": sent_at, "generation": generation}
         recorded = True
         try:
             accepted = self.deps.renders.accepted(render, request_id, sent_at)
+        except JobTaken:
+            self.uncertain(
+                render, Ambiguous(f"Segmind's answer names the job of another pair, {request_id}"), trial=trial
+            )
+            return False
         except Exception:
             logger.exception("request_id not recorded; the workflow will do it")
             recorded = False

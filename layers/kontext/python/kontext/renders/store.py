@@ -18,7 +18,7 @@ from kontext.due import LEASE_GRACE_SECONDS, SENT, SET_DUE, SET_LANE, SLACK_SECO
 from kontext.dynamodb import ConditionFailed, Item, Key, Table, Write
 from kontext.errors import CODES, SERVER_ERRORS
 from kontext.model import ENDED, IN_FLIGHT, HistoryEntry, JobMetrics, Render, RenderError, Status, WorkflowState
-from kontext.renders import balance, ledger
+from kontext.renders import balance, jobs, ledger
 from kontext.renders.ledger import OverLimit
 from kontext.renders.record import OF_A_JOB, fresh_attempt, next_state, render_key, render_of, write, wrote
 
@@ -119,8 +119,8 @@ class Renders:
         return float(today.get("reserved", 0.0)) + self.price <= self.daily_limit
 
     def accepted(self, render: Render, request_id: str, now: float) -> Render:
-        """Segmind took the request. An answer that comes after all settles an `UNCERTAIN` render of the same
-        attempt."""
+        """Segmind took the request. An answer that comes after all settles an `UNCERTAIN` render of the same attempt.
+        Raises JobTaken if another render has this job."""
         generation = render.get("generation", 0) + 1
         return self.move(
             render,
@@ -128,6 +128,7 @@ class Renders:
             Status.QUEUED,
             now,
             {"what": "accepted", "request_id": request_id, "generation": generation},
+            jobs.own(render, request_id, now),
             request_id=request_id,
             candidate_id=None,
             submitted_at=now,
@@ -196,8 +197,7 @@ class Renders:
 
     def unlinked(self, render: Render, answer: str, metrics: JobMetrics, now: float) -> Render:
         """The job is done, and nothing names its picture: keep what Segmind says."""
-        said = {"answer": answer, "metrics": metrics}
-        return self.move(render, IN_FLIGHT, render["status"], now, {"what": "unlinked"}, **said)
+        return self.move(render, IN_FLIGHT, render["status"], now, {"what": "unlinked"}, answer=answer, metrics=metrics)
 
     def failed(
         self, render: Render, error: RenderError, key: str, now: float, *, may_be_charged: bool = False
@@ -270,8 +270,7 @@ class Renders:
 
         Raises:
             ConditionFailed: the render is in none of the `allowed` states, or has moved; or, by its position, one of
-                `extra` was refused.
-        """
+                `extra` was refused; JobTaken, if that was its job."""
         if render["status"] not in allowed:
             raise ConditionFailed(dict(render))
         moved = next_state(render, status, now, noted, values)
@@ -279,6 +278,7 @@ class Renders:
         try:
             self.table.transact((key, expression, condition, {**kept, "seen": render["revision"]}), *extra)
         except ConditionFailed as refused:
+            jobs.check(refused)
             if (refused.found or {}).get("written_by") != moved["written_by"]:
                 raise
         return render_of({name: value for name, value in {**render, **moved}.items() if value is not None})
