@@ -261,7 +261,7 @@ LEDGER = (
     ),
     Mutant(
         "a cost that is more than was reserved, and is not counted",
-        (_layer("renders/ledger", 'round(max(0.0, cost - render.get("reserved", price)), 6)', "0.0"),),
+        (_layer("renders/ledger", "round(max(0.0, cost - reserved), 6)", "0.0"),),
         ("the price is doubled",),
     ),
     Mutant(
@@ -292,6 +292,16 @@ ANSWERS = (
             ),
         ),
         ("trouble with looks", "pair"),
+    ),
+    Mutant(
+        "a failure is believed though the result says that the job runs",
+        ((_POLL, "self.misses < BAD_STATUSES:\n            raise", "self.misses < 0:\n            raise"),),
+        ("one status says FAILED, and the picture is there",),
+    ),
+    Mutant(
+        "a failure is believed though the picture is there",
+        ((_POLL, "in (Status.COMPLETED, Status.FAILED):\n", "in (Status.COMPLETED,):\n"),),
+        ("the status of a job that is done says FAILED, and the picture is there",),
     ),
     Mutant(
         "a job that is not known once is believed to be gone",
@@ -758,7 +768,13 @@ OPERATOR = (
     ),
     Mutant(
         "an id that another record has",
-        ((_DECISIONS, "self._refuse_other(render, self._jobs.get(request_id)", "self._refuse_other(render, None"),),
+        (
+            (
+                _DECISIONS,
+                "self._refuse_other(render, self._jobs.get(request_id.lower())",
+                "self._refuse_other(render, None",
+            ),
+        ),
         ("another pair's id", "the id of another job of the same pair"),
     ),
     Mutant(
