@@ -294,6 +294,16 @@ ANSWERS = (
         ("trouble with looks", "pair"),
     ),
     Mutant(
+        "a failure is believed though the result says that the job runs",
+        (_layer("pipeline/job_requests", "self.misses < BAD_STATUSES:\n", "self.misses < 0:\n"),),
+        ("one status says FAILED, and the picture is there",),
+    ),
+    Mutant(
+        "a failure is believed though the picture is there",
+        (_layer("pipeline/job_requests", "in (Status.COMPLETED, Status.FAILED):\n", "in (Status.COMPLETED,):\n"),),
+        ("the status of a job that is done says FAILED, and the picture is there",),
+    ),
+    Mutant(
         "a job that is not known once is believed to be gone",
         ((_POLL, "            if due is None:", "            if due is None or self.is_gone:"),),
         ("trouble with looks",),
@@ -790,7 +800,13 @@ OPERATOR = (
     ),
     Mutant(
         "an id that another record has",
-        ((_DECISIONS, "self._refuse_other(render, self._jobs.get(request_id)", "self._refuse_other(render, None"),),
+        (
+            (
+                _DECISIONS,
+                "self._refuse_other(render, self._jobs.get(request_id.lower())",
+                "self._refuse_other(render, None",
+            ),
+        ),
         ("another pair's id", "the id of another job of the same pair"),
     ),
     Mutant(

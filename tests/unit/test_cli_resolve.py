@@ -180,8 +180,11 @@ def test_a_decision_that_breaks_off_may_be_given_again_and_is_taken_once(target:
         pytest.param(
             {"request_id": f"https://api.segmind.com/v2/requests/{JOB}"}, "no request_id of Segmind's", id="a URL"
         ),
-        pytest.param({"request_id": JOB[:-1] + "g"}, "no request_id of Segmind's", id="a wrong character"),
-        pytest.param({"request_id": JOB[:-1]}, "no request_id of Segmind's", id="a character too few"),
+        pytest.param({"request_id": f"{JOB}, perhaps"}, "no request_id of Segmind's", id="more than an id"),
+        pytest.param({"request_id": f"{JOB[:20]}\n{JOB[20:]}"}, "no request_id of Segmind's", id="an id in two lines"),
+        pytest.param({"request_id": f"../{JOB}"}, "no request_id of Segmind's", id="a path"),
+        pytest.param({"request_id": JOB[:-1] + "g"}, "does not know the job", id="a wrong character"),
+        pytest.param({"request_id": JOB[:-1]}, "does not know the job", id="a character too few"),
         pytest.param({"request_id": OTHER_JOB}, "belongs to another render, of 'b/'", id="another pair's id"),
         pytest.param(
             {"request_id": OTHER_JOB.upper()}, "belongs to another render, of 'b/'", id="another pair's, upper case"
@@ -297,6 +300,14 @@ def test_the_id_of_a_job_that_segmind_has_is_the_renders(
     (said,) = json.loads(capsys.readouterr().out)
     assert said["status"] == "QUEUED"
     assert (said["decision"], said["value"]) == ("request-id", JOB)
+
+
+def test_an_id_of_another_form_is_taken_as_it_is_given(operator: Operator, segmind: Segmind, uncertain: str) -> None:
+    segmind.jobs = ["Req_01:a~B"]
+
+    decide(operator, [Decision(uncertain, "request-id", "Req_01:a~B")], as_json=False)
+
+    assert render_of(operator.chosen, uncertain)["request_id"] == "Req_01:a~B"
 
 
 def test_an_adopted_job_is_as_old_as_its_request(target: Target, segmind: Segmind, table: Table) -> None:

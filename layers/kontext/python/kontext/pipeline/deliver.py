@@ -45,7 +45,7 @@ class Finalize:
 
     def run(self) -> Ending:
         """Copy, record, tell; whatever of it is done already is not done again."""
-        if self.render and (found := self.look.get("found")):  # Poll could not record it
+        if self.render and (found := self.polled.get("found")):  # Poll could not record it
             self.render = JobRecord(self.deps, self.event).keep_found(self.render, found)
         if self.is_stale():
             return {"outcome": "delivered"}
@@ -72,7 +72,7 @@ class Finalize:
 
     def end(self) -> Ending | None:
         """End a render whose job did not complete; what to hand back if it waits in line again."""
-        self.render = JobRecord(self.deps, self.event).accept(self.render)
+        self.render = JobRecord(self.deps, self.event).keep_request_id(self.render)
         code, message = self.why_failed()
         if code == "render_failed" and Requeue(self.deps).take_back(self.render, self.polled):
             return {"outcome": "parked", "error": problem(code, message)}

@@ -57,7 +57,7 @@ class JobRecord:
 
     def keep_found(self, render: Render, found: FoundPicture) -> Render:
         """Keep what was seen and could not be recorded, though the render may have been ended meanwhile: it is paid."""
-        render = self.accept(render)
+        render = self.keep_request_id(render)
         if render["attempt"] != self.event["attempt"]:
             return render
         if render["status"] in IN_FLIGHT:

@@ -14,7 +14,7 @@ from kontext.due import SENT, SET_LANE
 from kontext.dynamodb import ConditionFailed
 from kontext.errors import SERVER_ERRORS, problem
 from kontext.model import Charged, HistoryEntry, Render, RenderError, Status
-from kontext.renders import balance, ledger
+from kontext.renders import balance, job_owner, ledger
 from kontext.renders.record import render_key
 from kontext.renders.store import Renders
 
@@ -87,9 +87,11 @@ def leave_to_a_person(renders: Renders, render: Render) -> None:
 
 
 def with_job(renders: Renders, render: Render, request_id: str, now: float) -> Render:
-    """The job is the render's: it is looked for from now on. Raises ConditionFailed if the render has moved on."""
+    """The job is the render's: it is looked for from now on. Raises ConditionFailed if the render has moved on,
+    JobTaken if another one has the job."""
     found = {"request_id": request_id, "submitted_at": sent_at(render)}
-    return _settled(renders, render, Status.QUEUED, now, {"what": "accepted", "request_id": request_id}, **found)
+    noted: HistoryEntry = {"what": "accepted", "request_id": request_id}
+    return _settled(renders, render, Status.QUEUED, now, noted, job_owner.own(render, request_id, now), **found)
 
 
 def with_picture(renders: Renders, render: Render, output_url: str, now: float) -> Render:

@@ -17,7 +17,7 @@ from kontext.due import SENT, SET_DUE, SET_LANE, TIMER
 from kontext.dynamodb import ConditionFailed, Item, Key, Table, Write
 from kontext.errors import CODES
 from kontext.model import ENDED, IN_FLIGHT, HistoryEntry, Render, RenderError, Status
-from kontext.renders import balance, ledger
+from kontext.renders import balance, job_owner, ledger
 from kontext.renders.record import fresh_attempt, next_state, render_key, render_of, write, wrote
 
 LEASE_SECONDS = 130.0
@@ -122,7 +122,7 @@ class Renders:
 
         Raises:
             ConditionFailed: the render is in none of the `allowed` states, or has moved; or, by its position, one of
-                `extra` was refused.
+                `extra` was refused; JobTaken, if that was its job.
         """
         if render["status"] not in allowed:
             raise ConditionFailed(dict(render))
@@ -131,6 +131,7 @@ class Renders:
         try:
             self.table.transact((key, expression, condition, {**kept, "seen": render["revision"]}), *extra)
         except ConditionFailed as refused:
+            job_owner.check(refused)
             if (refused.found or {}).get("written_by") != moved["written_by"]:
                 raise
         return render_of({name: value for name, value in {**render, **moved}.items() if value is not None})

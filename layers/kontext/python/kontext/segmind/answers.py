@@ -23,7 +23,8 @@ from kontext.errors import (
 from kontext.model import JobMetrics
 from kontext.text import summarize_vendor_message
 
-REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:=+@-]{0,127}")
+"""An id that can be asked for: by the contract a UUID, but nothing hangs on that. It is quoted in a path."""
 _ABOUT_THE_REQUEST = re.compile(
     r"content type|invalid|allowed|must be|one of|prompt|aspect_ratio|output_format|safety_tolerance|seed|input_image",
     re.IGNORECASE,
@@ -173,10 +174,15 @@ def _http_date(value: str) -> float:
 
 def object_in(body: bytes) -> dict[str, object]:
     try:
-        answer = json.loads(body)
+        answer = json.loads(body, parse_int=_whole)
     except (ValueError, RecursionError):
         return {}
     return answer if isinstance(answer, dict) else {}
+
+
+def _whole(digits: str) -> int | float:
+    # Python reads no number of thousands of digits, and one such metric must not hide the picture beside it.
+    return int(digits) if len(digits) <= 300 else math.inf
 
 
 def message_in(answer: dict[str, object]) -> str | None:
