@@ -30,7 +30,7 @@ demo: $(READY) ## watch two pairs of photographs go through the whole stack on t
 .PHONY: test
 test: check ## run everything that is checked and tested
 	@sh tests/browser/install-chromium
-	$(BIN)/pytest -n 4 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest -n 6 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: quick
 quick: $(READY) ## format, lint, types, and the short tests (under a minute)

@@ -7,4 +7,5 @@ calls, costs            requests and dollars a pair
 cloud, workers          real time on the embedded cloud, and what the functions take there
 cold_start, layer       how fast a function starts, how large it is
 finalize, memory        delivery of large pictures; how much memory each function should have
+claim, pictures         what the processor takes for a pair until its request, and for pictures of the worst bytes
 """

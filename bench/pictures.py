@@ -83,6 +83,12 @@ CASES: dict[str, Callable[[int], bytes]] = {
 }
 
 
+def photograph(megabytes: float, seed: int = 0) -> bytes:
+    """A JPEG of so many megabytes whose scan is noise, as that of a photograph seems to be."""
+    scan = Random(seed).randbytes(int(megabytes * 1e6))  # noqa: S311  nothing is to be kept secret
+    return _TO_SCAN + scan.replace(b"\xff", b"\xfe") + b"\xff\xd9"
+
+
 def pieces(content: bytes) -> Iterator[bytes]:
     """The content as it comes from S3."""
     return (content[at : at + PIECE_BYTES] for at in range(0, len(content), PIECE_BYTES))

@@ -61,7 +61,7 @@ def read(body: dict[str, object], overdue: Overdue) -> None:
     if "due" in body:
         overdue.on_hint(messages.due_key(body))
     if "waiters" in body:
-        overdue.intake.on_page(*messages.page(body))
+        overdue.waker.on_page(*messages.page(body))
     if "permit" in body:
         overdue.submitter.head.on_permit()
     for prefix, render_id in hints.waits_of_first_edition(body):

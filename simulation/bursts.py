@@ -3,6 +3,7 @@
 python -m simulation.bursts 10 100 1000                    dropped all at once, at 50 a minute
 python -m simulation.bursts --per-minute 1000 10000        at another rate
 python -m simulation.bursts --rough 1000                   on a bad day: see `rough`
+python -m simulation.bursts --late 3000                    all name one photograph that comes last
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from kontext.model import Status
 from kontext.throttle.rate_limiter import Rate
 from kontext_local.segmind import Lognormal
 from simulation.actions import image, request
@@ -23,14 +25,17 @@ from simulation.world import World
 
 SIZES = (10, 100, 1000, 10_000)
 PER_MINUTE = 50.0
+_LATE = "shared/late.png"
+_LONGEST_MESSAGE = 20.0
 
 
 @dataclass(frozen=True)
 class Burst:
     """So many pairs dropped at once: calls by service, requests to Segmind, and what else AWS charges for.
 
-    `seconds`: from the first POST to the last; `sent`: how many of them; `overtaken`: how many pairs went before one of
-    their folder that had come before.
+    `seconds`: from the first POST to the last; `sent`: how many of them; `delivered`: how many pairs were; `overtaken`:
+    how many went before one of their folder that had come before; `longest`: for how many seconds one message was
+    worked on.
     """
 
     pairs: int
@@ -38,8 +43,10 @@ class Burst:
     calls: dict[str, int]
     seconds: float
     sent: int
+    delivered: int
     refused: int
     overtaken: int
+    longest: float
     violations: tuple[str, ...]
 
     @property
@@ -63,15 +70,35 @@ def rough(pairs: int, per_minute: float = PER_MINUTE, seed: int = 1) -> Burst:
     return _played(pairs, per_minute, Schedule((*steps, *wrong), seed=seed, hints_lost=0.02))
 
 
+def late(pairs: int, per_minute: float = PER_MINUTE) -> Burst:
+    """The pairs of as many folders name one photograph, which comes when all of them wait for it."""
+    steps = [Step(0.0, drop) for n in range(pairs) for drop in _names_one(f"p{n}/")]
+    return _played(pairs, per_minute, Schedule((*steps, Step(60.0 + pairs / 10, image(_LATE)))))
+
+
 def _played(pairs: int, per_minute: float, schedule: Schedule) -> Burst:
     account = {"workers": 1000, "inference": Lognormal(cv=0.2), "credits": pairs, "rate_limit": int(per_minute)}
     parameters = {"RequestsPerMinute": f"{per_minute:.0f}", "DailySpendLimit": str(pairs)}
     world = World(replace(schedule, parameters=parameters, account=account, remembers=False)).run()
     seen, posts = Evidence(world, {}), world.vendor.ledger.posts
     violations = broken((*PROMISED, *LIVENESS), seen)
+    if world.longest_message > _LONGEST_MESSAGE:
+        violations = (*violations, f"a message was worked on for {world.longest_message:.1f} s")
     seconds, refused = posts[-1].at - posts[0].at, world.vendor.ledger.too_many_requests
     overtaken = sum(_overtaken(seen))
-    return Burst(pairs, per_minute, _calls(world), seconds, len(posts), refused, overtaken, violations)
+    delivered = sum(render["status"] == Status.DELIVERED for render in seen.renders)
+    return Burst(
+        pairs,
+        per_minute,
+        _calls(world),
+        seconds,
+        len(posts),
+        delivered,
+        refused,
+        overtaken,
+        world.longest_message,
+        violations,
+    )
 
 
 def _overtaken(seen: Evidence) -> Iterator[bool]:
@@ -87,6 +114,10 @@ def _overtaken(seen: Evidence) -> Iterator[bool]:
 
 def _pair(prefix: str) -> tuple[object, ...]:
     return image(f"{prefix}1.png"), image(f"{prefix}2.png"), request(prefix, prompt=f"both in {prefix}")
+
+
+def _names_one(prefix: str) -> tuple[object, ...]:
+    return image(f"{prefix}2.png"), request(prefix, prompt=f"both in {prefix}", input_image_1=f"/{_LATE}")
 
 
 def _calls(world: World) -> dict[str, int]:
@@ -119,7 +150,8 @@ def pace(one: Burst) -> str:
     """How near a burst came to what the rate allows."""
     return (
         f"{one.pairs} pairs at {one.per_minute:.0f} a minute: {one.sent} sent in {one.seconds:.0f} s, "
-        f"{one.used:.1%} of the slots used, {one.overtaken} out of order, {one.refused} answers of 429"
+        f"{one.used:.1%} of the slots used, {one.delivered} delivered, {one.overtaken} out of order, "
+        f"{one.refused} answers of 429, no message worked on for over {one.longest:.1f} s"
     )
 
 
@@ -128,9 +160,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sizes", type=int, nargs="*", default=SIZES, help="how many pairs")
     parser.add_argument("--per-minute", type=float, default=PER_MINUTE, help="requests a minute")
-    parser.add_argument("--rough", action="store_true", help="on a bad day")
+    parser.add_argument("--rough", dest="how", action="store_const", const=rough, default=burst, help="on a bad day")
+    parser.add_argument("--late", dest="how", action="store_const", const=late, help="all name one that comes last")
     asked = parser.parse_args()
-    measured = [(rough if asked.rough else burst)(size, asked.per_minute) for size in asked.sizes]
+    measured = [asked.how(size, asked.per_minute) for size in asked.sizes]
     print(table(measured))
     for each in measured:
         print(pace(each), *each.violations[:5])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kontext.connections import Connections
+from kontext.drops.messages import Record
+from kontext.drops.redelivery import Redelivery
 from kontext.polling.history import PollHistory
 from kontext.polling.schedule import Progress
 from kontext.results.output_bucket import OutputBucket, Upload
@@ -46,8 +48,34 @@ class Sandbox(Connections):
         return RememberedPollHistory(usual.table, usual.clock, poll_cost=usual.poll_cost, deadline=usual.deadline)
 
     @cached_property
+    def redelivery(self) -> Redelivery:
+        usual = super().redelivery
+        of_queue = (usual.client, usual.queue_url, usual.dead_letter_url, usual.table, usual.clock)
+        return TimedRedelivery(self._world, *of_queue)
+
+    @cached_property
     def outputs(self) -> OutputBucket:
         return OutputsInTurn(self.s3, self.environment["OUTPUT_BUCKET"])
+
+
+class TimedRedelivery(Redelivery):
+    """The messages of a batch; the world knows for how long one was worked on."""
+
+    def __init__(self, world: World, *of_queue: Any) -> None:
+        super().__init__(*of_queue)
+        self._world = world
+
+    def work_through(
+        self, records: Sequence[Record], work: Callable[[Record], None], seconds_left: Callable[[], float]
+    ) -> list[Record]:
+        return super().work_through(records, partial(self._timed, work), seconds_left)
+
+    def _timed(self, work: Callable[[Record], None], record: Record) -> None:
+        began = self.clock.now()
+        try:
+            work(record)
+        finally:
+            self._world.longest_message = max(self._world.longest_message, self.clock.now() - began)
 
 
 class RememberedPollHistory(PollHistory):

@@ -76,6 +76,8 @@ class World:
         )
         self.executions = Executions(self.scheduler, self.template.workflow, self.invoke)
         self.invocations = 0
+        self.longest_message = 0.0
+        """For how many seconds one message was worked on."""
         self.problem: str | None = None
         self.wanted: Action | None = None
         """What the operator has turned the gate to last, or tries to."""

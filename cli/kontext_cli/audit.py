@@ -94,15 +94,17 @@ def audit(renders: Iterable[Render], price: float, held: float, now: float) -> l
 
 def _movements(renders: list[Render], held: float, now: float) -> Iterator[tuple[float, float, float]]:
     """From one known balance to the next: when it was seen, what was lost since the last, what was booked for it."""
-    seen = [render for render in renders if render.get("metrics", {}).get("remaining_credits") is not None]
-    seen.sort(key=lambda render: render["completed_at"])
     before: float | None = None
-    for render in seen:
-        remaining, cost = render["metrics"]["remaining_credits"], render["cost"]
-        yield render["completed_at"], cost if before is None else before - remaining, cost
-        before = remaining
+    booked = 0.0
+    for render in sorted((render for render in renders if "cost" in render), key=_charged_at):
+        booked += render["cost"]
+        remaining = render.get("metrics", {}).get("remaining_credits")
+        if remaining is None:
+            continue  # what it cost shows in the next balance
+        yield _charged_at(render), booked if before is None else before - remaining, booked
+        before, booked = remaining, 0.0
     if before is not None:
-        yield now, before - held, 0.0
+        yield now, before - held, booked
 
 
 def _judge(one: Day, price: float) -> None:
@@ -129,8 +131,12 @@ def _may_be_charged(render: Render, price: float) -> str | None:
 
 
 def _charged_at(render: Render) -> float:
-    """When Segmind may have charged for a render: as it completed, or soon after it was sent."""
-    return float(render["completed_at"]) if "completed_at" in render else settle.sent_at(render)
+    """When Segmind may have charged for a render: as it completed, as that was seen of one without a picture, or soon
+    after it was sent."""
+    if "completed_at" in render:
+        return render["completed_at"]
+    unlinked = [entry.get("last_at", entry["at"]) for entry in render["history"] if entry["what"] == "unlinked"]
+    return datetime.fromisoformat(unlinked[-1]).timestamp() if unlinked else settle.sent_at(render)
 
 
 def _held(operator: Operator) -> float:

@@ -22,12 +22,13 @@ from kontext.renders.overdue import RECORD_SECONDS
 from kontext.renders.record import render_of
 from kontext.results.cloudevents import announce
 from kontext.results.output_bucket import OutputBucket
+from kontext.segmind.answers import REQUEST_ID
 from kontext_cli.errors import CommandError
 from kontext_cli.operate import Operator
 
 What = Literal["request-id", "output-url", "resubmit", "give-up"]
 
-_REQUEST_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class Resolver:
         found = [render for render in renders if render["status"] == Status.UNCERTAIN]
         if what == "give-up":
             found += [render for render in renders if _is_unannounced(render)]
+        elif what == "output-url":
+            found += [render for render in renders if settle.lacks_picture(render)]
         else:
             found += [render for render in renders if settle.may_be_paid(render)]
         if not found:
@@ -92,13 +95,13 @@ class Resolver:
 
     def _known_job(self, render: Render, value: str) -> str:
         """The id of a job that Segmind has, and no other record."""
-        request_id = value.lower()
+        request_id = value.lower() if _UUID.fullmatch(value.lower()) else value
         if not request_id:
             raise CommandError("The request_id is empty: Segmind's console shows it beside the job.")
-        if not _REQUEST_ID.fullmatch(request_id):
+        if not REQUEST_ID.fullmatch(request_id):
             example = "3f2c8f5e-8f5e-4b7a-9d6e-0123456789ab"
             raise CommandError(f"{value[:80]!r} is no request_id of Segmind's: those look like {example}.")
-        self._refuse_other(render, self._jobs.get(request_id), f"job {request_id}")
+        self._refuse_other(render, self._jobs.get(request_id.lower()), f"job {request_id}")
         try:
             self.operator.segmind.status(request_id)
         except RecordGone as gone:

@@ -95,9 +95,8 @@ class Operator:
 
     def paid(self, prefix: str) -> Render:
         """The newest render of a pair whose job may have a picture. Raises CommandError if there is none."""
-        render = next(
-            (render for render in self.renders_of(self.pair(prefix).prefix) if _may_have_picture(render)), None
-        )
+        renders, now = self.renders_of(self.pair(prefix).prefix), self.clock.now()
+        render = next((render for render in renders if _may_have_picture(render, now)), None)
         if render is None:
             raise CommandError(f"No render of {prefix!r} is paid: there is nothing to deliver.")
         return render
@@ -195,9 +194,11 @@ def resume(*, stack: str | None) -> int:
     return 0
 
 
-def _may_have_picture(render: Render) -> bool:
-    unpaid = render["status"] == Status.FAILED and render["error"]["charged"] == "no"
-    return bool(render.get("request_id")) and not unpaid
+def _may_have_picture(render: Render, now: float) -> bool:
+    """Whether there is a picture, or a job to ask for it: also of one that failed, as long as Segmind knows it."""
+    if render["status"] == Status.FAILED and render["error"]["charged"] == "no":
+        return "request_id" in render and now - render.get("submitted_at", 0.0) < RECORD_SECONDS
+    return "request_id" in render or "output_url" in render
 
 
 def _undelivered(render: Render, now: float) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import secrets
 import shutil
@@ -40,8 +41,13 @@ class Account:
     access_key: str
     secret_key: str = field(repr=False)
 
-    def client(self, service: str, **options: Any) -> Client:
-        """A boto3 client with root credentials; `options` are botocore's.
+    @functools.cache  # noqa: B019  boto3 reads a service's description anew for each client: 50 ms
+    def client(self, service: str) -> Client:
+        """The boto3 client with root credentials, made once."""
+        return self.new_client(service)
+
+    def new_client(self, service: str, **options: Any) -> Client:
+        """A boto3 client of one's own, with root credentials; `options` are botocore's.
 
         S3 is addressed by path and signs with version 4, the only one that the cloud takes.
         """
@@ -124,7 +130,7 @@ def start(
             "read_timeout": READY_SECONDS,
             "retries": {"total_max_attempts": 1},
         }
-        cloud.account.client("sts", **timeouts).get_caller_identity()
+        cloud.account.new_client("sts", **timeouts).get_caller_identity()
     except BotoCoreError as error:
         cloud.stop()
         raise LocalCloudError(f"The embedded cloud did not start. The end of {log}:\n{tail(log)}") from error

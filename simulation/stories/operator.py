@@ -17,6 +17,7 @@ _CANCEL, _AGAIN = Decide(TAJ, "cancel"), Decide(TAJ, "again")
 _WRONG_DIGIT = Decide(TAJ, "request-id", "a wrong digit")
 _OTHERS = Decide(TAJ, "request-id", "another pair's")
 _NOT_WHOSE = "Segmind does not say whose a job is: where two answers are lost, the other's id is taken on trust"
+_TWICE_LATE = "what takes back an error file that is written late meets a fault as well"
 _BOTH = {"submit POST": _NOT_WHOSE}
 
 IDS: tuple[Story, ...] = (
@@ -82,7 +83,7 @@ DECISIONS: tuple[Story, ...] = (
     Story(  # where the request never came to Segmind there is no job to find
         "given up as its job is found",
         story("", _LOST, *pair(), (100.0, _ADOPT), (100.0, _GIVE_UP)).schedule,
-        {TAJ: {"DELIVERED", "FAILED"}},
+        {TAJ: {"DELIVERED", "FAILED given_up"}},
     ),
     story("given up, and its job is found", _LOST, *pair(), (100.0, _GIVE_UP), (200.0, _ADOPT)),
     story(
@@ -123,6 +124,9 @@ DECISIONS: tuple[Story, ...] = (
         *pair(),
         (1.0, _RESUBMIT),
         faults=(Fault(0, "stall", "submit put_object"),),
+        fragile=dict.fromkeys(
+            ("submit put_object", "submit get_item", "submit head_object", "submit delete_object"), _TWICE_LATE
+        ),
     ),
 )
 

@@ -14,10 +14,6 @@ SERVICES = ("dynamodb", "s3", "sqs", "sns", "stepfunctions", "secretsmanager", "
 MINUTES = (10.0, 70.0, 180.0)
 BEGINS = 30.0
 """Then the first pair is at the vendor, and another has just been dropped."""
-MISSING_AFTER = {
-    "dynamodb": (70.0, "what Poll finds while the table does not answer is not kept, and messages run out of receives"),
-}
-"""What is missing if a service is away for so many minutes or more."""
 _AN_HOUR = 60.0
 """Segmind forgets a job then: whatever else goes wrong in so long an outage may cost one."""
 _KEY_UNKNOWN = "a function that does not know the key cannot look at a paid job"
@@ -43,7 +39,7 @@ def away(services: tuple[str, ...], minutes: float, *, hangs: bool = False, cold
         ends=dict.fromkeys(("flying/", "dropped/"), _NOBODY_COULD_LOOK) if "lambda" in services or cold else None,
         patience=130.0 if known else _patience(services, minutes),
         fragile={} if cold else _fragile(services, minutes),
-        missing=_missing(services, minutes),
+        missing=_missing(services) if minutes > _AN_HOUR else "",
     )
 
 
@@ -53,12 +49,8 @@ def _patience(services: tuple[str, ...], minutes: float) -> float | None:
     return max((waits[name] for name in services if name in waits), default=None) if minutes > _AN_HOUR else None
 
 
-def _missing(services: tuple[str, ...], minutes: float) -> str:
-    if services == ("sqs", "stepfunctions"):
-        return _BY_THE_QUEUE
-    work = ("dynamodb",) if "lambda" in services else services  # while no function runs, nobody misses the others
-    known = [MISSING_AFTER[service] for service in services if service in MISSING_AFTER and service in work]
-    return "; ".join(missing for least, missing in known if minutes >= least)
+def _missing(services: tuple[str, ...]) -> str:
+    return {("sqs", "stepfunctions"): _BY_THE_QUEUE, ("dynamodb", "secretsmanager"): _KEY_UNKNOWN}.get(services, "")
 
 
 def _fragile(services: tuple[str, ...], minutes: float) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from simulation.actions import Drop, Remove, account, image, request
@@ -10,6 +11,7 @@ from simulation.schedule import Action
 from simulation.stories.drops import FILES
 from simulation.stories.story import TAJ, Story, pair, story
 
+_MAY_BE_PAID = "a render that may be paid stays, for nothing is paid because of what was taken away alone"
 _POOR: dict[str, Any] = {"account": {"credits": 0.01}}
 _RICH = account(credits=10.0)
 
@@ -93,6 +95,7 @@ _BEFORE_ITS_TURN: tuple[Story, ...] = (
         *pair(at=1.0),
         *taken_back("taj/1.png", at=50.0, how="for good"),
         (140.0, _RICH),
+        fragile={"submit POST": _MAY_BE_PAID, "crash": _MAY_BE_PAID},
         **_POOR,
     ),
     story(
@@ -198,4 +201,58 @@ _NOBODYS: tuple[Story, ...] = (
     ),
 )
 
-TAKEN_BACK: tuple[Story, ...] = (*_BEFORE_ITS_TURN, *_SPELT_TWICE, *_NOBODYS)
+
+def in_the_way(name: str, key: str, *then: tuple[float, Action], **said: Any) -> Story:
+    """What was probably meant as its prompt lies beside a pair, and that is told."""
+    there = Drop(key, json.dumps({"prompt": "both"}).encode())
+    return story(name, (0.0, there), *pair(at=1.0)[:2], *then, **said)
+
+
+_COPY, _ONE_SLASH_MORE = "taj/prompt (1).txt", "taj//request.json"
+
+_IN_THE_WAY: tuple[Story, ...] = (
+    in_the_way("a prompt that is named like a copy is deleted", _COPY, *taken_back(_COPY, at=100.0)),
+    in_the_way("a request with a slash too many is deleted", _ONE_SLASH_MORE, *taken_back(_ONE_SLASH_MORE, at=100.0)),
+    in_the_way(
+        "a request with a slash too many gets an image of its own",
+        _ONE_SLASH_MORE,
+        (100.0, image("taj//1.png")),
+        ends={TAJ: {"DELIVERED"}},
+    ),
+    in_the_way(
+        "a prompt that is named like a copy is deleted, and dropped under the right name",
+        _COPY,
+        *taken_back(_COPY, at=100.0),
+        (110.0, FILES["prompt.txt"]),
+    ),
+    in_the_way(
+        "the time of a prompt that is named like a copy is over",
+        _COPY,
+        *taken_back(_COPY, at=3000.0, how="expired"),
+        end="FAILED near_miss",
+    ),
+    story(
+        "of two prompts under wrong names one is deleted, and the other one later",
+        (0.0, Drop("taj/prompt (1).txt", b"both")),
+        (0.0, Drop("taj/prompt (2).txt", b"both")),
+        *pair(at=1.0)[:2],
+        *taken_back("taj/prompt (1).txt", at=100.0),
+        *taken_back("taj/prompt (2).txt", at=200.0),
+    ),
+    story(
+        "an image that is no picture is deleted, and a good one is there under another extension",
+        *pair()[:2],
+        (1.0, Drop("taj/1.jpg", b"no picture")),
+        (1.1, request(TAJ, prompt="both")),
+        *taken_back("taj/1.jpg", at=100.0),
+    ),
+    story(
+        "a named image that is no picture is deleted with the request that names it",
+        (0.0, Drop("shared/a.png", b"no picture")),
+        *pair(at=1.0)[:2],
+        (2.0, request(TAJ, prompt="both", input_image_1="/shared/a.png")),
+        *taken_back("shared/a.png", "taj/request.json", at=100.0),
+    ),
+)
+
+TAKEN_BACK: tuple[Story, ...] = (*_BEFORE_ITS_TURN, *_SPELT_TWICE, *_NOBODYS, *_IN_THE_WAY)

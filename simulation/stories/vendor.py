@@ -22,6 +22,7 @@ A_WINDOW = 60.0
 """Seconds until a rate limit resets, at most."""
 _COUNTED = {"count_gets": True, "workers": 100}
 _BOTH_KEYS = {"keys": (KEY, OTHER_KEY), "jobs_per_key": True}
+_FAILED = {"status": 422, "body": {"status": "FAILED", "error": "The worker was lost."}}
 _LEARNING = "the schedule learns from the numbers that the vendor states, and not from what Poll sees"
 
 
@@ -85,6 +86,15 @@ LOOKS: tuple[Story, ...] = (
         "a gateway answers a look with a 422 of its own",
         (0.0, vendor(on="status", status=422, body={"detail": [{"msg": "Input should be a valid UUID"}]})),
         *pair(),
+    ),
+    *(
+        story(f"{what}, and the picture is there", always(on="status", **rule), *pair())
+        for what, rule in (
+            ("one status says FAILED", {"times": 1, **_FAILED}),
+            ("the status of a job that is done says FAILED", {"when": "COMPLETED", **_FAILED}),
+            ("two statuses say PROCESSING as 422", {"times": 2, "status": 422, "body": {"status": "PROCESSING"}}),
+            ("the status says that it is done in another word", {"when": "COMPLETED", "patch": {"status": "DONE"}}),
+        )
     ),
     story(
         "a look is refused for one more second",

@@ -1,7 +1,8 @@
 """A vendor whose answers are data: Segmind as nobody would want it, in process or behind a socket.
 
 A case says for `submit`, `status`, `result`, `credits` and `file` (the picture's host) the answers that come one after
-the other, the last one for ever; what it leaves out is answered as the contract has it. An answer is a mapping of
+the other, the last one for ever; what it leaves out is answered as the contract has it: the result of a job whose
+status ends as a failure is that failure. An answer is a mapping of
 
     http: STATUS (200), headers
     json, text, or content (see `material`); patch / without: the contract's own answer, changed
@@ -125,8 +126,13 @@ class Vendor:
         return sum(seen.kind == "submit" for seen in self.requests)
 
     def _said(self, kind: str, before: int) -> dict[str, Any]:
-        answers = self.answers.get(kind, [{}])
+        answers = self.answers.get(kind) or (self._failure() if kind == "result" else [{}])
         return dict(answers[min(before, len(answers) - 1)])
+
+    def _failure(self) -> list[dict[str, Any]]:
+        """By the contract the result of a job that has failed is what its status says."""
+        last = self.answers.get("status", [{}])[-1]
+        return [last if last.get("http") == 422 or last.get("json", {}).get("status") == "FAILED" else {}]
 
     def _reply(self, kind: str, said: dict[str, Any], before: int) -> Reply:
         body = self._body(kind, said, before)

@@ -261,7 +261,7 @@ LEDGER = (
     ),
     Mutant(
         "a cost that is more than was reserved, and is not counted",
-        (_layer("renders/ledger", 'round(max(0.0, cost - render.get("reserved", price)), 6)', "0.0"),),
+        (_layer("renders/ledger", "round(max(0.0, cost - reserved), 6)", "0.0"),),
         ("the price is doubled",),
     ),
     Mutant(
@@ -292,6 +292,16 @@ ANSWERS = (
             ),
         ),
         ("trouble with looks", "pair"),
+    ),
+    Mutant(
+        "a failure is believed though the result says that the job runs",
+        (_layer("pipeline/job_requests", "self.misses < BAD_STATUSES:\n", "self.misses < 0:\n"),),
+        ("one status says FAILED, and the picture is there",),
+    ),
+    Mutant(
+        "a failure is believed though the picture is there",
+        (_layer("pipeline/job_requests", "in (Status.COMPLETED, Status.FAILED):\n", "in (Status.COMPLETED,):\n"),),
+        ("the status of a job that is done says FAILED, and the picture is there",),
     ),
     Mutant(
         "a job that is not known once is believed to be gone",
@@ -330,7 +340,7 @@ ANSWERS = (
     ),
     Mutant(
         "the result is not asked for while the status stays bad",
-        ((_POLL, "if self.misses < BAD_STATUSES or", "if True or"),),
+        (_layer("pipeline/job_requests", "if self.misses < BAD_STATUSES or", "if True or"),),
         ("the status stays bad, and the result would answer",),
     ),
     Mutant(
@@ -530,19 +540,19 @@ REFERENCES = (
     ),
     Mutant(
         "nobody notes who waits for an object",
-        ((_PAIRS, "self.deps.waiters.add(key, pair.prefix, etag, now)", "pass"),),
+        ((_PAIRS, "self.deps.waiters.add(key, pair.prefix, etag, now, is_named=is_named)", "pass"),),
         ("a named image comes last",),
     ),
     Mutant(
         "an object that comes while its pair is noted is not seen",
-        ((_PAIRS, "if there != wanted and all(", "if False and all("),),
+        ((_PAIRS, "if there != wanted:", "if False:"),),
         ("a named image comes last",),
         ("stall",),
     ),
     Mutant(
         "one of all those who wait is woken",
         (
-            (_INTAKE, "for waiter in waiting:", "for waiter in waiting[:1]:"),
+            _layer("pipeline/waking", "in enumerate(waiting):", "in enumerate(waiting[:1]):"),
             _layer("drops/waiters", "if next(self.to_wake(key), None) is None:", "if True:"),
         ),
         ("two pairs wait for one image",),
@@ -550,11 +560,11 @@ REFERENCES = (
     Mutant(
         "whoever waits is forgotten before he goes on",
         (
-            (
-                _INTAKE,
-                "            if pair := self.deps.drops.get(waiter.prefix):\n",
+            _layer(
+                "pipeline/waking",
+                "            if pair := self.pair_of(waiter, is_gone=is_gone):\n",
                 "            self.deps.waiters.remove(key, waiter)\n"
-                "            if pair := self.deps.drops.get(waiter.prefix):\n",
+                "            if pair := self.pair_of(waiter, is_gone=is_gone):\n",
             ),
         ),
         ("a named image comes last",),
@@ -563,7 +573,8 @@ REFERENCES = (
     Mutant(
         "a crowd is woken within one message",
         (
-            _layer("drops/waiters", "PAGE = 100", "PAGE = 100_000"),
+            _layer("drops/waiters", "PAGE = 20", "PAGE = 100_000"),
+            _layer("pipeline/waking", "MESSAGE = 10.0", "MESSAGE = 10_000.0"),
             _layer("drops/redelivery", "MESSAGE = 70.0", "MESSAGE = -1.0"),
         ),
         ("a thousand requests wait for one photograph",),
@@ -580,8 +591,18 @@ REFERENCES = (
     ),
     Mutant(
         "the default prompt is paid though one lies beside the pair",
-        ((_PAIRS, 'pairs.Rejected("near_miss", meant) if meant else complete', "complete"),),
+        ((_PAIRS, "self.near_misses.prompt_beside(pair) or complete", "complete"),),
         ("a request lies beside a pair with a word before it",),
+    ),
+    Mutant(
+        "what was in a pair's way keeps it waiting though it is deleted",
+        ((_INTAKE, "            if not expired:\n                self.waker.on_change(key)", "            pass"),),
+        ("a prompt that is named like a copy is deleted",),
+    ),
+    Mutant(
+        "a text stays in others' way though its own pair has begun",
+        ((_INTAKE, "sorted({key, *texts})", "[key]"),),
+        ("a request with a slash too many gets an image of its own",),
     ),
     Mutant(
         "what systems leave lying taken for drops",
@@ -733,6 +754,16 @@ ANNOUNCING = (
         ("refused",),
     ),
     Mutant(
+        "a picture that is found while the table does not answer, and is forgotten",
+        ((_POLL, "found = None if self.found_before else self.find_unrecorded()", "found = None"),),
+        ("dynamodb away for 70 minutes",),
+    ),
+    Mutant(
+        "a picture that was found, of a render that was ended before it could be recorded",
+        (_layer("pipeline/job_record", "if may_be_paid(render):", "if False:"),),
+        ("dynamodb away for 70 minutes", "dynamodb away for 180 minutes", "dynamodb and sqs away for 70 minutes"),
+    ),
+    Mutant(
         "an error file that is written late, and stays beside the picture",
         (
             _layer(
@@ -748,8 +779,8 @@ ANNOUNCING = (
         (
             _layer(
                 "results/cloudevents",
-                'return render["render_id"] == pair.current and',
-                "return",
+                'return now["render_id"] == pair.current',
+                "return True",
             ),
         ),
         ("changed while parked", "a wrong request that is told last"),
@@ -769,7 +800,13 @@ OPERATOR = (
     ),
     Mutant(
         "an id that another record has",
-        ((_DECISIONS, "self._refuse_other(render, self._jobs.get(request_id)", "self._refuse_other(render, None"),),
+        (
+            (
+                _DECISIONS,
+                "self._refuse_other(render, self._jobs.get(request_id.lower())",
+                "self._refuse_other(render, None",
+            ),
+        ),
         ("another pair's id", "the id of another job of the same pair"),
     ),
     Mutant(

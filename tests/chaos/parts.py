@@ -23,6 +23,7 @@ LONG_CALLS = 300
 LARGE_SHARE, LARGE = 10, 1000
 """Of a large story's faults a tenth as many are played, and never more than a tenth of this."""
 BURSTS = (10, 100, 1000)
+CROWD, CROWD_PER_MINUTE = 3000, 1000.0
 
 Again = str
 """What plays a run again."""
@@ -192,7 +193,10 @@ def play_until_broken(story: str, faults: Sequence[Fault]) -> Played:
 
 def drop_bursts(pool: Processes) -> Played:
     """Print what a pair costs in bursts of several sizes, and how long they take; returns what they broke."""
+    crowd = pool.apply_async(bursts.late, (CROWD, CROWD_PER_MINUTE))
     measured = sorted(pool.imap_unordered(bursts.burst, sorted(BURSTS, reverse=True)), key=lambda one: one.pairs)
     print("calls per pair, all pairs dropped at once:", bursts.table(measured), *map(bursts.pace, measured), sep="\n")
-    broken = [(f"{one.pairs} pairs", "", words) for one in measured for words in one.violations]
-    return Played(len(measured), broken)
+    late = crowd.get()
+    print("all name one photograph, which comes last:", bursts.pace(late), sep="\n")
+    broken = [(f"{one.pairs} pairs", "", words) for one in (*measured, late) for words in one.violations]
+    return Played(len(measured) + 1, broken)

@@ -127,9 +127,10 @@ def eventually() -> Callable[..., Any]:
 
 def _eventually(look: Callable[[], Seen], what: str, seconds: float = 240.0) -> Seen:
     """The first true value of `look()`; the test fails when there is none within `seconds`."""
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
     while not (seen := look()):
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > seconds:
             pytest.fail(f"{what} did not happen within {seconds:.0f} s")
-        time.sleep(0.1)
+        time.sleep(min(0.1 + waited / 20, 0.5))  # a look takes time from what it waits for
     return seen

@@ -9,10 +9,11 @@ import json
 import os
 import signal
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import pytest
 from PIL import Image
 
 from kontext.drops.pairs import pair_key
+from kontext.drops.waiters import object_key
 from kontext.dynamodb import ConditionFailed
 from kontext.renders.record import render_key
 from kontext.throttle.line import why_parked
@@ -28,12 +30,15 @@ from kontext.throttle.shared_state import state_in
 from kontext_cli import operate
 from kontext_cli.decisions import Decision
 from kontext_cli.resolve import decide
+from kontext_cli.resources import physical_ids
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack
 from kontext_local.stack import LocalStack
 from tests.e2e.conftest import options, teach
 
 PAIRS = int(os.environ.get("KONTEXT_PAIRS", "6"))
+CROWD = 300 if PAIRS >= 100 else 5 * PAIRS
+LATE = "shared/late.png"
 Eventually = Callable[..., Any]
 Stacks = Callable[..., LocalStack]
 
@@ -69,6 +74,29 @@ class Customer:
         except self.s3.exceptions.NoSuchKey:
             return None
         return bytes(found["Body"].read())
+
+    def name_one(self, name: str, key: str) -> None:
+        """Drop a pair that names an object as its first image."""
+        asked = json.dumps({"prompt": f"both in {name}", "input_image_1": f"/{key}"}).encode()
+        for part, body in (("2.png", self.photograph), ("request.json", asked)):
+            self.s3.put_object(Bucket=self.local.outputs["InputBucket"], Key=f"{name}/{part}", Body=body)
+
+    def waiting_for(self, key: str) -> int:
+        """How many pairs wait for an object."""
+        return int((self.operator.table.get(object_key(key)) or {}).get("waiters", 0))
+
+    def longest_message(self, since: float) -> float:
+        """For how many seconds Submit has worked on one message since then, as its log tells."""
+        log = physical_ids(Target(LOCAL, self.local.outputs, self.local.client))["SubmitLog"]
+        found = self.local.client("logs").get_paginator("filter_log_events")
+        pages = found.paginate(logGroupName=log, startTime=int(since * 1000))
+        lines = [json.loads(event["message"]) for page in pages for event in page["events"] if "{" in event["message"]]
+        times: dict[tuple[str, str], list[float]] = defaultdict(list)
+        for line in lines:
+            if line.get("message_id"):
+                at = datetime.strptime(line["timestamp"], "%Y-%m-%d %H:%M:%S,%f%z").timestamp()
+                times[line["function_request_id"], line["message_id"]].append(at)
+        return max(max(of_one) - min(of_one) for of_one in times.values())
 
     def render(self, name: str) -> dict[str, Any]:
         return next(iter(self.operator.renders_of(f"{name}/")), {})
@@ -167,6 +195,29 @@ def test_a_burst_is_paced_below_the_hard_limit(own_stack: Stacks, photograph: by
     assert customer.dead_letters() == 0
     if PAIRS >= 100:  # below that the first drop's own time weighs too much
         assert max(posts) - began <= 1.05 * ideal
+
+
+@pytest.mark.timeout(1000)
+def test_a_crowd_that_names_one_photograph_is_paid_once_each_when_it_comes_last_and_no_message_takes_long(
+    customer: Customer, eventually: Eventually
+) -> None:
+    before, dead, began = customer.ledger(), customer.dead_letters(), time.time()
+    names = [f"crowd-{n:03}" for n in range(CROWD)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: customer.name_one(name, LATE), names))
+    eventually(lambda: customer.waiting_for(LATE) == CROWD, "all wait", 600)
+
+    came = time.time()
+    customer.s3.put_object(Bucket=customer.local.outputs["InputBucket"], Key=LATE, Body=customer.photograph)
+    eventually(lambda: customer.statuses(names)["DELIVERED"] == CROWD, "every pair delivered", 900)
+
+    after, longest = customer.ledger(), customer.longest_message(began)
+    submitted = max(post["at"] for post in after["posts"]) - came
+    print(f"{CROWD} pairs name one photograph: all submitted {submitted:.0f} s after it came, delivered after ", end="")
+    print(f"{time.time() - came:.0f} s, no message worked on for over {longest:.1f} s")
+    assert _accepted(after) - _accepted(before) == len(after["charges"]) - len(before["charges"]) == CROWD
+    assert customer.dead_letters() == dead
+    assert 0 < longest < 20
 
 
 @pytest.mark.timeout(1000)

@@ -196,6 +196,12 @@ class Network(httpx.BaseTransport):
         self.posts: list[float] = []
         """When a job was taken."""
 
+    @property
+    def request_id(self) -> str:
+        """The id of the newest job."""
+        jobs = len(self.posts)
+        return REQUEST_ID if jobs < 2 else f"{REQUEST_ID[:-2]}{jobs:02}"
+
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         return self.world.watch.call(f"network.{request.method} {request.url.host}", lambda: self._answer(request))  # type: ignore[no-any-return]
 
@@ -205,13 +211,13 @@ class Network(httpx.BaseTransport):
         if request.method == "POST":
             self.posts.append(self.world.clock.now())
             self.world.clock.sleep(self.slow)
-            said = {"request_id": REQUEST_ID} | ({"status": "QUEUED"} if self.taken_with == 200 else {})
+            said = {"request_id": self.request_id} | ({"status": "QUEUED"} if self.taken_with == 200 else {})
             return httpx.Response(self.taken_with, json=said)
         if request.url.path.endswith("/get-user-credits"):
             return httpx.Response(200, json={"credits": self.credits})
         if request.url.host == "images.segmind.com":
             return httpx.Response(200, content=self.file)
-        if REQUEST_ID not in request.url.path:
+        if REQUEST_ID[:-2] not in request.url.path:
             return httpx.Response(404, json={"error": "Request not found"})
         jobs = len(self.posts)
         done = self.world.clock.now() - self.posts[min(jobs - 1, len(self.failures))] >= self.seconds

@@ -65,3 +65,11 @@ def test_a_day_begins_with_its_first_balance(table: Table) -> None:
 
 def test_a_job_that_tells_no_balance_says_nothing(table: Table) -> None:
     assert seen(table, None) is None
+
+
+def test_what_is_paid_while_no_balance_is_told_is_no_loss(table: Table) -> None:
+    seen(table, 9.95)
+    told = [seen(table, None) for _ in range(20)]
+
+    assert set(told) == {None}
+    assert seen(table, 9.95 - 21 * PRICE) == 0.0

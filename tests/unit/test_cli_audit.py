@@ -98,6 +98,25 @@ def test_a_top_up_hides_nothing_of_the_day() -> None:
     assert (one.topped_up, one.moved, one.booked, one.verdict) == (50.0, 0.10, 0.10, "agrees")
 
 
+def test_what_was_paid_without_a_balance_being_told_was_not_moved_by_others() -> None:
+    silent = [completed(NOON + at, 0.0) | {"metrics": {}} for at in range(10, 60)]
+    renders = [completed(NOON, 9.95), *silent, completed(NOON + 60, 7.40)]
+
+    (one,) = audit(renders, PRICE, 7.40, NOON + 120)
+
+    assert (one.moved, one.booked, one.verdict, one.by_others) == (2.60, 2.60, "agrees", 0.0)
+
+
+def test_a_job_whose_picture_was_never_named_is_booked_as_its_balance_was_told() -> None:
+    paid = undecided("no picture/", NOON + 30, "no_result", "yes") | {"cost": PRICE}
+    paid["metrics"] = {"remaining_credits": 9.90}
+    paid["history"] = [*paid["history"], {"at": iso(NOON + 50), "what": "unlinked"}]
+
+    (one,) = audit([paid, completed(NOON, 9.95), completed(NOON + 60, 9.85)], PRICE, 9.85, NOON + 120)
+
+    assert (one.moved, one.booked, one.verdict, one.candidates) == (0.15, 0.15, "agrees", [])
+
+
 def test_a_cost_that_cannot_be_makes_its_render_a_candidate() -> None:
     strange = completed(NOON + 60, 9.80) | {"metrics": {"remaining_credits": 9.80, "cost": 30.0}}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -113,6 +114,27 @@ def test_what_has_no_picture_is_not_delivered_again(target: Target, uncertain: s
 
     with pytest.raises(CommandError, match="nothing to deliver"):
         deliver(Started(target), uncertain, as_json=True)
+
+
+def test_a_job_that_failed_is_looked_at_again_while_segmind_knows_it(target: Target, uncertain: str) -> None:
+    error, sent = problem("render_failed", "worker lost"), time.time() - 60
+    ended(target, uncertain, status="FAILED", request_id="q-1", submitted_at=sent, error=error, reserved=0.0)
+    operator = Started(target)
+
+    deliver(operator, uncertain, as_json=True)
+
+    (render,) = operator.given
+    assert (render["status"], render["request_id"], render["attempt"]) == ("QUEUED", "q-1", 2)
+
+
+def test_a_picture_that_is_known_by_its_link_alone_is_delivered_again(target: Target, uncertain: str) -> None:
+    ended(target, uncertain, status="DELIVERED", output_url="https://images.segmind.com/a.png", result={"key": "k"})
+    operator = Started(target)
+
+    deliver(operator, uncertain, as_json=True)
+
+    (render,) = operator.given
+    assert (render["status"], render["output_url"]) == ("COMPLETED", "https://images.segmind.com/a.png")
 
 
 def test_all_that_is_undelivered_has_no_job_that_segmind_has_forgotten(target: Target, uncertain: str) -> None:

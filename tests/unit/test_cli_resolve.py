@@ -180,8 +180,11 @@ def test_a_decision_that_breaks_off_may_be_given_again_and_is_taken_once(target:
         pytest.param(
             {"request_id": f"https://api.segmind.com/v2/requests/{JOB}"}, "no request_id of Segmind's", id="a URL"
         ),
-        pytest.param({"request_id": JOB[:-1] + "g"}, "no request_id of Segmind's", id="a wrong character"),
-        pytest.param({"request_id": JOB[:-1]}, "no request_id of Segmind's", id="a character too few"),
+        pytest.param({"request_id": f"{JOB}, perhaps"}, "no request_id of Segmind's", id="more than an id"),
+        pytest.param({"request_id": f"{JOB[:20]}\n{JOB[20:]}"}, "no request_id of Segmind's", id="an id in two lines"),
+        pytest.param({"request_id": f"../{JOB}"}, "no request_id of Segmind's", id="a path"),
+        pytest.param({"request_id": JOB[:-1] + "g"}, "does not know the job", id="a wrong character"),
+        pytest.param({"request_id": JOB[:-1]}, "does not know the job", id="a character too few"),
         pytest.param({"request_id": OTHER_JOB}, "belongs to another render, of 'b/'", id="another pair's id"),
         pytest.param(
             {"request_id": OTHER_JOB.upper()}, "belongs to another render, of 'b/'", id="another pair's, upper case"
@@ -299,6 +302,14 @@ def test_the_id_of_a_job_that_segmind_has_is_the_renders(
     assert (said["decision"], said["value"]) == ("request-id", JOB)
 
 
+def test_an_id_of_another_form_is_taken_as_it_is_given(operator: Operator, segmind: Segmind, uncertain: str) -> None:
+    segmind.jobs = ["Req_01:a~B"]
+
+    decide(operator, [Decision(uncertain, "request-id", "Req_01:a~B")], as_json=False)
+
+    assert render_of(operator.chosen, uncertain)["request_id"] == "Req_01:a~B"
+
+
 def test_an_adopted_job_is_as_old_as_its_request(target: Target, segmind: Segmind, table: Table) -> None:
     sent = Clock().now() - 1800
     add_uncertain(table, "a cat/", history=[{"at": iso(sent), "what": "submitting"}])
@@ -345,6 +356,49 @@ def test_what_was_given_up_or_has_expired_is_taken_up_again_as_another_attempt(
     assert render["status"] == ("QUEUED" if decision == "request-id" else "COMPLETED")
     assert render["attempt"] == 2
     assert not {"error", "announced", "expires_at"} & render.keys()
+
+
+def booked(render: Any, table: Table) -> tuple[float, ...]:
+    """What the ledger of a render's day has: submitted and given back, completed, USD reserved and charged."""
+    item = table.get({"pk": "stack", "sk": f"ledger#{render['day']}"}) or {}
+    return tuple(float(item.get(name, 0.0)) for name in ("not_charged", "completed", "reserved", "cost"))
+
+
+@pytest.mark.parametrize("code", ["no_result", "delivery"])
+def test_a_paid_picture_that_could_not_be_had_is_delivered_by_its_link_and_booked_once(
+    operator: Operator, table: Table, code: str
+) -> None:
+    prefix = failed(table, code, "yes", request_id=JOB, cost=0.05)
+
+    decide(operator, [Decision(prefix, "output-url", PICTURE)], as_json=False)
+
+    render = render_of(operator.chosen, prefix)
+    assert (render["status"], render["output_url"], render["attempt"]) == ("COMPLETED", PICTURE, 2)
+    assert booked(render, table) == (0.0, 0.0, 0.0, 0.0)
+
+
+def test_a_paid_picture_whose_link_is_refused_is_delivered_by_another_link(operator: Operator, table: Table) -> None:
+    waits = {"output_url": PICTURE.replace("//", "//me:key@"), "cost": 0.05, "completed_at": Clock().now()}
+    prefix = add_uncertain(table, "a cat/", status="COMPLETED", request_id=JOB, submitted_at=Clock().now(), **waits)
+
+    decide(operator, [Decision(prefix, "output-url", PICTURE)], as_json=False)
+
+    render = render_of(operator.chosen, prefix)
+    assert (render["status"], render["output_url"], render["attempt"]) == ("COMPLETED", PICTURE, 1)
+    assert booked(render, table) == (0.0, 0.0, 0.0, 0.0)
+
+
+def test_the_picture_of_a_job_that_failed_by_segminds_word_is_delivered_by_its_link_and_booked(
+    operator: Operator, table: Table
+) -> None:
+    prefix = failed(table, "render_failed", "no", request_id=JOB, reserved=0.0)
+    table.update({"pk": "stack", "sk": f"ledger#{iso(Clock().now())[:10]}"}, "ADD #not_charged :one", one=1)
+
+    decide(operator, [Decision(prefix, "output-url", PICTURE)], as_json=False)
+
+    render = render_of(operator.chosen, prefix)
+    assert render["status"] == "COMPLETED"
+    assert booked(render, table) == (0.0, 1.0, 0.05, 0.05)
 
 
 def test_what_has_failed_and_was_surely_not_charged_is_nothing_to_decide(operator: Operator, table: Table) -> None:

@@ -10,7 +10,7 @@ import pytest
 from kontext.clock import day
 from kontext.dynamodb import Table
 from kontext.errors import problem
-from kontext.model import Render
+from kontext.model import Render, Status
 from kontext.renders.claims import Claims
 from kontext.renders.ledger import OverLimit, ledger_key
 from kontext.renders.submissions import Submissions
@@ -52,6 +52,27 @@ def test_what_was_not_charged_is_given_back(life: Life, ledger: Callable[[], dic
         life.at(end)
 
     assert ledger() == {"submitted": 1, "reserved": 0, "not_charged": 1}
+
+
+def test_what_fails_again_when_it_is_looked_at_again_is_given_back_once(
+    life: Life, ledger: Callable[[], dict[str, Any]]
+) -> None:
+    again = life.renders.new_attempt(life.at("failed"), Status.QUEUED, 1, NOW)
+
+    life.renders.mark_failed(again, problem("render_failed", "again"), "taj/error.json", NOW)
+
+    assert ledger() == {"submitted": 1, "reserved": 0, "not_charged": 1}
+
+
+def test_what_had_failed_and_is_paid_after_all_is_booked_as_paid(
+    life: Life, ledger: Callable[[], dict[str, Any]]
+) -> None:
+    again = life.renders.new_attempt(life.at("failed"), Status.QUEUED, 1, NOW)
+
+    life.jobs.mark_completed(again, "https://images.segmind.com/a.png", {"cost": 0.05}, NOW)
+
+    assert ledger()["not_charged"] == 0
+    assert (ledger()["reserved"], ledger()["completed"], ledger()["cost"]) == (0.05, 1, 0.05)
 
 
 def test_what_a_server_error_may_hide_stays_reserved(life: Life, ledger: Callable[[], dict[str, Any]]) -> None:

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from kontext.drops import near_misses
+from kontext.drops.waiters import object_key
+from kontext.due import UNKNOWN
+from kontext.dynamodb import Table
 from kontext.model import Status
 from simulation.actions import Drop, image
 from simulation.explore import play
@@ -31,12 +34,20 @@ def lay(encoded: Callable[..., bytes]) -> Lay:
             body = b'{"prompt": "both"}' if name.endswith("json") else b"both"
             is_image = name.endswith("png")
             world.s3.put_object(Bucket="InputBucket", Key=name, Body=world.picture if is_image else body)
-            found = {"key": name, "sequencer": f"{world.queue.sent:04}"}
-            record = {"eventTime": "2027-01-15T08:00:00Z", "s3": {"bucket": {"name": "InputBucket"}, "object": found}}
-            world.queue.send_message(QueueUrl="", MessageBody=json.dumps({"Records": [record]}))
+            tell(world, name)
         return world.play()
 
     return lay
+
+
+def tell(world: World, key: str, event: str = "ObjectCreated:Put") -> None:
+    """S3 tells what has happened to an object."""
+    record = {
+        "eventName": event,
+        "eventTime": "2027-01-15T08:00:00Z",
+        "s3": {"bucket": {"name": "InputBucket"}, "object": {"key": key, "sequencer": f"{world.queue.sent:04}"}},
+    }
+    world.queue.send_message(QueueUrl="", MessageBody=json.dumps({"Records": [record]}))
 
 
 @pytest.mark.parametrize(
@@ -64,6 +75,89 @@ def test_the_default_prompt_is_not_paid_while_what_was_meant_lies_beside_the_pai
     assert f"name it {PAIR}" in error["message"]
     assert [event["type"] for event in world.topic.events] == ["kontext.failed"]
     assert world.network.posts == []
+
+
+MISNAMED = [
+    "shop/request.json",
+    "shop/cup-request.json",
+    "shop/cup request (1).json",
+    "shop/cup.txt",
+    "shop/prompts.docx",
+]
+
+
+@pytest.mark.parametrize("name", MISNAMED)
+def test_a_pair_goes_on_with_the_default_prompt_once_what_was_not_meant_is_deleted(lay: Lay, name: str) -> None:
+    world = lay(name)
+    tell(world, name, "ObjectRemoved:DeleteMarkerCreated")
+    world.s3.delete_object(Bucket="InputBucket", Key=name)
+    deleted_at = world.clock.now()
+    world.play()
+
+    ends = [event["type"] for event in world.topic.events if event["subject"] == PAIR]
+    assert ends == ["kontext.failed", "kontext.rendered"]
+    assert world.files == [f"{PAIR}result.png"]
+    (posted_at,) = world.network.posts
+    assert posted_at - deleted_at >= 20  # it may be on its way under its right name
+
+
+@pytest.mark.parametrize("name", MISNAMED)
+def test_a_pair_is_not_paid_because_a_rule_has_deleted_what_was_in_its_way(lay: Lay, name: str) -> None:
+    world = lay(name)
+    tell(world, name, "LifecycleExpiration:DeleteMarkerCreated")
+    world.s3.delete_object(Bucket="InputBucket", Key=name)
+    world.play()
+
+    assert world.render_of(PAIR)["error"]["code"] == "near_miss"
+    assert world.network.posts == []
+
+
+def test_all_pairs_go_on_in_whose_way_a_file_was_that_is_deleted(lay: Lay) -> None:
+    world = lay("shop/request.json", "shop/jar_1.png", "shop/jar_2.png", "shop/cup-prompt.txt")
+    for name in ("shop/cup-prompt.txt", "shop/request.json"):
+        world.s3.delete_object(Bucket="InputBucket", Key=name)
+        tell(world, name, "ObjectRemoved:Delete")
+        world.play()
+
+    ends = [(event["subject"], event["type"].removeprefix("kontext.")) for event in world.topic.events]
+    assert sorted(ends) == [
+        *[(PAIR, "failed")] * 2,  # told of one, then of the other
+        (PAIR, "rendered"),
+        ("shop/jar_", "failed"),
+        ("shop/jar_", "rendered"),
+    ]
+
+
+def test_a_pair_that_finds_no_place_among_those_who_wait_is_told_all_the_same(lay: Lay) -> None:
+    world = lay("shop/request.json")
+    world.seams["Submit"].waiters._inner.most = 1  # a pair waits already
+    for name in ("shop/jar_1.png", "shop/jar_2.png"):
+        world.s3.put_object(Bucket="InputBucket", Key=name, Body=world.picture)
+        tell(world, name)
+    world.play()
+
+    assert world.render_of("shop/jar_")["error"]["code"] == "near_miss"
+    assert not world.queue.dead
+
+
+def test_a_text_that_is_replaced_is_told_once_as_long_as_it_is_in_the_way(lay: Lay) -> None:
+    world = lay("shop/cup-request.json")
+    world.s3.put_object(Bucket="InputBucket", Key="shop/cup-request.json", Body=b"{}")
+    tell(world, "shop/cup-request.json")
+    world.play()
+
+    assert [event["type"] for event in world.topic.events] == ["kontext.failed"]
+    assert world.network.posts == []
+
+
+def test_what_is_in_the_way_is_still_an_object_that_fits_no_rule(lay: Lay) -> None:
+    world = lay("shop/prompts.docx")
+    tell(world, "shop/prompts.docx")
+    world.play()
+
+    item = Table(world.dynamodb, "RendersTable").get(object_key("shop/prompts.docx"))  # type: ignore[arg-type]
+    assert (item or {})["due_lane"] == UNKNOWN
+    assert "shop/prompts.docx.error.json" in world.files
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 import poll
 from kontext.due import POLL_SECONDS
 from kontext.errors import RateLimited, RecordGone, SegmindError, Unavailable
+from kontext.pipeline.ends import charged_for
 from kontext.polling.schedule import DEADLINE
 from kontext.results.hosts import Allowed
 from kontext.segmind.answers import JobStatus, Result
@@ -51,6 +52,9 @@ class World:
         self.looked.append(self.time - ACCEPTED)
         if self.time < self.free_at:
             raise RateLimited("too many requests", self.reset_at)
+        return JobStatus("FAILED", error="seen")
+
+    def result(self, *_: object) -> JobStatus | Result:
         return JobStatus("FAILED", error="seen")
 
 
@@ -202,6 +206,37 @@ def test_a_job_is_looked_for_once_a_minute_until_shortly_before_its_record_ends(
 
 def test_the_result_is_asked_for_where_the_status_stays_bad() -> None:
     job = Job(Unavailable("oh", 500), Result(("https://images.segmind.com/a.png",)))
+
+    assert job.play() == {"outcome": "completed"}
+    assert job.time - ACCEPTED < 30
+
+
+def test_a_job_that_failed_by_its_status_and_whose_picture_is_there_is_delivered() -> None:
+    job = Job(JobStatus("FAILED", error="worker lost"), Result(("https://images.segmind.com/a.png",)))
+
+    assert job.play() == {"outcome": "completed"}
+
+
+@pytest.mark.parametrize("status", ["QUEUED", "PROCESSING"])
+def test_a_job_that_failed_by_its_status_and_still_runs_by_its_result_is_asked_for_again(status: str) -> None:
+    job = Job(JobStatus("FAILED", error="worker lost"), JobStatus(status))
+
+    assert job.play() == {"outcome": "failed", "message": "worker lost"}
+    assert len(job.looked) == 4
+
+
+def test_a_job_that_is_done_by_its_status_and_failed_by_its_result_may_be_paid() -> None:
+    job = Job(JobStatus("COMPLETED"), JobStatus("FAILED", error="worker lost"))
+
+    outcome = job.play()
+
+    assert outcome["message"] == "worker lost (by its status the job is done)"
+    assert charged_for(outcome) == "unknown"  # type: ignore[arg-type]
+    assert len(job.looked) == 4
+
+
+def test_a_status_in_an_unknown_word_may_mean_that_the_picture_is_there() -> None:
+    job = Job(JobStatus("SUCCEEDED"), Result(("https://images.segmind.com/a.png",)))
 
     assert job.play() == {"outcome": "completed"}
     assert job.time - ACCEPTED < 30

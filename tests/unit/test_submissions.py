@@ -10,6 +10,8 @@ import pytest
 from kontext.clock import iso
 from kontext.due import LEASE_GRACE_SECONDS, LINE, TIMER
 from kontext.dynamodb import ConditionFailed
+from kontext.model import Render
+from kontext.renders import job_owner, settle
 from kontext.renders.overdue import overdue_action
 from kontext.renders.record import HISTORY_KEPT, render_key
 from kontext.renders.store import LEASE_SECONDS
@@ -125,3 +127,22 @@ def test_a_long_history_keeps_its_beginning_and_its_end(life: Life) -> None:
     assert len(render["history"]) == HISTORY_KEPT
     assert render["history"][0] == long[0]
     assert [entry["reason"] for entry in render["history"][-2:]] == [str(HISTORY_KEPT - 1), "pace"]
+
+
+def test_a_job_that_another_render_has_is_nobody_elses(life: Life) -> None:
+    submitting = life.submitting()
+    other: Render = {**submitting, "render_id": "another"}
+    life.renders.table.transact(job_owner.own(other, "r-1", NOW))
+
+    with pytest.raises(job_owner.JobTaken):
+        life.submissions.mark_accepted(submitting, "r-1", NOW)
+
+    assert life.submissions.mark_accepted(submitting, "r-2", NOW)["request_id"] == "r-2"
+
+
+def test_a_job_that_a_person_names_twice_is_the_first_renders(life: Life) -> None:
+    uncertain = life.uncertain()
+    life.renders.table.transact(job_owner.own({**uncertain, "render_id": "another"}, "r-1", NOW))
+
+    with pytest.raises(job_owner.JobTaken):
+        settle.with_job(life.renders, uncertain, "r-1", NOW)

@@ -23,7 +23,7 @@ from kontext.renders.store import LEASE_SECONDS
 from kontext.throttle.admission import State
 from kontext.throttle.shared_state import state_in
 from kontext.throttle.throttle import Throttle
-from tests.unit.pipeline import BEGINNING, PREFIX, Call, Context, Nobody, Strike, World
+from tests.unit.pipeline import BEGINNING, PREFIX, REQUEST_ID, Call, Context, Nobody, Strike, World
 
 Play = Callable[..., World]
 Json = dict[str, Any]
@@ -348,6 +348,17 @@ def test_a_server_error_that_names_what_segmind_does_not_know_is_one(world: Play
 
     assert (traced.render["status"], len(traced.network.posts)) == ("DELIVERED", 1)
     assert state(traced).breaker.ended == "outage"
+
+
+def test_an_answer_that_names_the_job_of_another_pair_is_lost_and_no_picture_is_delivered_twice(world: Play) -> None:
+    cached = world()
+    table(cached).update({"pk": f"job#{REQUEST_ID}", "sk": "job"}, "SET #render_id = :other", other="another")
+
+    cached.play()
+
+    assert (cached.render["status"], cached.render["error"]["charged"]) == ("UNCERTAIN", "unknown")
+    assert cached.render["error"]["message"] == f"Segmind's answer names the job of another pair, {REQUEST_ID}"
+    assert not cached.states.executions
 
 
 def test_a_job_is_as_old_as_its_request_however_late_the_answer_comes(world: Play) -> None:

@@ -37,8 +37,9 @@ def resolve(
 ) -> None:
     """Decide about a render whose answer from Segmind was lost, or take one up again that was given up or expired.
 
-    Ids and links are checked first, which costs nothing; whatever is in doubt leaves the render undecided. The
-    decisions of a table are request-id, output-url, resubmit and give-up; none is carried out unless all can be.
+    --output-url also delivers a paid picture that could not be had where Segmind said. Ids and links are checked
+    first, which costs nothing; whatever is in doubt leaves the render undecided. The decisions of a table are
+    request-id, output-url, resubmit and give-up; none is carried out unless all can be.
     """
     from kontext_cli import resolve as command
 

@@ -17,7 +17,7 @@ rest stands in a lane that is called as its status, the newest last: views read 
 | UNCERTAIN, its broken answer named a job | a minute later, until Segmind would have forgotten the job |
 | a pair that settles | half a minute after that is over |
 | a pair that is recorded, and what it asks for has failed | a minute later |
-| an object that has come, and that others wait for | a minute later, until all of them are woken |
+| an object that has come or gone, and that others wait for | a minute later, until all of them are woken |
 | the circuit breaker, open | when it is probed next |
 | a change of the breaker or a pause, not announced | a minute later |
 | DELIVERED, FAILED, UNCERTAIN, and told | at rest in a lane of that name, at about the time of its end |

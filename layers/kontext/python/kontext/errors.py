@@ -136,7 +136,7 @@ CODES: dict[str, Code] = {
     "near_miss": Code(
         "Something that was probably meant for this pair lies beside it under another name, so that nothing is paid.",
         "no",
-        "Drop it again under the name that the message says; if it is not meant, drop a prompt of the pair's own.",
+        "Drop it again under the name that the message says; if it is not meant, delete it or drop another prompt.",
     ),
     "refused": Code(
         "Segmind refused this request, perhaps in words about the account while it took others.",
@@ -163,7 +163,8 @@ CODES: dict[str, Code] = {
     "no_result": Code(
         "Segmind ran the job and charged for it, and its answer never named the picture.",
         "yes",
-        "`kontext explain` shows the answer; Segmind's support can look the request_id up; dropping again pays again.",
+        "`kontext explain` shows the answer, and Segmind's support can look the request_id up: `kontext resolve PREFIX "
+        "--output-url URL` delivers what is found for nothing; dropping again pays again.",
     ),
     "delivery_delayed": Code(
         "The picture is rendered and paid, and could not be copied to the output bucket yet.",

@@ -161,6 +161,13 @@ class Undelivered(TypedDict):
     last: str
 
 
+class FoundPicture(TypedDict):
+    """Where a paid picture is, as long as that cannot be recorded."""
+
+    link: str
+    metrics: JobMetrics
+
+
 class PollState(TypedDict, total=False):
     """What one stay of Poll hands to the next, or to Finalize, by way of the workflow."""
 
@@ -171,6 +178,9 @@ class PollState(TypedDict, total=False):
     message: str
     cost: float
     """USD that Segmind states for a job that failed: the contract says none."""
+    contradicted: bool
+    """Whether a job that failed by its result is done by its status."""
+    found: FoundPicture
 
 
 class Ending(TypedDict, total=False):

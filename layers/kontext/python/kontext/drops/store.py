@@ -90,6 +90,15 @@ class Drops:
         except ConditionFailed as newer:
             return pair_of(newer.found or {"prefix": pair.prefix})
 
+    def clear_way(self, prefix: str, now: float) -> Pair | None:
+        """Note that an object is gone that was in a pair's way: what is put in its place may come yet. Returns the pair
+        as it is now; None if there is none."""
+        try:
+            there = "attribute_exists(#drops)"
+            return pair_of(self.table.update(pair_key(prefix), "SET #removed_at = :now", there, now=now))
+        except ConditionFailed:
+            return None
+
     def change(self, pair: Pair, now: float) -> None:
         """What a pair is made of has changed since it was claimed: that is a drop, and somebody must look at it."""
         try:

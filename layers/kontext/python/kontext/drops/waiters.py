@@ -19,7 +19,8 @@ from kontext.due import REMOVE_DUE, SENT, SET_DUE, TIMER
 from kontext.dynamodb import ConditionFailed, Key, Table, Write
 from kontext.errors import KontextError
 
-PAGE = 100
+PAGE = 20
+"""So many are woken by one message, which is worked on for some nine seconds then."""
 MOST = 10_000
 """So many pairs wait for one object at most."""
 WAITING_SECONDS = 400 * 86_400.0
@@ -59,17 +60,19 @@ class Waiters:
         self.table = table
         self.most = most
 
-    def add(self, key: str, prefix: str, etag: str, now: float) -> None:
+    def add(self, key: str, prefix: str, etag: str, now: float, *, is_named: bool = True) -> None:
         """Note that the pair under `prefix` waits for the object `key`, or that it begins to wait for it anew.
 
-        `etag`: of what is there and cannot be used; "" if nothing is.
+        `etag`: of what is there and cannot be used; "" if nothing is. `is_named`: its request names the object, which
+        is else only in its way.
 
         Raises:
             TooMany: `most` others do so already.
         """
+        named = {"key": key} if is_named else {}
         waiter, over = Waiter(prefix, self._arrivals(key)), int(now + WAITING_SECONDS)
         said = "SET #prefix = :prefix, #seen = :seen, #etag = :etag, #expires_at = :over"
-        counted = "SET #prefix = :key, #expires_at = :over ADD #waiters :one"
+        counted = f"SET {'#prefix = :key, ' if is_named else ''}#expires_at = :over ADD #waiters :one"
         room = "attribute_not_exists(#waiters) OR #waiters < :most"
         try:
             self.table.transact(
@@ -79,21 +82,21 @@ class Waiters:
                     "attribute_not_exists(#pk)",
                     {"prefix": prefix, "seen": waiter.seen, "etag": etag, "over": over},
                 ),
-                (object_key(key), counted, room, {"key": key, "over": over, "one": 1, "most": self.most}),
+                (object_key(key), counted, room, {"over": over, "one": 1, "most": self.most} | named),
                 *_flag(key),
             )
         except ConditionFailed as refused:
             if refused.position == 1:
                 raise TooMany(key, self.most) from refused
-            self._again(key, waiter, etag, now)
+            self._again(key, waiter, etag, now, is_named=is_named)
 
-    def _again(self, key: str, waiter: Waiter, etag: str, now: float) -> None:
+    def _again(self, key: str, waiter: Waiter, etag: str, now: float, *, is_named: bool) -> None:
         said = "SET #seen = :seen, #etag = :etag, #expires_at = :over"
         values = {"seen": waiter.seen, "etag": etag, "over": int(now + WAITING_SECONDS)}
         try:
             self.table.update(_waiter_key(key, waiter), said, "attribute_exists(#pk)", **values)
         except ConditionFailed:  # it has just been woken
-            self.add(key, waiter.prefix, etag, now)
+            self.add(key, waiter.prefix, etag, now, is_named=is_named)
 
     def remove(self, key: str, waiter: Waiter) -> None:
         """A pair is woken; nothing if it has begun to wait anew."""

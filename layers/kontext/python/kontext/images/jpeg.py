@@ -23,6 +23,7 @@ _AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 _RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 _RESTARTS = bytes(range(0xD0, 0xD8)) * (65_536 // 8 + 1)
 _DAMAGED = "a segment in it makes no sense"
+_MISPLACED = "a part of it is missing, or in the wrong place"
 
 
 @dataclass
@@ -95,14 +96,16 @@ def _scan(source: Source, frame: _Frame | None, header: bytes, interval: int) ->
         raise CorruptImage(_DAMAGED)
     units, blocks = frame.units(components)
     coded, restarts = 0, 0
-    for piece in source.before(_AFTER_SCAN):
-        found = b"".join(_RESTART.findall(piece))
-        if found and (not interval or found != _RESTARTS[restarts % 8 :][: len(found)]):
-            raise CorruptImage("a part of it is missing, or in the wrong place")
+    for piece in source.before(_AFTER_SCAN if interval else _MARKER):
+        found = b"".join(_RESTART.findall(piece)) if interval else b""
+        if found != _RESTARTS[restarts % 8 :][: len(found)]:
+            raise CorruptImage(_MISPLACED)
         restarts += len(found)
         if restarts > units:
             raise CorruptImage("it has more parts than its size needs")
         coded += len(piece) - 2 * len(found)
+    if source.peek(2)[1:] in _RESTARTS[:8]:  # which nothing has announced
+        raise CorruptImage(_MISPLACED)
     least = units * blocks * 2 if frame.is_sequential else 0  # a code for its mean, and one for its end
     if coded * 8 < least or (interval and restarts < -(-units // interval) - 1):
         raise CorruptImage("a part of it is missing")

@@ -1,6 +1,7 @@
 """What each function does, shared with the operator's commands.
 
 intake     Submit: an object was dropped, or taken away
+waking     Submit: those who wait for what has come or gone go on
 pairs      Submit: what a pair asks for now, settled, and claimed
 reading    Submit: how a pair lies in the bucket
 last_look  Submit: whether it is still so right before it is paid
@@ -17,6 +18,7 @@ overdue    an item of the table is due: what its state asks for
 watch      the workflow of a paid render is started
 poll       Poll: Segmind is asked for a job, when that is worth it
 job_record Poll: what Segmind tells of the job is kept on the record
+job_requests Poll: what is asked of the job, and in which order
 deliver    Finalize: the picture is copied, and the end is published
 sweep      Sweep: what is due, and the permits of the line
 ends       how a render ends, for all of them

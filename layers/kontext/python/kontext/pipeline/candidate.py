@@ -1,7 +1,5 @@
 """A broken answer to a POST, or a server error, named a job: whether there is one, Segmind says for nothing."""
 
-from contextlib import suppress
-
 from kontext.connections import Connections
 from kontext.dynamodb import ConditionFailed
 from kontext.errors import RecordGone, SegmindError
@@ -10,6 +8,7 @@ from kontext.model import Render
 from kontext.pipeline.requeue import CANDIDATE_SECONDS
 from kontext.pipeline.watch import Watch
 from kontext.renders import settle
+from kontext.renders.job_owner import JobTaken
 from kontext.renders.overdue import RECORD_SECONDS
 
 
@@ -31,8 +30,13 @@ def verify_candidate(deps: Connections, watch: Watch, render: Render) -> bool:
         if now - settle.sent_at(render) > RECORD_SECONDS:
             settle.leave_to_a_person(deps.renders, render)
         return False
-    with suppress(ConditionFailed):  # a person was faster
+    try:
         watch.start(settle.with_job(deps.renders, render, candidate_id, now))
+    except JobTaken:
+        settle.leave_to_a_person(deps.renders, render)
+        return False
+    except ConditionFailed:
+        pass  # a person was faster
     return True
 
 
@@ -42,8 +46,12 @@ def may_have_job(deps: Connections, watch: Watch, render: Render) -> bool:
     job, now = render.get("candidate_id"), deps.clock.now()
     known = is_known(deps, job, render.get("submitted_with")) if job else False
     if job and known:
-        with suppress(ConditionFailed):  # a person was faster
+        try:
             watch.start(settle.with_job(deps.renders, render, job, now))
+        except JobTaken:
+            return False
+        except ConditionFailed:
+            pass  # a person was faster
     elif known is None:
         deps.renders.look_again(render, now + CANDIDATE_SECONDS)
     return known is not False

@@ -17,6 +17,7 @@ from kontext.errors import DeliveryError, KontextError, problem
 from kontext.log import logger
 from kontext.model import IN_FLIGHT, TUNABLE, Ending, Render, Status, WorkflowState
 from kontext.pipeline.ends import charged_for
+from kontext.pipeline.job_record import JobRecord
 from kontext.pipeline.requeue import Requeue
 from kontext.renders.overdue import is_stale, unseen
 from kontext.renders.record import render_of
@@ -44,6 +45,8 @@ class Finalize:
 
     def run(self) -> Ending:
         """Copy, record, tell; whatever of it is done already is not done again."""
+        if self.render and (found := self.polled.get("found")):  # Poll could not record it
+            self.render = JobRecord(self.deps, self.event).keep_found(self.render, found)
         if self.is_stale():
             return {"outcome": "delivered"}
         self.deps.jobs.beat(self.render, self.deps.clock.now() + DELIVERY_SECONDS)
@@ -69,9 +72,7 @@ class Finalize:
 
     def end(self) -> Ending | None:
         """End a render whose job did not complete; what to hand back if it waits in line again."""
-        if self.render["status"] == Status.SUBMITTING:
-            request_id, submitted_at = self.event["request_id"], float(self.event["submitted_at"])
-            self.render = self.deps.submissions.mark_accepted(self.render, request_id, submitted_at)
+        self.render = JobRecord(self.deps, self.event).keep_request_id(self.render)
         code, message = self.why_failed()
         if code == "render_failed" and Requeue(self.deps).take_back(self.render, self.polled):
             return {"outcome": "parked", "error": problem(code, message)}

@@ -49,4 +49,4 @@ class Ends:
 
 def charged_for(failed: PollState) -> Charged | None:
     """Whether a job was charged for that failed; None if it is as the contract says."""
-    return "unknown" if "cost" in failed else None
+    return "unknown" if failed.keys() & {"cost", "contradicted"} else None

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from kontext import metrics, text
 from kontext.connections import Connections
 from kontext.drops import keys, messages, near_misses, pairs
-from kontext.drops.redelivery import TIME_FOR_A_MESSAGE
-from kontext.drops.waiters import PAGE, Waiter, object_key
+from kontext.drops.waiters import object_key
 from kontext.errors import problem
 from kontext.log import logger
 from kontext.pipeline.pairs import Advancer
+from kontext.pipeline.waking import Waker
 
 
 class Intake:
@@ -17,8 +17,8 @@ class Intake:
 
     def __init__(self, deps: Connections, seconds_left: Callable[[], float]) -> None:
         self.deps = deps
-        self.seconds_left = seconds_left
         self.pairs = Advancer(deps, seconds_left)
+        self.waker = Waker(deps, seconds_left, self.pairs)
 
     def on_notification(self, body: dict[str, object]) -> None:
         """S3 tells of objects. What is wrong with one keeps none of the others back; what may go well another time is
@@ -67,11 +67,14 @@ class Intake:
         if pair.wanted_by:
             self.deps.drops.wake_wanted(pairs.pair_key(part.prefix), pair.wanted_by, now)
         if pair.awaited:
-            self.on_arrival(key)
+            # With its first image a pair uses a text that may have been in the way of others.
+            texts = (known["key"] for slot, known in pair.parts.items() if slot in keys.SPELLINGS)
+            for one in sorted({key, *texts}):
+                self.waker.on_change(one)
 
     def on_removal(self, key: str, part: keys.Part | None, *, expired: bool) -> None:
         """An object was taken away, or the marker or the version that hid another one: what stands under its key now is
-        the truth, and what has come back so wakes those who wait for it."""
+        the truth, and what has come back so, or is in nobody's way any more, wakes those who wait for that."""
         is_there = self.deps.inputs.newest(key) is not None
         if expired and not is_there:
             self.deps.reads.mark_expired(key)
@@ -79,8 +82,11 @@ class Intake:
             self.on_removed_part(key, part, expired=expired, is_there=is_there)
         elif is_there:
             self.on_loose_object(key)
-        elif self.deps.loose.forget(key):
-            self.deps.outputs.remove(keys.unknown_drop_key(key))
+        else:
+            if self.deps.loose.forget(key):
+                self.deps.outputs.remove(keys.unknown_drop_key(key))
+            if not expired:
+                self.waker.on_change(key)
 
     def on_removed_part(self, key: str, part: keys.Part, *, expired: bool, is_there: bool) -> None:
         """The same of a pair's part. Nothing is paid because of what was taken away alone: a pair goes on that has no
@@ -94,8 +100,8 @@ class Intake:
             pair = self.pairs.reader.refresh(before, part.slot, expired=expired)
         if pair.parts and self.pairs.is_open(pair):
             self.pairs.try_to_advance(pair)
-        if before.awaited and is_there:
-            self.on_arrival(key)
+        if before.awaited and (is_there or not expired):  # a rule mends nothing for anybody
+            self.waker.on_change(key)
 
     def on_loose_object(self, key: str) -> None:
         """An object whose name fits no rule: some request names it, or it is a mistake."""
@@ -105,7 +111,7 @@ class Intake:
         if wanted is not None:
             # Another delivery of the drop may have said so before a request named the object.
             self.deps.outputs.remove(keys.unknown_drop_key(key))
-            self.on_arrival(key)
+            self.waker.on_change(key)
             return
         error_key = keys.unknown_drop_key(key)
         why = f"{text.escape_line(key)} fits no rule: {keys.rule_missed(key)}. {keys.RULE}"
@@ -115,42 +121,9 @@ class Intake:
             logger.info("the name fits no rule", key=key)
             metrics.emit(UnknownDrops=1)
             for other in self.deps.waiters.awaited(near_misses.others_alike(key)):
-                self.on_arrival(other)  # they are told what lies there
+                self.waker.on_change(other)  # they are told what lies there
         else:
             self.deps.outputs.remove(error_key)
-
-    def on_arrival(self, key: str) -> None:
-        """An object has come that others may wait for. Once it is due, no message is needed to wake them."""
-        if not self.deps.waiters.arrive(key, self.deps.clock.now()):
-            return
-        try:
-            self.wake_all(key)
-        except Exception:
-            logger.exception("the object is due, and those who wait for it are woken then")
-
-    def wake_all(self, key: str) -> None:
-        """Wake those who wait for an object: a page of them here, and each other page by a hint of its own."""
-        waiting = list(self.deps.waiters.to_wake(key))
-        places = [waiting[n - 1].place for n in range(PAGE, len(waiting), PAGE)]
-        self.deps.hints.send_pages(key, places)
-        self.wake(key, waiting[:PAGE])
-
-    def wake(self, key: str, waiting: Sequence[Waiter]) -> None:
-        """Go on with pairs whose requests name an object that has now come, as many as there is time for."""
-        for waiter in waiting:
-            if self.seconds_left() < TIME_FOR_A_MESSAGE:
-                return
-            if pair := self.deps.drops.get(waiter.prefix):
-                self.pairs.try_to_advance(pair)
-            self.deps.waiters.remove(key, waiter)
-        self.deps.waiters.rest(key)
-
-    def on_page(self, key: str, after: str) -> None:
-        """A page of those who wait for an object is to be woken. The message never comes back: the object is due."""
-        try:
-            self.wake(key, self.deps.waiters.page(key, after))
-        except Exception:
-            logger.exception("the object is due, and those who wait for it are woken then")
 
 
 def count_drops(records: Sequence[messages.Record]) -> None:

@@ -4,9 +4,10 @@ from kontext import metrics
 from kontext.connections import Connections
 from kontext.dynamodb import ConditionFailed
 from kontext.log import logger
-from kontext.model import JobMetrics, Render, Status, WorkflowState
+from kontext.model import IN_FLIGHT, FoundPicture, JobMetrics, Render, Status, WorkflowState
 from kontext.renders.balance import unexplained
 from kontext.renders.record import render_of
+from kontext.renders.settle import may_be_paid, with_picture
 from kontext.segmind.answers import JobStatus, Result
 
 
@@ -52,6 +53,17 @@ class JobRecord:
         metrics.emit_job(render, now, self.unexplained(render, now))
         logger.info("completed", extra={"total_seconds": round(now - self.submitted_at, 1), **told})
         self.deps.poll_history.learn(render["render_id"], now, told)
+        return render
+
+    def keep_found(self, render: Render, found: FoundPicture) -> Render:
+        """Keep what was seen and could not be recorded, though the render may have been ended meanwhile: it is paid."""
+        render = self.keep_request_id(render)
+        if render["attempt"] != self.event["attempt"]:
+            return render
+        if render["status"] in IN_FLIGHT:
+            return self.complete(render, found["link"], found["metrics"])
+        if may_be_paid(render):
+            return with_picture(self.deps.renders, render, found["link"], self.deps.clock.now())
         return render
 
     def unexplained(self, render: Render, now: float) -> float | None:

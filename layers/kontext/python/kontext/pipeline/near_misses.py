@@ -15,14 +15,16 @@ class NearMisses:
     def __init__(self, deps: Connections) -> None:
         self.deps = deps
 
-    def prompt_beside(self, pair: pairs.Pair) -> str | None:
-        """What is to be told of a prompt that lies beside a pair without one, and that no other pair uses."""
+    def prompt_beside(self, pair: pairs.Pair) -> pairs.Rejected | None:
+        """What is to be told of a prompt that lies beside a pair without one, and that no other pair uses. Taking it
+        away mends that, too."""
         found = {key for start in near_misses.places(pair.prefix) for key in self.deps.inputs.keys_under(start)}
         beside = (key for key in sorted(found) if near_misses.looks_like_a_prompt(key, pair.prefix))
         for key in beside:
             part = keys.parse(key)
-            if part is None or (part.prefix != pair.prefix and not self._is_used(part.prefix)):
-                return self._told(pair, key, part)
+            is_meant = part is None or (part.prefix != pair.prefix and not self._is_used(part.prefix))
+            if is_meant and (there := self.deps.inputs.newest(key)):
+                return pairs.Rejected("near_miss", self._told(pair, key, part), wanted={key: there[1]})
         return None
 
     def half_beside(self, pair: pairs.Pair) -> str | None:

@@ -24,7 +24,7 @@ class Overdue:
         self.deps = deps
         self.seconds_left = seconds_left
         self.intake = Intake(deps, seconds_left)
-        self.pairs = self.intake.pairs
+        self.pairs, self.waker = self.intake.pairs, self.intake.waker
         self.submitter = self.pairs.submitter
         self.ends = Ends(deps)
         self.watch = Watch(deps)
@@ -42,7 +42,7 @@ class Overdue:
             Probe(self.submitter.head).run()
             return
         if name := object_of(key):
-            self.intake.wake_all(name)
+            self.waker.wake_all(name)
             return
         pair = self.deps.drops.get(key["pk"].removeprefix("pair#"))
         if pair is None:

@@ -79,27 +79,28 @@ class Advancer:
         """The default prompt is not paid while what was meant as the prompt seems to lie beside the pair."""
         if complete.render_id(pair.prefix) == pair.current:  # it is claimed, and may be paid
             return complete
-        meant = self.near_misses.prompt_beside(pair)
-        return pairs.Rejected("near_miss", meant) if meant else complete
+        return self.near_misses.prompt_beside(pair) or complete
 
     def decide(self, pair: pairs.Pair, now: float) -> pairs.Decision:
         """What to do with a pair now."""
         return self.reader.decide(pair, self.deps.defaults, now)
 
     def wait_for(self, pair: pairs.Pair, wanted: pairs.Wanted) -> bool:
-        """Let the objects that a request names, and no others, wake the pair when they come. True if they
-        just came, and the pair has gone on."""
+        """Let the objects that a request names, or that are in the pair's way, and no others, wake the pair when they
+        come or go. True if they just did, and the pair has gone on."""
         awaited, now = tuple(wanted), self.deps.clock.now()
         for key in set(pair.waits_for) - set(awaited):
             self.deps.waiters.forget(key, pair.prefix)
-        try:
-            for key, etag in wanted.items():
-                self.deps.waiters.add(key, pair.prefix, etag, now)
-        except TooMany as many:
-            self.reject(pair, bad_request(pair, f"request.json: {many}"))
-            return True
+        for key, etag in wanted.items():
+            is_named = key in pairs.named_keys(pair)
+            try:
+                self.deps.waiters.add(key, pair.prefix, etag, now, is_named=is_named)
+            except TooMany as many:
+                if is_named:
+                    self.reject(pair, bad_request(pair, f"request.json: {many}"))
+                return is_named
         there = {key: (self.deps.inputs.newest(key) or (None, ""))[1] for key in awaited}
-        if there != wanted and all(there.values()):
+        if there != wanted:
             self.advance(replace(pair, waits_for=awaited))
             return True
         if awaited != pair.waits_for:

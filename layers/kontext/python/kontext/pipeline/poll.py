@@ -7,13 +7,16 @@ import math
 from contextlib import suppress
 from typing import cast
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from kontext import metrics
 from kontext.connections import Connections
 from kontext.due import POLL_SECONDS
 from kontext.errors import AccountRefused, RateLimited, RecordGone, SegmindError
 from kontext.log import logger
-from kontext.model import IN_FLIGHT, PollState, Render, Status, WorkflowState
+from kontext.model import IN_FLIGHT, FoundPicture, PollState, Render, Status, WorkflowState
 from kontext.pipeline.job_record import JobRecord
+from kontext.pipeline.job_requests import JobRequests
 from kontext.polling.history import MAX_MISS_SECONDS
 from kontext.polling.schedule import Progress, sleeps_in_place
 from kontext.renders.overdue import is_stale
@@ -23,8 +26,6 @@ from kontext.throttle.rate_limiter import reset_by_our_clock, sane_reset
 
 JUST_OVER_SECONDS = 10.0
 """A reset may be stated in whole seconds, and by another clock."""
-BAD_STATUSES = 3
-"""So many status requests in a row that told nothing, and the result is asked for as well: it may answer."""
 
 
 class Poll:
@@ -37,12 +38,13 @@ class Poll:
         self.began = deps.clock.now()
         told = last_poll(event)
         self.progress = Progress(**told.get("progress", {}))
-        self.misses = int(told.get("misses", 0))
         self.is_gone = False
         self.held_until = 0.0
-        self.done: JobStatus | None = None
         self.polls = 0
+        self.job = JobRequests(deps.segmind, event["request_id"], int(told.get("misses", 0)))
         self.record = JobRecord(deps, event)
+        self.found_before = told.get("found")
+        self.result: Result | None = None
 
     @property
     def age(self) -> float:
@@ -50,8 +52,22 @@ class Poll:
         return self.deps.clock.now() - self.submitted_at
 
     def run(self) -> PollState:
-        """Look until there is something to tell, or waiting is cheaper elsewhere."""
+        """Look until there is something to tell, or waiting is cheaper elsewhere. Where the table does not answer, the
+        workflow keeps what is found: Segmind forgets the job within the hour."""
+        try:
+            return self.follow()
+        except (ClientError, BotoCoreError):
+            found = None if self.found_before else self.find_unrecorded()
+            if found is None:
+                raise
+            logger.exception("what was found could not be recorded")
+            return {"outcome": "waiting", "wait": 1, "found": found}
+
+    def follow(self) -> PollState:
+        """The same, with the record."""
         render = self.deps.jobs.of_execution(self.event, self.deps.clock.now())
+        if render and self.found_before:
+            render = self.record.keep_found(render, self.found_before)
         if render is None or is_stale(render, self.event["attempt"], self.event.get("generation", 0)):
             return {"outcome": "ended"}
         if render["status"] not in IN_FLIGHT:
@@ -73,56 +89,35 @@ class Poll:
         """The age at which to poll next; None after the last poll."""
         if self.polls and self.age >= self.deps.poll_history.deadline:
             return None
-        if not self.misses:
+        if not self.job.misses:
             return self.deps.poll_history.next_poll(self.progress)
         if not self.polls:  # the workflow has waited
             return self.age
-        soon = self.age + min(MAX_MISS_SECONDS, 2.0 ** (self.misses - 1))
+        soon = self.age + min(MAX_MISS_SECONDS, 2.0 ** (self.job.misses - 1))
         return min(max(self.held_until, self.age) if self.held_until else soon, self.deps.poll_history.deadline)
 
     def waiting(self, render: Render, seconds: float) -> PollState:
         """Hand back to the workflow, which waits for nothing. After a miss the next Poll asks at once."""
         self.deps.jobs.beat(render, self.deps.clock.now() + seconds + POLL_SECONDS)
-        wait = max(1, math.ceil(seconds) if self.misses else int(seconds - 1))
-        seen = {"progress": vars(self.progress), "misses": self.misses}
+        wait = max(1, math.ceil(seconds) if self.job.misses else int(seconds - 1))
+        seen = {"progress": vars(self.progress), "misses": self.job.misses}
         return cast("PollState", {"outcome": "waiting", "wait": wait, **seen})
 
     def poll_once(self, render: Render) -> tuple[Render, PollState | None]:
         """One poll; returns the record as it is then and, if the job failed, the outcome."""
         self.polls += 1
-        age, self.held_until, self.done = self.age, 0.0, None
+        age, self.held_until = self.age, 0.0
         try:
-            seen = self.ask(render.get("submitted_with"))
+            seen = self.job.ask(render.get("submitted_with"), last=age >= self.deps.poll_history.deadline)
         except SegmindError as failure:
             return self.missed(render, failure), None
         if isinstance(seen, Result):
+            self.result = seen
             return self.found(render, seen), None
         self.progress = self.progress.seen(seen.status, age)
         if seen.status == Status.FAILED:
-            return render, _failed(seen)
+            return render, _failed(seen, done=self.job.done is not None)
         return self.record.keep_status(render, seen), None
-
-    def ask(self, submitted_with: str | None) -> JobStatus | Result:
-        """Where the job is, and its result once that is complete. The result as well where the status stays bad, and
-        at the last poll: it may answer all the same. Raises SegmindError if nothing is known of the job."""
-        segmind, request_id = self.deps.segmind, self.event["request_id"]
-        if self.age >= self.deps.poll_history.deadline:  # no time is left to ask for one after the other
-            with suppress(SegmindError):
-                return segmind.result(request_id, submitted_with)
-        try:
-            seen = segmind.status(request_id, submitted_with)
-        except SegmindError as failure:
-            if self.misses < BAD_STATUSES or isinstance(failure, RateLimited):
-                raise
-            answer = segmind.result(request_id, submitted_with)
-            if isinstance(answer, JobStatus):  # as good as a status, and asked for every few seconds
-                self.misses = BAD_STATUSES
-            return answer
-        if seen.status == Status.COMPLETED:
-            self.done = seen
-            return segmind.result(request_id, submitted_with)
-        self.misses = 0
-        return seen
 
     def missed(self, render: Render, failure: SegmindError) -> Render:
         """A poll that told nothing is soon repeated, ever more slowly. That the job is done is kept: it is paid."""
@@ -135,10 +130,10 @@ class Poll:
             metrics.emit(render, RateLimited=1)
             self.held_until = self.reset_of(failure)
             self.leave_room(failure)
-        if self.done is None or "answer" in render:
+        if self.job.done is None or "answer" in render:
             return render
         answer = f"the status is COMPLETED, and for the result there is none: {failure}"
-        return self.record.keep_answer(render, answer, self.done.metrics)
+        return self.record.keep_answer(render, answer, self.job.done.metrics)
 
     def found(self, render: Render, result: Result) -> Render:
         """The job is paid. Where nothing names its picture, a later answer may."""
@@ -148,10 +143,19 @@ class Poll:
         logger.warning("the result names no picture")
         return self.record.keep_answer(render, result.answer, result.metrics)
 
+    def find_unrecorded(self) -> FoundPicture | None:
+        """Where the picture is, asked for without the record if that could not be read."""
+        if not self.polls:
+            with suppress(SegmindError):
+                seen = self.job.ask(self.event.get("submitted_with"), last=False)
+                self.result = seen if isinstance(seen, Result) else None
+        link = self.record.link_in(self.result) if self.result else None
+        return {"link": link, "metrics": self.result.metrics} if self.result and link else None
+
     def count_miss(self) -> None:
         """The next poll comes soon, and ever later when it is one of many."""
         self.progress = self.progress.seen("", self.age)
-        self.misses += 1
+        self.job.misses += 1
 
     def reset_of(self, limited: RateLimited) -> float:
         """The age at which the rate limit resets; 0 if that is just over, and the next poll is a matter of seconds."""
@@ -174,9 +178,12 @@ class Poll:
             logger.exception("the rate limiter did not hear of the 429")
 
 
-def _failed(seen: JobStatus) -> PollState:
-    """The outcome of a job that failed. It costs nothing by the contract, but what Segmind states is believed."""
+def _failed(seen: JobStatus, *, done: bool) -> PollState:
+    """The outcome of a job that failed. It costs nothing by the contract, but what Segmind states is believed, and one
+    that is `done` by its status may be paid."""
     message, cost = seen.error or "Segmind gave no reason", seen.metrics.get("cost")
+    if done:
+        return {"outcome": "failed", "message": f"{message} (by its status the job is done)", "contradicted": True}
     if not cost:
         return {"outcome": "failed", "message": message}
     return {"outcome": "failed", "message": f"{message} (Segmind states a cost of {cost:g} USD)", "cost": cost}

@@ -19,6 +19,7 @@ from kontext.pipeline.candidate import is_known, verify_candidate
 from kontext.pipeline.ends import Ends
 from kontext.pipeline.requeue import Requeue
 from kontext.pipeline.watch import Watch
+from kontext.renders.job_owner import JobTaken
 from kontext.throttle.line import hand_out_permits
 from kontext.throttle.rate_limiter import reset_by_our_clock
 
@@ -104,13 +105,17 @@ class Post:
 
     def record_job(self, render: Render, request_id: str, sent_at: float, *, trial: bool) -> bool:
         """Segmind has the job: two places remember its request_id, the record and the workflow. False if no workflow
-        could be started. The job is as old as its request: the answer may have taken half a minute."""
+        could be started, or it is another pair's. It is as old as its request: the answer may take half a minute."""
         logger.append_keys(request_id=request_id)
         generation = render.get("generation", 0) + 1
         accepted: Render = {**render, "request_id": request_id, "submitted_at": sent_at, "generation": generation}
         recorded = True
         try:
             accepted = self.deps.submissions.mark_accepted(render, request_id, sent_at)
+        except JobTaken:
+            taken = Ambiguous(f"Segmind's answer names the job of another pair, {request_id}")
+            self.record_lost_answer(render, taken, trial=trial)
+            return False
         except Exception:
             logger.exception("request_id not recorded; the workflow will do it")
             recorded = False

@@ -6,7 +6,7 @@ from kontext.errors import AccountRefused, Doubtful, SegmindError, ServerError, 
 from kontext.log import logger
 from kontext.model import IN_FLIGHT, HistoryEntry, PollState, Render
 from kontext.pipeline.breaker import Breaker
-from kontext.pipeline.ends import Ends
+from kontext.pipeline.ends import Ends, charged_for
 from kontext.renders.ledger import another_was_accepted
 from kontext.segmind.answers import refusal_of_job
 
@@ -33,7 +33,7 @@ class Requeue:
         reason of its own, or may have been charged: then another request may be one too many."""
         refused = refusal_of_job(failed["message"])
         is_echo = refusal_of_job(render["parameters"]["prompt"]) is not None  # the message may repeat the prompt
-        if refused is None or is_echo or "cost" in failed:
+        if refused is None or is_echo or charged_for(failed):
             return False
         self.breaker.open(refused.reason, render, refused.status)
         self.wait(render, refused.reason, refused)

@@ -7,7 +7,7 @@ was charged without our knowing, or was spent by others on the same account: `ko
 import math
 
 from kontext.clock import day
-from kontext.dynamodb import Item, Key, Table
+from kontext.dynamodb import Item, Key, Table, Write
 from kontext.model import Render
 from kontext.renders.ledger import ledger_key
 
@@ -27,16 +27,20 @@ def tolerated(price: float, booked: float) -> float:
     return max(TOLERATED_PRICES * price, TOLERATED_SHARE * booked)
 
 
+def explain(cost: float, now: float) -> Write:
+    """What was charged for a job of which no balance was told explains what the balance will have lost."""
+    return balance_key(day(now)), "ADD #booked :cost", None, {"cost": cost}
+
+
 def unexplained(table: Table, price: float, render: Render, now: float) -> float | None:
     """USD beyond what is tolerated that the day's balance has lost and nothing explains; None if no balance was told.
 
     What is at Segmind may be charged already, and is not booked yet: it explains its price.
     """
-    remaining = render["metrics"].get("remaining_credits")
+    remaining, today = render["metrics"].get("remaining_credits"), day(now)
+    seen = table.update(balance_key(today), "ADD #booked :cost", cost=render["cost"])
     if remaining is None:
         return None
-    cost, today = render["cost"], day(now)
-    seen = table.update(balance_key(today), "ADD #booked :cost", cost=cost)
     lost = seen.get("first", -math.inf) - seen["booked"] - remaining
     if lost < -TOP_UP_PRICES * price:  # the first of the day, or topped up
         table.update(balance_key(today), "SET #first = :first", first=round(remaining + seen["booked"], 6))

@@ -35,8 +35,8 @@ def another_was_accepted(table: Table, since: float, now: float) -> bool:
 
 
 def give_back(render: Render) -> Write:
-    """A render was surely not charged."""
-    values = {"minus": -render["reserved"], "one": 1}
+    """A render was surely not charged. What was given back for it before is not given back twice."""
+    values = {"minus": -render["reserved"], "one": int(render["reserved"] > 0)}
     return ledger_key(render["day"]), "ADD #reserved :minus, #not_charged :one", None, values
 
 
@@ -60,16 +60,16 @@ def charge(render: Render, metrics: JobMetrics, price: float, now: float) -> tup
 
 def book(render: Render, cost: float, price: float, now: float) -> Write:
     """A render was charged. Less than what was reserved for it is not believed: what was charged is seen on the account
-    alone."""
+    alone. One that had failed, and has a picture after all, is no more among those that were not charged."""
+    reserved = render.get("reserved", price)
     when = "SET #accepted_at = :accepted_at " if "submitted_at" in render else ""
-    return (
-        ledger_key(render.get("day", day(now))),
-        f"{when}ADD #completed :one, #cost :cost, #reserved :difference",
-        None,
-        {
-            "one": 1,
-            "cost": cost,
-            "difference": round(max(0.0, cost - render.get("reserved", price)), 6),
-            "accepted_at": render.get("submitted_at"),
-        },
-    )
+    values = {
+        "one": 1,
+        "cost": cost,
+        "difference": round(max(0.0, cost - reserved), 6),
+        "accepted_at": render.get("submitted_at"),
+    }
+    counted = "#completed :one, #cost :cost, #reserved :difference"
+    if not reserved:
+        counted, values["less"] = f"{counted}, #not_charged :less", -1
+    return ledger_key(render.get("day", day(now))), f"{when}ADD {counted}", None, values

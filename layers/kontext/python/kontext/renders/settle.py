@@ -1,8 +1,8 @@
 """A person, or a look at Segmind, settles what became of a request that may have been paid.
 
 What is settled is an `UNCERTAIN` render, or one that was ended though it may have been charged: given up, or expired;
-or one that waits to be sent again after a server error that named a job.
-Neither way pays: the price that was reserved for the request stays what is booked.
+or one that waits to be sent again after a server error that named a job; or one whose job is done and whose picture is
+not to be had where Segmind said. No way pays: the price that was reserved for the request stays what is booked.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from kontext.due import SENT, SET_LANE
 from kontext.dynamodb import ConditionFailed
 from kontext.errors import SERVER_ERRORS, problem
 from kontext.model import Charged, HistoryEntry, Render, RenderError, Status
-from kontext.renders import ledger
+from kontext.renders import balance, job_owner, ledger
 from kontext.renders.record import render_key
 from kontext.renders.store import Renders
 
@@ -23,6 +23,13 @@ def may_be_paid(render: Render) -> bool:
     """Whether nobody knows if the render's request was accepted, and charged."""
     failed = render["status"] == Status.FAILED and render["error"]["charged"] == "unknown"
     return render["status"] == Status.UNCERTAIN or failed
+
+
+def lacks_picture(render: Render) -> bool:
+    """Whether a job of the render may have a picture, and it is not delivered: a person may know where it is."""
+    if render["status"] == Status.FAILED and render["error"]["charged"] == "no":
+        return "request_id" in render
+    return render["status"] in (Status.UNCERTAIN, Status.FAILED, Status.COMPLETED)
 
 
 def sent_at(render: Render) -> float:
@@ -80,18 +87,21 @@ def leave_to_a_person(renders: Renders, render: Render) -> None:
 
 
 def with_job(renders: Renders, render: Render, request_id: str, now: float) -> Render:
-    """The job is the render's: it is looked for from now on. Raises ConditionFailed if the render has moved on."""
+    """The job is the render's: it is looked for from now on. Raises ConditionFailed if the render has moved on,
+    JobTaken if another one has the job."""
     found = {"request_id": request_id, "submitted_at": sent_at(render)}
-    return _settled(renders, render, Status.QUEUED, now, {"what": "accepted", "request_id": request_id}, **found)
+    noted: HistoryEntry = {"what": "accepted", "request_id": request_id}
+    return _settled(renders, render, Status.QUEUED, now, noted, job_owner.own(render, request_id, now), **found)
 
 
 def with_picture(renders: Renders, render: Render, output_url: str, now: float) -> Render:
     """The picture is the render's, and paid: only its delivery is left. Raises ConditionFailed if it has moved on."""
-    cost = renders.price
+    cost, booked = ledger.charge(render, {}, renders.price, now)
+    booked = [*booked, balance.explain(cost, now)] if booked else []
     paid = {"output_url": output_url, "metrics": {}, "cost": cost, "completed_at": now, "submitted_at": sent_at(render)}
+    paid["undelivered"] = None
     noted: HistoryEntry = {"what": "completed", "cost": cost}
-    booked = ledger.book(render, cost, renders.price, now)
-    return _settled(renders, render, Status.COMPLETED, now, noted, booked, **paid)
+    return _settled(renders, render, Status.COMPLETED, now, noted, *booked, **paid)
 
 
 def _settled(
@@ -104,5 +114,5 @@ def _settled(
         values["attempt"] = noted["attempt"] = render["attempt"] + 1
         noted["reason"] = "reopened"
     forgotten = dict.fromkeys(("error", "announced", "expires_at", "waiting_since", "candidate_id"))
-    allowed = (Status.CLAIMED, Status.UNCERTAIN, Status.FAILED)
+    allowed = (Status.CLAIMED, Status.UNCERTAIN, Status.FAILED, Status.COMPLETED)
     return renders.move(render, allowed, status, now, noted, *extra, **forgotten, generation=generation, **values)

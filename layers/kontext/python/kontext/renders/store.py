@@ -14,10 +14,10 @@ from contextlib import suppress
 from typing import Any
 
 from kontext.due import SENT, SET_DUE, SET_LANE, TIMER
-from kontext.dynamodb import ConditionFailed, Key, Table, Write
+from kontext.dynamodb import ConditionFailed, Item, Key, Table, Write
 from kontext.errors import CODES
 from kontext.model import ENDED, IN_FLIGHT, HistoryEntry, Render, RenderError, Status
-from kontext.renders import ledger
+from kontext.renders import balance, job_owner, ledger
 from kontext.renders.record import fresh_attempt, next_state, render_key, render_of, write, wrote
 
 LEASE_SECONDS = 130.0
@@ -69,12 +69,13 @@ class Renders:
         `may_be_charged` stays reserved, though the code says that nothing is."""
         noted: HistoryEntry = {"what": "failed", "code": error["code"], "message": error["message"]}
         extra = [wrote(render["prefix"], key)]
-        paid = {}
+        paid: Item = {}
         if CODES[error["code"]].charged == "no" and render["status"] != Status.CLAIMED and not may_be_charged:
             extra.append(ledger.give_back(render))  # what an earlier request may have cost stays booked
+            paid["reserved"] = 0.0
         if error["code"] == "no_result":
             paid["cost"], booked = ledger.charge(render, render.get("metrics", {}), self.price, now)
-            extra += booked
+            extra += [*booked, balance.explain(paid["cost"], now)] if booked else []
         allowed = (Status.CLAIMED, Status.SUBMITTING, *IN_FLIGHT, Status.COMPLETED, Status.UNCERTAIN)
         return self.end(render, allowed, Status.FAILED, noted, now, *extra, error=error, **paid)
 
@@ -121,7 +122,7 @@ class Renders:
 
         Raises:
             ConditionFailed: the render is in none of the `allowed` states, or has moved; or, by its position, one of
-                `extra` was refused.
+                `extra` was refused; JobTaken, if that was its job.
         """
         if render["status"] not in allowed:
             raise ConditionFailed(dict(render))
@@ -130,6 +131,7 @@ class Renders:
         try:
             self.table.transact((key, expression, condition, {**kept, "seen": render["revision"]}), *extra)
         except ConditionFailed as refused:
+            job_owner.check(refused)
             if (refused.found or {}).get("written_by") != moved["written_by"]:
                 raise
         return render_of({name: value for name, value in {**render, **moved}.items() if value is not None})

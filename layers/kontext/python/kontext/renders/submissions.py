@@ -10,7 +10,7 @@ from kontext.due import LEASE_GRACE_SECONDS
 from kontext.dynamodb import ConditionFailed, Item
 from kontext.errors import SERVER_ERRORS
 from kontext.model import IN_FLIGHT, HistoryEntry, Render, RenderError, Status
-from kontext.renders import ledger
+from kontext.renders import job_owner, ledger
 from kontext.renders.ledger import OverLimit
 from kontext.renders.record import OF_A_JOB, wrote
 from kontext.renders.store import LEASE_SECONDS, Renders
@@ -89,8 +89,8 @@ class Submissions:
         return float(today.get("reserved", 0.0)) + self.renders.price <= self.daily_limit
 
     def mark_accepted(self, render: Render, request_id: str, now: float) -> Render:
-        """Segmind took the request. An answer that comes after all settles an `UNCERTAIN` render of the same
-        attempt."""
+        """Segmind took the request. An answer that comes after all settles an `UNCERTAIN` render of the same attempt.
+        Raises JobTaken if another render has this job."""
         generation = render.get("generation", 0) + 1
         return self.renders.move(
             render,
@@ -98,6 +98,7 @@ class Submissions:
             Status.QUEUED,
             now,
             {"what": "accepted", "request_id": request_id, "generation": generation},
+            job_owner.own(render, request_id, now),
             request_id=request_id,
             candidate_id=None,
             submitted_at=now,

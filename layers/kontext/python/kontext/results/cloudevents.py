@@ -13,6 +13,7 @@ from kontext.clock import iso
 from kontext.drops import keys
 from kontext.errors import REASONS, problem
 from kontext.model import JobMetrics, Parameters, Render, RenderError, RenderInput, Result, Status
+from kontext.renders.claims import drop_number
 from kontext.renders.overdue import late_at
 from kontext.results.output_bucket import Overtaken
 
@@ -159,12 +160,12 @@ def announce_changes(throttle: "Throttle", topic: Topic) -> None:
 
 def _speaks_for_its_pair(render: Render, drops: "Drops", renders: "Renders") -> bool:
     pair = drops.get(render["prefix"])
-    if pair is None or render["error"]["code"] == "superseded":
+    now = renders.get(render["prefix"], render["render_id"])  # read last: a drop of the same mistake renews it
+    if pair is None or now is None or "error" not in now or now["error"]["code"] == "superseded":
         return False
     if pair.rejected_drop > pair.current_drop:
-        return bool(render["drop_id"] == pair.rejected_drop)
-    now = renders.get(render["prefix"], render["render_id"])
-    return render["render_id"] == pair.current and now is not None and "error" in now
+        return drop_number(now) >= pair.rejected_drop
+    return now["render_id"] == pair.current
 
 
 def cloud_event(render: Render, source: str) -> CloudEvent:

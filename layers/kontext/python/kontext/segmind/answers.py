@@ -23,7 +23,8 @@ from kontext.errors import (
 from kontext.model import TUNABLE, JobMetrics
 from kontext.text import summarize_vendor_message
 
-REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:=+@-]{0,127}")
+"""An id that can be asked for: by the contract a UUID, but nothing hangs on that. It is quoted in a path."""
 _ABOUT_THE_REQUEST = re.compile(
     "|".join(("content type", "invalid", "allowed", "must be", "one of", *TUNABLE, "input_image")), re.IGNORECASE
 )
@@ -95,9 +96,14 @@ def refusal_of_post(status: int, headers: httpx.Headers, body: bytes) -> Segmind
 def accepted_job_in(answer: dict[str, object]) -> str | None:
     """The job that an answer names as accepted, whatever its HTTP status says."""
     job = answer.get("request_id")
-    if not isinstance(job, str) or str(answer.get("status")).upper() not in _ACCEPTED:
+    if not isinstance(job, str) or not says_accepted(answer):
         return None
     return job if REQUEST_ID.fullmatch(job) else "by no usable request_id"
+
+
+def says_accepted(answer: dict[str, object]) -> bool:
+    """Whether the job is in a state that only an accepted one that has not failed can be in."""
+    return str(answer.get("status")).upper() in _ACCEPTED
 
 
 def refusal_of_get(status: int, headers: httpx.Headers, answer: dict[str, object]) -> SegmindError:
@@ -167,10 +173,15 @@ def _http_date(value: str) -> float:
 
 def object_in(body: bytes) -> dict[str, object]:
     try:
-        answer = json.loads(body)
+        answer = json.loads(body, parse_int=_whole)
     except (ValueError, RecursionError):
         return {}
     return answer if isinstance(answer, dict) else {}
+
+
+def _whole(digits: str) -> int | float:
+    # Python reads no number of thousands of digits, and one such metric must not hide the picture beside it.
+    return int(digits) if len(digits) <= 300 else math.inf
 
 
 def message_in(answer: dict[str, object]) -> str | None:

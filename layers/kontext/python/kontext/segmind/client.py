@@ -25,6 +25,7 @@ from kontext.segmind.answers import (
     object_in,
     refusal_of_get,
     refusal_of_post,
+    says_accepted,
 )
 from kontext.segmind.exchange import Exchange, door
 from kontext.segmind.links import MAX_LINKS, links_in
@@ -151,7 +152,8 @@ class Segmind:
         answer = object_in(body)
         if status == 200 and answer:
             return answer
-        if status == 422 and ("status" in answer or "error" in answer):  # the job failed; says so, or only why
+        failed = status == 422 and ("status" in answer or "error" in answer)  # says so, or only why
+        if failed and not says_accepted(answer):
             return {**answer, "status": "FAILED"}
         if status == 404:
             raise RecordGone(message_in(answer) or "Segmind does not know the request", 404)

@@ -1,7 +1,9 @@
 """The links in Segmind's answer about a result, wherever they stand: the vendor promises no shape for it."""
 
+import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 MAX_LINKS = 20
@@ -17,6 +19,9 @@ def links_in(value: Any, depth: int = _MAX_DEPTH) -> Iterator[str]:
     """The links that stand alone in a text of a JSON value, in its order; `url` before what else an object holds."""
     if isinstance(value, str) and _LINK.fullmatch(value.strip()):
         yield value.strip()
+    elif depth and isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        with suppress(ValueError, RecursionError):  # JSON in a text
+            yield from links_in(json.loads(value), depth - 1)
     elif depth and isinstance(value, list):
         for each in value:
             yield from links_in(each, depth - 1)

@@ -1,0 +1,65 @@
+"""An object has come or gone: the pairs that wait for that go on, a page of them in each message."""
+
+from collections.abc import Callable, Sequence
+
+from kontext.connections import Connections
+from kontext.drops import pairs
+from kontext.drops.redelivery import TIME_FOR_A_MESSAGE
+from kontext.drops.waiters import PAGE, Waiter
+from kontext.log import logger
+from kontext.pipeline.pairs import Advancer
+
+SECONDS_OF_A_MESSAGE = 10.0
+"""For so long one message is worked on: a page takes as long where each pair is sent at once."""
+
+
+class Waker:
+    """Wakes those who wait for an object. `seconds_left`: how long this invocation may still take."""
+
+    def __init__(self, deps: Connections, seconds_left: Callable[[], float], advancer: Advancer) -> None:
+        self.deps = deps
+        self.seconds_left = seconds_left
+        self.pairs = advancer
+
+    def on_change(self, key: str) -> None:
+        """An object has come, or gone, for which others may wait. Once it is due, no message is needed to wake them."""
+        if not self.deps.waiters.arrive(key, self.deps.clock.now()):
+            return
+        try:
+            self.wake_all(key)
+        except Exception:
+            logger.exception("the object is due, and those who wait for it are woken then")
+
+    def wake_all(self, key: str) -> None:
+        """Wake those who wait for an object: a page of them here, and each other page by a hint of its own."""
+        waiting = list(self.deps.waiters.to_wake(key))
+        places = [waiting[n - 1].place for n in range(PAGE, len(waiting), PAGE)]
+        self.deps.hints.send_pages(key, places)
+        self.wake(key, waiting[:PAGE])
+
+    def wake(self, key: str, waiting: Sequence[Waiter]) -> None:
+        """Go on with pairs that waited for an object to come, or to be out of their way, as many as there is time
+        for; another message goes on behind them."""
+        is_gone = bool(waiting) and self.deps.inputs.newest(key) is None
+        until = self.deps.clock.now() + SECONDS_OF_A_MESSAGE
+        for number, waiter in enumerate(waiting):
+            if self.seconds_left() < TIME_FOR_A_MESSAGE or self.deps.clock.now() > until:
+                self.deps.hints.send_pages(key, [one.place for one in waiting[:number][-1:]])
+                return
+            if pair := self.pair_of(waiter, is_gone=is_gone):
+                self.pairs.try_to_advance(pair)
+            self.deps.waiters.remove(key, waiter)
+        self.deps.waiters.rest(key)
+
+    def pair_of(self, waiter: Waiter, *, is_gone: bool) -> pairs.Pair | None:
+        """Who waited for an object."""
+        if is_gone:
+            return self.deps.drops.clear_way(waiter.prefix, self.deps.clock.now())
+        return self.deps.drops.get(waiter.prefix)
+
+    def on_page(self, key: str, after: str) -> None:
+        """A page of those who wait for an object is to be woken. The message never comes back: the object is due."""
+        try:
+            self.wake(key, self.deps.waiters.page(key, after))
+        except Exception:
+            logger.exception("the object is due, and those who wait for it are woken then")
