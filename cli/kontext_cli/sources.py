@@ -16,13 +16,12 @@ from kontext.drops import keys, request
 from kontext.drops.references import References
 from kontext.errors import BadDrop
 from kontext.images.image import Limits
-from kontext.model import Parameters
+from kontext.model import INTEGERS, TUNABLE, Parameters
 from kontext_cli.dropping import checked_name, request_body
 from kontext_cli.errors import CommandError, explain
 from kontext_cli.input_bucket import PlannedPair, UploadObject
 from kontext_cli.photographs import inspect_file
 
-TUNABLE = ("prompt", "aspect_ratio", "output_format", "safety_tolerance", "seed")
 COLUMNS = ("name", "image_1", "image_2", *TUNABLE)
 _DELIMITER = re.compile(r"\s*\"?sep=(.)\"?[ \t]*(?:\r\n?|\n)", re.IGNORECASE)
 """The line with which Excel is told what stands between cells."""
@@ -144,7 +143,7 @@ def _row(where: str, cells: dict[str, str], folder: Path, under: str, limits: Li
 
 
 def _value(column: str, cell: str) -> Any:
-    return int(cell) if column in ("safety_tolerance", "seed") and cell.removeprefix("-").isdecimal() else cell
+    return int(cell) if column in INTEGERS and cell.removeprefix("-").isdecimal() else cell
 
 
 def _photograph(file: Path, prefix: str, slot: Any, limits: Limits) -> UploadObject:

@@ -19,6 +19,7 @@ from kontext.drops import keys, request
 from kontext.errors import BadDrop, DeliveryError, SegmindError
 from kontext.images.image import BadPicture, Limits
 from kontext.images.inspection import inspect
+from kontext.model import Parameters
 from kontext.net import addresses
 from kontext.results.hosts import Allowed
 from kontext.segmind import answers
@@ -75,7 +76,7 @@ def metadata(data: bytes) -> None:
         _passed_on(request.parse_metadata(dict(zip(FIELDS, values, strict=False))))
 
 
-def _passed_on(parameters: request.Parameters) -> None:
+def _passed_on(parameters: Parameters) -> None:
     assert parameters.keys() <= set(request.PARAMETERS)
     merged = request.merge(parameters, {"prompt": "x"})
     assert len(request.render_id("p/", "1", "2", merged)) == 24

@@ -39,6 +39,12 @@ class Parameters(TypedDict, total=False):
     input_image_2: str
 
 
+IMAGES = ("input_image_1", "input_image_2")
+TUNABLE = tuple(name for name in Parameters.__annotations__ if name not in IMAGES)
+INTEGERS = tuple(name for name, kind in Parameters.__annotations__.items() if kind is int)
+"""The parameters by what they are: every list of them is taken from here."""
+
+
 class Problem(TypedDict):
     """Why a part cannot be used: a code of `errors.CODES`, and a sentence."""
 

@@ -13,15 +13,12 @@ from typing import Any, cast
 from kontext import text
 from kontext.drops import text_file
 from kontext.errors import BadDrop
-from kontext.model import Parameters
+from kontext.model import IMAGES, INTEGERS, TUNABLE, Parameters
 from kontext.net import addresses
 
 _SCHEMA = Path(__file__).parents[1] / "schemas" / "request.v1.json"
-_TUNABLE = ("prompt", "aspect_ratio", "output_format", "safety_tolerance", "seed")
-_IMAGES = ("input_image_1", "input_image_2")
-PARAMETERS = (*_TUNABLE, *_IMAGES)
+PARAMETERS = (*TUNABLE, *IMAGES)
 """All that may be asked for."""
-_INTEGERS = ("safety_tolerance", "seed")
 _LIKE_A_URL = re.compile(r".*://|(?:https?|data|file|blob|javascript):", re.IGNORECASE | re.DOTALL)
 _RATIO = re.compile(r"\s*0*(\d{1,2})\s*[:x×/]\s*0*(\d{1,2})(?::00)?\s*", re.ASCII)
 _DIGITS = 40
@@ -63,7 +60,7 @@ def parse_metadata(metadata: Mapping[str, str]) -> Parameters:
     business. Raises BadDrop where a value is not allowed.
     """
     given = {name.lower().replace("-", "_"): value for name, value in metadata.items()}
-    found = {name: _decoded(given[name]) for name in _TUNABLE if name in given}
+    found = {name: _decoded(given[name]) for name in TUNABLE if name in given}
     said = {name: _number(name, value) for name, value in found.items() if not text.is_blank(value)}
     return _checked(said, "the image's metadata")
 
@@ -96,7 +93,7 @@ def _checked(content: dict[str, object], source: str) -> Parameters:
         _validator()(content)
     except JsonSchemaValueException as problem:
         raise _invalid(f"{source}: {_explained(problem, content)}") from problem
-    for name in _IMAGES:
+    for name in IMAGES:
         _check_link(name, str(content.get(name, "")), source)
     return cast("Parameters", {name: _plain(name, value, source) for name, value in content.items()})
 
@@ -211,7 +208,7 @@ def _decoded(value: str) -> str:
 
 def _number(name: str, value: str) -> Any:
     try:
-        return int(value) if name in _INTEGERS else value
+        return int(value) if name in INTEGERS else value
     except ValueError:
         return value
 

@@ -15,7 +15,7 @@ from kontext.due import DELIVERY_SECONDS
 from kontext.dynamodb import ConditionFailed
 from kontext.errors import DeliveryError, KontextError, problem
 from kontext.log import logger
-from kontext.model import IN_FLIGHT, Ending, Render, Status, WorkflowState
+from kontext.model import IN_FLIGHT, TUNABLE, Ending, Render, Status, WorkflowState
 from kontext.pipeline.ends import charged_for
 from kontext.pipeline.job_record import JobRecord
 from kontext.pipeline.requeue import Requeue
@@ -189,7 +189,8 @@ def _name(caught: dict[str, str]) -> str:
 
 
 def _metadata(render: Render) -> dict[str, str]:
-    asked = {name: render["parameters"].get(name) for name in ("aspect_ratio", "safety_tolerance", "seed")}
+    told_elsewhere = ("prompt", "output_format")  # a prompt is no header, and the format is the content type
+    asked = {name: render["parameters"].get(name) for name in TUNABLE if name not in told_elsewhere}
     # A request_id there is none where a person gave the link alone.
     known = {"render_id": render["render_id"], "request_id": render.get("request_id"), **asked}
     return {name.replace("_", "-"): str(value) for name, value in known.items() if value is not None}

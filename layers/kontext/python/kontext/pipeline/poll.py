@@ -55,7 +55,7 @@ class Poll:
         """Look until there is something to tell, or waiting is cheaper elsewhere. Where the table does not answer, the
         workflow keeps what is found: Segmind forgets the job within the hour."""
         try:
-            return self.follow()
+            return self.watch_job()
         except (ClientError, BotoCoreError):
             found = None if self.found_before else self.find_unrecorded()
             if found is None:
@@ -63,7 +63,7 @@ class Poll:
             logger.exception("what was found could not be recorded")
             return {"outcome": "waiting", "wait": 1, "found": found}
 
-    def follow(self) -> PollState:
+    def watch_job(self) -> PollState:
         """The same, with the record."""
         render = self.deps.jobs.of_execution(self.event, self.deps.clock.now())
         if render and self.found_before:

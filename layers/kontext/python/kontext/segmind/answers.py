@@ -20,14 +20,13 @@ from kontext.errors import (
     ServerError,
     Unavailable,
 )
-from kontext.model import JobMetrics
+from kontext.model import TUNABLE, JobMetrics
 from kontext.text import summarize_vendor_message
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:=+@-]{0,127}")
 """An id that can be asked for: by the contract a UUID, but nothing hangs on that. It is quoted in a path."""
 _ABOUT_THE_REQUEST = re.compile(
-    r"content type|invalid|allowed|must be|one of|prompt|aspect_ratio|output_format|safety_tolerance|seed|input_image",
-    re.IGNORECASE,
+    "|".join(("content type", "invalid", "allowed", "must be", "one of", *TUNABLE, "input_image")), re.IGNORECASE
 )
 """A 406 in other words may be about the account: the vendor gives no code that tells the two apart."""
 _WHY_A_JOB_FAILED = {
