@@ -295,7 +295,7 @@ ANSWERS = (
     ),
     Mutant(
         "a failure is believed though the result says that the job runs",
-        ((_POLL, "self.misses < BAD_STATUSES:\n            raise", "self.misses < 0:\n            raise"),),
+        ((_POLL, "misses < BAD_STATUSES:\n        raise", "misses < 0:\n        raise"),),
         ("one status says FAILED, and the picture is there",),
     ),
     Mutant(

@@ -4,6 +4,7 @@ Errors never end a render here: a paid job is looked for until its record at Seg
 """
 
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
 
@@ -119,25 +120,9 @@ class Poll:
         if seen.status == Status.COMPLETED:
             self.done = seen
         if seen.status in (Status.COMPLETED, Status.FAILED):
-            return self.result_of(seen, submitted_with)
+            return _result_of(seen, lambda: segmind.result(request_id, submitted_with), self.misses)
         self.misses = 0
         return seen
-
-    def result_of(self, ended: JobStatus, submitted_with: str | None) -> JobStatus | Result:
-        """The result of a job that has ended by its status. A job that failed is free, and one that is done is paid:
-        where the two contradict each other, both are asked again, a few times. Raises SegmindError as `ask` does."""
-        try:
-            seen = self.deps.segmind.result(self.event["request_id"], submitted_with)
-        except SegmindError:
-            if ended.status == Status.FAILED:
-                return ended
-            raise
-        if isinstance(seen, Result):
-            return seen
-        failed = [one.status == Status.FAILED for one in (ended, seen)]
-        if any(failed) and not all(failed) and self.misses < BAD_STATUSES:
-            raise Unavailable(f"the job is {ended.status} by its status, and {seen.status} by its result")
-        return ended if ended.status == Status.FAILED else seen
 
     def noted(self, render: Render, seen: JobStatus) -> tuple[Render, PollState | None]:
         """Keep what a poll told that is not the end of a good job."""
@@ -230,6 +215,23 @@ def _known(seen: JobStatus) -> JobStatus:
     if seen.status not in (*IN_FLIGHT, Status.COMPLETED, Status.FAILED):
         raise Unavailable("Segmind's answer holds a status that is not known")
     return seen
+
+
+def _result_of(ended: JobStatus, ask: Callable[[], JobStatus | Result], misses: int) -> JobStatus | Result:
+    """The result of a job that has ended by its status. A job that failed is free, and one that is done is paid: where
+    the two contradict each other, both are asked again, a few times. Raises SegmindError as `Poll.ask` does."""
+    try:
+        seen = ask()
+    except SegmindError:
+        if ended.status == Status.FAILED:
+            return ended
+        raise
+    if isinstance(seen, Result):
+        return seen
+    failed = [one.status == Status.FAILED for one in (ended, seen)]
+    if any(failed) and not all(failed) and misses < BAD_STATUSES:
+        raise Unavailable(f"the job is {ended.status} by its status, and {seen.status} by its result")
+    return ended if ended.status == Status.FAILED else seen
 
 
 def _failed(seen: JobStatus, *, done: bool) -> PollState:

@@ -249,10 +249,8 @@ class Submitter:
         recorded = True
         try:
             accepted = self.deps.renders.accepted(render, request_id, sent_at)
-        except JobTaken:
-            self.uncertain(
-                render, Ambiguous(f"Segmind's answer names the job of another pair, {request_id}"), trial=trial
-            )
+        except JobTaken as taken:
+            self.uncertain(render, Ambiguous(str(taken)), trial=trial)
             return False
         except Exception:
             logger.exception("request_id not recorded; the workflow will do it")
