@@ -15,7 +15,7 @@ from kontext.clock import day
 from kontext.errors import SegmindError
 from kontext.model import Render, Status
 from kontext.renders import settle
-from kontext.renders.balance import TOP_UP_PRICES, tolerated
+from kontext.renders.balance import TOP_UP_PRICES, told_at, tolerated
 from kontext.renders.ledger import is_believable
 from kontext.renders.record import render_of
 from kontext_cli import target
@@ -134,7 +134,7 @@ def _charged_at(render: Render) -> float:
     """When Segmind may have charged for a render: as it completed, as that was seen of one without a picture, or soon
     after it was sent."""
     if "completed_at" in render:
-        return render["completed_at"]
+        return told_at(render, render["completed_at"])
     unlinked = [entry.get("last_at", entry["at"]) for entry in render["history"] if entry["what"] == "unlinked"]
     return datetime.fromisoformat(unlinked[-1]).timestamp() if unlinked else settle.sent_at(render)
 

@@ -73,3 +73,15 @@ def test_what_is_paid_while_no_balance_is_told_is_no_loss(table: Table) -> None:
 
     assert set(told) == {None}
     assert seen(table, 9.95 - 21 * PRICE) == 0.0
+
+
+def test_the_balance_of_a_job_that_was_done_an_hour_ago_is_no_top_up(table: Table) -> None:
+    for n in range(1, 60):
+        seen(table, 100 - PRICE * n)
+    metrics = {"remaining_credits": 99.95, "total_time": 25.0}
+    late: Any = {"cost": PRICE, "metrics": metrics, "submitted_at": NOW - 3600}
+
+    told = unexplained(table, PRICE, late, NOW)
+
+    assert told is None
+    assert seen(table, 100 - PRICE * 61) == 0.0

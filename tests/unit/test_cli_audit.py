@@ -107,6 +107,15 @@ def test_what_was_paid_without_a_balance_being_told_was_not_moved_by_others() ->
     assert (one.moved, one.booked, one.verdict, one.by_others) == (2.60, 2.60, "agrees", 0.0)
 
 
+def test_a_job_that_was_found_an_hour_later_is_no_top_up() -> None:
+    renders = [completed(NOON + at, 100 - PRICE * (at + 1)) for at in range(60) if at != 10]
+    found = completed(NOON + 3600, 100 - PRICE * 11, total_time=25.0) | {"submitted_at": NOON + 10 - 25}
+
+    (one,) = audit([*renders, found], PRICE, 97.0, NOON + 3700)
+
+    assert (one.moved, one.booked, one.topped_up, one.verdict) == (3.0, 3.0, 0.0, "agrees")
+
+
 def test_a_job_whose_picture_was_never_named_is_booked_as_its_balance_was_told() -> None:
     paid = undecided("no picture/", NOON + 30, "no_result", "yes") | {"cost": PRICE}
     paid["metrics"] = {"remaining_credits": 9.90}

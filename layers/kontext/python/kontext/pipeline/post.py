@@ -112,9 +112,8 @@ class Post:
         recorded = True
         try:
             accepted = self.deps.submissions.mark_accepted(render, request_id, sent_at)
-        except JobTaken:
-            taken = Ambiguous(f"Segmind's answer names the job of another pair, {request_id}")
-            self.record_lost_answer(render, taken, trial=trial)
+        except JobTaken as taken:
+            self.record_lost_answer(render, Ambiguous(str(taken)), trial=trial)
             return False
         except Exception:
             logger.exception("request_id not recorded; the workflow will do it")

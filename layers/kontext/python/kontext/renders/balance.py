@@ -16,6 +16,9 @@ TOLERATED_PRICES, TOLERATED_SHARE = 3, 0.05
 TOP_UP_PRICES = 20
 """A balance that is higher by so much was topped up; by less, another job's answer was older."""
 
+LATE_SECONDS = 120.0
+"""A job that was done so long ago tells a balance that is not today's any more."""
+
 
 def balance_key(utc_day: str) -> Key:
     """Where the balance of a UTC day stands."""
@@ -32,14 +35,21 @@ def explain(cost: float, now: float) -> Write:
     return balance_key(day(now)), "ADD #booked :cost", None, {"cost": cost}
 
 
+def told_at(render: Render, seen_at: float) -> float:
+    """When Segmind told a balance: as the job was done, which may have been seen much later."""
+    took = render["metrics"].get("total_time")
+    return min(seen_at, render["submitted_at"] + took) if took is not None and "submitted_at" in render else seen_at
+
+
 def unexplained(table: Table, price: float, render: Render, now: float) -> float | None:
-    """USD beyond what is tolerated that the day's balance has lost and nothing explains; None if no balance was told.
+    """USD beyond what is tolerated that the day's balance has lost and nothing explains; None if no balance was told,
+    or an old one.
 
     What is at Segmind may be charged already, and is not booked yet: it explains its price.
     """
     remaining, today = render["metrics"].get("remaining_credits"), day(now)
     seen = table.update(balance_key(today), "ADD #booked :cost", cost=render["cost"])
-    if remaining is None:
+    if remaining is None or now - told_at(render, now) > LATE_SECONDS:
         return None
     lost = seen.get("first", -math.inf) - seen["booked"] - remaining
     if lost < -TOP_UP_PRICES * price:  # the first of the day, or topped up

@@ -10,8 +10,9 @@ _KEPT_SECONDS = 2 * 3600.0
 class JobTaken(ConditionFailed):
     """Another render has the job."""
 
-    def __init__(self) -> None:
+    def __init__(self, request_id: str) -> None:
         super().__init__(None)
+        self.args = (f"Segmind's answer names the job of another pair, {request_id}",)
 
 
 def own(render: Render, request_id: str, now: float) -> Write:
@@ -24,5 +25,5 @@ def own(render: Render, request_id: str, now: float) -> Write:
 
 def check(refused: ConditionFailed) -> None:
     """Raises JobTaken if that is what a write was refused for."""
-    if (refused.found or {}).get("sk") == "job":
-        raise JobTaken from refused
+    if refused.found and refused.found["sk"] == "job":
+        raise JobTaken(refused.found["pk"].removeprefix("job#")) from refused

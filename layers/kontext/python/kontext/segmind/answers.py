@@ -85,7 +85,7 @@ def refusal_of_post(status: int, headers: httpx.Headers, body: bytes) -> Segmind
         return Unavailable(message, status)
     if status in SERVER_ERRORS:
         return ServerError(message, status)
-    if status >= 500 or status < 400:  # a redirect may well come after the job was taken
+    if status >= 500 or status < 400 or status == 499:  # a redirect may well come after the job was taken
         return Ambiguous(message, status)
     refused = _account(status, headers, message)
     if refused is None and status == 406 and not _ABOUT_THE_REQUEST.search(message):
