@@ -9,7 +9,7 @@ python -m simulation.bursts --late 3000                    all name one photogra
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -67,7 +67,8 @@ def rough(pairs: int, per_minute: float = PER_MINUTE, seed: int = 1) -> Burst:
     names = [f"{folder}/p{n}/" for n in range(pairs // 2) for folder in "ab"]
     steps = [Step(number * 0.05, drop) for number, name in enumerate(names) for drop in _pair(name)]
     wrong = [Step(120.0, request(name, prompt="")) for name in names[pairs // 3 :: 10]]
-    return _played(pairs, per_minute, Schedule((*steps, *wrong), seed=seed, hints_lost=0.02))
+    ends = {step.action.key.rpartition("/")[0] + "/": {"DELIVERED", "FAILED invalid_request"} for step in wrong}
+    return _played(pairs, per_minute, Schedule((*steps, *wrong), seed=seed, hints_lost=0.02), ends)
 
 
 def late(pairs: int, per_minute: float = PER_MINUTE) -> Burst:
@@ -76,11 +77,11 @@ def late(pairs: int, per_minute: float = PER_MINUTE) -> Burst:
     return _played(pairs, per_minute, Schedule((*steps, Step(60.0 + pairs / 10, image(_LATE)))))
 
 
-def _played(pairs: int, per_minute: float, schedule: Schedule) -> Burst:
+def _played(pairs: int, per_minute: float, schedule: Schedule, ends: Mapping[str, set[str]] | None = None) -> Burst:
     account = {"workers": 1000, "inference": Lognormal(cv=0.2), "credits": pairs, "rate_limit": int(per_minute)}
     parameters = {"RequestsPerMinute": f"{per_minute:.0f}", "DailySpendLimit": str(pairs)}
     world = World(replace(schedule, parameters=parameters, account=account, remembers=False)).run()
-    seen, posts = Evidence(world, {}), world.vendor.ledger.posts
+    seen, posts = Evidence(world, ends or {}), world.vendor.ledger.posts
     violations = broken((*PROMISED, *LIVENESS), seen)
     if world.longest_message > _LONGEST_MESSAGE:
         violations = (*violations, f"a message was worked on for {world.longest_message:.1f} s")
