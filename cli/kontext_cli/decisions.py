@@ -10,7 +10,9 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from posixpath import normpath
 from typing import Literal
+from urllib.parse import unquote, urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -131,7 +133,7 @@ class Resolver:
         except DeliveryError as refused:
             hosts = self.operator.parameters["ResultHosts"]
             raise CommandError(f"{_capital(refused)}; allowed are https links to {hosts} (ResultHosts).") from refused
-        self._refuse_other(render, self._pictures.get(url), "picture")
+        self._refuse_other(render, self._pictures.get(_file_of(url)), "picture")
         try:
             self.operator.delivery.check(url, render["parameters"]["output_format"])
         except DeliveryError as failure:
@@ -154,7 +156,7 @@ class Resolver:
 
     @cached_property
     def _pictures(self) -> dict[str, Render]:
-        return {render["output_url"]: render for render in self._renders if "output_url" in render}
+        return {_file_of(render["output_url"]): render for render in self._renders if "output_url" in render}
 
     def _follow(self, render: Render) -> Render:
         """Start the workflow; if that fails, Sweep lets another one begin: the decision is on the record."""
@@ -180,6 +182,16 @@ class Resolver:
         outputs = OutputBucket(operator.chosen.client("s3"), operator.chosen.output("OutputBucket"))
         announce(render, operator.drops, outputs, operator.topic, operator.renders)
         return render
+
+
+def _file_of(url: str) -> str:
+    """What tells the picture of a link from others: of one that names a file the query says nothing more."""
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        path = normpath(unquote(parts.path)).lstrip("/")
+        query = "" if "." in path.rpartition("/")[2] else parts.query
+        return f"{parts.netloc.lower()}/{path}?{query}"
+    return url
 
 
 def _is_unannounced(render: Render) -> bool:

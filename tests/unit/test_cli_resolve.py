@@ -203,6 +203,16 @@ def test_a_decision_that_breaks_off_may_be_given_again_and_is_taken_once(target:
         pytest.param(
             {"output_url": "https://images.segmind.com/b.png"}, "belongs to another", id="another pair's picture"
         ),
+        pytest.param(
+            {"output_url": "https://images.segmind.com/b.png?again=1#top"},
+            "belongs to another",
+            id="another pair's picture, with a query",
+        ),
+        pytest.param(
+            {"output_url": "https://IMAGES.segmind.com//x/../%62.png"},
+            "belongs to another",
+            id="another pair's picture, written in another way",
+        ),
         pytest.param({"output_url": "https://images.segmind.com/none.png"}, "answers HTTP 404", id="no picture there"),
         pytest.param({"prefix": None, "table": "not there.csv"}, "cannot be read", id="a table that is not there"),
         pytest.param({"table": "not there.csv"}, "--file stands alone", id="a table beside a pair"),
