@@ -18,6 +18,8 @@ _AN_HOUR = 60.0
 """Segmind forgets a job then: whatever else goes wrong in so long an outage may cost one."""
 _KEY_UNKNOWN = "a function that does not know the key cannot look at a paid job"
 _NOT_KEPT = "what Poll finds is not kept where it cannot be recorded"
+_NOT_BEGUN = "an execution that did not begin before the table went away cannot begin until it is back"
+_NOT_TRIED_AGAIN = "an execution that meets a fault is not tried again while Step Functions is away"
 _BY_THE_QUEUE = "whoever is to look at a paid job is told through the queue alone"
 _NOBODY_COULD_LOOK = {"DELIVERED", "FAILED expired"}
 
@@ -58,7 +60,17 @@ def _fragile(services: tuple[str, ...], minutes: float) -> dict[str, str]:
     if minutes < _AN_HOUR:
         return {}
     if "lambda" in services:
-        return dict.fromkeys(("poll transact_write_items", "crash after of poll GET"), _NOT_KEPT)
+        if "dynamodb" in services:
+            return {"poll GET": _NOT_KEPT}
+        return dict.fromkeys(
+            ("poll transact_write_items", "crash after of poll GET", "crash before of poll GET"), _NOT_KEPT
+        )
+    if services == ("dynamodb", "stepfunctions"):
+        return dict.fromkeys(("submit", "poll"), _NOT_TRIED_AGAIN)
+    if "dynamodb" in services:
+        return dict.fromkeys(("submit start_execution", "submit get_item", "submit transact_write_items"), _NOT_BEGUN)
+    if services == ("stepfunctions", "secretsmanager"):
+        return {"submit": _KEY_UNKNOWN}
     if "secretsmanager" in services:
         forgotten = ("pause",) if services == ("secretsmanager",) else ()
         return dict.fromkeys(("submit", "poll", "late", "throttled", *forgotten), _KEY_UNKNOWN)

@@ -32,6 +32,7 @@ LOGS = ("SubmitLog", "SweepLog", "PollLog", "FinalizeLog")
 QUEUES = ("Upload", "DeadLetter")
 FUNCTIONS = ("SubmitFunction", "SweepFunction", "PollFunction", "FinalizeFunction")
 PARAMETERS = {"PromptWaitSeconds": "2", "RequestsPerMinute": "6000", "DailySpendLimit": "1000"}
+REST_SECONDS = 300.0
 # A message that fails comes back after this, rather than after the template's minutes.
 VISIBILITY_SECONDS = 15
 
@@ -69,18 +70,23 @@ class DeployedStack:
         self.rest()
         for job, case in zip(jobs, cases, strict=True):
             self._put(job, [drop for drop in case.drops if _is_image(drop)])
-        if any(case.later for case in cases):
+        for turn in range(max(len(case.later) for case in cases)):
+            self.rest()
+            for job, case in zip(jobs, cases, strict=True):
+                self._put(job, case.later[turn : turn + 1])
+        if any(case.removed for case in cases):
             self.rest()
         for job, case in zip(jobs, cases, strict=True):
-            self._put(job, case.later)
+            for key in case.removed:
+                self.s3.delete_object(Bucket=self.running.outputs["InputBucket"], Key=f"{job}/{key}")
         return [f"{job}/{case.prefix}" for job, case in zip(jobs, cases, strict=True)]
 
     def rest(self) -> None:
-        """Wait until no message is to be worked on."""
-        kinds = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        """Wait until no message is to be worked on, now or when a pair has settled."""
+        kinds = [f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed")]
         asked = {"QueueUrl": self.running.outputs["UploadQueueUrl"], "AttributeNames": kinds}
         told = lambda: self.running.client("sqs").get_queue_attributes(**asked)["Attributes"]  # noqa: E731
-        eventually(lambda: not any(int(count) for count in told().values()), 60)
+        eventually(lambda: not any(int(count) for count in told().values()), REST_SECONDS)
 
     def _put(self, job: str, drops: Iterable[Dropped]) -> None:
         for key, content, metadata in drops:
@@ -100,6 +106,11 @@ class DeployedStack:
         if files and not self._renders(prefix):
             return f"FILE {json.loads(files[0])['code']}", json.loads(files[0])["message"]
         return f"STILL {[render['status'] for render in self._renders(prefix)]}", ""
+
+    def put_off(self, prefix: str, seconds: float) -> str:
+        """Why a picture is not delivered yet; nothing if that is not said within so many seconds."""
+        late = lambda: [one["undelivered"]["last"] for one in self._renders(prefix) if "undelivered" in one]  # noqa: E731
+        return next(iter(eventually(late, seconds) or ()), "")
 
     def _announced(self, prefix: str) -> list[dict[str, Any]]:
         return [one for one in self._renders(prefix) if one["status"] in ENDS and one.get("announced")]

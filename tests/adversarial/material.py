@@ -7,6 +7,7 @@ A description is a text, or a mapping with one way to begin:
     zeros: N                  so many bytes of zero
     gzip: DESCRIPTION         packed
     image: KIND               by Pillow; `size` [w, h], `noise`, `mode`, `frames`, `save` (Pillow's own options)
+    photograph: NAME          a file of tests/unit/photographs.py
     segments: N               a JPEG with so many segments of 64 KB before its size
     png: [W, H]               a PNG by hand; `colour` and `depth` of its header, `chunks` [[KIND, description], …]
                               before its data, `data`: how much of its pixels' data it has (1.0: all)
@@ -27,6 +28,8 @@ from typing import Any
 
 from PIL import Image
 
+from tests.unit.photographs import CORPUS
+
 Description = str | dict[str, Any]
 
 
@@ -38,7 +41,7 @@ def made(what: Description) -> bytes:
 
 
 def _begun(what: dict[str, Any]) -> bytes:
-    for way, make in _WAYS.items():
+    for way, make in WAYS.items():
         if way in what:
             return make(what)
     raise KeyError(f"nothing is described by {sorted(what)}")
@@ -100,7 +103,8 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-_WAYS = {
+_PHOTOGRAPHS = {file.name: file.content for file in CORPUS}
+WAYS = {
     "text": lambda what: what["text"].encode("utf-8", "surrogatepass"),
     "hex": lambda what: bytes.fromhex(what["hex"]),
     "base64": lambda what: base64.b64decode(what["base64"]),
@@ -108,6 +112,7 @@ _WAYS = {
     "zeros": lambda what: bytes(what["zeros"]),
     "gzip": lambda what: gzip.compress(made(what["gzip"])),
     "image": _image,
+    "photograph": lambda what: _PHOTOGRAPHS[what["photograph"]],
     "segments": _segmented,
     "png": _png,
 }

@@ -23,7 +23,7 @@ from kontext.net.transport import DEADLINE
 from kontext.renders.overdue import OUTPUT_SECONDS
 from kontext.throttle.line import why_parked
 from kontext.throttle.shared_state import state_in
-from simulation.actions import Drop
+from simulation.actions import Drop, Remove
 from simulation.aws import Topic
 from simulation.fault_injection import EVERYTHING_LOST, Fault
 from simulation.input_bucket import InputBucket
@@ -31,7 +31,7 @@ from simulation.s3 import S3, error
 from simulation.schedule import Schedule
 from simulation.scheduler import BEGINNING, NeverRests, Scheduler
 from simulation.world import KEY, World
-from tests.adversarial.material import Description, made
+from tests.adversarial.material import WAYS, Description, made
 from tests.adversarial.roles import Access, Witness
 from tests.adversarial.vendor import Reply, Seen, Vendor
 
@@ -68,6 +68,8 @@ class Case:
     good: bool
     later: tuple[tuple[str, Description, dict[str, str]], ...] = ()
     """What is dropped when all that came before has had its effect."""
+    removed: tuple[str, ...] = ()
+    """What is deleted after that."""
     again: tuple[int, ...] = ()
     """Which messages come back though they were worked on."""
     lost_at: float | None = None
@@ -90,7 +92,7 @@ class Case:
 @cache
 def cases(file: str = "*") -> tuple[Case, ...]:
     """The corpus, file by file."""
-    found = [_case(path.stem, entry) for path in sorted(CORPUS.glob(f"{file}.yaml")) for entry in _entries(path)]
+    found = [case(path.stem, entry) for path in sorted(CORPUS.glob(f"{file}.yaml")) for entry in _entries(path)]
     return tuple(found)
 
 
@@ -99,7 +101,8 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     return [{**whole.get("usual", {}), **entry} for entry in whole["cases"]]
 
 
-def _case(file: str, entry: dict[str, Any]) -> Case:
+def case(file: str, entry: dict[str, Any]) -> Case:
+    """An entry of a file of the corpus."""
     prefix = made(entry.get("prefix", PREFIX)).decode()
     end = entry["end"]
     return Case(
@@ -114,6 +117,7 @@ def _case(file: str, entry: dict[str, Any]) -> Case:
         parameters=entry.get("parameters", {}),
         good=entry.get("good", False),
         later=tuple((key.replace("$P", prefix), content, {}) for key, content in entry.get("later", ())),
+        removed=tuple(key.replace("$P", prefix) for key in entry.get("removed", ())),
         again=tuple(entry.get("again", ())),
         lost_at=entry.get("lost_at"),
         lost_behind=entry.get("lost_behind"),
@@ -139,7 +143,7 @@ def _drops(entry: dict[str, Any], prefix: str) -> Iterator[tuple[str, Descriptio
 
 
 def _is_made(content: dict[str, Any]) -> bool:
-    return bool(content.keys() & {"text", "hex", "base64", "repeat", "zeros", "image", "segments", "png"})
+    return bool(content.keys() & WAYS.keys())
 
 
 @dataclass(frozen=True)
@@ -268,6 +272,8 @@ def play(case: Case) -> Outcome:
         for number, (key, content, metadata) in enumerate(drops):
             drop = Drop(key, made(content), tuple(metadata.items()))
             world.scheduler.at(begins + every * number, partial(drop.do, world))
+    for key in case.removed:
+        world.scheduler.at(BEGINNING + 2 * LATER, partial(Remove(key).do, world))
     for body in case.sent:
         world.queue.send(body)
     if case.away:

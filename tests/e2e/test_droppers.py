@@ -1,4 +1,7 @@
-"""Two people with rights to a folder each: neither gets the other's photograph, or learns what lies there."""
+"""Two people with rights to a folder each: neither gets the other's photograph, or learns what lies there.
+
+And objects that the stack may not read: their dropper is told at once.
+"""
 
 from __future__ import annotations
 
@@ -94,3 +97,44 @@ def test_of_two_droppers_with_a_folder_each_neither_gets_the_others_photograph_o
     assert (bob.read("there/result.png"), bob.read("missing/result.png")) == (None, None)
     # It is nobody's image, as if no request had ever named it.
     assert eventually(lambda: ann.read("secret.png.error.json"), "what fits no rule", SECONDS)
+
+
+UNREADABLE: dict[str, tuple[Json, str]] = {
+    "a key of the dropper's own": ({"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}, "SSE-C"),
+    "an archive": ({"StorageClass": "GLACIER"}, "archived"),
+    "a policy of the bucket's": ({}, "may not read it"),
+}
+"""How objects are put that S3 does not give to the stack, and what is said of them. A key of KMS is refused as by the
+policy, with `AccessDenied`: the embedded cloud asks KMS for nothing."""
+
+
+def test_who_drops_what_the_stack_may_not_read_is_told_at_once_and_nobody_waits_for_it(
+    local: LocalStack, samples: Path, eventually: Callable[..., Any]
+) -> None:
+    s3, inputs, outputs = local.client("s3"), local.outputs["InputBucket"], local.outputs["OutputBucket"]
+    home, photograph = f"locked-{secrets.token_hex(4)}", (samples / "chelsea.png").read_bytes()
+    denied = f"arn:aws:s3:::{inputs}/{home}/a policy of the bucket's/1.png"
+    refused = {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": denied}
+    s3.put_bucket_policy(Bucket=inputs, Policy=_policy([refused]))
+
+    for name, (how, _) in UNREADABLE.items():
+        s3.put_object(Bucket=inputs, Key=f"{home}/{name}/1.png", Body=photograph, **how)
+        s3.put_object(Bucket=inputs, Key=f"{home}/{name}/2.png", Body=photograph)
+    for slot in "12":
+        s3.put_object(Bucket=inputs, Key=f"{home}/good/{slot}.png", Body=photograph, Metadata={"prompt": "both"})
+    told = {name: eventually(lambda name=name: _error(s3, outputs, f"{home}/{name}/"), name, 60) for name in UNREADABLE}
+    eventually(lambda: _exists(s3, outputs, f"{home}/good/result.png"), "the good pair delivered", SECONDS)
+    s3.delete_bucket_policy(Bucket=inputs)
+
+    assert {name: error["code"] for name, error in told.items()} == dict.fromkeys(UNREADABLE, "invalid_image")
+    assert [name for name, (_, words) in UNREADABLE.items() if words not in told[name]["message"]] == []
+
+
+def _error(s3: Any, bucket: str, prefix: str) -> Json | None:
+    if not _exists(s3, bucket, f"{prefix}error.json"):
+        return None
+    return json.loads(s3.get_object(Bucket=bucket, Key=f"{prefix}error.json")["Body"].read())  # type: ignore[no-any-return]
+
+
+def _exists(s3: Any, bucket: str, key: str) -> bool:
+    return any(one["Key"] == key for one in s3.list_objects_v2(Bucket=bucket, Prefix=key).get("Contents", ()))

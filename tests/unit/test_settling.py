@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import accumulate, permutations
+from random import Random
 from typing import Any
 
 import pytest
 
 from kontext.drops.pairs import AwaitingMore, Defaults, Pair, Ready, decide
 from kontext.model import Part
+from simulation.actions import Drop, image, request
+from simulation.explore import play
+from simulation.stories.story import story
 
+FILES = {
+    "1.png": image("taj/1.png"),
+    "2.png": image("taj/2.png"),
+    "prompt.txt": Drop("taj/prompt.txt", b"in words"),
+    "request.json": request("taj/", prompt="both", seed=7),
+}
 NOW = 1_800_000_000.0
 HOLD, PROMPT_WAIT = 3.0, 20.0
 DEFAULTS = Defaults({}, "Together.", hold_seconds=HOLD, prompt_wait_seconds=PROMPT_WAIT)
@@ -73,3 +84,19 @@ def test_a_pair_waits_after_its_newest_part_for_what_belongs_to_it(pair: Pair, s
 
     assert before == AwaitingMore(NOW + seconds)
     assert isinstance(after, Ready)
+
+
+@pytest.mark.parametrize("order", list(permutations(FILES)), ids="-".join)
+def test_one_sync_is_one_render_in_every_order_with_up_to_two_seconds_between_its_files(order: tuple[str, ...]) -> None:
+    for gaps in ((2.0, 2.0, 2.0), *_gaps("-".join(order), 3)):
+        steps = zip(accumulate(gaps, initial=0.0), (FILES[name] for name in order), strict=True)
+        outcome = play(story("a sync", *steps))
+
+        (job,) = outcome.world.vendor.ledger.jobs.values()
+        assert outcome.violations == ()
+        assert job.parameters.prompt == "both"
+
+
+def _gaps(seed: str, count: int) -> list[list[float]]:
+    random = Random(seed)
+    return [[random.uniform(0.0, 2.0) for _ in range(3)] for _ in range(count)]
