@@ -67,6 +67,7 @@ def on_the_cloud(deployed: DeployedStack) -> list[str]:
     outcomes += report(cloud.play_all(deployed, sampled))
     say("letting a sweep find what is due")
     outcomes += report(cloud.bring_on(deployed))
+    outcomes += report(cloud.give_up(deployed))
     outcomes += report(f"{access} was refused" for access in cloud.refused(deployed) - before)
     say(f"on the embedded cloud: {len(sampled)} cases, {len(outcomes)} wrong")
     return outcomes

@@ -156,6 +156,14 @@ def bring_on(deployed: DeployedStack) -> Iterator[str]:
             yield f"nobody has looked at {key}, which was due"
 
 
+def give_up(deployed: DeployedStack) -> Iterator[str]:
+    """What nobody can read is a dead letter at once."""
+    url = deployed.running.outputs["UploadQueueUrl"]
+    deployed.running.client("sqs").send_message(QueueUrl=url, MessageBody="this is no event")
+    if not eventually(lambda: deployed.dead_letters() == 1, SWEEP_SECONDS):
+        yield "a message that nobody can read is no dead letter"
+
+
 def proof(deployed: DeployedStack) -> tuple[set[Grant], set[Grant], set[Access]]:
     """What the deployed roles are granted, what of it they never use, and what they do that nobody granted."""
     granted = {grant for role in ROLES for grant in deployed.grants(role)}

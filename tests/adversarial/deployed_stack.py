@@ -32,7 +32,7 @@ LOGS = ("SubmitLog", "SweepLog", "PollLog", "FinalizeLog")
 QUEUES = ("Upload", "DeadLetter")
 FUNCTIONS = ("SubmitFunction", "SweepFunction", "PollFunction", "FinalizeFunction")
 PARAMETERS = {"PromptWaitSeconds": "2", "RequestsPerMinute": "6000", "DailySpendLimit": "1000"}
-REST_SECONDS = 300.0
+REST_SECONDS, LET_END_SECONDS = 300.0, 120.0
 # A message that fails comes back after this, rather than after the template's minutes.
 VISIBILITY_SECONDS = 15
 
@@ -70,16 +70,24 @@ class DeployedStack:
         self.rest()
         for job, case in zip(jobs, cases, strict=True):
             self._put(job, [drop for drop in case.drops if _is_image(drop)])
+        prefixes = [f"{job}/{case.prefix}" for job, case in zip(jobs, cases, strict=True)]
+        change = [prefix for prefix, case in zip(prefixes, cases, strict=True) if case.later or case.removed]
         for turn in range(max(len(case.later) for case in cases)):
-            self.rest()
+            self._let_end(change)
             for job, case in zip(jobs, cases, strict=True):
                 self._put(job, case.later[turn : turn + 1])
-        if any(case.removed for case in cases):
-            self.rest()
+        if change:
+            self._let_end(change)
         for job, case in zip(jobs, cases, strict=True):
             for key in case.removed:
                 self.s3.delete_object(Bucket=self.running.outputs["InputBucket"], Key=f"{job}/{key}")
-        return [f"{job}/{case.prefix}" for job, case in zip(jobs, cases, strict=True)]
+        return prefixes
+
+    def _let_end(self, prefixes: Sequence[str]) -> None:
+        """Wait until what was dropped has had its effect."""
+        self.rest()
+        ended = lambda: all(len(self._announced(prefix)) == len(self._renders(prefix)) for prefix in prefixes)  # noqa: E731
+        eventually(ended, LET_END_SECONDS)
 
     def rest(self) -> None:
         """Wait until no message is to be worked on, now or when a pair has settled."""

@@ -23,7 +23,7 @@ LONG_CALLS = 300
 LARGE_SHARE, LARGE = 10, 1000
 """Of a large story's faults a tenth as many are played, and never more than a tenth of this."""
 BURSTS = (10, 100, 1000)
-CROWD, CROWD_PER_MINUTE = 3000, 1000.0
+CROWD, CROWD_PER_MINUTE = 1000, 1000.0
 
 Again = str
 """What plays a run again."""

@@ -16,6 +16,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 import httpx
 import pytest
@@ -285,6 +286,56 @@ def test_a_refused_account_parks_and_resumes_by_itself(
     assert asked < len(names)  # one probe at a time, not everybody
     assert len(customer.ledger()["charges"]) == len(ledger["charges"]) + len(names)
     assert customer.dead_letters() == dead
+
+
+def test_a_pair_that_is_deleted_while_it_waits_for_credits_is_not_paid(
+    customer: Customer, eventually: Eventually
+) -> None:
+    before, bucket = customer.ledger(), customer.local.outputs["InputBucket"]
+    customer.tell_emulator("settings", {"credits": 0.0})
+    names = customer.drop_many(2, "deleted")
+    eventually(lambda: all(_parked(customer, name) == "no_credits" for name in names), "both parked")
+    for slot in "12":
+        customer.s3.delete_object(Bucket=bucket, Key=f"{names[0]}/{slot}.png")
+
+    customer.tell_emulator("settings", {"credits": 50.0})
+    eventually(lambda: customer.render(names[1])["status"] == "DELIVERED", "the other one delivered")
+    eventually(lambda: customer.render(names[0])["status"] == "FAILED", "the deleted one ended")
+
+    assert customer.render(names[0])["error"]["code"] == "cancelled"
+    assert len(customer.ledger()["charges"]) == len(before["charges"]) + 1
+
+
+@pytest.mark.parametrize("way", ["SNS", "EventBridge", "by hand"])
+def test_whoever_tells_of_a_drop_in_another_form_is_understood(
+    customer: Customer, eventually: Eventually, way: str
+) -> None:
+    bucket, dead, name = customer.local.outputs["InputBucket"], customer.dead_letters(), f"told {way}"
+    usual = customer.s3.get_bucket_notification_configuration(Bucket=bucket)
+    customer.s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
+    customer.drop(name)
+    del usual["ResponseMetadata"]
+    customer.s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=usual)
+
+    for slot in "12":
+        body = json.dumps(_told(way, bucket, f"{name}/{slot}.png"))
+        customer.local.client("sqs").send_message(QueueUrl=customer.local.outputs["UploadQueueUrl"], MessageBody=body)
+
+    eventually(lambda: customer.render(name).get("status") == "DELIVERED", "the pair delivered")
+    assert customer.dead_letters() == dead
+
+
+def _told(way: str, bucket: str, key: str) -> dict[str, Any]:
+    """What tells of an object, in the form of some service."""
+    if way == "EventBridge":
+        detail = {"bucket": {"name": bucket}, "object": {"key": key}, "reason": "PutObject"}
+        return {"source": "aws.s3", "detail-type": "Object Created", "time": "2026-11-27T12:00:00Z", "detail": detail}
+    told = {"Records": [{"s3": {"bucket": {"name": bucket}, "object": {"key": quote_plus(key)}}}]}
+    return (
+        told
+        if way == "by hand"
+        else {"Type": "Notification", "TopicArn": "arn:aws:sns:::drops", "Message": json.dumps(told)}
+    )
 
 
 def test_a_lost_answer_is_never_sent_again_until_a_person_decides(customer: Customer, eventually: Eventually) -> None:
