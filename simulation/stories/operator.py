@@ -18,6 +18,7 @@ _WRONG_DIGIT = Decide(TAJ, "request-id", "a wrong digit")
 _OTHERS = Decide(TAJ, "request-id", "another pair's")
 _NOT_WHOSE = "Segmind does not say whose a job is: where two answers are lost, the other's id is taken on trust"
 _TWICE_LATE = "what takes back an error file that is written late meets a fault as well"
+_TAKING_BACK = ("put_object", "publish", "update_item", "get_item", "head_object", "delete_object")
 _BOTH = {"submit POST": _NOT_WHOSE}
 
 IDS: tuple[Story, ...] = (
@@ -124,9 +125,7 @@ DECISIONS: tuple[Story, ...] = (
         *pair(),
         (1.0, _RESUBMIT),
         faults=(Fault(0, "stall", "submit put_object"),),
-        fragile=dict.fromkeys(
-            ("submit put_object", "submit get_item", "submit head_object", "submit delete_object"), _TWICE_LATE
-        ),
+        fragile=dict.fromkeys((f"submit {call}" for call in _TAKING_BACK), _TWICE_LATE),
     ),
 )
 

@@ -735,8 +735,8 @@ ANNOUNCING = (
         (
             _layer(
                 "results/cloudevents",
-                "    topic.publish(render)\n    renders.mark_announced(render)\n",
-                "    renders.mark_announced(render)\n    topic.publish(render)\n",
+                "        topic.publish(render)\n        renders.mark_announced(render)\n",
+                "        renders.mark_announced(render)\n        topic.publish(render)\n",
             ),
         ),
         ("refused", "pair"),
@@ -768,7 +768,7 @@ ANNOUNCING = (
         (
             _layer(
                 "results/cloudevents",
-                "if not _speaks_for_its_pair(render, drops, renders):",
+                'if "error" in render and not _speaks_for_its_pair(render, drops, renders):',
                 "if False:",
             ),
         ),

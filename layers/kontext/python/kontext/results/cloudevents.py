@@ -123,15 +123,17 @@ class Topic:
 def announce(render: Render, drops: "Drops", outputs: "OutputBucket", topic: Topic, renders: "Renders") -> None:
     """Tell how a render ended: `error.json` if it has no picture, and the event. Can be repeated."""
     write_error_file(render, drops, outputs, renders)
-    topic.publish(render)
-    renders.mark_announced(render)
+    try:
+        topic.publish(render)
+        renders.mark_announced(render)
+    finally:  # above all where the render has moved on
+        take_back_error_file(render, drops, outputs, renders)
 
 
 def write_error_file(render: Render, drops: "Drops", outputs: "OutputBucket", renders: "Renders") -> None:
     """Write `error.json` for a render without a picture, if it speaks for its pair. Can be repeated.
 
-    The file is looked at before the record, and the record again after the write: a write that comes late replaces
-    nothing newer, and is taken back where the pair has gone on without it.
+    The file is looked at before the record: a write that comes late replaces nothing newer.
 
     Raises:
         Overtaken: others wrote the file each time. Whoever tells an end does so again.
@@ -139,16 +141,23 @@ def write_error_file(render: Render, drops: "Drops", outputs: "OutputBucket", re
     if "error" not in render:
         return
     key = keys.error_key(render["prefix"])
-    ours = {"render-id": render["render_id"], "attempt": str(render["attempt"])}
     for _ in range(TRIES):
         with suppress(Overtaken):
             condition = outputs.write_precondition(key)
             if _speaks_for_its_pair(render, drops, renders):
-                outputs.put_json(key, error_file(render), ours, condition)
-            if not _speaks_for_its_pair(render, drops, renders):
-                outputs.remove_if_ours(key, ours)
+                outputs.put_json(key, error_file(render), _signature(render), condition)
             return
     raise Overtaken(f"{key} is written by others again and again")
+
+
+def take_back_error_file(render: Render, drops: "Drops", outputs: "OutputBucket", renders: "Renders") -> None:
+    """Remove what was written late, where the pair has gone on: its newer end had found no file to remove."""
+    if "error" in render and not _speaks_for_its_pair(render, drops, renders):
+        outputs.remove_if_ours(keys.error_key(render["prefix"]), _signature(render))
+
+
+def _signature(render: Render) -> dict[str, str]:
+    return {"render-id": render["render_id"], "attempt": str(render["attempt"])}
 
 
 def announce_changes(throttle: "Throttle", topic: Topic) -> None:
