@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kontext.drops.store import Drops
+from kontext.due import TELL_SECONDS
 from kontext.errors import problem
 from kontext.renders.claims import Claims, rejected_id
 from tests.unit.life import LATER, NOW, Life, MakePair
@@ -28,12 +29,15 @@ def test_a_rejected_drop_is_on_the_record_once(life: Life, drops: Drops) -> None
     error = problem("invalid_image", "taj/1.png: it is empty (0 bytes)")
 
     first = Claims(life.renders).reject(life.pair, error, "taj/1.png v1", "taj/error.json", NOW)
-    again = Claims(life.renders).reject(life.pair, error, "taj/1.png v1", "taj/error.json", NOW + 1)
+    telling = Claims(life.renders).reject(life.pair, error, "taj/1.png v1", "taj/error.json", NOW + 1)
+    late = NOW + TELL_SECONDS
+    again = Claims(life.renders).reject(life.pair, error, "taj/1.png v1", "taj/error.json", late)
     assert first is not None
     assert again is not None
     life.renders.mark_announced(first)
-    told = Claims(life.renders).reject(life.pair, error, "taj/1.png v1", "taj/error.json", NOW + 2)
+    told = Claims(life.renders).reject(life.pair, error, "taj/1.png v1", "taj/error.json", late + 1)
 
+    assert telling is None
     assert told is None
     assert first["render_id"] == rejected_id(life.pair, "taj/1.png v1", error)
     assert (first["status"], first["error"]) == ("FAILED", error)

@@ -73,18 +73,19 @@ class Claims:
         except ConditionFailed as known:
             if known.position == 1:
                 return None  # a newer drop of this pair has been rejected already
-            return self._reject_again(render_of(known.found) if known.found else render, pair, newest)
+            return self._reject_again(render_of(known.found) if known.found else render, pair, newest, now)
         return render
 
-    def _reject_again(self, render: Render, pair: Pair, newest: Write) -> Render | None:
-        """Another part has come to what is wrong. That is told again only if something right was claimed since."""
+    def _reject_again(self, render: Render, pair: Pair, newest: Write, now: float) -> Render | None:
+        """Another part has come to what is wrong: whoever came first tells it at this moment, or Sweep will. It is told
+        again only if something right was claimed since."""
         try:
             self.renders.table.transact(write(render, "attribute_exists(#pk)", {"drop_id": pair.drop_id}), newest)
         except ConditionFailed:
             return None
         was_right_since = pair.current_drop > drop_number(render)
-        is_told = render.get("announced") and not was_right_since
-        return None if is_told else render_of({**render, "drop_id": pair.drop_id})
+        is_told = render.get("announced") or render.get("due_at", 0.0) > now
+        return None if is_told and not was_right_since else render_of({**render, "drop_id": pair.drop_id})
 
     def _claim_again(self, render: Render, pair: Pair, now: float) -> Render | None:
         """Dropped before, perhaps then something else, and now again: it speaks for its pair, and nothing older may.

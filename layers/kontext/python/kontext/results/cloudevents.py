@@ -133,10 +133,8 @@ def announce(render: Render, drops: "Drops", outputs: "OutputBucket", topic: Top
 def write_error_file(render: Render, drops: "Drops", outputs: "OutputBucket", renders: "Renders") -> None:
     """Write `error.json` for a render without a picture, if it speaks for its pair. Can be repeated.
 
-    The file is looked at before the record: a write that comes late replaces nothing newer.
-
-    Raises:
-        Overtaken: others wrote the file each time. Whoever tells an end does so again.
+    The file is looked at before the record: a write that comes late replaces nothing newer. Raises Overtaken if others
+    wrote the file each time: whoever tells an end does so again.
     """
     if "error" not in render:
         return
