@@ -299,6 +299,18 @@ ANSWERS = (
         ("one status says FAILED, and the picture is there",),
     ),
     Mutant(
+        "a failure is believed though the result could not be asked",
+        (
+            _layer(
+                "pipeline/job_requests",
+                "if ended.status == Status.FAILED and self.misses >= BAD_STATUSES:",
+                "if ended.status == Status.FAILED:",
+            ),
+        ),
+        ("one status says FAILED, and the picture is there",),
+        ("time-out with effect",),
+    ),
+    Mutant(
         "a failure is believed though the picture is there",
         (_layer("pipeline/job_requests", "in (Status.COMPLETED, Status.FAILED):\n", "in (Status.COMPLETED,):\n"),),
         ("the status of a job that is done says FAILED, and the picture is there",),

@@ -225,6 +225,15 @@ def test_a_job_that_failed_by_its_status_and_still_runs_by_its_result_is_asked_f
     assert len(job.looked) == 4
 
 
+def test_a_failure_is_not_believed_before_its_result_was_asked_for_a_few_times() -> None:
+    job = Job(JobStatus("FAILED", error="seen"), Unavailable("oh", 503))
+
+    outcome = run(job, {})
+
+    assert outcome["outcome"] == "failed"
+    assert len(job.asked_for_result) == 4
+
+
 def test_a_job_that_is_done_by_its_status_and_failed_by_its_result_may_be_paid() -> None:
     job = Job(JobStatus("COMPLETED"), JobStatus("FAILED", error="worker lost"))
 

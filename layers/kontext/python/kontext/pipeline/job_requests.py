@@ -50,7 +50,7 @@ class JobRequests:
         try:
             seen = self.segmind.result(self.request_id, submitted_with)
         except SegmindError:
-            if ended.status == Status.FAILED:
+            if ended.status == Status.FAILED and self.misses >= BAD_STATUSES:
                 return ended
             raise
         if isinstance(seen, Result):
