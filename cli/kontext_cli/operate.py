@@ -9,24 +9,20 @@ from typing import TYPE_CHECKING, Any
 from kontext.clock import Clock
 from kontext.drops import messages, pairs
 from kontext.drops.redelivery import REASON, reason_of
-from kontext.drops.store import Drops
 from kontext.due import TIMER
-from kontext.dynamodb import ConditionFailed, Table
+from kontext.dynamodb import ConditionFailed
 from kontext.hints import Hints
 from kontext.model import IN_FLIGHT, Render, Status
-from kontext.renders.jobs import Jobs
 from kontext.renders.overdue import RECORD_SECONDS
 from kontext.renders.record import render_of
-from kontext.renders.store import Renders
 from kontext.renders.workflow import Workflow
 from kontext.results.cloudevents import Topic, announce_changes
 from kontext.results.copy import Delivery
 from kontext.results.hosts import Allowed
 from kontext.results.output_bucket import OutputBucket
 from kontext.segmind.client import Segmind
-from kontext.throttle.line import Line, hand_out_permits
-from kontext.throttle.rate_limiter import Rate
-from kontext.throttle.throttle import Throttle
+from kontext.stores import Stores
+from kontext.throttle.line import hand_out_permits
 from kontext_cli import target
 from kontext_cli.errors import CommandError
 from kontext_cli.newest import renders_in
@@ -39,24 +35,30 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 
-class Operator:
+SETTINGS = {
+    "REQUESTS_PER_MINUTE": "RequestsPerMinute",
+    "PRICE_PER_RENDER": "PricePerRender",
+    "RECORD_RETENTION_DAYS": "RecordRetentionDays",
+}
+"""What a person's work with the table needs of a function's environment, by the parameter that it is made of."""
+
+
+class Operator(Stores):
     """The stack's own parts, in a person's hands."""
 
     def __init__(self, chosen: Target, clock: Clock | None = None, transport: Any = None) -> None:
         self.chosen = chosen
-        self.clock = clock or Clock()
         self.transport = transport
-        self.table = Table(chosen.client("dynamodb"), chosen.output("RendersTable"))
-        self.drops = Drops(self.table)
         self.parameters = parameters(description(chosen))
-        rate = Rate(float(self.parameters["RequestsPerMinute"]))
-        price, retention = (float(self.parameters[name]) for name in ("PricePerRender", "RecordRetentionDays"))
-        self.renders = Renders(self.table, price=price, retention_days=retention)
-        self.throttle = Throttle(self.table, rate)
-        self.line = Line(self.table, rate.interval)
+        settings = {variable: self.parameters[name] for variable, name in SETTINGS.items()}
+        super().__init__({"RENDERS_TABLE": chosen.output("RendersTable"), **settings}, clock)
         self.hints = Hints(chosen.client("sqs"), chosen.output("UploadQueueUrl"))
         self.topic = Topic(chosen.client("sns"), chosen.output("RenderTopicArn"), chosen.output("EventSource"))
         self.workflow = Workflow(chosen.client("stepfunctions"), chosen.output("RenderWorkflowArn"))
+
+    def client(self, service: str) -> Any:
+        """A client of an AWS service, with the person's own credentials."""
+        return self.chosen.client(service)
 
     @cached_property
     def segmind(self) -> Segmind:
@@ -122,7 +124,7 @@ class Operator:
         """Copy and tell once more, without paying; where no picture was seen, look at the job once more."""
         now = self.clock.now()
         if render["status"] in (*IN_FLIGHT, Status.COMPLETED):
-            render = Jobs(self.renders).mark_restarted(render, now)
+            render = self.jobs.mark_restarted(render, now)
         else:
             status = Status.COMPLETED if render.get("output_url") else Status.QUEUED
             render = self.renders.new_attempt(render, status, render["drop_id"], now, stays_delivered=True)

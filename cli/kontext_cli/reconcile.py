@@ -21,8 +21,6 @@ from kontext.drops import keys
 from kontext.dynamodb import ConditionFailed
 from kontext.errors import problem
 from kontext.model import ENDED, IN_FLIGHT, Render, Result, Status, WorkflowState
-from kontext.renders.deliveries import Deliveries
-from kontext.renders.jobs import Jobs
 from kontext.renders.record import render_of
 from kontext.renders.submissions import Submissions
 from kontext_cli import target
@@ -70,8 +68,8 @@ class Reconciliation:
             if render["status"] in _NOT_SURELY_PAID:
                 render = self._accepted(render, request_id, job["submitted_at"] if job else now)
             if render["status"] in IN_FLIGHT:
-                render = Jobs(self.renders).mark_completed(render, "", {}, now)
-            Deliveries(self.renders).mark_delivered(render, result, now)
+                render = self.operator.jobs.mark_completed(render, "", {}, now)
+            self.operator.deliveries.mark_delivered(render, result, now)
             return "its picture is in the output bucket"
         if job and render["status"] in _NOT_SURELY_PAID and job["request_id"] != render.get("request_id"):
             later: Render = {**render, "generation": max(render.get("generation", 0), job.get("generation", 0))}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Stores:
-    """The table, by subject, with the settings that `template.yaml` gives in a function's environment.
+    """The table, by subject, with the settings of the stack, by their names in a function's environment.
 
     Each property raises KeyError with the variable's name if the function was not given it.
     """

@@ -30,10 +30,17 @@ def verify_candidate(deps: Connections, watch: Watch, render: Render) -> bool:
         if now - settle.sent_at(render) > RECORD_SECONDS:
             settle.leave_to_a_person(deps.renders, render)
         return False
+    if adopt(deps, watch, render, candidate_id):
+        return True
+    settle.leave_to_a_person(deps.renders, render)
+    return False
+
+
+def adopt(deps: Connections, watch: Watch, render: Render, request_id: str) -> bool:
+    """Have a job that Segmind knows looked after as the render's. False if it is another render's."""
     try:
-        watch.start(settle.with_job(deps.renders, render, candidate_id, now))
+        watch.start(settle.with_job(deps.renders, render, request_id, deps.clock.now()))
     except JobTaken:
-        settle.leave_to_a_person(deps.renders, render)
         return False
     except ConditionFailed:
         pass  # a person was faster
@@ -43,15 +50,10 @@ def verify_candidate(deps: Connections, watch: Watch, render: Render) -> bool:
 def may_have_job(deps: Connections, watch: Watch, render: Render) -> bool:
     """Whether a server error named a job for a render that is to be sent again, and that it may be its own: one that
     Segmind knows is, and while it does not tell, another request could be paid as well."""
-    job, now = render.get("candidate_id"), deps.clock.now()
+    job = render.get("candidate_id")
     known = is_known(deps, job, render.get("submitted_with")) if job else False
     if job and known:
-        try:
-            watch.start(settle.with_job(deps.renders, render, job, now))
-        except JobTaken:
-            return False
-        except ConditionFailed:
-            pass  # a person was faster
-    elif known is None:
-        deps.renders.look_again(render, now + CANDIDATE_SECONDS)
+        return adopt(deps, watch, render, job)
+    if known is None:
+        deps.renders.look_again(render, deps.clock.now() + CANDIDATE_SECONDS)
     return known is not False

@@ -62,7 +62,7 @@ class JobRecord:
             return render
         if render["status"] in IN_FLIGHT:
             return self.complete(render, found["link"], found["metrics"])
-        if may_be_paid(render):
+        if render["status"] == Status.FAILED and may_be_paid(render):
             return with_picture(self.deps.renders, render, found["link"], self.deps.clock.now())
         return render
 

@@ -1,0 +1,89 @@
+"""Deliberate mistakes about what is told."""
+
+from __future__ import annotations
+
+from tests.chaos.catalogue.places import POLL, in_layer
+from tests.chaos.mutants import Mutant
+
+ANNOUNCING = (
+    Mutant(
+        "an end that is told once or never",
+        (
+            in_layer(
+                "due",
+                'return Due(ended, now) if render.get("announced") else Due(TIMER, now + TELL_SECONDS)',
+                "return Due(ended, now)",
+            ),
+        ),
+        ("refused", "a wrong image", "the answer is lost"),
+    ),
+    Mutant(
+        "a gate that is closed and opened, and nobody is told",
+        (in_layer("results/cloudevents", "topic.publish_change(change)", "pass"),),
+        ("no credits",),
+    ),
+    Mutant(
+        "a breaker that opens and closes untold",
+        (in_layer("throttle/circuit_breaker", "    elif stop.ended:", "    elif stop.ended and False:"),),
+        ("no credits",),
+    ),
+    Mutant(
+        "an event that has another id each time",
+        (in_layer("results/cloudevents", "{kind.partition('.')[2]}", "{kind.partition('.')[2]}.{render['revision']}"),),
+    ),
+    Mutant(
+        "an end that is noted as told before it is",
+        (
+            in_layer(
+                "results/cloudevents",
+                "        topic.publish(render)\n        renders.mark_announced(render)\n",
+                "        renders.mark_announced(render)\n        topic.publish(render)\n",
+            ),
+        ),
+        ("refused", "pair"),
+        ("crash before", "crash after"),
+    ),
+    Mutant(
+        "a failure without an error file",
+        (
+            in_layer(
+                "results/cloudevents",
+                'if "error" not in render:',
+                'if "none" not in render:',
+            ),
+        ),
+        ("refused",),
+    ),
+    Mutant(
+        "a picture that is found while the table does not answer, and is forgotten",
+        ((POLL, "found = None if self.found_before else self.find_unrecorded()", "found = None"),),
+        ("dynamodb away for 70 minutes",),
+    ),
+    Mutant(
+        "a picture that was found, of a render that was ended before it could be recorded",
+        (in_layer("pipeline/job_record", "and may_be_paid(render):", "and False:"),),
+        ("dynamodb away for 70 minutes", "dynamodb away for 180 minutes", "dynamodb and sqs away for 70 minutes"),
+    ),
+    Mutant(
+        "an error file that is written late, and stays beside the picture",
+        (
+            in_layer(
+                "results/cloudevents",
+                'if "error" in render and not _speaks_for_its_pair(render, drops, renders):',
+                "if False:",
+            ),
+        ),
+        ("resubmitted while a slow Submit still writes the error file",),
+    ),
+    Mutant(
+        "an error file for what a newer drop has replaced",
+        (
+            in_layer(
+                "results/cloudevents",
+                'return now["render_id"] == pair.current',
+                "return True",
+            ),
+        ),
+        ("changed while parked", "a wrong request that is told last"),
+    ),
+)

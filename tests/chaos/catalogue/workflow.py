@@ -1,0 +1,74 @@
+"""Deliberate mistakes about the workflow and the template."""
+
+from __future__ import annotations
+
+from tests.chaos.catalogue.places import PAIRS, STATES, in_layer
+from tests.chaos.mutants import Mutant
+
+WORKFLOW = (
+    Mutant(
+        "executions without a name of their own",
+        (
+            in_layer(
+                "renders/workflow", "name=execution_name(render)", "name=execution_name(render) + uuid.uuid4().hex[:6]"
+            ),
+            in_layer("renders/workflow", "from typing import", "import uuid\nfrom typing import"),
+        ),
+        ("the right id twice at once", "told twice", "pair"),
+    ),
+    Mutant(
+        "a request_id that only the record knows",
+        (
+            in_layer(
+                "pipeline/job_record", 'if render["status"] not in (Status.SUBMITTING, Status.UNCERTAIN):', "if True:"
+            ),
+        ),
+        kinds=("error",),
+    ),
+    Mutant(
+        "a failed message taken for done",
+        (in_layer("drops/redelivery", "return self._retry(record, problem)", "return True"),),
+        kinds=("error",),
+    ),
+    Mutant(
+        "what a recorded drop asks for is not looked at again after it has failed",
+        ((PAIRS, "self.deps.drops.look_again(pair.prefix, self.deps.clock.now())", "pass"),),
+        ("nine pairs in one batch",),
+        kinds=("error",),
+    ),
+    Mutant(
+        "a message that kills its function is worked on before others",
+        (in_layer("drops/redelivery", 'if deaths[record["messageId"]]]', "if False]"),),
+        ("nine pairs in one batch with an image that is larger than the memory",),
+    ),
+    Mutant(
+        "a look that crashes and is not repeated",
+        ((STATES, '"MaxAttempts": 24', '"MaxAttempts": 0'),),
+        kinds=("crash before",),
+    ),
+    Mutant(
+        "a delivery that crashes and is not repeated",
+        ((STATES, '"MaxAttempts": 12\n', '"MaxAttempts": 0\n'),),
+        kinds=("crash before",),
+    ),
+    Mutant(
+        "a wait that is taken for the end",
+        ((STATES, '"StringEquals": "waiting"', '"StringEquals": "never"'),),
+        ("slow",),
+    ),
+    Mutant(
+        "a delivery that is to be tried again and is not",
+        ((STATES, '"StringEquals": "again"', '"StringEquals": "never"'),),
+        ("the picture is late",),
+    ),
+    Mutant(
+        "a failed message that is not told from the others",
+        (("template.yaml", "FunctionResponseTypes: [ReportBatchItemFailures]", "FunctionResponseTypes: []"),),
+        kinds=("error",),
+    ),
+    Mutant(
+        "a message that is given up when it comes back",
+        (("template.yaml", "maxReceiveCount: 10", "maxReceiveCount: 1"),),
+        kinds=("crash before",),
+    ),
+)
