@@ -30,6 +30,14 @@ HEAD = "name,image 1,image 2,prompt"
 ROW = "shop/cat,cat.png,cup.jpg,A cat."
 
 
+class Described:
+    """A CloudFormation client that knows one stack."""
+
+    def describe_stacks(self, **asked: str) -> dict[str, Any]:
+        given = [{"ParameterKey": name, "ParameterValue": value} for name, value in SETTINGS.items()]
+        return {"Stacks": [{**asked, "Parameters": given}]}
+
+
 def planned(target: Target, source: Source, **settings: str) -> Plan:
     return Plan(target, source, SETTINGS | settings)
 

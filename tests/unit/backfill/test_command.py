@@ -24,19 +24,11 @@ from tests.unit.backfill.pairs import (
     LIMITS,
     REFERENCES,
     ROW,
-    SETTINGS,
     UNREADABLE,
+    Described,
     keys,
     planned,
 )
-
-
-class Described:
-    """A CloudFormation client that knows one stack."""
-
-    def describe_stacks(self, **asked: str) -> dict[str, Any]:
-        given = [{"ParameterKey": name, "ParameterValue": value} for name, value in SETTINGS.items()]
-        return {"Stacks": [{**asked, "Parameters": given}]}
 
 
 class Interrupting:

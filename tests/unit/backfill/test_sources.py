@@ -20,18 +20,10 @@ from tests.unit.backfill.pairs import (
     LIMITS,
     REFERENCES,
     ROW,
-    SETTINGS,
+    Described,
     planned,
     upload,
 )
-
-
-class Described:
-    """A CloudFormation client that knows one stack."""
-
-    def describe_stacks(self, **asked: str) -> dict[str, Any]:
-        given = [{"ParameterKey": name, "ParameterValue": value} for name, value in SETTINGS.items()]
-        return {"Stacks": [{**asked, "Parameters": given}]}
 
 
 def stack(target: Target, **clients: Any) -> Target:
