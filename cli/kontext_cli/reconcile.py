@@ -22,6 +22,7 @@ from kontext.dynamodb import ConditionFailed
 from kontext.errors import problem
 from kontext.model import ENDED, IN_FLIGHT, Render, Result, Status, WorkflowState
 from kontext.renders.record import render_of
+from kontext.renders.settle import with_picture
 from kontext.renders.submissions import Submissions
 from kontext_cli import target
 from kontext_cli.operate import Operator
@@ -66,12 +67,18 @@ class Reconciliation:
         if picture := self._picture(render):
             result, request_id = picture
             if render["status"] in _NOT_SURELY_PAID:
-                render = self._accepted(render, request_id, job["submitted_at"] if job else now)
+                sent_at = job["submitted_at"] if job else now
+                render = self._accepted(render, request_id, sent_at) if request_id else self._found(render)
             if render["status"] in IN_FLIGHT:
                 render = self.operator.jobs.mark_completed(render, "", {}, now)
             self.operator.deliveries.mark_delivered(render, result, now)
             return "its picture is in the output bucket"
-        if job and render["status"] in _NOT_SURELY_PAID and job["request_id"] != render.get("request_id"):
+        if (
+            job
+            and job["request_id"]
+            and render["status"] in _NOT_SURELY_PAID
+            and job["request_id"] != render.get("request_id")
+        ):
             later: Render = {**render, "generation": max(render.get("generation", 0), job.get("generation", 0))}
             self.operator.workflow.start(self._accepted(later, job["request_id"], job["submitted_at"]), wait=0)
             return f"Segmind has its job {job['request_id']}: it is looked at"
@@ -87,8 +94,17 @@ class Reconciliation:
             render = self.submissions.mark_submitting(render, self.operator.clock.now())
         return self.submissions.mark_accepted(render, request_id, submitted_at)
 
-    def _picture(self, render: Render) -> tuple[Result, str] | None:
-        """The render's own picture in the output bucket, and the job that made it."""
+    def _found(self, render: Render) -> Render:
+        """A person had given the picture's link, and nothing names its job."""
+        now, error = self.operator.clock.now(), problem("uncertain", "its picture is in the output bucket")
+        if render["status"] == Status.CLAIMED:
+            render = self.submissions.mark_submitting(render, now)
+        if render["status"] == Status.SUBMITTING:
+            render = self.submissions.mark_uncertain(render, error, keys.error_key(render["prefix"]), now)
+        return with_picture(self.renders, render, "", now)
+
+    def _picture(self, render: Render) -> tuple[Result, str | None] | None:
+        """The render's own picture in the output bucket, and the job that made it; None if a person gave its link."""
         if "parameters" not in render:
             return None
         output_format = render["parameters"]["output_format"]
@@ -114,7 +130,7 @@ class Reconciliation:
             "height": height,
             "superseded": overtaken,
         }
-        return result, found["Metadata"]["request-id"]
+        return result, found["Metadata"].get("request-id")
 
     def _is_uncertain(self, render: Render) -> bool:
         found = self._read(keys.error_key(render["prefix"]))

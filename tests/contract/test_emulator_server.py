@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -214,10 +215,11 @@ def test_its_own_endpoints_take_the_key_that_it_was_started_with(emulator, metho
 
 
 def test_keys_that_it_is_told_stand_on_no_command_line(asked):
-    with start(keys=["SG_0123456789abcdef"]) as emulator:
+    key = f"SG_{secrets.token_hex(8)}"
+    with start(keys=[key]) as emulator:
         listed = subprocess.run(["ps", "-ww", "-eo", "args="], capture_output=True, text=True, check=True).stdout
 
-    assert (emulator.api_key, emulator.api_key in listed) == ("SG_0123456789abcdef", False)
+    assert (emulator.api_key, emulator.api_key in listed) == (key, False)
     assert "kontext_local.segmind --child" in listed
 
 

@@ -61,7 +61,7 @@ ANNOUNCING = (
     ),
     Mutant(
         "a picture that was found, of a render that was ended before it could be recorded",
-        (in_layer("pipeline/job_record", "and may_be_paid(render):", "and False:"),),
+        (in_layer("pipeline/job_record", "!= Status.FAILED or not (may", "!= Status.FAILED or (True or may"),),
         ("dynamodb away for 70 minutes", "dynamodb away for 180 minutes", "dynamodb and sqs away for 70 minutes"),
     ),
     Mutant(

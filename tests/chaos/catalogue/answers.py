@@ -29,7 +29,13 @@ ANSWERS = (
     ),
     Mutant(
         "a failure is believed though the result says that the job runs",
-        (in_layer("pipeline/job_requests", "self.misses < BAD_STATUSES:\n", "self.misses < 0:\n"),),
+        (
+            in_layer(
+                "pipeline/job_requests",
+                "if (ended.status == Status.FAILED) != (seen.status == Status.FAILED):",
+                "if False:",
+            ),
+        ),
         ("one status says FAILED, and the picture is there",),
     ),
     Mutant(
@@ -37,8 +43,8 @@ ANSWERS = (
         (
             in_layer(
                 "pipeline/job_requests",
-                "if ended.status == Status.FAILED and self.misses >= BAD_STATUSES:",
-                "if ended.status == Status.FAILED:",
+                "                self.doubt(failure)\n",
+                "                pass\n",
             ),
         ),
         ("one status says FAILED, and the picture is there",),

@@ -175,6 +175,8 @@ class PollState(TypedDict, total=False):
     wait: int
     progress: dict[str, float]
     misses: int
+    doubts: int
+    """How often the job had failed, and that could not be confirmed."""
     message: str
     cost: float
     """USD that Segmind states for a job that failed: the contract says none."""

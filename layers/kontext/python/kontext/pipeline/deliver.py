@@ -163,6 +163,7 @@ class Finalize:
         if self.all_tried:
             self.tell_without_the_bucket()
             cloudevents.write_error_file(render, deps.drops, deps.outputs, deps.renders)
+            cloudevents.take_back_error_file(render, deps.drops, deps.outputs, deps.renders)
         elif not render.get("announced"):
             cloudevents.announce(render, deps.drops, deps.outputs, deps.topic, deps.renders)
             metrics.emit_outcome(render)

@@ -62,9 +62,13 @@ class JobRecord:
             return render
         if render["status"] in IN_FLIGHT:
             return self.complete(render, found["link"], found["metrics"])
-        if render["status"] == Status.FAILED and may_be_paid(render):
-            return with_picture(self.deps.renders, render, found["link"], self.deps.clock.now())
-        return render
+        if render["status"] != Status.FAILED or not (may_be_paid(render) or render["error"]["code"] == "no_result"):
+            return render
+        job, now = self.event["request_id"], self.deps.clock.now()
+        try:
+            return with_picture(self.deps.renders, render, found["link"], now, metrics=found["metrics"], request_id=job)
+        except ConditionFailed as moved:  # or the job is another render's
+            return render_of(moved.found) if moved.found else render
 
     def unexplained(self, render: Render, now: float) -> float | None:
         """What the balance has lost beside what is booked; the picture does not wait for it."""

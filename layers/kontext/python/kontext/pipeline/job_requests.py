@@ -10,15 +10,19 @@ from kontext.segmind.client import Segmind
 BAD_STATUSES = 3
 """So many status requests in a row that told nothing, and the result is asked for as well: it may answer."""
 
+MOST_DOUBTS = 3
+"""So often a failure that is not confirmed is asked for again."""
+
 
 class JobRequests:
-    """The requests about one job. `misses`: how many in a row told nothing; `done`: the status that told last that the
-    job is done."""
+    """The requests about one job. `misses`: how many in a row told nothing; `doubts`: how often it had failed, and that
+    could not be confirmed; `done`: the status that told last that the job is done."""
 
-    def __init__(self, segmind: Segmind, request_id: str, misses: int) -> None:
+    def __init__(self, segmind: Segmind, request_id: str, misses: int, doubts: int = 0) -> None:
         self.segmind = segmind
         self.request_id = request_id
         self.misses = misses
+        self.doubts = doubts
         self.done: JobStatus | None = None
 
     def ask(self, submitted_with: str | None, *, last: bool) -> JobStatus | Result:
@@ -27,7 +31,9 @@ class JobRequests:
         segmind, request_id, self.done = self.segmind, self.request_id, None
         if last:  # no time is left to ask for one after the other
             with suppress(SegmindError):
-                return segmind.result(request_id, submitted_with)
+                answer = segmind.result(request_id, submitted_with)
+                if isinstance(answer, Result) or answer.status != Status.FAILED:
+                    return answer
         try:
             seen = _known(segmind.status(request_id, submitted_with))
         except SegmindError as failure:
@@ -46,19 +52,28 @@ class JobRequests:
 
     def result_of(self, ended: JobStatus, submitted_with: str | None) -> JobStatus | Result:
         """The result of a job that has ended by its status. A job that failed is free, and one that is done is paid:
-        where the two contradict each other, both are asked again, a few times. Raises SegmindError as `ask` does."""
+        where the two contradict each other, or the result is not told, both are asked again, a few times. Raises
+        SegmindError as `ask` does."""
         try:
             seen = self.segmind.result(self.request_id, submitted_with)
-        except SegmindError:
-            if ended.status == Status.FAILED and self.misses >= BAD_STATUSES:
+        except RateLimited:
+            raise
+        except SegmindError as failure:
+            if ended.status == Status.FAILED:
+                self.doubt(failure)
                 return ended
             raise
         if isinstance(seen, Result):
             return seen
-        failed = [one.status == Status.FAILED for one in (ended, seen)]
-        if any(failed) and not all(failed) and self.misses < BAD_STATUSES:
-            raise Unavailable(f"the job is {ended.status} by its status, and {seen.status} by its result")
+        if (ended.status == Status.FAILED) != (seen.status == Status.FAILED):
+            self.doubt(Unavailable(f"the job is {ended.status} by its status, and {seen.status} by its result"))
         return ended if ended.status == Status.FAILED else seen
+
+    def doubt(self, why: SegmindError) -> None:
+        """A failure is not confirmed. Raises `why`, until that was so a few times."""
+        self.doubts += 1
+        if self.doubts <= MOST_DOUBTS:
+            raise why
 
 
 def _known(seen: JobStatus) -> JobStatus:

@@ -41,7 +41,9 @@ class Poll:
         self.is_gone = False
         self.held_until = 0.0
         self.polls = 0
-        self.job = JobRequests(deps.segmind, event["request_id"], int(told.get("misses", 0)))
+        self.job = JobRequests(
+            deps.segmind, event["request_id"], int(told.get("misses", 0)), int(told.get("doubts", 0))
+        )
         self.record = JobRecord(deps, event)
         self.found_before = told.get("found")
         self.result: Result | None = None
@@ -100,7 +102,7 @@ class Poll:
         """Hand back to the workflow, which waits for nothing. After a miss the next Poll asks at once."""
         self.deps.jobs.beat(render, self.deps.clock.now() + seconds + POLL_SECONDS)
         wait = max(1, math.ceil(seconds) if self.job.misses else int(seconds - 1))
-        seen = {"progress": vars(self.progress), "misses": self.job.misses}
+        seen = {"progress": vars(self.progress), "misses": self.job.misses, "doubts": self.job.doubts}
         return cast("PollState", {"outcome": "waiting", "wait": wait, **seen})
 
     def poll_once(self, render: Render) -> tuple[Render, PollState | None]:
@@ -116,7 +118,7 @@ class Poll:
             return self.found(render, seen), None
         self.progress = self.progress.seen(seen.status, age)
         if seen.status == Status.FAILED:
-            return render, _failed(seen, done=self.job.done is not None)
+            return render, _failed(seen, done=self.job.done is not None or "answer" in render)
         return self.record.keep_status(render, seen), None
 
     def missed(self, render: Render, failure: SegmindError) -> Render:

@@ -8,8 +8,8 @@ import hashlib
 
 from kontext.clock import iso
 from kontext.drops.pairs import Pair, Ready, identity, pair_key
-from kontext.due import REMOVE_DUE, due, marks
-from kontext.dynamodb import ConditionFailed, Write
+from kontext.due import REMOVE_DUE, TELL_SECONDS, TIMER, Due, due, marks
+from kontext.dynamodb import ConditionFailed, Item, Write
 from kontext.model import ObjectRead, Render, RenderError, RenderInput, Status
 from kontext.renders.overdue import is_kept
 from kontext.renders.record import render_of, write
@@ -79,11 +79,14 @@ class Claims:
     def _reject_again(self, render: Render, pair: Pair, newest: Write, now: float) -> Render | None:
         """Another part has come to what is wrong: whoever came first tells it at this moment, or Sweep will. It is told
         again only if something right was claimed since."""
+        was_right_since = pair.current_drop > drop_number(render)
+        changes: Item = {"drop_id": pair.drop_id}
+        if was_right_since:  # should nobody come to tell it, Sweep has it told
+            changes |= {"announced": None, **marks(Due(TIMER, now + TELL_SECONDS))}
         try:
-            self.renders.table.transact(write(render, "attribute_exists(#pk)", {"drop_id": pair.drop_id}), newest)
+            self.renders.table.transact(write(render, "attribute_exists(#pk)", changes), newest)
         except ConditionFailed:
             return None
-        was_right_since = pair.current_drop > drop_number(render)
         is_told = render.get("announced") or render.get("due_at", 0.0) > now
         return None if is_told and not was_right_since else render_of({**render, "drop_id": pair.drop_id})
 

@@ -20,7 +20,7 @@ def own(render: Render, request_id: str, now: float) -> Write:
     values = {"render_id": render["render_id"], "expires_at": int(now + _KEPT_SECONDS)}
     expression = "SET #render_id = :render_id, #expires_at = :expires_at"
     condition = "attribute_not_exists(#render_id) OR #render_id = :render_id"
-    return {"pk": f"job#{request_id}", "sk": "job"}, expression, condition, values
+    return {"pk": f"job#{request_id.lower()}", "sk": "job"}, expression, condition, values
 
 
 def check(refused: ConditionFailed) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from kontext.due import SENT, SET_LANE
 from kontext.dynamodb import ConditionFailed
 from kontext.errors import SERVER_ERRORS, problem
-from kontext.model import Charged, HistoryEntry, Render, RenderError, Status
+from kontext.model import Charged, HistoryEntry, JobMetrics, Render, RenderError, Status
 from kontext.renders import balance, job_owner, ledger
 from kontext.renders.record import render_key
 from kontext.renders.store import Renders
@@ -94,14 +94,31 @@ def with_job(renders: Renders, render: Render, request_id: str, now: float) -> R
     return _settled(renders, render, Status.QUEUED, now, noted, job_owner.own(render, request_id, now), **found)
 
 
-def with_picture(renders: Renders, render: Render, output_url: str, now: float) -> Render:
-    """The picture is the render's, and paid: only its delivery is left. Raises ConditionFailed if it has moved on."""
-    cost, booked = ledger.charge(render, {}, renders.price, now)
+def with_picture(
+    renders: Renders,
+    render: Render,
+    output_url: str,
+    now: float,
+    *,
+    metrics: JobMetrics | None = None,
+    request_id: str | None = None,
+) -> Render:
+    """The picture is the render's, and paid: only its delivery is left. Raises ConditionFailed if it has moved on,
+    JobTaken if another one has the job `request_id`."""
+    told: JobMetrics = metrics or {}
+    cost, booked = ledger.charge(render, told, renders.price, now)
     booked = [*booked, balance.explain(cost, now)] if booked else []
-    paid = {"output_url": output_url, "metrics": {}, "cost": cost, "completed_at": now, "submitted_at": sent_at(render)}
+    owned = [job_owner.own(render, request_id, now)] if request_id else []
+    paid = {
+        "output_url": output_url,
+        "metrics": told,
+        "cost": cost,
+        "completed_at": now,
+        "submitted_at": sent_at(render),
+    }
     paid["undelivered"] = None
     noted: HistoryEntry = {"what": "completed", "cost": cost}
-    return _settled(renders, render, Status.COMPLETED, now, noted, *booked, **paid)
+    return _settled(renders, render, Status.COMPLETED, now, noted, *owned, *booked, **paid)
 
 
 def _settled(
