@@ -29,6 +29,7 @@ class World:
         self.looked: list[float] = []
         self.beats: list[float] = []
         self.held: list[float] = []
+        self.known: dict[str, Any] = {}
         self.clock = self.jobs = self.renders = self.segmind = self
         self.throttle: Any = self
         self.poll_history = SimpleNamespace(next_poll=lambda _: self.time - ACCEPTED, deadline=DEADLINE)
@@ -40,7 +41,8 @@ class World:
         self.time += max(0.0, seconds)
 
     def of_execution(self, state: dict[str, Any], _now: float) -> dict[str, Any]:
-        return {"prefix": state["prefix"], "render_id": state["render_id"], "attempt": 1, "status": "PROCESSING"}
+        known = {"render_id": state["render_id"], "attempt": 1, "status": "PROCESSING"}
+        return {"prefix": state["prefix"], **known, **self.known}
 
     def beat(self, render: dict[str, Any], until: float) -> None:
         self.beats.append(until)
@@ -242,6 +244,15 @@ def test_a_job_that_is_done_by_its_status_and_failed_by_its_result_may_be_paid()
     assert outcome["message"] == "worker lost (by its status the job is done)"
     assert charged_for(outcome) == "unknown"  # type: ignore[arg-type]
     assert len(job.looked) == 4
+
+
+def test_a_job_that_was_done_once_and_has_failed_now_may_be_paid() -> None:
+    job = Job(JobStatus("FAILED", error="worker lost"), JobStatus("FAILED", error="worker lost"))
+    job.known = {"answer": "no picture"}
+
+    outcome = job.play()
+
+    assert charged_for(outcome) == "unknown"  # type: ignore[arg-type]
 
 
 def test_a_status_in_an_unknown_word_may_mean_that_the_picture_is_there() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pytest
 
@@ -102,6 +103,30 @@ def test_a_restored_table_pays_nothing_twice_and_loses_nothing(minutes: int) -> 
     for prefix in DROPPED.keys() - undecided:
         assert world.s3.newest("OutputBucket", f"{prefix}result.png")
         assert "kontext.rendered" in told(world)[prefix]
+
+
+@dataclass(frozen=True)
+class AsGivenByItsLink:
+    """A person had given the pictures' links: nothing in the bucket names the jobs that made them."""
+
+    lasts: ClassVar[bool] = True
+
+    def do(self, world: World) -> None:
+        for versions in world.s3.buckets["OutputBucket"].values():
+            for version in versions:
+                version.metadata.pop("request-id", None)
+
+    def __str__(self) -> str:
+        return "the pictures in the output bucket name no job"
+
+
+def test_pictures_that_a_person_gave_by_their_links_are_found_after_a_restore() -> None:
+    hours_later = RESTORED + 200 * 60
+
+    world = played((hours_later + 30, AsGivenByItsLink()), *as_documented(hours_later), restored=hours_later)
+
+    assert paid(world) == dict.fromkeys(DROPPED, 1)
+    assert ends(world) == dict.fromkeys(DROPPED, "DELIVERED") | {"lost/": "UNCERTAIN"}
 
 
 def test_a_table_that_aws_has_restored_starts_paused(aws: Aws, renders_table: str) -> None:

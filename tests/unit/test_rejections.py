@@ -90,3 +90,20 @@ def test_what_was_right_and_is_wrong_again_is_told_again(life: Life, pair: MakeP
 
     assert again is not None
     assert (again["render_id"], again["drop_id"]) == (first["render_id"], 3)
+
+
+def test_what_is_wrong_again_after_something_right_is_told_by_sweep_where_nobody_comes(
+    life: Life, pair: MakePair
+) -> None:
+    claims, error = Claims(life.renders), problem("invalid_image", "empty")
+    first = claims.reject(life.pair, error, "taj/1.png v1", "taj/error.json", NOW)
+    assert first is not None
+    life.renders.mark_announced(first)
+    between = replace(pair(drop=3), rejected_drop=1, current="r", current_drop=2)
+
+    again = claims.reject(between, error, "taj/1.png v1", "taj/error.json", LATER)
+
+    assert again is not None
+    known = life.renders.get("taj/", first["render_id"])
+    assert known is not None
+    assert ("announced" in known, known["due_at"]) == (False, LATER + TELL_SECONDS)
