@@ -144,6 +144,11 @@ LIMIT: tuple[Story, ...] = (
         parameters={"DailySpendLimit": "0.10"},
     ),
     story(
+        "a cost of less than the price is stated",
+        *shortly_before_midnight(300, stated(cost=0.02), *many(4, every=60.0)),
+        parameters={"DailySpendLimit": "0.10"},
+    ),
+    story(
         "the vendor charges twice, and states the price",
         stated(cost=0.05),
         *many(3, every=60.0),

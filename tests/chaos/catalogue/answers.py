@@ -22,7 +22,7 @@ ANSWERS = (
             (
                 POLL,
                 "            return self.missed(render, failure), None",
-                "            return self.missed(render, failure), str(failure)",
+                '            return self.missed(render, failure), {"outcome": "expired", "message": str(failure)}',
             ),
         ),
         ("trouble with looks", "pair"),

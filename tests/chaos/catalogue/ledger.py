@@ -170,6 +170,6 @@ LEDGER = (
     Mutant(
         "a cost that is less than was reserved, and is believed",
         (in_layer("renders/ledger", "round(max(0.0, cost - ", "round((cost - "),),
-        ("a cost of nothing is stated",),
+        ("a cost of less than the price is stated",),
     ),
 )

@@ -33,13 +33,13 @@ THROTTLE = (
         ("the vendor's clock is two minutes ahead", "the vendor's clock is two minutes behind"),
     ),
     Mutant(
-        "an open circuit breaker that lets fresh drops go",
+        "a pause that lets fresh drops go",
         (
             in_layer(
                 "throttle/admission", "    if state.stopped:\n        return join", "    if False:\n        return join"
             ),
         ),
-        ("thirty pairs wait forty minutes for credits", "five pairs come while there are no credits"),
+        ("goes on soon after the operator resumes",),
     ),
     Mutant(
         "a refusal that opens no circuit breaker",
