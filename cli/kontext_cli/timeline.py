@@ -128,7 +128,8 @@ def describe_entry(entry: dict[str, Any]) -> str:
         case {"what": "undelivered"}:
             return f"not delivered{_times(entry)}, and tried again by itself: {entry.get('message')}"
         case {"what": "delivered"}:
-            return f"DELIVERED: {entry.get('key')} is in the output bucket, the event is published"
+            other = ", in another format than was asked for" if entry.get("reason") == "other_format" else ""
+            return f"DELIVERED: {entry.get('key')} is in the output bucket{other}, the event is published"
         case {"what": "failed" | "rejected" as how}:
             return f"{how.upper()} ({entry.get('code')}): {entry.get('message')}"
         case {"what": "uncertain"}:
