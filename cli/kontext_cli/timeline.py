@@ -123,6 +123,8 @@ def describe_entry(entry: dict[str, Any]) -> str:
             return f"{_reopened(entry)}{paid}{stated}"
         case {"what": "unlinked"}:
             return "done and paid, and Segmind's answer names no picture: it is asked again"
+        case {"what": "relinked"}:
+            return f"Segmind names another link to the picture{_times(entry)}: that one is tried"
         case {"what": "kept"}:
             return f"not delivered once more, and stays delivered: {entry.get('message')}"
         case {"what": "undelivered"}:

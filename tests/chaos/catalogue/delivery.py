@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.chaos.catalogue.places import PLACING, in_layer
+from tests.chaos.catalogue.places import PLACING, POLL, in_layer
 from tests.chaos.mutants import Mutant
 
 DELIVERY = (
@@ -45,6 +45,17 @@ DELIVERY = (
         "a result in an older format that stays",
         ((PLACING, "for stale in pair.written - {key, error_key}:", "for stale in ():"),),
         ("changed in form", "made in the other format, and then in the one that was asked for"),
+    ),
+    Mutant(
+        "a link that has expired, tried again and again",
+        (
+            (
+                POLL,
+                "renew_link(self.deps, self.event, self.record.keep_request_id(render))",
+                "self.record.keep_request_id(render)",
+            ),
+        ),
+        ("the link to the picture has expired, and another one is named when asked",),
     ),
     Mutant(
         "a picture under the name of the format that was asked for, and not of what it is",
