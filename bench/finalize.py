@@ -42,7 +42,8 @@ def peak():
 
 delivery = Connections(os.environ).delivery
 before, began, cpu = peak(), time.monotonic(), time.process_time()
-done = delivery.copy(sys.argv[1], sys.argv[2], "png", {}, {"IfNoneMatch": "*"})
+with delivery.fetch(sys.argv[1]) as arriving:
+    done = delivery.copy(arriving, sys.argv[2], {}, {"IfNoneMatch": "*"})
 took, cpu = time.monotonic() - began, time.process_time() - cpu
 print(json.dumps({"before_mb": before, "peak_mb": peak(), "seconds": took, "cpu_s": cpu, "bytes": done["bytes"]}))
 """

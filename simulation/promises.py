@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from kontext.errors import CODES
+from kontext.images import identify
 from kontext_local.segmind.jobs import Job
 from simulation.brakes import BRAKES
 from simulation.evidence import ENDED, Broken, Evidence, Promise, Render
@@ -138,10 +139,11 @@ def each_pair_has_its_one_result(seen: Evidence) -> Broken:
         if render["status"] != "DELIVERED":
             yield from _error_file(seen, prefix, render, there)
             continue
-        result = f"{prefix}result.{render['parameters']['output_format']}"
+        made = seen.made_for(render)
+        result = f"{prefix}result.{'jpg' if made and identify.kind_of(made[-1]) == 'jpeg' else 'png'}"
         if there != {result}:
             yield f"{prefix}: delivered, and there are {sorted(there)}"
-        elif (found := seen.world.s3.newest("OutputBucket", result)) and found.body not in seen.made_for(render):
+        elif (found := seen.world.s3.newest("OutputBucket", result)) and found.body not in made:
             yield f"{prefix}: the result is another picture"
 
 

@@ -19,6 +19,8 @@ from simulation.s3 import S3
 from simulation.scheduler import Scheduler
 
 CAPITAL = 1000.0
+OTHERWISE = "(this is made in the other format)"
+"""What the vendor does to a prompt with these words in it."""
 _PATIENCE_SECONDS = 20.0
 
 
@@ -37,7 +39,7 @@ def vendor(scheduler: Scheduler, store: S3, settings: Settings, rng: Random) -> 
 def picture(asked: dict[str, Any]) -> bytes:
     """A valid, tiny picture that nothing else than this request gives."""
     told = json.dumps(asked, sort_keys=True).encode()
-    return jpeg(told) if asked["output_format"] == "jpg" else png(told)
+    return jpeg(told) if (asked["output_format"] == "jpg") != (OTHERWISE in asked["prompt"]) else png(told)
 
 
 def png(told: bytes) -> bytes:

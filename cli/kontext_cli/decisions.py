@@ -125,7 +125,7 @@ class Resolver:
         )
 
     def _check_picture(self, render: Render, url: str) -> None:
-        """Whether a picture of the format that was asked for stands there, on an allowed host, and is no other's."""
+        """Whether a picture stands there, of whatever format, on an allowed host, and is no other's."""
         if not url:
             raise CommandError("The output URL is empty: Segmind's console shows the picture's link.")
         try:
@@ -135,7 +135,7 @@ class Resolver:
             raise CommandError(f"{_capital(refused)}; allowed are https links to {hosts} (ResultHosts).") from refused
         self._refuse_other(render, self._pictures.get(_file_of(url)), "picture")
         try:
-            self.operator.delivery.check(url, render["parameters"]["output_format"])
+            self.operator.delivery.check(url)
         except DeliveryError as failure:
             raise (CommandError if failure.final else Unanswered)(
                 f"{_capital(failure)}. Nothing was decided."

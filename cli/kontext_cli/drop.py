@@ -15,7 +15,7 @@ from kontext_cli.dropping import Drop, DropClient, Errand, Outcome, prepare
 from kontext_cli.errors import INTERRUPTED, RENDER_FAILED, UNFINISHED, CommandError, Unfinished, explain
 from kontext_cli.input_bucket import BESIDE_OTHERS, Refused
 from kontext_cli.records import Render, parked
-from kontext_cli.saving import Destination
+from kontext_cli.saving import Destination, other_kind
 from kontext_cli.target import Target
 from kontext_cli.terminal import Progress, command, print_json, progress
 
@@ -92,8 +92,9 @@ class Trip:
         self.outcome = self._wait(self.errand, before, seconds)
         self._tell_outcome(self.outcome)
         if key := self.outcome.key:
-            self.file = destination.save(Path(key).suffix, lambda file: self.client.fetch(key, file))
-            self.shown.step(f"saved as {self.file}")
+            suffix = Path(key).suffix
+            self.file = destination.save(suffix, lambda file: self.client.fetch(key, file))
+            self.shown.step(f"saved as {self.file}{other_kind(self.file, suffix)}")
 
     @property
     def _has_begun(self) -> bool:

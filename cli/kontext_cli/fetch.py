@@ -9,7 +9,7 @@ from kontext_cli import target
 from kontext_cli.dropping import DropClient
 from kontext_cli.errors import CommandError
 from kontext_cli.explain import the_pair
-from kontext_cli.saving import Destination
+from kontext_cli.saving import Destination, other_kind
 from kontext_cli.target import Target
 from kontext_cli.terminal import print_json, progress
 
@@ -28,8 +28,9 @@ def carry_out(chosen: Target, prefix: str, save_as: str | None, *, as_json: bool
         raise CommandError(f"There is no picture to fetch: {pair.prefix} is {pair.status}{why}.")
     key = str(result["key"])
     with Destination(save_as, pair.prefix.rstrip("/_-") or "picture") as destination, progress() as shown:
-        file = destination.save(Path(key).suffix, lambda opened: client.fetch(key, opened))
-        shown.step(f"{key} is saved as {file}")
+        suffix = Path(key).suffix
+        file = destination.save(suffix, lambda opened: client.fetch(key, opened))
+        shown.step(f"{key} is saved as {file}{other_kind(file, suffix)}")
     if as_json:
         print_json({"prefix": pair.prefix, "bucket": client.outputs, "key": key, "file": str(file)})
     return 0

@@ -18,7 +18,6 @@ from kontext_cli.operate import Operator
 from kontext_cli.records import SEPARATORS
 from kontext_cli.terminal import print_json, terminal
 
-FORMATS = ("png", "jpg")
 AT_ONCE = 1000
 
 
@@ -62,8 +61,14 @@ class Forgetting:
 
     def _made(self) -> Iterator[Kept]:
         prefix = self.pair.prefix
-        made = {keys.error_key(prefix), *(keys.result_key(prefix, one) for one in FORMATS), *self.pair.written}
-        made |= {keys.superseded_key(prefix, one["render_id"], kind) for one in self.renders for kind in FORMATS}
+        made = {
+            keys.error_key(prefix),
+            *(keys.result_key(prefix, one) for one in keys.RESULT_FORMATS),
+            *self.pair.written,
+        }
+        made |= {
+            keys.superseded_key(prefix, one["render_id"], kind) for one in self.renders for kind in keys.RESULT_FORMATS
+        }
         for key in sorted(made):
             yield from (one for one in self._listed("OutputBucket", key) if one.key == key)
 

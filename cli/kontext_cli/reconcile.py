@@ -107,13 +107,11 @@ class Reconciliation:
         """The render's own picture in the output bucket, and the job that made it; None if a person gave its link."""
         if "parameters" not in render:
             return None
-        output_format = render["parameters"]["output_format"]
         pair = self.operator.drops.get(render["prefix"])
         overtaken = pair is not None and pair.current != render["render_id"]
-        beside = keys.superseded_key(render["prefix"], render["render_id"], output_format)
-        key = beside if overtaken else keys.result_key(render["prefix"], output_format)
-        found = self._read(key)
-        if found is None or found["Metadata"].get("render-id") != render["render_id"]:
+        ours = ((key, found) for key in _keys_of(render, overtaken) if (found := self._read_ours(key, render)))
+        key, found = next(ours, ("", None))
+        if found is None:
             return None
         body = found["Body"].read()
         with Image.open(BytesIO(body)) as picture:
@@ -129,6 +127,7 @@ class Reconciliation:
             "width": width,
             "height": height,
             "superseded": overtaken,
+            "other_format": keys.format_of(key) != render["parameters"]["output_format"],
         }
         return result, found["Metadata"].get("request-id")
 
@@ -136,6 +135,10 @@ class Reconciliation:
         found = self._read(keys.error_key(render["prefix"]))
         said = json.loads(found["Body"].read()) if found else {}
         return (said.get("render_id"), said.get("code")) == (render["render_id"], "uncertain")
+
+    def _read_ours(self, key: str, render: Render) -> dict[str, Any] | None:
+        found = self._read(key)
+        return found if found and found["Metadata"].get("render-id") == render["render_id"] else None
 
     def _read(self, key: str) -> dict[str, Any] | None:
         try:
@@ -165,6 +168,13 @@ class Reconciliation:
             if not page.get("nextToken"):
                 return
             asked["nextToken"] = page["nextToken"]
+
+
+def _keys_of(render: Render, overtaken: bool) -> Iterator[str]:
+    """Where its picture may be: in the format that was asked for, or in another one."""
+    asked, name = render["parameters"]["output_format"], (render["prefix"], render["render_id"])
+    for each in sorted(keys.RESULT_FORMATS, key=lambda one: one != asked):
+        yield keys.superseded_key(*name, each) if overtaken else keys.result_key(render["prefix"], each)
 
 
 def run(*, stack: str | None, as_json: bool) -> int:

@@ -98,6 +98,13 @@ class Destination:
         return path.absolute()
 
 
+def other_kind(path: Path, suffix: str) -> str:
+    """What is to be said of a picture that was saved under the extension of another kind."""
+    named = path.suffix.lower()
+    kind = ".jpg" if named in (".jpeg", ".jpe", ".jfif") else named
+    return f", and it is a {suffix[1:]}" if kind in (".png", ".jpg", ".webp") and kind != suffix else ""
+
+
 def _is_standard_output(there: os.stat_result) -> bool:
     with contextlib.suppress(OSError):
         return os.path.samestat(there, os.fstat(1))

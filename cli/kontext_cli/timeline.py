@@ -123,12 +123,15 @@ def describe_entry(entry: dict[str, Any]) -> str:
             return f"{_reopened(entry)}{paid}{stated}"
         case {"what": "unlinked"}:
             return "done and paid, and Segmind's answer names no picture: it is asked again"
+        case {"what": "relinked"}:
+            return f"Segmind names another link to the picture{_times(entry)}: that one is tried"
         case {"what": "kept"}:
             return f"not delivered once more, and stays delivered: {entry.get('message')}"
         case {"what": "undelivered"}:
             return f"not delivered{_times(entry)}, and tried again by itself: {entry.get('message')}"
         case {"what": "delivered"}:
-            return f"DELIVERED: {entry.get('key')} is in the output bucket, the event is published"
+            other = ", in another format than was asked for" if entry.get("reason") == "other_format" else ""
+            return f"DELIVERED: {entry.get('key')} is in the output bucket{other}, the event is published"
         case {"what": "failed" | "rejected" as how}:
             return f"{how.upper()} ({entry.get('code')}): {entry.get('message')}"
         case {"what": "uncertain"}:

@@ -35,6 +35,12 @@ def well(at: float) -> tuple[float, Action]:
     return at, WellAgain()
 
 
+def expired(times: int | None) -> tuple[float, Action]:
+    """So many results name a link at which there is nothing."""
+    link = "https://images.segmind.com/output/00000000-0000-4000-8000-000000000000.png"
+    return 0.0, vendor(on="result", patch={"output": link, "images": []}, times=times)
+
+
 def refused_poll(nth: int, reset: int) -> tuple[float, Action]:
     """A 429 to a look, which says when the limit resets: so many seconds after the beginning."""
     headers = {"x-rate-limit-reset-at-utc": str(int(BEGINNING) + reset)}
@@ -165,6 +171,8 @@ RESULTS: tuple[Story, ...] = (
         (0.0, vendor(output_shape="several")),
         *pair(),
     ),
+    story("the link to the picture has expired, and another one is named when asked", expired(1), *pair()),
+    story("an expired link is named for ten minutes", expired(None), *pair(), well(600), patience=300.0),
     story(
         "a page with status 200 stands in for the picture",
         (0.0, vendor(on="output", status=200, text="<html>Just a moment...", times=2)),

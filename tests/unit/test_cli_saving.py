@@ -8,7 +8,7 @@ from typing import BinaryIO
 import pytest
 
 from kontext_cli.errors import CommandError
-from kontext_cli.saving import Destination, free_path
+from kontext_cli.saving import Destination, free_path, other_kind
 
 
 def write(file: BinaryIO) -> None:
@@ -123,3 +123,15 @@ def test_a_result_never_replaces_a_file(here: Path) -> None:
     (here / "shop-cat.png").touch()
 
     assert free_path(Path(), "shop/cat", ".png") == Path("shop-cat-2.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        pytest.param("cat.png", "", id="a PNG"),
+        pytest.param("cat.JPEG", ", and it is a png", id="a JPEG"),
+        pytest.param("cat", "", id="nothing"),
+    ],
+)
+def test_a_file_that_is_called_another_kind_of_picture_than_it_is_is_told(name: str, said: str) -> None:
+    assert other_kind(Path(name), ".png") == said

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from kontext.errors import DeliveryError
 from kontext.results import copy as results_copy
@@ -22,6 +23,7 @@ Deliver = Callable[..., dict[str, Any]]
 
 URL = "https://images.segmind.com/outputs/a.png"
 TOO_LARGE = {"content-length": str(MAX_PICTURE_BYTES + 1)}
+MOVING = {"save_all": True, "append_images": [Image.new("RGB", (40, 30), "blue")]}
 HOSTS = ("images.segmind.com", "127.0.0.1:8080")
 
 
@@ -42,11 +44,12 @@ class Host:
 
 @pytest.fixture
 def deliver(aws: Aws, bucket: str) -> Deliver:
-    """Copies what a host gives: `deliver(host, output_format="jpg")`."""
+    """Copies what a host gives, under a key with the extension of what it is."""
 
-    def copy(host: Host, url: str = URL, output_format: str = "png") -> dict[str, Any]:
+    def copy(host: Host, url: str = URL) -> dict[str, Any]:
         delivery = Delivery(OutputBucket(aws("s3"), bucket), Allowed(HOSTS), httpx.MockTransport(host))
-        return delivery.copy(url, "taj/result.x", output_format, {"render-id": "r1"}, {"IfNoneMatch": "*"})
+        with delivery.fetch(url) as arriving:
+            return delivery.copy(arriving, f"taj/result.{arriving.format}", {"render-id": "r1"}, {"IfNoneMatch": "*"})
 
     return copy
 
@@ -75,25 +78,33 @@ def test_what_takes_all_of_its_time_is_tried_less_often(
 
 
 @pytest.mark.parametrize(
-    ("output_format", "kind", "content_type"), [("png", "PNG", "image/png"), ("jpg", "JPEG", "image/jpeg")]
+    ("kind", "how", "key", "content_type"),
+    [
+        pytest.param("PNG", {}, "taj/result.png", "image/png", id="a PNG"),
+        pytest.param("JPEG", {}, "taj/result.jpg", "image/jpeg", id="a JPEG"),
+        pytest.param("WEBP", {}, "taj/result.webp", "image/webp", id="a WebP"),
+        pytest.param("PNG", MOVING, "taj/result.png", "image/png", id="an animated PNG"),
+        pytest.param("WEBP", MOVING, "taj/result.webp", "image/webp", id="an animated WebP"),
+    ],
 )
 def test_a_picture_arrives_byte_for_byte_and_is_described(
     deliver: Deliver,
     delivered: Callable[[], list[bytes]],
     encoded: Encoded,
-    output_format: str,
     kind: str,
+    how: dict[str, Any],
+    key: str,
     content_type: str,
 ) -> None:
-    picture = encoded(kind, (40, 30))
+    picture = encoded(kind, (40, 30), **how)
 
-    result = deliver(Host(httpx.Response(200, content=picture)), output_format=output_format)
+    result = deliver(Host(httpx.Response(200, content=picture)))
 
     assert delivered() == [picture]
     assert result["version_id"]
     assert {name: result[name] for name in result if name not in ("version_id", "etag")} == {
         "bucket": "photographs",
-        "key": "taj/result.x",
+        "key": key,
         "content_type": content_type,
         "bytes": len(picture),
         "sha256": hashlib.sha256(picture).hexdigest(),
@@ -129,7 +140,10 @@ def _cut(content: bytes) -> Iterator[bytes]:
         pytest.param(lambda picture: httpx.Response(200, content=picture[:-8]), False, id="cut off unnoticed"),
         pytest.param(lambda picture: httpx.Response(200, content=b""), False, id="empty"),
         pytest.param(lambda picture: httpx.Response(200, text="<html>"), False, id="a web page"),
-        pytest.param(lambda picture: httpx.Response(200, content=b"\xff\xd8\xff\xe0"), False, id="another kind"),
+        pytest.param(lambda picture: httpx.Response(200, content=b"GIF89a" + bytes(99)), False, id="a GIF"),
+        pytest.param(
+            lambda picture: httpx.Response(200, content=picture + b"<html>"), False, id="a picture with a page behind"
+        ),
         pytest.param(
             lambda picture: httpx.Response(
                 200, headers={"content-length": str(MAX_PICTURE_BYTES + 1)}, content=iter([b""])

@@ -139,11 +139,9 @@ def finalize(target: Target, bucket: str) -> Door:
     def copy(name: str, content: bytes) -> str | None:
         way = httpx.MockTransport(lambda _: httpx.Response(200, content=content))
         delivery = Delivery(OutputBucket(target.client("s3"), bucket), Allowed(("images.segmind.com",)), way)
-        wanted = "png" if content.startswith(b"\x89PNG") else "jpg"
         try:
-            delivery.copy(
-                f"https://images.segmind.com/{wanted}", name, wanted, {"render-id": "r"}, {"IfNoneMatch": "*"}
-            )
+            with delivery.fetch("https://images.segmind.com/a.png") as arriving:
+                delivery.copy(arriving, name, {"render-id": "r"}, {"IfNoneMatch": "*"})
         except DeliveryError as refused:
             return str(refused)
         return None
@@ -159,6 +157,11 @@ def refusal_of(content: bytes) -> str | None:
     return None
 
 
+def moving(door: str) -> set[str]:
+    """What a door takes that others refuse: a result that is animated is paid."""
+    return {file.name for file in CORPUS if file.refusal == "animated" and door in ("gallery", "finalize")}
+
+
 @pytest.mark.parametrize("door", ["s3", "folder", "table", "command", "page", "gallery", "finalize"])
 def test_every_door_takes_and_refuses_the_same_files(door: str, request: pytest.FixtureRequest) -> None:
     ask: Door = request.getfixturevalue(door)
@@ -166,14 +169,13 @@ def test_every_door_takes_and_refuses_the_same_files(door: str, request: pytest.
     answers = {file.name: ask(file.name, file.content) for file in CORPUS if file.name}
 
     taken = {name for name, answer in answers.items() if answer is None}
-    no_result = {file.name for file in CORPUS if door == "finalize" and file.content[8:12] == b"WEBP"}
-    assert taken == {file.name for file in CORPUS if refusal_of(file.content) is None} - no_result
+    assert taken == {file.name for file in CORPUS if refusal_of(file.content) is None} | moving(door)
 
 
 @pytest.mark.parametrize("door", ["s3", "folder", "table", "command", "page", "gallery"])
 def test_every_door_says_the_same_of_what_it_refuses(door: str, request: pytest.FixtureRequest) -> None:
     ask: Door = request.getfixturevalue(door)
-    refused = [file for file in CORPUS if file.refusal]
+    refused = [file for file in CORPUS if file.refusal and file.name not in moving(door)]
 
     answers = {file.name: ask(file.name, file.content) or "" for file in refused}
 

@@ -60,6 +60,7 @@ RESULT = {
     "width": 4,
     "height": 3,
     "superseded": False,
+    "other_format": False,
 }
 METRICS = {"cost": 0.05, "inference_time": 12, "queue_time": 0.0, "total_time": 12.0, "remaining_credits": -0.05}
 

@@ -120,7 +120,9 @@ def redirecting(location: bytes) -> Callable[[httpx.Request], httpx.Response]:
 
 def copying(transport: httpx.BaseTransport, url: str = URL, hosts: tuple[str, ...] = (HOST,)) -> None:
     outputs = OutputBucket(None, "results")  # type: ignore[arg-type]
-    Delivery(outputs, Allowed(hosts), transport).copy(url, "k", "png", {}, {})
+    delivery = Delivery(outputs, Allowed(hosts), transport)
+    with delivery.fetch(url) as arriving:
+        delivery.copy(arriving, "k", {}, {})
 
 
 def submits(segmind: Segmind) -> Any:

@@ -24,6 +24,7 @@ from simulation.restoring import TABLE, Moment, Reconcile, Restore
 from simulation.schedule import Action, Schedule, Step
 from simulation.scheduler import BEGINNING
 from simulation.stories.story import pair
+from simulation.vendor import OTHERWISE
 from simulation.world import World
 
 Aws = Callable[[str], Any]
@@ -40,12 +41,15 @@ DROPPED = {
     "not-sent/": 339.0,
 }
 """When each pair is dropped. The table goes back to `MOMENT`; two renders go in a minute, the last one not at all."""
+SAID = {"at-segmind/": OTHERWISE}
 MOMENT, PAUSED, RESTORED = 105.0, 340.0, 345.0
 PATIENT = {"RequestsPerMinute": "2"}
 
 
 def drops() -> Steps:
-    return [step for prefix, at in DROPPED.items() for step in pair(prefix, at, f"both in {prefix}")]
+    return [
+        step for prefix, at in DROPPED.items() for step in pair(prefix, at, f"both in {prefix}{SAID.get(prefix, '')}")
+    ]
 
 
 def played(*then: tuple[float, Action], restored: float = RESTORED, **more: Any) -> World:
@@ -75,7 +79,7 @@ def as_documented(restored: float = RESTORED) -> Steps:
 def paid(world: World) -> Counter[str]:
     """How many jobs Segmind has taken for each pair."""
     asked = (job.parameters.prompt for job in world.vendor.ledger.jobs.values())
-    return Counter(prompt.removeprefix("both in ") for prompt in asked)
+    return Counter(prompt.removeprefix("both in ").removesuffix(OTHERWISE) for prompt in asked)
 
 
 def ends(world: World) -> dict[str, str]:
@@ -101,7 +105,7 @@ def test_a_restored_table_pays_nothing_twice_and_loses_nothing(minutes: int) -> 
     undecided = {"lost/": "UNCERTAIN"} if minutes else {}
     assert ends(world) == dict.fromkeys(DROPPED, "DELIVERED") | undecided
     for prefix in DROPPED.keys() - undecided:
-        assert world.s3.newest("OutputBucket", f"{prefix}result.png")
+        assert world.s3.newest("OutputBucket", f"{prefix}result.{'jpg' if prefix in SAID else 'png'}")
         assert "kontext.rendered" in told(world)[prefix]
 
 

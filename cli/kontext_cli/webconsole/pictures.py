@@ -20,6 +20,8 @@ MOST_BYTES = 64 * 2**20
 MOST_PIXELS = 120_000_000
 CACHE_BYTES = 32 * 2**20
 KINDS = ("PNG", "JPEG", "WEBP")
+NO_LIMITS = Limits(float("inf"), float("inf"), animated=True)
+"""Whether it may be rendered is said where it is dropped; of one that moves the first picture is shown."""
 
 
 class NoPicture(Exception):
@@ -48,7 +50,7 @@ class Pictures:
         """A picture as it is, and its kind: `png`, `jpeg` or `webp`. Raises NoPicture."""
         body = self._read(pointer)
         try:
-            return body, inspect([body], Limits(float("inf"), float("inf"))).image.kind
+            return body, inspect([body], NO_LIMITS).image.kind
         except BadPicture as problem:
             raise NoPicture(str(problem)) from problem
 

@@ -65,7 +65,7 @@ ANSWERS = (
         (
             in_layer("pipeline/deliver", 'if self.render.get("stays_delivered"):', "if False:"),
             in_layer("pipeline/overdue", 'if render.get("stays_delivered"):', "if False:"),
-            in_layer("pipeline/deliver", "restored or ", ""),
+            in_layer("pipeline/placing", "self.restored() or ", ""),
         ),
         ("delivered again when the vendor has deleted the picture",),
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.chaos.catalogue.places import DELIVER, in_layer
+from tests.chaos.catalogue.places import PLACING, POLL, in_layer
 from tests.chaos.mutants import Mutant
 
 DELIVERY = (
@@ -18,7 +18,7 @@ DELIVERY = (
     ),
     Mutant(
         "a result that replaces a newer one",
-        ((DELIVER, 'overtaken = pair is not None and pair.current != render["render_id"]', "overtaken = False"),),
+        ((PLACING, "if pair is None or pair.current == render_id:", "if True:"),),
         ("changed meanwhile", "changed at once"),
     ),
     Mutant(
@@ -38,17 +38,39 @@ DELIVERY = (
     ),
     Mutant(
         "an overtaken picture that stays where it was put",
-        ((DELIVER, 'self.deps.outputs.remove_if_ours(key, {"render-id": render["render_id"]})', "pass"),),
+        ((PLACING, 'outputs.remove_if_ours(keys.result_key(prefix, each), {"render-id": render_id})', "pass"),),
         ("changed in form as the picture comes",),
     ),
     Mutant(
         "a result in an older format that stays",
-        ((DELIVER, "for stale in pair.written - {key, error_key}:", "for stale in ():"),),
-        ("changed in form",),
+        ((PLACING, "for stale in pair.written - {key, error_key}:", "for stale in ():"),),
+        ("changed in form", "made in the other format, and then in the one that was asked for"),
+    ),
+    Mutant(
+        "a link that has expired, tried again and again",
+        (
+            (
+                POLL,
+                "renew_link(self.deps, self.event, self.record.keep_request_id(render))",
+                "self.record.keep_request_id(render)",
+            ),
+        ),
+        ("the link to the picture has expired, and another one is named when asked",),
+    ),
+    Mutant(
+        "a picture under the name of the format that was asked for, and not of what it is",
+        (
+            (
+                PLACING,
+                "place = self.place(arriving.format)",
+                'place = self.place(self.render["parameters"]["output_format"])',
+            ),
+        ),
+        ("made in the other format",),
     ),
     Mutant(
         "an error file that stays beside the picture",
-        ((DELIVER, "if error_key in pair.written:", "if False:"),),
+        ((PLACING, "if error_key in pair.written:", "if False:"),),
         ("dropped again after it failed", "a wrong request, corrected"),
     ),
 )

@@ -10,6 +10,7 @@ DECISIONS = "cli/kontext_cli/decisions.py"
 SUBMIT, PAIRS, INTAKE = (f"{KONTEXT}/pipeline/{module}.py" for module in ("submit", "pairs", "intake"))
 PROBE, POST, HEAD = (f"{KONTEXT}/pipeline/{module}.py" for module in ("probe", "post", "head_of_line"))
 BREAKER, POLL, DELIVER = (f"{KONTEXT}/pipeline/{module}.py" for module in ("breaker", "poll", "deliver"))
+PLACING = f"{KONTEXT}/pipeline/placing.py"
 STATES = "workflow.asl.json"
 
 

@@ -352,7 +352,7 @@ function details(render) {
 
 function download(render) {
   if (!render.result?.key) return null;
-  const name = `${titled(opened() || "").replace(/[^\w.-]+/g, "-").replace(/^-|-$/g, "")}.${render.parameters.output_format || "png"}`;
+  const name = `${titled(opened() || "").replace(/[^\w.-]+/g, "-").replace(/^-|-$/g, "")}.${render.result.key.split(".").pop()}`;
   return h("a", { class: "download", href: source("output", render.result), download: name }, "Download the result");
 }
 

@@ -131,7 +131,8 @@ class JobMetrics(TypedDict, total=False):
 
 
 class Result(TypedDict, total=False):
-    """The picture in the output bucket. `superseded`: a newer drop has the pair's result key."""
+    """The picture in the output bucket. `superseded`: a newer drop has the pair's result key; `other_format`: it is not
+    of the format that was asked for."""
 
     bucket: str
     key: str
@@ -143,6 +144,7 @@ class Result(TypedDict, total=False):
     width: int
     height: int
     superseded: bool
+    other_format: bool
 
 
 class Park(TypedDict, total=False):

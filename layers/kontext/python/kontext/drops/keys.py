@@ -28,9 +28,12 @@ _PART = re.compile(
     re.IGNORECASE | re.DOTALL | re.ASCII,
 )
 
+RESULT_FORMATS = ("png", "jpg", "webp")
+"""The extensions of results: one can be asked for as PNG or JPEG, and is what Segmind has made of it."""
+
 # What this pipeline writes. A tool that copies the output bucket into the input bucket must not start it again.
 _ERROR_FILE = re.compile(r".*(?:^|[/_.-])error\.json", re.DOTALL)
-_RESULT = re.compile(r"(?:.*[/_-])?(?:result|superseded/[0-9a-f]{24})\.(?:png|jpg)", re.DOTALL)
+_RESULT = re.compile(rf"(?:.*[/_-])?(?:result|superseded/[0-9a-f]{{24}})\.(?:{'|'.join(RESULT_FORMATS)})", re.DOTALL)
 
 _LITTER = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 _LITTER_FOLDERS = frozenset(
@@ -172,6 +175,11 @@ def result_key(prefix: str, output_format: str) -> str:
 def superseded_key(prefix: str, render_id: str, output_format: str) -> str:
     """Where a paid picture goes that a newer drop has overtaken."""
     return _fitting(prefix, "/", f"superseded/{render_id}.{output_format}")
+
+
+def format_of(result_key: str) -> str:
+    """The format of the picture under a key of ours: its extension."""
+    return result_key.rpartition(".")[2]
 
 
 def error_key(prefix: str) -> str:

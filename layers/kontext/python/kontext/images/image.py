@@ -39,10 +39,11 @@ class Image:
 
 @dataclass(frozen=True)
 class Limits:
-    """The largest picture that is taken, in millions of bytes and of pixels."""
+    """The largest picture that is taken, in millions of bytes and of pixels, and whether one that is `animated` is."""
 
     megabytes: float = 50
     megapixels: float = 100
+    animated: bool = False
 
     def check_bytes(self, size: int) -> None:
         """Raises TooLarge for a file of more bytes."""
@@ -57,6 +58,11 @@ class Limits:
             if size > self.megabytes * 1e6:
                 raise TooLarge(f"it has more than {self.megabytes:g} megabytes, which are allowed")
             yield chunk
+
+    def check_animated(self) -> None:
+        """Raises BadPicture for an animated picture where a still one is needed."""
+        if not self.animated:
+            raise BadPicture("it is animated; a still picture is needed")
 
     def checked(self, image: Image) -> Image:
         """The image. Raises CorruptImage for one without pixels, TooLarge for one of more pixels."""

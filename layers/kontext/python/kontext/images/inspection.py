@@ -22,7 +22,8 @@ class Picture:
 
 
 def inspect(chunks: Iterable[bytes], limits: Limits) -> Picture:
-    """Read a file to its end, and see that it is a still PNG, JPEG or WebP, whole, and nothing else as well.
+    """Read a file to its end, and see that it is a PNG, JPEG or WebP, whole, and nothing else as well; a still one,
+    unless the limits say otherwise.
 
     Each byte is looked at once, and little is held beside the chunk that is read. What `chunks` raises is passed on.
 

@@ -33,18 +33,18 @@ def walk(source: Source, limits: Limits) -> Image:
     image = limits.checked(Image("png", width, height))
     pixels = _Pixels(_unpacked(width, height, depth * _CHANNELS[colour], interlaced))
     while kind != b"IEND":
-        kind = _chunk(source, pixels)
+        kind = _chunk(source, pixels, limits)
     pixels.end()
     return image
 
 
-def _chunk(source: Source, pixels: "_Pixels") -> bytes:
+def _chunk(source: Source, pixels: "_Pixels", limits: Limits) -> bytes:
     """Follow one chunk; returns its kind."""
     source.count_part()
     length, kind = struct.unpack(">I4s", source.read(8))
     checksum = zlib.crc32(kind)
     if kind == b"acTL" and source.peek(4) != b"\0\0\0\1":
-        raise BadPicture("it is animated; a still picture is needed")
+        limits.check_animated()
     for piece in source.pieces(length):
         checksum = zlib.crc32(piece, checksum)
         if kind == b"IDAT":

@@ -2,7 +2,7 @@
 
 import struct
 
-from kontext.images.image import BadPicture, CorruptImage, Image, Limits
+from kontext.images.image import CorruptImage, Image, Limits
 from kontext.images.source import Source
 
 _ANIMATED = 0x02
@@ -14,7 +14,7 @@ def walk(source: Source, limits: Limits) -> Image:
     form, length, kind = struct.unpack("<4sI4s", source.read(12))
     if (form, kind) != (b"RIFF", b"WEBP"):
         raise CorruptImage("it does not begin as a WebP does")
-    canvas, frame, end = None, None, source.position - 4 + length
+    canvas, frame, is_animated, end = None, None, False, source.position - 4 + length
     while end - source.position >= 8:
         source.count_part()
         kind, length = struct.unpack("<4sI", source.read(8))
@@ -22,23 +22,31 @@ def walk(source: Source, limits: Limits) -> Image:
         if chunk_end > end:
             raise CorruptImage("a chunk is longer than the file says that it is")
         if kind == b"VP8X" and canvas is None:
-            canvas = limits.checked(_canvas(source.read(min(length, 10))))
+            canvas = limits.checked(_canvas(source.read(min(length, 10)), limits))
         elif kind in _FRAME and frame is None:
             frame = limits.checked(_frame(kind, source.read(min(length, 10)), length))
         elif kind == b"ANMF":
-            raise BadPicture("it is animated; a still picture is needed")
+            limits.check_animated()
+            is_animated = is_animated or _is_frame(source.read(min(length, 20)))
         source.skip(min(chunk_end + length % 2, end) - source.position)
     source.skip(end - source.position)
+    if canvas and is_animated:
+        return canvas
     if frame is None or (canvas or frame) != frame:
         raise CorruptImage("it ends before its picture begins" if frame is None else "it has two sizes")
     return frame
 
 
-def _canvas(head: bytes) -> Image:
+def _is_frame(head: bytes) -> bool:
+    """Whether a frame of an animation begins so: where it stands and for how long, and a picture."""
+    return head[16:20] in (*_FRAME, b"ALPH")
+
+
+def _canvas(head: bytes, limits: Limits) -> Image:
     if len(head) < 10:
         raise CorruptImage("its header makes no sense")
     if head[0] & _ANIMATED:
-        raise BadPicture("it is animated; a still picture is needed")
+        limits.check_animated()
     width, height = (1 + int.from_bytes(head[at : at + 3], "little") for at in (4, 7))
     return Image("webp", width, height)
 

@@ -19,7 +19,9 @@ watch      the workflow of a paid render is started
 poll       Poll: Segmind is asked for a job, when that is worth it
 job_record Poll: what Segmind tells of the job is kept on the record
 job_requests Poll: what is asked of the job, and in which order
+link_renewal  Poll: a link that does not lead to the picture is asked for anew
 deliver    Finalize: the picture is copied, and the end is published
+placing    Finalize: where the picture goes, and what it replaces there
 sweep      Sweep: what is due, and the permits of the line
 ends       how a render ends, for all of them
 """

@@ -10,14 +10,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 from kontext import metrics, text
 from kontext.connections import Connections
 from kontext.drops import keys
-from kontext.drops.pairs import Pair
 from kontext.due import DELIVERY_SECONDS
 from kontext.dynamodb import ConditionFailed
 from kontext.errors import DeliveryError, KontextError, problem
 from kontext.log import logger
-from kontext.model import IN_FLIGHT, TUNABLE, Ending, Render, Status, WorkflowState
+from kontext.model import IN_FLIGHT, Ending, Render, Status, WorkflowState
 from kontext.pipeline.ends import charged_for
 from kontext.pipeline.job_record import JobRecord
+from kontext.pipeline.placing import Placing
 from kontext.pipeline.requeue import Requeue
 from kontext.renders.overdue import is_stale, unseen
 from kontext.renders.record import render_of
@@ -88,37 +88,9 @@ class Finalize:
         return unseen(self.render, self.polled.get("message"))
 
     def deliver(self) -> None:
-        """Put the picture under the pair's result key, or beside it if a newer drop has overtaken."""
-        render = self.render
-        output_format = render["parameters"]["output_format"]
-        key = keys.result_key(render["prefix"], output_format)
-        condition = self.deps.outputs.write_precondition(key)
-        pair = self.deps.drops.get(render["prefix"])
-        overtaken = pair is not None and pair.current != render["render_id"]
-        if overtaken:  # what an earlier try of this render put there must not stay
-            self.deps.outputs.remove_if_ours(key, {"render-id": render["render_id"]})
-            key = keys.superseded_key(render["prefix"], render["render_id"], output_format)
-            condition = self.deps.outputs.write_precondition(key)
-        before = render.get("restore_from")  # our own bucket may still hold it
-        restored = self.deps.outputs.restore(before, key, condition) if before else None
-        result = restored or self.deps.delivery.copy(
-            render["output_url"], key, output_format, _metadata(render), condition
-        )
-        if pair is not None and not overtaken:
-            self.clean_up(pair, key)
-        result = {**result, "superseded": overtaken}
-        self.render = self.deps.deliveries.mark_delivered(render, result, self.deps.clock.now())
-
-    def clean_up(self, pair: Pair, key: str) -> None:
-        """Remove what an older drop left: a result in another format, an error.json that is not true any more."""
-        error_key = keys.error_key(pair.prefix)
-        for stale in pair.written - {key, error_key}:
-            self.deps.outputs.remove(stale)
-        if error_key in pair.written:
-            condition = self.deps.outputs.write_precondition(error_key)
-            now = self.deps.drops.get(pair.prefix)  # read after the file: one that comes later is not touched
-            if now is not None and now.rejected_drop <= now.current_drop:
-                self.deps.outputs.remove(error_key, condition)
+        """Put the picture into its place, and record that."""
+        result = Placing(self.deps, self.render).run()
+        self.render = self.deps.deliveries.mark_delivered(self.render, result, self.deps.clock.now())
 
     def undelivered(self, message: str, tries: int) -> Ending:
         """Try again soon, `tries` times in all, and once where that was done before; then it is put off."""
@@ -187,11 +159,3 @@ class Finalize:
 def _name(caught: dict[str, str]) -> str:
     """The name of an error that the workflow has caught."""
     return text.summarize_vendor_message(str(caught.get("Error")), 100)
-
-
-def _metadata(render: Render) -> dict[str, str]:
-    told_elsewhere = ("prompt", "output_format")  # a prompt is no header, and the format is the content type
-    asked = {name: render["parameters"].get(name) for name in TUNABLE if name not in told_elsewhere}
-    # A request_id there is none where a person gave the link alone.
-    known = {"render_id": render["render_id"], "request_id": render.get("request_id"), **asked}
-    return {name.replace("_", "-"): str(value) for name, value in known.items() if value is not None}

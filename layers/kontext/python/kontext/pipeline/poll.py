@@ -17,6 +17,7 @@ from kontext.log import logger
 from kontext.model import IN_FLIGHT, FoundPicture, PollState, Render, Status, WorkflowState
 from kontext.pipeline.job_record import JobRecord
 from kontext.pipeline.job_requests import JobRequests
+from kontext.pipeline.link_renewal import renew_link
 from kontext.polling.history import MAX_MISS_SECONDS
 from kontext.polling.schedule import Progress, sleeps_in_place
 from kontext.renders.overdue import is_stale
@@ -72,8 +73,7 @@ class Poll:
             render = self.record.keep_found(render, self.found_before)
         if render is None or is_stale(render, self.event["attempt"], self.event.get("generation", 0)):
             return {"outcome": "ended"}
-        if render["status"] not in IN_FLIGHT:
-            render = self.record.keep_request_id(render)
+        render = renew_link(self.deps, self.event, self.record.keep_request_id(render))
         while render["status"] in IN_FLIGHT:
             due = self.next_poll()
             if due is None:

@@ -50,5 +50,6 @@ class Deliveries:
         """
         place = is_overtaken(render) if result.get("superseded") else speaks(render, result["key"])
         noted: HistoryEntry = {"what": "delivered", "key": result["key"]}
+        noted |= {"reason": "other_format"} if result.get("other_format") else {}
         there = {"result": result, "restore_from": None, "stays_delivered": None}
         return self.renders.end(render, (Status.COMPLETED,), Status.DELIVERED, noted, now, place, **there)

@@ -32,6 +32,11 @@ class Jobs:
         said = {"answer": answer, "metrics": metrics}
         return self.renders.move(render, IN_FLIGHT, render["status"], now, {"what": "unlinked"}, **said)
 
+    def mark_relinked(self, render: Render, output_url: str, now: float) -> Render:
+        """The picture could not be fetched, and Segmind names another link to it."""
+        done, noted = Status.COMPLETED, HistoryEntry(what="relinked")
+        return self.renders.move(render, (done,), done, now, noted, output_url=output_url)
+
     def of_execution(self, state: WorkflowState, now: float) -> Render | None:
         """The render of an execution. One that was started without that being recorded takes over now."""
         render = self.renders.get(state["prefix"], state["render_id"])

@@ -242,7 +242,7 @@ def _data(render: Render) -> EventData:
         "status": render["status"],
         "inputs": [_input(image) for image in render.get("inputs", [])],
         "request": render.get("parameters", {}),
-        "output": {"version_id": None, **render["result"]} if "result" in render else None,
+        "output": {"version_id": None, "other_format": False, **render["result"]} if "result" in render else None,
         "times": _times(render, metrics),
         "cost": render.get("cost"),
         "remaining_credits": metrics.get("remaining_credits"),

@@ -10,7 +10,9 @@ import logging
 import re
 import time
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from io import BytesIO
+from itertools import chain
 
 import httpx
 
@@ -24,7 +26,8 @@ from kontext.results.hosts import Allowed
 from kontext.results.output_bucket import PART_BYTES, Condition, OutputBucket, Upload
 
 MAX_PICTURE_BYTES = 200 * 1024 * 1024
-LIMITS = Limits(megabytes=MAX_PICTURE_BYTES / 1e6, megapixels=200)
+LIMITS = Limits(megabytes=MAX_PICTURE_BYTES / 1e6, megapixels=200, animated=True)
+"""It is paid: one that moves is delivered, too."""
 COPY_SECONDS = 120.0
 """For a whole picture with all redirects, however slowly it drips."""
 _MAX_REDIRECTS = 3
@@ -33,9 +36,19 @@ _TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 _TRIES_OF_BAD_BYTES = 4
 _TRIES_OF_AN_OUTAGE = 9
 
-_KINDS = {"png": ("png", "image/png"), "jpg": ("jpeg", "image/jpeg")}
+_FORMATS = {"png": ("png", "image/png"), "jpeg": ("jpg", "image/jpeg"), "webp": ("webp", "image/webp")}
+"""Of each kind of picture: the extension of its key, and its content type."""
 
 _logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Arriving:
+    """A picture that a host has begun to give: its format, as its bytes have it, and all of its bytes."""
+
+    format: str
+    content_type: str
+    chunks: Iterator[bytes]
 
 
 class Delivery:
@@ -50,35 +63,47 @@ class Delivery:
         """Close what connections are kept."""
         self._way.close()
 
-    def copy(self, url: str, key: str, output_format: str, metadata: dict[str, str], condition: Condition) -> Result:
+    @contextlib.contextmanager
+    def fetch(self, url: str) -> Iterator[Arriving]:
+        """The picture that begins there, as a context. It is paid: which format was asked for is not looked at.
+
+        Raises DeliveryError: the host is not allowed, or what it gives is no picture.
+        """
+        with contextlib.closing(self._stream(url)) as stream:
+            head = _head_of(stream)
+            kind = identify.kind_of(head)
+            if kind is None:
+                raise DeliveryError("what the result's host gave is not a picture", tries=_TRIES_OF_BAD_BYTES)
+            yield Arriving(*_FORMATS[kind], chain([head], stream))
+
+    def copy(self, arriving: Arriving, key: str, metadata: dict[str, str], condition: Condition) -> Result:
         """Copy a picture to a key; returns the object as events tell of it.
 
         Memory is bounded by the size of a part, not of the picture.
 
         Raises:
-            DeliveryError: the host is not allowed, or what it gave is not the whole picture that was asked for.
+            DeliveryError: what the host gave is not a whole picture.
             Overtaken: `condition` does not hold any more.
         """
-        kind, content_type = _KINDS[output_format]
-        with self.outputs.upload(key, content_type, metadata, condition) as upload:
-            picture = _inspected(_uploaded(_of_kind(self._stream(url), kind), upload))
+        with self.outputs.upload(key, arriving.content_type, metadata, condition) as upload:
+            picture = _inspected(_uploaded(arriving.chunks, upload))
             written = upload.finish()
         return {
             "bucket": self.outputs.bucket,
             "key": key,
             "version_id": written.get("VersionId"),
             "etag": written["ETag"].strip('"'),
-            "content_type": content_type,
+            "content_type": arriving.content_type,
             "bytes": picture.size,
             "sha256": picture.sha256,
             "width": picture.image.width,
             "height": picture.image.height,
         }
 
-    def check(self, url: str, output_format: str) -> None:
-        """See that a picture of this format begins there, and keep nothing. Raises DeliveryError as `copy` does."""
-        with contextlib.closing(self._stream(url)) as stream:
-            next(_of_kind(stream, _KINDS[output_format][0]))
+    def check(self, url: str) -> None:
+        """See that a picture begins there, and keep nothing. Raises DeliveryError as `fetch` does."""
+        with self.fetch(url):
+            pass
 
     def _stream(self, url: str) -> Generator[bytes]:
         ends_at = time.monotonic() + COPY_SECONDS
@@ -126,16 +151,12 @@ def _checked(answer: httpx.Response) -> Iterator[bytes]:
         yield chunk
 
 
-def _of_kind(chunks: Iterator[bytes], kind: str) -> Iterator[bytes]:
-    """The same chunks, if the first begins a picture of this kind."""
-    head = next(chunks, b"")
-    found = identify.kind_of(head)
-    if found is None:
-        raise DeliveryError("what the result's host gave is not a picture", tries=_TRIES_OF_BAD_BYTES)
-    if found != kind:
-        raise DeliveryError(f"the picture is a {found}, asked for was a {kind}", tries=_TRIES_OF_BAD_BYTES)
-    yield head
-    yield from chunks
+def _head_of(chunks: Iterator[bytes]) -> bytes:
+    """The first of these bytes, as many as tell what they are."""
+    head = b""
+    while len(head) < identify.HEAD_BYTES and (chunk := next(chunks, b"")):
+        head += chunk
+    return head
 
 
 def _uploaded(chunks: Iterator[bytes], upload: Upload) -> Iterator[bytes]:
