@@ -51,8 +51,8 @@ def _has_room(seen: Evidence, at: float) -> bool:
 
 
 def first_come_first_served(seen: Evidence) -> Broken:
-    """4. Nobody who came later goes much earlier, where nothing went wrong on the way."""
-    if not seen.outside.nothing_went_wrong:
+    """4. Nobody who came later goes much earlier, where nothing went wrong on the way, or credits were short."""
+    if not (seen.outside.nothing_went_wrong or seen.outside.only_credits_were_short):
         return
     latest, who, before = 0.0, "", 0
     line = sorted(_waits(seen))

@@ -85,6 +85,13 @@ class Outside:
         """Whether all that was called answered as it should."""
         return self.calm_since == BEGINNING and not self.world.schedule.faults
 
+    @property
+    def only_credits_were_short(self) -> bool:
+        """Whether nothing but the account's credits kept anybody waiting."""
+        steps, posts = self.world.schedule.steps, self.world.vendor.ledger.posts
+        usual = all(isinstance(step.action, (Account, Drop)) for step in steps)
+        return usual and not self.world.schedule.faults and {post.status for post in posts} <= {200, 402}
+
     @cached_property
     def undisturbed(self) -> bool:
         """Whether AWS did all that it should, and nobody but droppers, the account and the vendor had a hand in it."""

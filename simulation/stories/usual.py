@@ -62,12 +62,20 @@ USUAL: tuple[Story, ...] = (
     story("changed at once", *pair(), (0.3, request(TAJ, prompt="another"))),
     story("changed and changed back", *pair(), (100.0, request(TAJ, prompt="b")), (200.0, pair()[2][1])),
     story("changed as the picture comes", *pair(), (30.0, image("taj/2.png", "another"))),
+    story("another prompt as the picture comes", *pair(), (24.55, request(TAJ, prompt="another"))),
     story("changed in form as the picture comes", *pair(), (24.55, request(TAJ, prompt="both", output_format="jpg"))),
     story("made in the other format", *pair(prompt=_OTHERWISE)),
     story(
         "made in the other format, and then in the one that was asked for", *pair(prompt=_OTHERWISE), *pair(at=100.0)
     ),
     story("made in the other format, and overtaken as it comes", *pair(prompt=_OTHERWISE), (24.55, pair()[2][1])),
+    story(
+        "changed in form, and back as the picture comes",
+        *pair()[:2],
+        (0.2, request(TAJ, prompt="both", output_format="jpg")),
+        (100.0, request(TAJ, prompt="both")),
+        (128.79, request(TAJ, prompt="another", output_format="jpg")),
+    ),
     story("changed in form", *pair(), (100.0, request(TAJ, prompt="both", output_format="jpg"))),
     story("changed and changed back at once", *pair(), (5.0, image("taj/2.png", "b")), (9.0, image("taj/2.png"))),
     story(

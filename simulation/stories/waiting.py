@@ -72,6 +72,22 @@ FORTY_MINUTES = story(
     large=True,
 )
 """A probe a minute: whoever goes on at that rate afterwards is late."""
+SHORT = tuple(
+    story(
+        f"credits run out while a folder is in line{name}",
+        *many(8, "a/", every=30.0),
+        (600.0, REFILLED),
+        account={"credits": 0.22},
+        parameters={"RequestsPerMinute": "1"},
+        faults=faults,
+        patience=patience,
+        fragile={"stall of submit get_secret_value": "the key is asked for only after a slot has been taken"},
+    )
+    for name, faults, patience in (
+        ("", (), 65.0),
+        (", and one of it had failed before", (Fault(3, "error", "POST"),), None),
+    )
+)
 NAMED = (
     story("a part of the pair whose image is named comes first", *names_a_part("1", "2")),
     story(
@@ -176,4 +192,15 @@ CROWDS = (
         patience=120.0,
     ),
 )
-WAITING: tuple[Story, ...] = (*PROBES, LONG, FORTY_MINUTES, *NAMED, *PAUSES, *CHAINS, *CONFLICTS, *FOLDERS, *CROWDS)
+WAITING: tuple[Story, ...] = (
+    *PROBES,
+    LONG,
+    FORTY_MINUTES,
+    *SHORT,
+    *NAMED,
+    *PAUSES,
+    *CHAINS,
+    *CONFLICTS,
+    *FOLDERS,
+    *CROWDS,
+)

@@ -415,10 +415,23 @@ def test_those_who_waited_as_it_was_kept_once_are_looked_at_again(drops: Drops) 
 
 
 def test_an_object_that_fits_no_rule_and_is_taken_away_is_not_told_of_any_more(drops: Drops) -> None:
-    LooseObjects(drops.table).mark_reported("notes.txt", NOW)
+    loose = LooseObjects(drops.table)
+    loose.mark_reported("notes.txt", NOW)
 
-    assert LooseObjects(drops.table).forget("notes.txt")
+    assert loose.forget("notes.txt", NOW)
 
     assert list(drops.table.query_due(UNKNOWN)) == []
-    assert not LooseObjects(drops.table).forget("notes.txt")
-    assert not LooseObjects(drops.table).forget("never.txt")
+    assert loose.reported_at("notes.txt") is None
+    assert not loose.forget("notes.txt", NOW)
+    assert not loose.forget("never.txt", NOW)
+
+
+def test_an_object_that_comes_back_while_it_is_taken_away_is_told_of(drops: Drops) -> None:
+    loose = LooseObjects(drops.table)
+    loose.mark_reported("notes.txt", NOW)
+    loose.mark_reported("notes.txt", NOW + 1)
+
+    assert not loose.forget("notes.txt", NOW)
+
+    assert loose.reported_at("notes.txt") == NOW + 1
+    assert [item["pk"] for item in drops.table.query_due(UNKNOWN)] == ["object#notes.txt"]

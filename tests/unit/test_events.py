@@ -24,7 +24,7 @@ from kontext.renders.deliveries import Deliveries
 from kontext.renders.jobs import Jobs
 from kontext.renders.store import Renders
 from kontext.renders.submissions import Submissions
-from kontext.results import cloudevents
+from kontext.results import cloudevents, error_file
 from kontext.results.cloudevents import (
     Topic,
     announce,
@@ -32,8 +32,6 @@ from kontext.results.cloudevents import (
     breaker_event,
     cloud_event,
     delay_event,
-    error_file,
-    write_error_file,
 )
 from kontext.results.output_bucket import OutputBucket
 from kontext.throttle.circuit_breaker import Change
@@ -351,7 +349,7 @@ def test_the_contract_knows_what_a_request_may_ask_for() -> None:
 def test_an_error_file_says_it_to_the_one_who_dropped(ended: Callable[[str], Render]) -> None:
     render = ended("failed")
 
-    said = json.loads(error_file(render))
+    said = json.loads(error_file.content(render))
 
     assert said == {
         "code": "render_failed",
@@ -363,7 +361,7 @@ def test_an_error_file_says_it_to_the_one_who_dropped(ended: Callable[[str], Ren
         "request_id": "r-1",
         "at": iso(NOW + 20),
     }
-    assert error_file(render).count(b"\n") > 5
+    assert error_file.content(render).count(b"\n") > 5
 
 
 @pytest.fixture
@@ -511,7 +509,7 @@ def test_an_explanation_that_is_written_late_replaces_no_newer_one(
 
     s3.meta.events.register("before-call.s3.PutObject", overtake)
 
-    write_error_file(old, drops, OutputBucket(s3, bucket), stage.renders)
+    error_file.write(old, drops, OutputBucket(s3, bucket), stage.renders)
 
     said = json.loads(s3.get_object(Bucket=bucket, Key="taj/error.json")["Body"].read())
     assert said["code"] == "invalid_request"

@@ -47,7 +47,7 @@ ANNOUNCING = (
         "a failure without an error file",
         (
             in_layer(
-                "results/cloudevents",
+                "results/error_file",
                 'if "error" not in render:',
                 'if "none" not in render:',
             ),
@@ -68,7 +68,7 @@ ANNOUNCING = (
         "an error file that is written late, and stays beside the picture",
         (
             in_layer(
-                "results/cloudevents",
+                "results/error_file",
                 'if "error" in render and not _speaks_for_its_pair(render, drops, renders):',
                 "if False:",
             ),
@@ -79,11 +79,23 @@ ANNOUNCING = (
         "an error file for what a newer drop has replaced",
         (
             in_layer(
-                "results/cloudevents",
+                "results/error_file",
                 'return now["render_id"] == pair.current',
                 "return True",
             ),
         ),
         ("changed while parked", "a wrong request that is told last"),
+    ),
+    Mutant(
+        "what is wrong anew, and is removed with what was wrong before",
+        (in_layer("results/error_file", "outputs.remove(key, condition)", "outputs.remove(key)"),),
+        ("wrong, corrected, and wrong again",),
+        ("time-out with effect",),
+    ),
+    Mutant(
+        "what is told of an object that comes back, and is removed with what was told before",
+        (in_layer("pipeline/intake", "outputs.remove(told, condition)", "outputs.remove(told)"),),
+        ("an object that fits no rule is deleted, and restored",),
+        ("stall",),
     ),
 )

@@ -28,7 +28,7 @@ DELIVERY = (
                 "results/output_bucket", "**self.described, **self.condition, Body=body", "**self.described, Body=body"
             ),
         ),
-        ("changed as the picture comes",),
+        ("another prompt as the picture comes",),
         ("stall",),
     ),
     Mutant(
@@ -43,7 +43,7 @@ DELIVERY = (
     ),
     Mutant(
         "a result in an older format that stays",
-        ((PLACING, "for stale in pair.written - {key, error_key}:", "for stale in ():"),),
+        ((PLACING, "if stale != keys.error_key(pair.prefix) or", "if stale == keys.error_key(pair.prefix) and"),),
         ("changed in form", "made in the other format, and then in the one that was asked for"),
     ),
     Mutant(
@@ -70,7 +70,16 @@ DELIVERY = (
     ),
     Mutant(
         "an error file that stays beside the picture",
-        ((PLACING, "if error_key in pair.written:", "if False:"),),
+        ((PLACING, "or now.rejected_drop <= now.current_drop:", "or False:"),),
         ("dropped again after it failed", "a wrong request, corrected"),
+    ),
+    Mutant(
+        "an older drop's delivery that takes the newer one's picture away",
+        (
+            (PLACING, "if now is None or now.current != pair.current:", "if now is None:"),
+            (PLACING, "outputs.remove(stale, condition)", "outputs.remove(stale)"),
+        ),
+        ("changed in form, and back as the picture comes",),
+        ("stall", "time-out with effect"),
     ),
 )

@@ -13,13 +13,24 @@ LEDGER = (
     ),
     Mutant(
         "one pair that is refused for the account's reasons, and goes as every trial",
-        (in_layer("pipeline/requeue", "failed=trial and is_first", "failed=False"),),
+        (in_layer("pipeline/requeue", "refused=trial)", "refused=False)"),),
         ("403 to one pair alone, among others: {'error': 'forbidden content'}",),
     ),
     Mutant(
         "a pair that is refused for the account's reasons though others are taken, for ever",
-        (in_layer("pipeline/requeue", "elif of_account and not self.another_went(render):", "elif of_account:"),),
+        (
+            in_layer(
+                "pipeline/requeue",
+                'elif of_account and not self.another_went_since(render.get("refused_at")):',
+                "elif of_account:",
+            ),
+        ),
         ("403 to one pair alone, among others: {'error': 'forbidden content'}",),
+    ),
+    Mutant(
+        "a pair that had failed for another reason, and is refused for the account's",
+        (in_layer("pipeline/requeue", 'render.get("refused_at")', 'render.get("failed_at")'),),
+        ("credits run out while a folder is in line, and one of it had failed before",),
     ),
     Mutant(
         "a job that failed for want of credits, and fails the pair",

@@ -31,7 +31,7 @@ WAITING = (
     Mutant(
         "a refused render that loses its place",
         (in_layer("pipeline/requeue", "line_at = place or self.deps.line.place", "line_at = self.deps.line.place"),),
-        ("newcomers while others are in line",),
+        ("credits run out while a folder is in line",),
     ),
     Mutant(
         "a line in which a folder's flood goes first",

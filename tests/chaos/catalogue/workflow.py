@@ -14,7 +14,8 @@ WORKFLOW = (
             ),
             in_layer("renders/workflow", "from typing import", "import uuid\nfrom typing import"),
         ),
-        ("the right id twice at once", "told twice", "pair"),
+        ("changed and changed back",),
+        ("time-out with effect",),
     ),
     Mutant(
         "a request_id that only the record knows",
@@ -49,7 +50,7 @@ WORKFLOW = (
     Mutant(
         "a delivery that crashes and is not repeated",
         ((STATES, '"MaxAttempts": 12\n', '"MaxAttempts": 0\n'),),
-        kinds=("crash before",),
+        ("the picture kills Finalize five times",),
     ),
     Mutant(
         "a wait that is taken for the end",
@@ -68,7 +69,7 @@ WORKFLOW = (
     ),
     Mutant(
         "a message that is given up when it comes back",
-        (("template.yaml", "maxReceiveCount: 10", "maxReceiveCount: 1"),),
+        (("template.yaml", "maxReceiveCount: 1000", "maxReceiveCount: 1"),),
         kinds=("crash before",),
     ),
 )

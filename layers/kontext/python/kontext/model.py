@@ -240,6 +240,8 @@ class Render(TypedDict, total=False):
     failed for want of credits, or were refused for the account's reasons while others were taken."""
     failed_at: float
     """When the last of these answers came."""
+    refused_at: float
+    """When it was refused last for the account's reasons as a trial: the account seemed to be well."""
     day: str
     reserved: float
     request_id: str

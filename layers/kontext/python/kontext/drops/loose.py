@@ -28,18 +28,27 @@ class LooseObjects:
 
     def mark_reported(self, key: str, now: float) -> bool:
         """Note that an object was reported as unknown; False if a request has named it in the meantime."""
-        said, unnamed = f"SET #reported = :yes, {SET_DUE}", "attribute_not_exists(#prefix)"
+        said, unnamed = f"SET #reported = :now, {SET_DUE}", "attribute_not_exists(#prefix)"
         try:
-            self.table.update(object_key(key), said, unnamed, yes=True, due_lane=UNKNOWN, due_at=now)
+            self.table.update(object_key(key), said, unnamed, now=now, due_lane=UNKNOWN, due_at=now)
         except ConditionFailed:
             return False
         return True
 
-    def forget(self, key: str) -> bool:
-        """Note that an object that was reported as unknown is gone; False if it was not."""
+    def reported_at(self, key: str) -> float | None:
+        """When an object was reported as unknown last; None if it was not, or is gone."""
+        item = self.table.get(object_key(key)) or {}
+        return item.get("reported")
+
+    def forget(self, key: str, reported_at: float) -> bool:
+        """Note that an object that was reported as unknown is gone; False if it was reported anew since then."""
+        since = "#reported = :reported_at"
         with suppress(ConditionFailed):
-            self.table.update(object_key(key), "REMOVE #reported", "attribute_exists(#reported)")
-            self._leave_lane(key)
+            changes, in_lane = f"REMOVE #reported, {REMOVE_DUE}", f"{since} AND #due_lane = :lane"
+            self.table.update(object_key(key), changes, in_lane, reported_at=reported_at, lane=UNKNOWN)
+            return True
+        with suppress(ConditionFailed):  # or somebody is woken by it, and it is due for that
+            self.table.update(object_key(key), "REMOVE #reported", since, reported_at=reported_at)
             return True
         return False
 

@@ -23,7 +23,7 @@ from kontext.renders.overdue import is_stale, unseen
 from kontext.renders.record import render_of
 from kontext.renders.settle import error_of
 from kontext.renders.workflow import last_poll
-from kontext.results import cloudevents
+from kontext.results import cloudevents, error_file
 
 UNFINISHED = (Status.SUBMITTING, *IN_FLIGHT)
 """A job that nobody has seen complete; `SUBMITTING` if only the workflow knows that Segmind took it."""
@@ -134,8 +134,8 @@ class Finalize:
             return {"outcome": "delivered"}
         if self.all_tried:
             self.tell_without_the_bucket()
-            cloudevents.write_error_file(render, deps.drops, deps.outputs, deps.renders)
-            cloudevents.take_back_error_file(render, deps.drops, deps.outputs, deps.renders)
+            error_file.write(render, deps.drops, deps.outputs, deps.renders)
+            error_file.take_back(render, deps.drops, deps.outputs, deps.renders)
         elif not render.get("announced"):
             cloudevents.announce(render, deps.drops, deps.outputs, deps.topic, deps.renders)
             metrics.emit_outcome(render)

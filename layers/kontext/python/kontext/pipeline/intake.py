@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from kontext import metrics, text
+from kontext.clock import iso
 from kontext.connections import Connections
 from kontext.drops import keys, messages, near_misses, pairs
 from kontext.drops.waiters import object_key
@@ -75,7 +76,10 @@ class Intake:
     def on_removal(self, key: str, part: keys.Part | None, *, expired: bool) -> None:
         """An object was taken away, or the marker or the version that hid another one: what stands under its key now is
         the truth, and what has come back so, or is in nobody's way any more, wakes those who wait for that."""
-        is_there = self.deps.inputs.newest(key) is not None
+        told = keys.unknown_drop_key(key)
+        reported_at = None if part else self.deps.loose.reported_at(key)
+        condition = self.deps.outputs.write_precondition(told) if reported_at is not None else {}
+        is_there = self.deps.inputs.newest(key) is not None  # what comes from now on is reported anew
         if expired and not is_there:
             self.deps.reads.mark_expired(key)
         if part:
@@ -83,8 +87,8 @@ class Intake:
         elif is_there:
             self.on_loose_object(key)
         else:
-            if self.deps.loose.forget(key):
-                self.deps.outputs.remove(keys.unknown_drop_key(key))
+            if reported_at is not None and self.deps.loose.forget(key, reported_at):
+                self.deps.outputs.remove(told, condition)
             if not expired:
                 self.waker.on_change(key)
 
@@ -115,9 +119,10 @@ class Intake:
             return
         error_key = keys.unknown_drop_key(key)
         why = f"{text.escape_line(key)} fits no rule: {keys.rule_missed(key)}. {keys.RULE}"
-        said = {**problem("unknown_drop", why), "object": key}
+        now = self.deps.clock.now()
+        said = {**problem("unknown_drop", why), "object": key, "seen_at": iso(now)}
         self.deps.outputs.put_json(error_key, text.dumps(said, indent=2).encode(), {})
-        if self.deps.loose.mark_reported(key, self.deps.clock.now()):
+        if self.deps.loose.mark_reported(key, now):
             logger.info("the name fits no rule", key=key)
             metrics.emit(UnknownDrops=1)
             for other in self.deps.waiters.awaited(near_misses.others_alike(key)):

@@ -14,6 +14,7 @@ from kontext.pipeline.last_look import TAKEN_BACK
 from kontext.pipeline.near_misses import NearMisses
 from kontext.pipeline.reading import PairReader, bad_request
 from kontext.pipeline.submit import Submitter
+from kontext.results import error_file
 
 
 class Advancer:
@@ -69,8 +70,8 @@ class Advancer:
                 for key in pairs.named_keys(pair):
                     if not keys.parse(key) and self.deps.loose.mark_referenced(key):
                         self.deps.outputs.remove(keys.unknown_drop_key(key))
-                if pair.rejected_drop > pair.current_drop:  # what was wrong is not so any more
-                    self.deps.outputs.remove(keys.error_key(pair.prefix))
+                if pair.rejected_drop > pair.current_drop:
+                    error_file.remove(pair, self.deps.drops, self.deps.outputs)
                 if render := self.deps.claims.claim(pair, complete, now):
                     self.submitter.go_on(render)
                 self.wait_for(pair, {})

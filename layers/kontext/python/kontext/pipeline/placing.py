@@ -72,14 +72,13 @@ class Placing:
 
     def clean_up(self, pair: Pair, key: str) -> None:
         """Remove what an older drop left: a result in another format, an error.json that is not true any more."""
-        error_key = keys.error_key(pair.prefix)
-        for stale in pair.written - {key, error_key}:
-            self.deps.outputs.remove(stale)
-        if error_key in pair.written:
-            condition = self.deps.outputs.write_precondition(error_key)
-            now = self.deps.drops.get(pair.prefix)  # read after the file: one that comes later is not touched
-            if now is not None and now.rejected_drop <= now.current_drop:
-                self.deps.outputs.remove(error_key, condition)
+        left = {stale: self.deps.outputs.write_precondition(stale) for stale in pair.written - {key}}
+        now = self.deps.drops.get(pair.prefix) if left else None  # read after the files: what comes later stays
+        if now is None or now.current != pair.current:
+            return
+        for stale, condition in left.items():
+            if stale != keys.error_key(pair.prefix) or now.rejected_drop <= now.current_drop:
+                self.deps.outputs.remove(stale, condition)
 
 
 def _metadata(render: Render) -> dict[str, str]:

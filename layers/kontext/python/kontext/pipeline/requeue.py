@@ -48,9 +48,8 @@ class Requeue:
         of_account = isinstance(failure, AccountRefused) and reason != UNKNOWN and render["status"] not in IN_FLIGHT
         if isinstance(failure, Unavailable):
             self.join_line(render, reason, _entry(failure))
-        elif of_account and not self.another_went(render):
-            is_first = "failures" not in render
-            self.join_line(render, reason, _entry(failure), failed=trial and is_first)
+        elif of_account and not self.another_went_since(render.get("refused_at")):
+            self.join_line(render, reason, _entry(failure), refused=trial)
         else:
             self.step_aside(render, reason, failure, at_once=of_account)
 
@@ -58,7 +57,9 @@ class Requeue:
         """One that fails for a reason that may be its own holds nobody else up: after three failures, or `at_once`, it
         goes every 45 minutes, until it has failed again after Segmind took another render, or too often."""
         now, noted, failures = self.deps.clock.now(), _entry(failure), render.get("failures", 0) + 1
-        if failures > MOST_FAILURES_ALONE or (failures > MOST_FAILURES and self.another_went(render)):
+        if failures > MOST_FAILURES_ALONE or (
+            failures > MOST_FAILURES and self.another_went_since(render.get("failed_at"))
+        ):
             self.ends.fail(render, _code_of(render, failure), f"Segmind answered {failures} times: {failure}")
         elif "candidate_id" in noted:
             self.retry_later(render, now + CANDIDATE_SECONDS, reason, noted)
@@ -69,9 +70,8 @@ class Requeue:
         else:
             self.join_line(render, reason, noted, failed=True)
 
-    def another_went(self, render: Render) -> bool:
+    def another_went_since(self, failed_at: float | None) -> bool:
         """Whether Segmind took another render, and made its picture, since this one has failed."""
-        failed_at = render.get("failed_at")
         return failed_at is not None and another_was_accepted(self.deps.table, failed_at, self.deps.clock.now())
 
     def retry_later(self, render: Render, at: float, reason: str, noted: HistoryEntry) -> None:
@@ -80,14 +80,20 @@ class Requeue:
         metrics.emit(render, **{metrics.parked(reason): 1})
 
     def join_line(
-        self, render: Render, reason: str, noted: HistoryEntry | None = None, *, failed: bool = False
+        self,
+        render: Render,
+        reason: str,
+        noted: HistoryEntry | None = None,
+        *,
+        failed: bool = False,
+        refused: bool = False,
     ) -> None:
         """Let a render wait in line. One that was in it before has its place again, unless it fails again and again;
-        `failed`: its own request, and that counts."""
+        `failed` and `refused` as `Submissions.join_line` counts them."""
         now = self.deps.clock.now()
         place = render.get("line_at") if render.get("failures", 0) < MOST_FAILURES else None
         line_at = place or self.deps.line.place(render["prefix"], now)
-        self.deps.submissions.join_line(render, line_at, reason, now, noted, failed=failed)
+        self.deps.submissions.join_line(render, line_at, reason, now, noted, failed=failed, refused=refused)
         logger.info("waits in line", reason=reason)
         metrics.emit(render, **{metrics.parked(reason): 1})
 

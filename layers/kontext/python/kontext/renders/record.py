@@ -79,7 +79,7 @@ def fresh_attempt(
     render: Render, status: Status, now: float, *, line_at: float | None, stays_delivered: bool
 ) -> tuple[Item, HistoryEntry]:
     """What a new attempt of an ended render forgets and begins with, and its entry in the history."""
-    forgotten = ("error", "announced", "result", "expires_at", "waiting_since", "failures", "failed_at")
+    forgotten = ("error", "announced", "result", "expires_at", "waiting_since", "failures", "failed_at", "refused_at")
     attempt = render["attempt"] + 1
     fresh: Item = dict.fromkeys((*forgotten, *_OF_A_DELIVERY)) | {"attempt": attempt}
     noted: HistoryEntry = {"what": "again", "attempt": attempt}

@@ -32,11 +32,15 @@ class Submissions:
         noted: HistoryEntry | None = None,
         *,
         failed: bool = False,
+        refused: bool = False,
     ) -> Render:
         """Let a render wait in line, at its place. `reason`, why it has to wait at this moment, and what was answered
-        are for the history alone. `failed`: for a reason that may be its own, and that counts."""
+        are for the history alone. `failed`: for a reason that may be its own, and that counts; `refused`: though the
+        account seemed to be well, which counts as one failure however often."""
         since = render.get("waiting_since", now)  # it may only have been a trial
         waits = {"line_at": line_at, "waiting_since": since, "lease_until": 0.0}
+        if refused:
+            waits |= {"refused_at": now, "failures": max(1, render.get("failures", 0))}
         return self._back(render, now, reason, noted, failed=failed, **waits)
 
     def retry_later(self, render: Render, at: float, reason: str, now: float, noted: HistoryEntry) -> Render:

@@ -1,21 +1,18 @@
-"""What is told of a render: CloudEvents 1.0 on the topic, and `error.json` for the one who dropped.
+"""What is told of a render: CloudEvents 1.0 on the topic.
 
 The contract is `schemas/event.v1.json`. Everything told comes from the record, so that telling it again tells
 the same, under the same id.
 """
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, TypedDict
 from urllib.parse import urlsplit, urlunsplit
 
 from kontext import text
 from kontext.clock import iso
-from kontext.drops import keys
 from kontext.errors import REASONS, problem
 from kontext.model import JobMetrics, Parameters, Render, RenderError, RenderInput, Result, Status
-from kontext.renders.claims import drop_number
 from kontext.renders.overdue import late_at
-from kontext.results.output_bucket import Overtaken
+from kontext.results import error_file
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
@@ -32,8 +29,6 @@ STACK = "stack"
 TYPES = {Status.DELIVERED: "kontext.rendered", Status.FAILED: "kontext.failed", Status.UNCERTAIN: "kontext.uncertain"}
 
 DELAYED = "kontext.delivery_delayed"
-TRIES = 3
-"""How often an error file is written that somebody else writes at the same moment."""
 
 
 class EventInput(TypedDict):
@@ -122,40 +117,12 @@ class Topic:
 
 def announce(render: Render, drops: "Drops", outputs: "OutputBucket", topic: Topic, renders: "Renders") -> None:
     """Tell how a render ended: `error.json` if it has no picture, and the event. Can be repeated."""
-    write_error_file(render, drops, outputs, renders)
+    error_file.write(render, drops, outputs, renders)
     try:
         topic.publish(render)
         renders.mark_announced(render)
     finally:  # above all where the render has moved on
-        take_back_error_file(render, drops, outputs, renders)
-
-
-def write_error_file(render: Render, drops: "Drops", outputs: "OutputBucket", renders: "Renders") -> None:
-    """Write `error.json` for a render without a picture, if it speaks for its pair. Can be repeated.
-
-    The file is looked at before the record: a write that comes late replaces nothing newer. Raises Overtaken if others
-    wrote the file each time: whoever tells an end does so again.
-    """
-    if "error" not in render:
-        return
-    key = keys.error_key(render["prefix"])
-    for _ in range(TRIES):
-        with suppress(Overtaken):
-            condition = outputs.write_precondition(key)
-            if _speaks_for_its_pair(render, drops, renders):
-                outputs.put_json(key, error_file(render), _signature(render), condition)
-            return
-    raise Overtaken(f"{key} is written by others again and again")
-
-
-def take_back_error_file(render: Render, drops: "Drops", outputs: "OutputBucket", renders: "Renders") -> None:
-    """Remove what was written late, where the pair has gone on: its newer end had found no file to remove."""
-    if "error" in render and not _speaks_for_its_pair(render, drops, renders):
-        outputs.remove_if_ours(keys.error_key(render["prefix"]), _signature(render))
-
-
-def _signature(render: Render) -> dict[str, str]:
-    return {"render-id": render["render_id"], "attempt": str(render["attempt"])}
+        error_file.take_back(render, drops, outputs, renders)
 
 
 def announce_changes(throttle: "Throttle", topic: Topic) -> None:
@@ -163,16 +130,6 @@ def announce_changes(throttle: "Throttle", topic: Topic) -> None:
     for change in throttle.unannounced():
         topic.publish_change(change)
         throttle.mark_announced(change)
-
-
-def _speaks_for_its_pair(render: Render, drops: "Drops", renders: "Renders") -> bool:
-    pair = drops.get(render["prefix"])
-    now = renders.get(render["prefix"], render["render_id"])  # read last: a drop of the same mistake renews it
-    if pair is None or now is None or "error" not in now or now["error"]["code"] == "superseded":
-        return False
-    if pair.rejected_drop > pair.current_drop:
-        return drop_number(now) >= pair.rejected_drop
-    return now["render_id"] == pair.current
 
 
 def cloud_event(render: Render, source: str) -> CloudEvent:
@@ -217,19 +174,6 @@ def breaker_event(change: "Change", source: str) -> CloudEvent:
         "dataschema": SCHEMA,
         "data": _stop_of(change),
     }
-
-
-def error_file(render: Render) -> bytes:
-    """`error.json`: what happened, whether anything was charged, and what to do, for the one who dropped the
-    pair."""
-    said = {
-        **render["error"],
-        "pair": render["prefix"],
-        "render_id": render["render_id"],
-        "request_id": render.get("request_id"),
-        "at": render["updated_at"],
-    }
-    return text.dumps(said, indent=2).encode()
 
 
 def _data(render: Render) -> EventData:
