@@ -94,7 +94,7 @@ LEDGER = (
     Mutant(
         "trials of renders that always fail",
         ((HEAD, "chain([untried] if untried else [], first)", "iter(first)"),),
-        ("12 pairs that always fail (server_error) come before others",),
+        ("403 to one pair alone, among others: {'error': 'forbidden content'}",),
     ),
     Mutant(
         "a workflow that starts again and ends an outage of Segmind",
