@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from itertools import pairwise, zip_longest
 
 from rich.markup import escape
 from rich.table import Table
@@ -39,10 +40,23 @@ class Day:
     verdict: str = "agrees"
     by_others: float = 0.0
     """At least so much was spent by others, or is a price that has risen."""
+    passed_over: list[dict[str, str | float]] = field(default_factory=list)
+    """Balances that those before and after contradict: of which `pair`, and how many `usd`."""
 
     @property
     def unexplained(self) -> float:
         return round(self.moved - self.booked, 6)
+
+
+@dataclass(frozen=True)
+class Balance:
+    """What the account holds (USD) as it was told at a time, for a pair or for the asking, and what was booked since
+    the balance before."""
+
+    at: float
+    usd: float
+    booked: float
+    pair: str = ""
 
 
 def run(*, stack: str | None, as_json: bool) -> int:
@@ -72,7 +86,10 @@ def audit(renders: Iterable[Render], price: float, held: float, now: float) -> l
     def of(at: float) -> Day:
         return days.setdefault(day(at), Day(day(at)))
 
-    movements = list(_movements(found, held, now))
+    balances, passed_over = _believed(list(_balances(found, held, now)), price)
+    for odd in passed_over:
+        of(odd.at).passed_over.append({"pair": odd.pair, "usd": odd.usd})
+    movements = list(_movements(balances))
     for at, moved, booked in movements:
         if moved < booked - TOP_UP_PRICES * price:
             of(at).topped_up += booked - moved
@@ -92,19 +109,43 @@ def audit(renders: Iterable[Render], price: float, held: float, now: float) -> l
     return sorted(days.values(), key=lambda one: one.day, reverse=True)
 
 
-def _movements(renders: list[Render], held: float, now: float) -> Iterator[tuple[float, float, float]]:
-    """From one known balance to the next: when it was seen, what was lost since the last, what was booked for it."""
-    before: float | None = None
-    booked = 0.0
+def _balances(renders: list[Render], held: float, now: float) -> Iterator[Balance]:
+    """Each balance that a job told, and at last what the account holds now; none if no job told any."""
+    is_any, booked = False, 0.0
     for render in sorted((render for render in renders if "cost" in render), key=_charged_at):
         booked += render["cost"]
         remaining = render.get("metrics", {}).get("remaining_credits")
         if remaining is None:
             continue  # what it cost shows in the next balance
-        yield _charged_at(render), booked if before is None else before - remaining, booked
-        before, booked = remaining, 0.0
-    if before is not None:
-        yield now, before - held, booked
+        yield Balance(_charged_at(render), remaining, booked, render["prefix"])
+        is_any, booked = True, 0.0
+    if is_any:
+        yield Balance(now, held, booked)
+
+
+def _believed(balances: list[Balance], price: float) -> tuple[list[Balance], list[Balance]]:
+    """The balances without those that are far off while the ones before and after agree; and these."""
+    believed: list[Balance] = []
+    passed_over: list[Balance] = []
+    carried = 0.0
+    for told, after in zip_longest(balances, balances[1:]):
+        one = replace(told, booked=told.booked + carried)
+        is_odd = bool(believed and after) and _is_contradicted(believed[-1], one, after, TOP_UP_PRICES * price)
+        (passed_over if is_odd else believed).append(one)
+        carried = one.booked if is_odd else 0.0
+    return believed, passed_over
+
+
+def _is_contradicted(before: Balance, one: Balance, after: Balance, far: float) -> bool:
+    into, out = before.usd - one.usd - one.booked, one.usd - after.usd - after.booked
+    return min(abs(into), abs(out)) > far >= abs(into + out)
+
+
+def _movements(balances: list[Balance]) -> Iterator[tuple[float, float, float]]:
+    """From one balance to the next: when it was seen, what was lost since the last, what was booked for it."""
+    yield from ((first.at, first.booked, first.booked) for first in balances[:1])
+    for before, one in pairwise(balances):
+        yield one.at, before.usd - one.usd, one.booked
 
 
 def _judge(one: Day, price: float) -> None:
@@ -161,6 +202,13 @@ def show(days: list[Day], held: float) -> None:
 
 def in_words(one: Day) -> str:
     """What the comparison says of a day."""
+    odd = ", ".join(f"USD {known['usd']:.2f} ({known['pair']})" for known in one.passed_over[:SHOWN])
+    return _verdict(one) + (
+        f"; passed over, as those before and after contradict it: a balance of {odd}" if odd else ""
+    )
+
+
+def _verdict(one: Day) -> str:
     some = ", ".join(f"{known['pair']} ({known['why']})" for known in one.candidates[:SHOWN])
     some += ", …" if len(one.candidates) > SHOWN else ""
     match one.verdict:

@@ -98,6 +98,43 @@ def test_a_top_up_hides_nothing_of_the_day() -> None:
     assert (one.topped_up, one.moved, one.booked, one.verdict) == (50.0, 0.10, 0.10, "agrees")
 
 
+@pytest.mark.parametrize("lie", [0.0, -500.0, 3.0, 9_999.0])
+def test_a_balance_that_those_before_and_after_contradict_is_passed_over_and_said(lie: float) -> None:
+    balances = (9.95, 9.90, lie, 9.80, 9.75)
+    renders = [completed(NOON + 60 * number, usd) for number, usd in enumerate(balances)]
+
+    (one,) = audit(renders, PRICE, 9.75, NOON + 3600)
+
+    assert (one.moved, one.booked, one.topped_up, one.verdict) == (0.25, 0.25, 0.0, "agrees")
+    assert one.passed_over == [{"pair": f"at {NOON + 120:.0f}/", "usd": lie}]
+    assert in_words(one).startswith("agrees; passed over, as those before and after contradict it: a balance of USD")
+
+
+@pytest.mark.parametrize(
+    ("after", "what"),
+    [
+        pytest.param(7.80, {"topped_up": 0.0, "verdict": "others", "by_others": 2.0}, id="spent by others"),
+        pytest.param(59.80, {"topped_up": 50.0, "verdict": "agrees", "by_others": 0.0}, id="topped up"),
+    ],
+)
+def test_a_lasting_change_is_no_contradiction(after: float, what: dict[str, Any]) -> None:
+    balances = (9.95, 9.90, 9.85, after, after - PRICE)
+    renders = [completed(NOON + 60 * number, usd) for number, usd in enumerate(balances)]
+
+    (one,) = audit(renders, PRICE, after - PRICE, NOON + 3600)
+
+    assert {name: getattr(one, name) for name in what} == what
+    assert one.passed_over == []
+
+
+def test_a_charge_that_no_balance_shows_is_seen_though_one_is_passed_over() -> None:
+    renders = [completed(NOON, 9.95), undecided("lost/", NOON + 30), completed(NOON + 60, 500.0)]
+
+    (one,) = audit([*renders, completed(NOON + 90, 9.80)], PRICE, 9.80, NOON + 120)
+
+    assert (one.unexplained, one.verdict, one.candidates[0]["pair"]) == (0.05, "candidates", "lost/")
+
+
 def test_what_was_paid_without_a_balance_being_told_was_not_moved_by_others() -> None:
     silent = [completed(NOON + at, 0.0) | {"metrics": {}} for at in range(10, 60)]
     renders = [completed(NOON, 9.95), *silent, completed(NOON + 60, 7.40)]

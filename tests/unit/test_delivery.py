@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import httpx
@@ -11,6 +13,7 @@ import pytest
 from PIL import Image
 
 from kontext.errors import DeliveryError
+from kontext.net.unpacking import PIECE_BYTES, unpacked
 from kontext.results import copy as results_copy
 from kontext.results.copy import MAX_PICTURE_BYTES, Delivery
 from kontext.results.hosts import Allowed
@@ -124,6 +127,88 @@ def test_a_large_picture_is_passed_on_in_parts(
     assert result["bytes"] == len(picture)
 
 
+class Streamed(httpx.SyncByteStream):
+    """A body that comes in such pieces, whatever its headers say of it."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self.pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self.pieces
+
+
+def _answer(pieces: Iterable[bytes], status: int = 200, **headers: str) -> httpx.Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return httpx.Response(status, headers=named, stream=Streamed(pieces))
+
+
+def _byte_by_byte(content: bytes) -> list[bytes]:
+    return [content[at : at + 1] for at in range(len(content))]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param(lambda picture: _answer([gzip.compress(picture)], content_encoding="gzip"), id="as gzip"),
+        pytest.param(lambda picture: _answer([zlib.compress(picture)], content_encoding="deflate"), id="as deflate"),
+        pytest.param(lambda picture: _answer([gzip.compress(picture)], content_encoding="X-GZIP"), id="as x-gzip"),
+        pytest.param(
+            lambda picture: _answer(_byte_by_byte(gzip.compress(picture)), content_encoding="gzip"),
+            id="as gzip and byte by byte",
+        ),
+        pytest.param(
+            lambda picture: _answer([picture], 206, content_range=f"bytes 0-{len(picture) - 1}/{len(picture)}"),
+            id="as the one part that it has",
+        ),
+    ],
+)
+def test_a_whole_picture_that_a_host_gives_in_another_way_than_asked_arrives_byte_for_byte(
+    deliver: Deliver,
+    delivered: Callable[[], list[bytes]],
+    encoded: Encoded,
+    given: Callable[[bytes], httpx.Response],
+) -> None:
+    picture = encoded("PNG", (40, 30))
+
+    deliver(Host(given(picture)))
+
+    assert delivered() == [picture]
+
+
+def _bomb(packed: list[int]) -> Iterator[bytes]:
+    """A packed PNG whose text is a thousand times as long as what comes of it; says how much has been asked for."""
+    packer, megabyte = zlib.compressobj(wbits=zlib.MAX_WBITS | 16), bytes(1_000_000)
+    header = b"\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\0\0\0\0"
+    yield packer.compress(b"\x89PNG\r\n\x1a\n" + header + zlib.crc32(header[4:]).to_bytes(4, "big"))
+    yield packer.compress(b"\x7f\xff\xff\xfftEXt")
+    for _ in range(400):
+        packed.append(len(megabyte))
+        yield packer.compress(megabyte)
+
+
+def test_a_packed_picture_that_grows_too_large_is_refused_as_it_grows(
+    deliver: Deliver, delivered: Callable[[], list[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results_copy, "MAX_PICTURE_BYTES", 2_000_000)
+    packed: list[int] = []
+
+    with pytest.raises(DeliveryError, match="larger than 2000000 bytes") as refused:
+        deliver(Host(_answer(_bomb(packed), content_encoding="gzip")))
+
+    assert refused.value.final
+    assert sum(packed) < 60_000_000  # zlib keeps some of what it was given
+    assert delivered() == []
+
+
+def test_what_is_unpacked_comes_in_small_pieces() -> None:
+    answer = _answer([gzip.compress(bytes(50_000_000))], content_encoding="gzip")
+
+    pieces = [len(piece) for piece in unpacked(answer)]
+
+    assert max(pieces) <= PIECE_BYTES
+    assert sum(pieces) == 50_000_000
+
+
 def _cut(content: bytes) -> Iterator[bytes]:
     yield content[: len(content) // 2]
     raise httpx.RemoteProtocolError("peer closed connection")
@@ -136,6 +221,26 @@ def _cut(content: bytes) -> Iterator[bytes]:
         pytest.param(lambda picture: httpx.Response(503), False, id="503"),
         pytest.param(lambda picture: httpx.ConnectError("refused"), False, id="no connection"),
         pytest.param(lambda picture: httpx.ReadTimeout("late"), False, id="no answer"),
+        pytest.param(lambda picture: httpx.Response(206, content=picture), False, id="a part of nobody knows what"),
+        *(
+            pytest.param(
+                lambda picture, told=told: _answer([picture[5:]], 206, content_range=f"bytes {told}"), False, id=told
+            )
+            for told in ("5-80/81", "0-75/81", "0-80/*", "*/81", "0-80/81, 5-6/81")
+        ),
+        pytest.param(lambda picture: _answer([picture], content_encoding="gzip"), False, id="not packed as it says"),
+        pytest.param(lambda picture: _answer([picture], content_encoding="br"), False, id="packed otherwise"),
+        pytest.param(
+            lambda picture: _answer([gzip.compress(picture)], content_encoding="gzip, gzip"), False, id="packed twice"
+        ),
+        pytest.param(
+            lambda picture: _answer([gzip.compress(picture)[:-30]], content_encoding="gzip"),
+            False,
+            id="cut when packed",
+        ),
+        pytest.param(
+            lambda picture: _answer([gzip.compress(b"<html>")], content_encoding="gzip"), False, id="a packed page"
+        ),
         pytest.param(lambda picture: httpx.Response(200, content=_cut(picture)), False, id="cut off by the network"),
         pytest.param(lambda picture: httpx.Response(200, content=picture[:-8]), False, id="cut off unnoticed"),
         pytest.param(lambda picture: httpx.Response(200, content=b""), False, id="empty"),

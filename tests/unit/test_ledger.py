@@ -11,10 +11,11 @@ from kontext.clock import day
 from kontext.dynamodb import Table
 from kontext.errors import problem
 from kontext.model import Render, Status
+from kontext.renders import settle
 from kontext.renders.claims import Claims
 from kontext.renders.ledger import OverLimit, ledger_key
 from kontext.renders.submissions import Submissions
-from tests.unit.life import METRICS, NOW, Life, MakePair, MakeReady
+from tests.unit.life import FAILED, METRICS, NOW, SERVER_ERROR, Life, MakePair, MakeReady
 
 COSTS = [(0.04, 0.04), (0.2, 0.2), (0.21, 0.05), (30.0, 0.05), (0.0, 0.05), (None, 0.05)]
 
@@ -172,6 +173,55 @@ def test_what_was_reserved_is_given_back_though_the_price_has_changed(life: Life
     life.submissions.join_line(submitting, NOW, "no_credits", NOW)
 
     assert (life.renders.table.get(ledger_key(day(NOW))) or {})["reserved"] == 0
+
+
+def _refused_after_a_server_error(life: Life) -> Render:
+    """The first request's price stays reserved: its answer may hide a job. The second was surely free."""
+    waiting = life.submissions.join_line(life.submitting(), NOW, "outage", NOW + 1, SERVER_ERROR)  # type: ignore[arg-type]
+    again = life.submissions.mark_submitting(waiting, NOW + 60)
+    return life.renders.mark_failed(again, problem("refused", "no"), "taj/error.json", NOW + 61)
+
+
+def test_the_picture_of_a_request_that_a_server_error_hid_is_counted_once(
+    life: Life, ledger: Callable[[], dict[str, Any]]
+) -> None:
+    refused = _refused_after_a_server_error(life)
+
+    settle.with_picture(life.renders, refused, "https://images/a.png", NOW + 90)
+
+    assert ledger() == {"submitted": 2, "not_charged": 1, "completed": 1, "cost": 0.05, "reserved": 0.05}
+
+
+@pytest.mark.parametrize(
+    ("ends", "left"),
+    [
+        pytest.param("completed", {"not_charged": 1, "completed": 1, "cost": 0.05, "reserved": 0.05}, id="is done"),
+        pytest.param("failed", {"not_charged": 2, "reserved": 0.0}, id="has failed"),
+    ],
+)
+def test_a_job_that_a_server_error_hid_is_counted_once_where_it(
+    life: Life, ledger: Callable[[], dict[str, Any]], ends: str, left: dict[str, Any]
+) -> None:
+    found = settle.with_job(life.renders, _refused_after_a_server_error(life), "r-1", NOW + 90)
+
+    if ends == "completed":
+        life.jobs.mark_completed(found, "https://images/a.png", {"cost": 0.05}, NOW + 91)
+    else:
+        life.renders.mark_failed(found, FAILED, "taj/error.json", NOW + 91)
+
+    assert ledger() == {"submitted": 2} | {name: pytest.approx(value) for name, value in left.items()}
+
+
+def test_a_picture_after_all_is_counted_beside_what_a_server_error_before_it_may_hide(
+    life: Life, ledger: Callable[[], dict[str, Any]]
+) -> None:
+    waiting = life.submissions.join_line(life.submitting(), NOW, "outage", NOW + 1, SERVER_ERROR)  # type: ignore[arg-type]
+    accepted = life.submissions.mark_accepted(life.submissions.mark_submitting(waiting, NOW + 60), "r-2", NOW + 61)
+    failed = life.renders.mark_failed(accepted, FAILED, "taj/error.json", NOW + 80)
+
+    settle.with_picture(life.renders, failed, "https://images/a.png", NOW + 90)
+
+    assert ledger()["reserved"] == pytest.approx(0.10)
 
 
 @pytest.mark.parametrize(("stated", "booked"), COSTS)

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from kontext.dynamodb import Table
 from kontext.errors import CODES
+from kontext.renders.job_owner import own
 from tests.unit.pipeline import DAY, PREFIX, REQUEST_ID, Call, Strike, World
 
 Play = Callable[..., World]
@@ -36,6 +38,26 @@ def test_a_pair_is_delivered_and_told_when_nothing_goes_wrong(play: Play) -> Non
 
     assert (world.render["status"], len(world.network.posts), len(world.told)) == ("DELIVERED", 1, 1)
     assert world.files == [f"{PREFIX}result.png"]
+
+
+@pytest.mark.parametrize(
+    "polls", [pytest.param(True, id="by Poll"), pytest.param(False, id="by Finalize, as Poll never comes to its end")]
+)
+def test_a_pair_whose_job_is_another_pairs_is_uncertain_and_not_expired(
+    encoded: Callable[..., bytes], *, polls: bool
+) -> None:
+    unrecorded = Strike(Call("Submit", "submissions.mark_accepted", 1))
+    dead = () if polls else (Strike(Call("Poll", "jobs.of_execution", 1), seconds=DAY),)
+    world = World(encoded(), {}, (unrecorded, *dead))
+    owner: Any = {"render_id": "another"}
+    Table(world.dynamodb, "RendersTable").transact(own(owner, REQUEST_ID, world.clock.now()))  # type: ignore[arg-type]
+
+    world.play()
+
+    assert (world.render["status"], world.files) == ("UNCERTAIN", [f"{PREFIX}error.json"])
+    assert f"names the job of another pair, {REQUEST_ID}" in world.render["error"]["message"]
+    assert [event["type"] for event in world.told] == ["kontext.uncertain"]
+    assert len(world.network.posts) == 1
 
 
 GOOD: dict[str, Any] = {}

@@ -38,6 +38,13 @@ def test_a_submit_posts_the_parameters_once_and_gives_the_request_id() -> None:
     assert json.loads(sent.content) == PARAMETERS
 
 
+def test_of_an_answer_that_names_two_jobs_the_request_id_is_believed_and_its_links_are_data() -> None:
+    other = f"https://api.segmind.com/v2/requests/{ID[:-1]}0"
+    network = Network(says(200, request_id=ID, status="QUEUED", status_url=f"{other}/status", response_url=other))
+
+    assert network.client().submit(PARAMETERS) == ID
+
+
 REFUSALS = [
     pytest.param(says(400, error="prompt is required"), RequestRefused, {"code": "refused"}, id="400"),
     pytest.param(says(401, error="Missing Authorization"), AccountRefused, {"reason": "bad_key"}, id="401"),

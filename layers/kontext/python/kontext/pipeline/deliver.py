@@ -73,6 +73,8 @@ class Finalize:
     def end(self) -> Ending | None:
         """End a render whose job did not complete; what to hand back if it waits in line again."""
         self.render = JobRecord(self.deps, self.event).keep_request_id(self.render)
+        if self.render["status"] not in UNFINISHED:  # the job is another render's
+            return None
         code, message = self.why_failed()
         if code == "render_failed" and Requeue(self.deps).take_back(self.render, self.polled):
             return {"outcome": "parked", "error": problem(code, message)}

@@ -2,10 +2,13 @@
 
 from kontext import metrics
 from kontext.connections import Connections
+from kontext.drops import keys
 from kontext.dynamodb import ConditionFailed
+from kontext.errors import problem
 from kontext.log import logger
 from kontext.model import IN_FLIGHT, FoundPicture, JobMetrics, Render, Status, WorkflowState
 from kontext.renders.balance import unexplained
+from kontext.renders.job_owner import JobTaken
 from kontext.renders.record import render_of
 from kontext.renders.settle import may_be_paid, with_picture
 from kontext.segmind.answers import JobStatus, Result
@@ -20,12 +23,24 @@ class JobRecord:
         self.submitted_at = float(event["submitted_at"])
 
     def keep_request_id(self, render: Render) -> Render:
-        """Keep the request_id if Submit could not."""
+        """Keep the request_id if Submit could not; where it is another render's job, the answer was no answer."""
         if render["status"] not in (Status.SUBMITTING, Status.UNCERTAIN):
             return render
         try:
             known: Render = {**render, "submitted_with": self.event.get("submitted_with")}
             return self.deps.submissions.mark_accepted(known, self.event["request_id"], self.submitted_at)
+        except JobTaken as taken:
+            return self.leave_to_a_person(render, str(taken))
+        except ConditionFailed as moved:
+            return render_of(moved.found) if moved.found else render
+
+    def leave_to_a_person(self, render: Render, why: str) -> Render:
+        """What became of the render's own request nobody knows. Finalize tells it."""
+        if render["status"] == Status.UNCERTAIN:
+            return render
+        error, key = problem("uncertain", why), keys.error_key(render["prefix"])
+        try:
+            return self.deps.submissions.mark_uncertain(render, error, key, self.deps.clock.now())
         except ConditionFailed as moved:
             return render_of(moved.found) if moved.found else render
 

@@ -65,6 +65,18 @@ def may_be_charged_before(render: Render) -> bool:
     return False
 
 
+def is_an_earlier_requests(render: Render) -> bool:
+    """Whether a job that is found can only be of an earlier request than the last, which was surely free: an open one's
+    of the same day, whose price was never given back, and is not reserved once more."""
+    is_open = False
+    for entry in render["history"]:
+        if entry["what"] == "uncertain" or entry.get("status") in SERVER_ERRORS:
+            is_open = entry.get("last_at", entry["at"])[:10] == render.get("day")
+        elif entry["what"] in ("accepted", "completed"):
+            is_open = False
+    return is_open and render.get("reserved") == 0 and "request_id" not in render
+
+
 def error_of(render: Render, code: str, message: str, charged: Charged | None = None) -> RenderError:
     """Why a render ends without a picture, and whether anything was charged for it: for all of its requests."""
     error = problem(code, message, charged)
@@ -89,7 +101,9 @@ def leave_to_a_person(renders: Renders, render: Render) -> None:
 def with_job(renders: Renders, render: Render, request_id: str, now: float) -> Render:
     """The job is the render's: it is looked for from now on. Raises ConditionFailed if the render has moved on,
     JobTaken if another one has the job."""
-    found = {"request_id": request_id, "submitted_at": sent_at(render)}
+    found: dict[str, Any] = {"request_id": request_id, "submitted_at": sent_at(render)}
+    if is_an_earlier_requests(render):
+        found["reserved"] = renders.price
     noted: HistoryEntry = {"what": "accepted", "request_id": request_id}
     return _settled(renders, render, Status.QUEUED, now, noted, job_owner.own(render, request_id, now), **found)
 
@@ -106,6 +120,8 @@ def with_picture(
     """The picture is the render's, and paid: only its delivery is left. Raises ConditionFailed if it has moved on,
     JobTaken if another one has the job `request_id`."""
     told: JobMetrics = metrics or {}
+    if is_an_earlier_requests(render):
+        render = {**render, "reserved": renders.price}
     cost, booked = ledger.charge(render, told, renders.price, now)
     booked = [*booked, balance.explain(cost, now)] if booked else []
     owned = [job_owner.own(render, request_id, now)] if request_id else []

@@ -22,6 +22,7 @@ from kontext.images.image import BadPicture, Limits, TooLarge
 from kontext.images.inspection import Picture, inspect
 from kontext.model import Result
 from kontext.net.transport import BoundedTransport, answered, request
+from kontext.net.unpacking import PackedOtherwise, unpacked
 from kontext.results.hosts import Allowed
 from kontext.results.output_bucket import PART_BYTES, Condition, OutputBucket, Upload
 
@@ -31,7 +32,6 @@ LIMITS = Limits(megabytes=MAX_PICTURE_BYTES / 1e6, megapixels=200, animated=True
 COPY_SECONDS = 120.0
 """For a whole picture with all redirects, however slowly it drips."""
 _MAX_REDIRECTS = 3
-_PIECE_BYTES = 65_536
 _TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 _TRIES_OF_BAD_BYTES = 4
 _TRIES_OF_AN_OUTAGE = 9
@@ -135,16 +135,30 @@ def _next_hop(asked: httpx.URL, answer: httpx.Response) -> str:
 
 
 def _checked(answer: httpx.Response) -> Iterator[bytes]:
-    if answer.status_code != 200:
+    if answer.status_code != 200 and not _is_all_of_it(answer):
         raise DeliveryError(f"the result's host answers HTTP {answer.status_code}")
-    if answer.headers.get("content-encoding", "identity").lower() != "identity":
-        raise DeliveryError("the result's host packs the picture, unasked", tries=_TRIES_OF_BAD_BYTES)
     stated = answer.headers.get("content-length", "")
     size = int(stated) if re.fullmatch(r"[0-9]{1,18}", stated) else 0
     if size > MAX_PICTURE_BYTES:
         raise DeliveryError(f"the picture is larger than {MAX_PICTURE_BYTES} bytes", final=True)
+    try:
+        yield from _bounded(unpacked(answer))
+    except PackedOtherwise as problem:
+        raise DeliveryError(
+            "the result's host packs the picture, and not as gzip", tries=_TRIES_OF_BAD_BYTES
+        ) from problem
+
+
+def _is_all_of_it(answer: httpx.Response) -> bool:
+    """Whether the part of a file that is given, unasked, is the whole file."""
+    told = re.fullmatch(r"bytes 0-([0-9]{1,18})/([0-9]{1,18})", answer.headers.get("content-range", ""))
+    return answer.status_code == 206 and told is not None and int(told[1]) + 1 == int(told[2])
+
+
+def _bounded(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same chunks, unless they are more than any picture has."""
     size = 0
-    for chunk in answer.iter_bytes(_PIECE_BYTES):
+    for chunk in chunks:
         size += len(chunk)
         if size > MAX_PICTURE_BYTES:
             raise DeliveryError(f"the picture is larger than {MAX_PICTURE_BYTES} bytes", final=True)
@@ -154,8 +168,10 @@ def _checked(answer: httpx.Response) -> Iterator[bytes]:
 def _head_of(chunks: Iterator[bytes]) -> bytes:
     """The first of these bytes, as many as tell what they are."""
     head = b""
-    while len(head) < identify.HEAD_BYTES and (chunk := next(chunks, b"")):
+    for chunk in chunks:
         head += chunk
+        if len(head) >= identify.HEAD_BYTES:
+            break
     return head
 
 

@@ -13,7 +13,6 @@ import json
 import logging
 import re
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +22,7 @@ import httpx
 from kontext.errors import AccountRefused, Ambiguous, SegmindError, Unavailable
 from kontext.model import Parameters
 from kontext.net.transport import BoundedTransport, answered, request
+from kontext.net.unpacking import PackedOtherwise, unpacked
 from kontext.segmind.answers import accepted_job_in, object_in
 from kontext.segmind.named_job import job_named_in
 
@@ -145,7 +145,7 @@ def fingerprint(key: str) -> str:
 
 
 class _TooMuch(Exception):
-    """The answer is longer, takes longer, or is packed otherwise than any answer of the contract."""
+    """The answer is longer, or takes longer, than any answer of the contract."""
 
 
 class _BrokenOff(Exception):
@@ -160,11 +160,11 @@ def _read(response: httpx.Response, most: int, seconds: float) -> bytes:
     body = bytearray()
     ends = time.monotonic() + seconds
     try:
-        for chunk in _unpacked(response, most):
+        for chunk in unpacked(response):
             body += chunk
             if len(body) > most or time.monotonic() > ends:
                 raise _TooMuch
-    except (httpx.HTTPError, _TooMuch) as problem:
+    except (httpx.HTTPError, PackedOtherwise, _TooMuch) as problem:
         raise _BrokenOff(bytes(body)) from problem
     return bytes(body)
 
@@ -179,19 +179,3 @@ def _without(key: str, answer: bytes) -> bytes:
 def _letter(escape: re.Match[bytes]) -> bytes:
     letter = bytes.fromhex(escape[1].decode()) if escape[1] else b"\\"
     return escape[0] if letter in (b"\\", b'"') else letter
-
-
-def _unpacked(response: httpx.Response, most: int) -> Iterator[bytes]:
-    # Nobody was asked to pack, but a gateway may do so; httpx would unpack a bomb before its size can be seen.
-    encoding = response.headers.get("content-encoding", "identity").lower()
-    if encoding == "identity":
-        yield from response.iter_bytes()
-        return
-    if encoding not in ("gzip", "deflate"):
-        raise _TooMuch
-    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
-    try:
-        for chunk in response.iter_raw():
-            yield unpacker.decompress(chunk, most + 1)
-    except zlib.error as problem:
-        raise _TooMuch from problem
