@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from simulation.actions import Drop, Remove, account, deploy, image, request
 from simulation.fault_injection import Fault
 from simulation.schedule import Action
-from simulation.stories.story import TAJ, Story, named, pair, story
+from simulation.stories.story import FIRST_READ_LATE, TAJ, Story, named, pair, story
 
 FORT = "fort/"
 _OPEN = {"parameters": {"SharedPrefixes": "shared/, taj/, fort/"}}
-_POOR = {"account": {"credits": 0.01}}
+_POOR: dict[str, Any] = {"account": {"credits": 0.01}}
+_BY_ITS_RULES = "a request that is read after a deployment only is read by its rules"
 
 
 def names_two(name: str, prefix: str = FORT, at: float = 0.0) -> list[tuple[float, Action]]:
@@ -241,6 +244,7 @@ WHOSE: tuple[Story, ...] = (
         *named(),
         (30.0, deploy(SharedPrefixes="")),
         (100.0, image("shared/a.png")),
+        fragile=dict.fromkeys(FIRST_READ_LATE, _BY_ITS_RULES),
     ),
     story(
         "nothing is shared any more while a pair with a named image waits for credits",
@@ -248,6 +252,7 @@ WHOSE: tuple[Story, ...] = (
         *named(at=1.0),
         (30.0, deploy(SharedPrefixes="")),
         (110.0, account(credits=10.0)),
+        fragile=dict.fromkeys(FIRST_READ_LATE, _BY_ITS_RULES),
         **_POOR,
     ),
 )

@@ -14,6 +14,15 @@ FAILS, REFUSED = "(this fails)", "(this is refused)"
 """What the vendor does to a prompt with these words in it."""
 OTHER_KEY = "SG_fedcba9876543210"
 
+FIRST_READ_LATE = (
+    *(f"{kind} of submit get_object" for kind in ("crash before", "crash after")),
+    *(f"time-out {how} effect of submit get_object" for how in ("with", "without")),
+    "crash before of submit update_item",
+    "late",
+    "throttled",
+)
+"""What lets a drop be read minutes after it came; by then, something else may hold."""
+
 BETWEEN_TRIALS = 370.0
 """Seconds, where only a request can tell whether a cause has ended: a trial goes every five minutes, after a sweep."""
 AFTER_LOST_ANSWERS = 3120.0

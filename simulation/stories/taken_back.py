@@ -9,7 +9,7 @@ from simulation.actions import Drop, Remove, account, image, request
 from simulation.fault_injection import EVERYTHING_LOST, Fault
 from simulation.schedule import Action
 from simulation.stories.drops import FILES
-from simulation.stories.story import TAJ, Story, pair, story
+from simulation.stories.story import FIRST_READ_LATE, TAJ, Story, pair, story
 
 _MAY_BE_PAID = "a render that may be paid stays, for nothing is paid because of what was taken away alone"
 _STANDS_AGAIN = "an older image was claimed before the newer one was recorded, and what stands again is begun again"
@@ -69,9 +69,10 @@ _BEFORE_ITS_TURN: tuple[Story, ...] = (
         *taken_back("taj/prompt.txt", at=50.0),
         (140.0, _RICH),
         *taken_back("taj/prompt.txt", at=400.0, how="for good"),
-        fragile={
-            EVERYTHING_LOST: "a pair that was claimed with the default prompt keeps it when an older one reappears"
-        },
+        fragile=dict.fromkeys(
+            (*FIRST_READ_LATE, EVERYTHING_LOST),
+            "a pair that was claimed with the default prompt keeps it when an older one reappears",
+        ),
         **_POOR,
     ),
     story(

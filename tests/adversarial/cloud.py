@@ -21,6 +21,7 @@ SWEEP_SECONDS = 60.0
 FETCHED = 200
 WITHOUT_QUESTION = {
     Access("SubmitRole", "s3:ListBucket", "InputBucket"),
+    Access("SubmitRole", "s3:ListBucket", "OutputBucket"),
     Access("FinalizeRole", "s3:ListBucket", "OutputBucket"),
 }
 """What S3 looks at only to tell missing from forbidden, and the embedded cloud never: see `Witness`."""

@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -57,11 +58,19 @@ class FakeVendor:
             return Reply(404, body=b"{}")
         if seen.kind == "submit":
             self._fetch(vendor.job, json.loads(seen.body))
-        return vendor.answer(seen)
+        return _staying(vendor.answer(seen), vendor.job)
 
     def _fetch(self, job: str, asked: dict[str, Any]) -> None:
         links = [asked[name] for name in ("input_image_1", "input_image_2") if asked[name].startswith("http://")]
         self.fetched[job] = [_status(link) for link in links]
+
+
+def _staying(reply: Reply, job: str) -> Reply:
+    """The same answer, of which a redirect on the same host still says whose it is."""
+    location = reply.headers.get("location", "")
+    if not re.match(r"/[^/]", location):
+        return reply
+    return replace(reply, headers={**reply.headers, "location": f"{location}?{job}"})
 
 
 def _status(link: str) -> int:

@@ -11,7 +11,7 @@ import pytest
 from kontext.drops.pairs import Ready, pair_key, pair_of
 from kontext.drops.store import Drops
 from kontext.due import TELL_SECONDS, TIMER
-from kontext.dynamodb import Table
+from kontext.dynamodb import Table, Write
 from kontext.errors import problem
 from kontext.renders.claims import Claims
 from kontext.renders.overdue import overdue_action
@@ -258,3 +258,24 @@ def test_a_paid_picture_dropped_again_is_delivered_while_segmind_keeps_it_and_el
 
     assert render is not None
     assert render["status"] == status
+
+
+@pytest.mark.parametrize("stage", ["failed", "delivered"])
+def test_who_dies_as_an_ended_render_begins_again_leaves_the_drop_to_whoever_comes_next(
+    life: Life, pair: MakePair, complete: MakeReady, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = life.at(stage)
+    again = replace(pair(drop=2), current=ended["render_id"] if stage == "failed" else "another", current_drop=1)
+    transact = Table.transact
+
+    def dies(table: Table, *writes: Write) -> None:
+        transact(table, *writes)
+        raise ConnectionError
+
+    monkeypatch.setattr(Table, "transact", dies)
+    with pytest.raises(ConnectionError):
+        Claims(life.renders).claim(again, complete(again), LATER)
+
+    known = life.renders.get("taj/", ended["render_id"])
+    assert known is not None
+    assert known["attempt"] == 2, "the first write that is done says all of it"

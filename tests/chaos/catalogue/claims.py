@@ -69,15 +69,15 @@ CLAIMS = (
         (
             in_layer(
                 "renders/claims",
-                '        if render["status"] == Status.FAILED:\n            return self._begin',
-                '        if render["status"] == "NEVER":\n            return self._once',
+                'again = render["status"] == Status.FAILED or (',
+                "again = (",
             ),
         ),
         ("dropped again after it failed",),
     ),
     Mutant(
         "a render that has failed is tried again by a message that comes again",
-        (in_layer("renders/claims", "if pair.drop_id <= drop_number(render):", "if pair.drop_id < 0:"),),
+        (in_layer("renders/claims", "if not again or pair.drop_id <= drop_number(render):", "if not again:"),),
         ("refused",),
         ("again",),
     ),

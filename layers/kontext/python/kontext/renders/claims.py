@@ -92,40 +92,35 @@ class Claims:
 
     def _claim_again(self, render: Render, pair: Pair, now: float) -> Render | None:
         """Dropped before, perhaps then something else, and now again: it speaks for its pair, and nothing older may.
-        What begins a new attempt says so with it."""
+        What begins a new attempt says so in the same write: who dies between two would leave the drop to nobody."""
         status, current = render["status"], _make_current(pair, render)
         overtaken = pair.current not in (None, render["render_id"])
         try:
+            if begun := _begins_again_as(render, pair, now):
+                return self.renders.new_attempt(render, begun, pair.drop_id, now, current)
             if status == Status.UNCERTAIN and (overtaken or pair.rejected_drop > pair.current_drop):
                 same = {"announced": None, "updated_at": render["updated_at"]}
-                render = self.renders.move(render, (status,), status, now, None, current, **same)
+                self.renders.move(render, (status,), status, now, None, current, **same)
             elif pair.current_drop < pair.drop_id and not (overtaken and status in (Status.FAILED, Status.DELIVERED)):
                 self.renders.table.transact(current)
-        except ConditionFailed:
-            return None
-        return self._attempt_again(render, pair, now)
-
-    def _attempt_again(self, render: Render, pair: Pair, now: float) -> Render | None:
-        """Begin a new attempt of a render that has ended, for a newer drop."""
-        if pair.drop_id <= drop_number(render):
-            return None
-        if render["status"] == Status.FAILED:
-            return self._begin(render, render["error"]["code"] == "delivery", pair, now)
-        if render["status"] == Status.DELIVERED and pair.current != render["render_id"]:
-            return self._begin(render, True, pair, now)
-        return None
-
-    def _begin(self, render: Render, paid: bool, pair: Pair, now: float) -> Render | None:
-        status = Status.COMPLETED if paid and is_kept(render, now) else Status.CLAIMED
-        try:
-            return self.renders.new_attempt(render, status, pair.drop_id, now, _make_current(pair, render))
         except ConditionFailed:  # another delivery of the drop was faster
-            return None
+            pass
+        return None
 
 
 def rejected_id(pair: Pair, cause: str, error: RenderError) -> str:
     """The name of a drop that never became a render: another one for every wrong version, and what is wrong with it."""
     return hashlib.sha256("\0".join((pair.prefix, cause, error["message"])).encode()).hexdigest()[:24]
+
+
+def _begins_again_as(render: Render, pair: Pair, now: float) -> Status | None:
+    """How a render that has ended begins again, for a newer drop; None if that asks for nothing more."""
+    is_overtaken = pair.current != render["render_id"]
+    again = render["status"] == Status.FAILED or (render["status"] == Status.DELIVERED and is_overtaken)
+    if not again or pair.drop_id <= drop_number(render):
+        return None
+    paid = render["status"] == Status.DELIVERED or render["error"]["code"] == "delivery"
+    return Status.COMPLETED if paid and is_kept(render, now) else Status.CLAIMED
 
 
 def inputs_of(complete: Ready) -> list[RenderInput]:
