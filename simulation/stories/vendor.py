@@ -120,6 +120,7 @@ LOOKS: tuple[Story, ...] = (
             *many(count, every=0.2),
             account=_COUNTED,
             missing="only submits are spaced to the rate, and no status requests",
+            large=count > 20,
         )
         for count in (20, 60)
     ),

@@ -19,17 +19,23 @@ from tests.chaos import mutants
 from tests.chaos.catalogue import AREAS, MUTANTS
 
 SEEDS = range(10_000, 10_020)
+THINNED = 5
+"""Of so many stories one is played with faults: `make chaos` plays all of them."""
 AWS = ("s3", "dynamodb", "sqs", "sns", "stepfunctions", "secretsmanager")
 
 
 @pytest.mark.parametrize("story", STORIES)
+def test_a_story_keeps_the_promises(story: str) -> None:
+    assert play(STORIES[story]).violations == ()
+
+
+@pytest.mark.parametrize("story", [name for name, one in STORIES.items() if not one.large][::THINNED])
 def test_a_story_keeps_the_promises_whatever_goes_wrong_in_it(story: str) -> None:
-    untouched = play(STORIES[story])
-    faults = [] if STORIES[story].large else list(next_faults(untouched))
+    faults = list(next_faults(play(STORIES[story])))
 
-    injected = [play(STORIES[story], fault) for fault in Random(story).sample(faults, min(1, len(faults)))]
+    injected = [play(STORIES[story], fault) for fault in Random(story).sample(faults, min(2, len(faults)))]
 
-    assert {one.again: one.violations for one in (untouched, *injected) if one.violations} == {}
+    assert {one.again: one.violations for one in injected if one.violations} == {}
 
 
 @pytest.mark.parametrize(
@@ -37,6 +43,7 @@ def test_a_story_keeps_the_promises_whatever_goes_wrong_in_it(story: str) -> Non
     [
         pytest.param(one, id=one.name, marks=pytest.mark.xfail(strict=True, reason=one.missing))
         for one in MISSING.values()
+        if not one.large
     ],
 )
 def test_a_story_keeps_the_promises_once_nothing_is_missing(story: Story) -> None:
