@@ -108,12 +108,12 @@ class World:
     @property
     def table(self) -> Table:
         """The table as an operator sees it, without a call that counts."""
-        return Table(self.dynamodb, "RendersTable")  # type: ignore[arg-type]
+        return self.dynamodb.table()
 
     def run(self) -> World:
         """Play the schedule until everything is at rest."""
         for step in self.schedule.steps:
-            self.scheduler.at(BEGINNING + step.at, lambda step=step: self._do(step.action))  # type: ignore[misc]
+            self.scheduler.at(BEGINNING + step.at, partial(self._do, step.action))
         return self.go_on(BEGINNING + max((step.at for step in self.schedule.steps), default=0.0))
 
     def go_on(self, since: float = 0.0) -> World:
