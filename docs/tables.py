@@ -19,7 +19,7 @@ PART = re.compile(r"(?<=<!-- generated: )(?P<name>[^>]+)(?P<open> -->\n)(?P<text
 
 def alarms() -> dict[str, str]:
     """The description of each alarm in the template, without its link."""
-    from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
+    from samcli.yamlhelper import yaml_parse
 
     resources: dict[str, Any] = yaml_parse((DOCS.parent / "template.yaml").read_text())["Resources"]
     return {

@@ -25,7 +25,7 @@ def main() -> int:
     """Fuzz the targets named in the arguments, or all."""
     names = sys.argv[1:] or list(TARGETS)
     try:
-        import atheris  # type: ignore[import-not-found, import-untyped]  # noqa: F401
+        import atheris  # noqa: F401
     except ImportError:
         print("make fuzz needs atheris, which there is for Linux on x86-64 only.", file=sys.stderr)
         return 1
