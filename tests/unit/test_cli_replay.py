@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
@@ -18,7 +18,8 @@ from kontext.drops.pairs import Defaults, Pair, Ready, decide, pair_key
 from kontext.drops.store import Drops
 from kontext.drops.waiters import Waiters
 from kontext.dynamodb import Table
-from kontext.renders.store import render_key
+from kontext.model import ObjectRead, Parameters
+from kontext.renders.record import render_key
 from kontext_cli import standstill_checks
 from kontext_cli.checks import StackInspection
 from kontext_cli.errors import INTERRUPTED, UNFINISHED, CommandError, Unfinished
@@ -68,12 +69,14 @@ class Shop:
         for key in keys:
             self.s3.put_object(Bucket=self.bucket, Key=key, Body=body)
 
-    def record(self, key: str, sequencer: str = "0A", at: float | None = None, **parameters: str) -> None:
+    def record(
+        self, key: str, sequencer: str = "0A", at: float | None = None, **parameters: Unpack[Parameters]
+    ) -> None:
         """Let the table know what stands under a key, and what it asks for."""
         prefix, _, name = key.rpartition("/")
         slot = {"1": "1", "2": "2", "r": "request"}[name[0]]
         there = self.s3.head_object(Bucket=self.bucket, Key=key)
-        read = {
+        read: ObjectRead = {
             "key": key,
             "version_id": there["VersionId"],
             "etag": there["ETag"].strip('"'),
@@ -247,7 +250,8 @@ def test_pairs_that_wait_for_an_object_count_in_the_price(shop: Shop) -> None:
 
     replay = Replay(shop.target, "")
 
-    assert (replay.pairs, replay.price) == (2, pytest.approx(0.1))
+    assert replay.pairs == 2
+    assert replay.price == pytest.approx(0.1)
 
 
 def test_requests_are_told_before_images(shop: Shop) -> None:

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from kontext.clock import iso
 from kontext.due import LINE, TIMER, UNKNOWN, WAITING
-from kontext.model import ENDED
+from kontext.model import ENDED, ObjectRead, Part
 from kontext.throttle.throttle import Throttle
 from kontext_cli.newest import MOST
 from kontext_cli.records import Filter, Pair, Records
@@ -109,19 +109,19 @@ def render(prefix: str = "cat/", render_id: str = "1", **more: Any) -> Item:
     }
 
 
-def dropped(prefix: str = "cat/", **parts: Any) -> Item:
-    seen = {"sequencer": "1", "at": int(NOW.timestamp())}
+def dropped(prefix: str = "cat/", /, **parts: ObjectRead) -> Item:
+    seen: Part = {"sequencer": "1", "at": int(NOW.timestamp())}
     return {
         "pk": f"pair#{prefix}",
         "sk": "pair",
         "prefix": prefix,
         "due_lane": WAITING,
         "due_at": SINCE,
-        **{f"part_{slot}": part | seen for slot, part in parts.items()},
+        **{f"part_{slot}": {**part, **seen} for slot, part in parts.items()},
     }
 
 
-IMAGE = {"key": "cat/1.png", "etag": "e"}
+IMAGE: ObjectRead = {"key": "cat/1.png", "etag": "e"}
 WAITS: Item = {"status": "CLAIMED", "due_lane": LINE, "due_at": SINCE + 60, "waiting_since": SINCE}
 
 

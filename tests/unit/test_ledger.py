@@ -15,6 +15,7 @@ from kontext.renders import settle
 from kontext.renders.claims import Claims
 from kontext.renders.ledger import OverLimit, ledger_key
 from kontext.renders.submissions import Submissions
+from tests.existing import existing
 from tests.unit.life import FAILED, METRICS, NOW, SERVER_ERROR, Life, MakePair, MakeReady
 
 COSTS = [(0.04, 0.04), (0.2, 0.2), (0.21, 0.05), (30.0, 0.05), (0.0, 0.05), (None, 0.05)]
@@ -133,7 +134,7 @@ def test_the_days_limit_holds_to_the_cent(submissions: Submissions, pair: MakePa
     assert not submissions.has_room(NOW)
     with pytest.raises(OverLimit):
         submitting(20)
-    assert renders.get("p20/", complete(pair("p20/")).render_id("p20/"))["status"] == "CLAIMED"  # type: ignore[index]
+    assert existing(renders.get("p20/", complete(pair("p20/")).render_id("p20/")))["status"] == "CLAIMED"
 
 
 def test_tomorrow_there_is_room_again(life: Life, table: Table) -> None:

@@ -159,7 +159,7 @@ def test_a_restored_table_pays_nothing_and_ends_nothing_before_somebody_resumes(
 
     assert [post.prompt for post in world.vendor.ledger.posts if post.at > BEGINNING + RESTORED] == []
     assert {ends(world)[prefix] for prefix in DROPPED if prefix != "delivered/"} == {"CLAIMED", "QUEUED"}
-    assert [stop.reason for stop in [state_in(Table(world.dynamodb, TABLE)).stopped] if stop] == ["paused"]
+    assert [stop.reason for stop in [state_in(world.dynamodb.table(TABLE)).stopped] if stop] == ["paused"]
 
 
 def test_who_resumes_too_early_is_told_to_reconcile_first_and_pays_nothing() -> None:
