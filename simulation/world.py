@@ -15,6 +15,8 @@ from math import inf
 from random import Random
 from typing import Any
 
+import httpx
+
 from kontext.aws import config
 from kontext.due import LINE, TIMER
 from kontext.dynamodb import Table
@@ -63,7 +65,7 @@ class World:
         self.dynamodb = DynamoDB(self.clock.now, self._lag, self._becomes_due)
         self.secrets = Secrets(KEY)
         self.vendor = self._vendor(schedule.account)
-        self.transport = Transport(self.injector, self.vendor, schedule.vendor_ahead)
+        self.transport: httpx.BaseTransport = Transport(self.injector, self.vendor, schedule.vendor_ahead)
         self.queue = sqs.Queue(
             self.scheduler,
             self.template,

@@ -25,7 +25,7 @@ from kontext_cli.webconsole.command import Served, serving
 from simulation.template import Template
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Dialog, Page
 
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
@@ -80,6 +80,11 @@ def open_page(browser: Browser, said: list[str]) -> Iterator[Callable[..., Page]
     assert said == [], "the page's console must stay empty"
 
 
+def _dismissed(dialog: Dialog, said: list[str]) -> None:
+    said.append(f"dialog: {dialog.message}")
+    dialog.dismiss()
+
+
 @contextmanager
 def _page(browser: Browser, said: list[str], context: dict[str, Any]) -> Iterator[Page]:
     made = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
@@ -87,7 +92,7 @@ def _page(browser: Browser, said: list[str], context: dict[str, Any]) -> Iterato
     page.set_default_timeout(PATIENCE_MS)
     page.on("console", lambda message: said.append(f"{message.type}: {message.text} {message.location['url']}"))
     page.on("pageerror", lambda error: said.append(f"error: {error}"))
-    page.on("dialog", lambda dialog: (said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    page.on("dialog", lambda dialog: _dismissed(dialog, said))
     yield page
     # Requests that are under way when the page goes are not the page's errors.
     made.close()

@@ -14,9 +14,10 @@ from playwright.sync_api import expect
 
 from kontext.errors import problem
 from kontext_cli.webconsole.command import Served
+from tests.browser.conftest import Serve
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import FilePayload, Page
 
 Open = Callable[..., "Page"]
 
@@ -45,7 +46,7 @@ DROP = """([photographs, place]) => {
 
 
 @pytest.fixture
-def page_of(stack: Any, serve: Any, open_page: Open) -> Open:
+def page_of(stack: Any, serve: Serve, open_page: Open) -> Open:
     """Opens the page of the stack, at a part of it (`#…`)."""
 
     def new(part: str = "", **context: Any) -> Page:
@@ -178,19 +179,19 @@ def test_everything_has_a_name_for_those_who_cannot_see_it(page_of: Open, stack:
     stack.pair("one/", status="DELIVERED")
     page = page_of()
 
-    for role, name in [
-        ("button", "First photograph"),
-        ("button", "Second photograph"),
-        ("textbox", "What should the picture show?"),
-        ("combobox", "Aspect ratio"),
-        ("combobox", "Format"),
-        ("textbox", "Seed"),
-        ("textbox", "Name"),
-        ("button", "Render"),
-        ("radiogroup", "Show pairs by status"),
-        ("link", "one/"),
-    ]:
-        expect(page.get_by_role(role, name=name, exact=True)).to_be_attached()
+    for found in (
+        page.get_by_role("button", name="First photograph", exact=True),
+        page.get_by_role("button", name="Second photograph", exact=True),
+        page.get_by_role("textbox", name="What should the picture show?", exact=True),
+        page.get_by_role("combobox", name="Aspect ratio", exact=True),
+        page.get_by_role("combobox", name="Format", exact=True),
+        page.get_by_role("textbox", name="Seed", exact=True),
+        page.get_by_role("textbox", name="Name", exact=True),
+        page.get_by_role("button", name="Render", exact=True),
+        page.get_by_role("radiogroup", name="Show pairs by status", exact=True),
+        page.get_by_role("link", name="one/", exact=True),
+    ):
+        expect(found).to_be_attached()
     unnamed = page.locator("img:not([alt])")
     assert unnamed.count() == 0
 
@@ -338,7 +339,7 @@ def _luminance(colour: str) -> float:
 def keep_photographs(page: Page, *photographs: bytes) -> None:
     """Chooses a photograph for each place."""
     for label, body in zip(("First photograph", "Second photograph"), photographs, strict=True):
-        file = {"name": "photograph.png", "mimeType": "image/png", "buffer": body}
+        file: FilePayload = {"name": "photograph.png", "mimeType": "image/png", "buffer": body}
         page.get_by_label(label, exact=True).set_input_files(file)
 
 

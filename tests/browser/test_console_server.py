@@ -16,10 +16,11 @@ from botocore.exceptions import EndpointConnectionError
 from PIL import Image
 
 from kontext_cli.webconsole.command import Served
+from tests.browser.conftest import Serve
 
 
 @pytest.fixture
-def console(stack: Any, serve: Any) -> Served:
+def console(stack: Any, serve: Serve) -> Served:
     return serve(stack.target)
 
 
@@ -254,7 +255,7 @@ def test_two_clicks_at_once_are_one_pair(ask: httpx.Client, stack: Any) -> None:
     assert versions(stack) == 3
 
 
-def test_an_upload_that_breaks_off_says_what_is_there_and_goes_on_under_its_name(stack: Any, serve: Any) -> None:
+def test_an_upload_that_breaks_off_says_what_is_there_and_goes_on_under_its_name(stack: Any, serve: Serve) -> None:
     s3 = Breaking(stack.client("s3"), at=3)
     target = replace(stack.target, client=lambda name: s3 if name == "s3" else stack.client(name))
     with httpx.Client(base_url=serve(target).url, trust_env=False, verify=False) as ask:
@@ -269,7 +270,9 @@ def test_an_upload_that_breaks_off_says_what_is_there_and_goes_on_under_its_name
     assert versions(stack) == 3
 
 
-def test_a_command_that_drops_under_the_same_name_meanwhile_is_not_mixed_with_the_page(stack: Any, serve: Any) -> None:
+def test_a_command_that_drops_under_the_same_name_meanwhile_is_not_mixed_with_the_page(
+    stack: Any, serve: Serve
+) -> None:
     s3 = Breaking(stack.client("s3"), at=2, act=lambda: stack.put("taj/1.webp", b"theirs"))
     target = replace(stack.target, client=lambda name: s3 if name == "s3" else stack.client(name))
     with httpx.Client(base_url=serve(target).url, trust_env=False, verify=False) as ask:
@@ -342,7 +345,7 @@ def test_what_has_not_changed_is_not_sent_again(ask_empty: httpx.Client) -> None
     assert (answer.status_code, answer.content) == (304, b"")
 
 
-def test_a_bug_is_answered_as_strictly_as_anything_else(stack: Any, serve: Any) -> None:
+def test_a_bug_is_answered_as_strictly_as_anything_else(stack: Any, serve: Serve) -> None:
     stack.note("pair#cat/", "pair", prefix="cat/", part_1="what nobody ever writes")
     url = serve(stack.target).url
 

@@ -1,6 +1,6 @@
 """`make fuzz`: every target for its share of FUZZ_SECONDS (600), two at a time; ends with what was found.
 
-Coverage-guided by atheris (libFuzzer). The inputs that reach new code are kept in `corpus`.
+Coverage-guided by atheris (libFuzzer). The inputs that reach new code are kept in `corpora`.
 """
 
 from __future__ import annotations

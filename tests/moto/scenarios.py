@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from socket import socket
 from struct import pack
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -29,6 +29,7 @@ from tests.moto.__main__ import RUNTIME
 from tests.moto.cloud import MotoCloud
 from tests.moto.sandbox import Function, FunctionFailed, Places
 
+T = TypeVar("T")
 Json = dict[str, Any]
 
 SECONDS = 90.0
@@ -117,7 +118,8 @@ class Customer:
         """What the output bucket holds under the prefix, once it does."""
         bucket, key = self.cloud.outputs["OutputBucket"], self.prefix + name
         wait_for(lambda: key in self.keys(), key)
-        return self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()  # type: ignore[no-any-return]
+        body: bytes = self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        return body
 
     def keys(self) -> set[str]:
         listed = self.s3.list_objects_v2(Bucket=self.cloud.outputs["OutputBucket"], Prefix=self.prefix)
@@ -147,10 +149,11 @@ class Customer:
             ours = [one for one in known if one["name"].startswith(self.prefix.strip("/"))]
             return next((one for one in ours if one["status"] != "RUNNING"), None)
 
-        return states.describe_execution(executionArn=wait_for(look, "an end")["executionArn"])  # type: ignore[no-any-return]
+        described: Json = states.describe_execution(executionArn=wait_for(look, "an end")["executionArn"])
+        return described
 
 
-def wait_for(look: Callable[[], Any], what: str) -> Any:
+def wait_for(look: Callable[[], T | None], what: str) -> T:
     deadline = time.monotonic() + SECONDS
     while not (seen := look()):
         if time.monotonic() > deadline:
