@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from boto3.dynamodb.types import TypeSerializer
@@ -17,6 +17,9 @@ from kontext_cli.newest import LANES
 from kontext_cli.target import Target
 from kontext_cli.webconsole import views
 from kontext_cli.webconsole.gallery import EXPECTED_SECONDS, LOOK_SECONDS, Gallery
+
+if TYPE_CHECKING:
+    from kontext.model import Reason
 
 NOW = 1_795_384_556.0
 LATER = NOW + 300
@@ -66,7 +69,7 @@ def test_every_status_has_its_group(said: dict[str, Any], group: str) -> None:
     "reason", [*sorted(views.PARKED.keys() - {"pace", "rate_limited", "paused"}), "a reason of tomorrow"]
 )
 def test_a_pair_that_waits_for_the_account_says_why_since_when_and_until_when(reason: str) -> None:
-    stopped = State(breaker=Breaker(reason, since=NOW - 60, next_trial_at=LATER))
+    stopped = State(breaker=Breaker(cast("Reason", reason), since=NOW - 60, next_trial_at=LATER))
 
     assert notice(stopped, **IN_LINE) == (True, NOW, LATER)
 
