@@ -20,8 +20,10 @@ from PIL import Image
 from kontext.drops.pairs import pair_key
 from kontext.due import SET_DUE, TIMER
 from kontext.dynamodb import Table
+from kontext.model import Render
 from kontext.polling.durations import SLOTS, Durations
 from kontext.polling.history import PollHistory
+from kontext.renders.record import render_of
 from kontext_local.project import BUILD_FOLDER
 from kontext_local.segmind import server
 from simulation.template import Spec
@@ -125,9 +127,10 @@ class Customer:
         listed = self.s3.list_objects_v2(Bucket=self.cloud.outputs["OutputBucket"], Prefix=self.prefix)
         return {one["Key"] for one in listed.get("Contents", ())}
 
-    def renders(self) -> list[Json]:
+    def renders(self) -> list[Render]:
         table = Table(self.cloud.client("dynamodb"), self.cloud.outputs["RendersTable"])
-        return [one for one in table.scan() if one["sk"].startswith("render#") and one["prefix"] == self.prefix]
+        items = [item for item in table.scan() if item["sk"].startswith("render#") and item["prefix"] == self.prefix]
+        return [render_of(item) for item in items]
 
     def told(self) -> Json:
         """The first event about this pair that the topic's subscriber receives."""

@@ -22,9 +22,9 @@ from kontext.renders.store import Renders
 from kontext.renders.submissions import Submissions
 from kontext_cli.target import Target
 from simulation.dynamodb import DynamoDB
+from tests.aws import Aws
 from tests.unit.life import NOW, Life, MakePair, MakeReady
 
-Aws = Callable[[str], Any]
 PRICE, DAILY_LIMIT = 0.05, 1.0
 
 

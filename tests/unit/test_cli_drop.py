@@ -30,9 +30,8 @@ from kontext_cli.input_bucket import Bucket, PlannedPair, Refused, UploadObject
 from kontext_cli.records import Records
 from kontext_cli.saving import Destination
 from kontext_cli.target import Target
+from tests.aws import Aws
 from tests.existing import existing
-
-Aws = Callable[[str], Any]
 
 INPUTS, OUTPUTS = "inputs", "outputs"
 SETTINGS = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,13 +11,13 @@ import pytest
 from kontext.dynamodb import ConditionFailed, Table
 from kontext.errors import problem
 from kontext.model import Render, Status
+from kontext.renders import record
 from kontext.throttle.shared_state import state_in
 from kontext.throttle.throttle import Throttle
 from kontext_cli.errors import CommandError
 from kontext_cli.operate import Operator, deliver
 from kontext_cli.target import Target
-
-Aws = Callable[[str], Any]
+from tests.aws import Aws
 
 
 def messages(target: Target) -> list[Any]:
@@ -148,9 +147,9 @@ def test_all_that_is_undelivered_has_no_job_that_segmind_has_forgotten(target: T
     assert operator.given == []
 
 
-def render_of(target: Target, prefix: str) -> dict[str, Any]:
+def render_of(target: Target, prefix: str) -> Render:
     table = Table(target.client("dynamodb"), target.output("RendersTable"))
-    return table.get({"pk": f"pair#{prefix}", "sk": f"render#of {prefix}"}) or {}
+    return record.render_of(table.get({"pk": f"pair#{prefix}", "sk": f"render#of {prefix}"}) or {})
 
 
 def test_all_that_is_paid_and_not_delivered_is_delivered_again(target: Target, uncertain: str, aws: Aws) -> None:

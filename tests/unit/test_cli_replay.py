@@ -6,7 +6,6 @@ import functools
 import json
 import math
 import time
-from collections.abc import Callable
 from typing import Any, Unpack
 
 import pytest
@@ -27,8 +26,7 @@ from kontext_cli.explain import the_pair
 from kontext_cli.replay import Replay, carry_out, run
 from kontext_cli.target import Target
 from kontext_cli.unrecorded import Comparison
-
-Aws = Callable[[str], Any]
+from tests.aws import Aws
 
 
 class Described:
@@ -89,8 +87,9 @@ class Shop:
 
     def told(self) -> list[str]:
         """What the upload queue was told of, in no order."""
-        asked = {"QueueUrl": self.target.output("UploadQueueUrl"), "MaxNumberOfMessages": 10}
-        received = [one["Body"] for _ in range(3) for one in self.sqs.receive_message(**asked).get("Messages", ())]
+        url = self.target.output("UploadQueueUrl")
+        answers = [self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10) for _ in range(3)]
+        received = [message["Body"] for answer in answers for message in answer.get("Messages", ())]
         return sorted(event.key for body in received for event in messages.object_events(messages.parse(body)))
 
 

@@ -15,6 +15,7 @@ from kontext.clock import Clock, iso
 from kontext.due import LINE, TIMER
 from kontext.dynamodb import Table
 from kontext.model import Charged, Render, RenderError, Status
+from kontext.renders import record
 from kontext_cli.decisions import Decision
 from kontext_cli.errors import CommandError, Unfinished
 from kontext_cli.operate import Operator
@@ -93,9 +94,9 @@ def messages(target: Target) -> list[Any]:
     return [json.loads(message["Body"]) for message in received.get("Messages", ())]
 
 
-def render_of(target: Target, prefix: str) -> dict[str, Any]:
+def render_of(target: Target, prefix: str) -> Render:
     table = Table(target.client("dynamodb"), target.output("RendersTable"))
-    return table.get({"pk": f"pair#{prefix}", "sk": f"render#of {prefix}"}) or {}
+    return record.render_of(table.get({"pk": f"pair#{prefix}", "sk": f"render#of {prefix}"}) or {})
 
 
 def without(target: Target, service: str) -> Target:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any, Unpack
+from typing import Unpack
 
 import pytest
 
@@ -17,8 +16,8 @@ from kontext_cli import forget, taking_back
 from kontext_cli.errors import CommandError
 from kontext_cli.operate import Operator
 from kontext_cli.target import Target
+from tests.aws import Aws
 
-Aws = Callable[[str], Any]
 READ: ObjectRead = {"etag": "e", "parameters": {}}
 AT = "2026-11-27T00:00:00.000Z"
 

@@ -17,8 +17,8 @@ from kontext.model import Parameters
 from kontext_cli.input_bucket import Bucket, PlannedPair, Refused, UploadObject
 from kontext_cli.target import Target
 from kontext_cli.upload import Job, check
+from tests.aws import Aws
 
-Aws = Callable[[str], Any]
 Put = Callable[..., None]
 
 NOW = time.time()

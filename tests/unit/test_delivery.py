@@ -20,8 +20,8 @@ from kontext.results.copy import MAX_PICTURE_BYTES, Delivery
 from kontext.results.hosts import Allowed
 from kontext.results.output_bucket import PART_BYTES, OutputBucket
 from kontext_local.segmind.padded_file import padded
+from tests.aws import Aws
 
-Aws = Callable[[str], Any]
 Encoded = Callable[..., bytes]
 Deliver = Callable[..., Result]
 

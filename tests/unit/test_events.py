@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
@@ -38,10 +38,12 @@ from kontext.results.output_bucket import OutputBucket
 from kontext.throttle.circuit_breaker import Change
 from kontext.throttle.rate_limiter import Rate
 from kontext.throttle.throttle import Throttle
+from tests.aws import Aws
 from tests.existing import existing
 from tests.unit.life import MakePair, MakeReady
 
-Aws = Callable[[str], Any]
+if TYPE_CHECKING:
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 NOW = 1_767_322_800.0
 SOURCE = "urn:kontext-drop:us-east-1:000000000000:kontext-drop"
@@ -373,17 +375,16 @@ def test_an_error_file_says_it_to_the_one_who_dropped(ended: Callable[[str], Ren
 
 
 @pytest.fixture
-def published(aws: Aws) -> Callable[[], list[dict[str, Any]]]:
+def published(aws: Aws) -> Callable[[], list[MessageTypeDef]]:
     """A topic's messages, as a queue receives them with raw delivery."""
     topic = aws("sns").create_topic(Name="renders")["TopicArn"]
     url = aws("sqs").create_queue(QueueName="subscriber")["QueueUrl"]
     arn = aws("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     aws("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"})
 
-    def receive() -> list[dict[str, Any]]:
+    def receive() -> list[MessageTypeDef]:
         answer = aws("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"])
-        messages: list[dict[str, Any]] = answer.get("Messages", [])
-        return messages
+        return answer.get("Messages", [])
 
     return receive
 
@@ -405,7 +406,7 @@ def topic(aws: Aws, published: object) -> Topic:
 def test_subscribers_can_filter_by_type_folder_and_error(
     ended: Callable[[str], Render],
     topic: Topic,
-    published: Callable[[], list[dict[str, Any]]],
+    published: Callable[[], list[MessageTypeDef]],
     end: str,
     attributes: dict[str, str],
 ) -> None:
@@ -418,7 +419,7 @@ def test_subscribers_can_filter_by_type_folder_and_error(
 
 @pytest.mark.parametrize(("what", "code"), [("parked", "no_credits"), ("resumed", "none")])
 def test_subscribers_can_filter_changes_of_the_gate_too(
-    topic: Topic, published: Callable[[], list[dict[str, Any]]], what: Any, code: str
+    topic: Topic, published: Callable[[], list[MessageTypeDef]], what: Any, code: str
 ) -> None:
     topic.publish_change(Change(what, "no_credits", NOW, NOW))
 
@@ -443,7 +444,7 @@ def test_the_folder_of_a_pair_is_the_first_one_of_its_key(
     pair: MakePair,
     complete: MakeReady,
     topic: Topic,
-    published: Callable[[], list[dict[str, Any]]],
+    published: Callable[[], list[MessageTypeDef]],
     prefix: str,
     folder: str,
 ) -> None:
@@ -525,7 +526,7 @@ def test_an_explanation_that_is_written_late_replaces_no_newer_one(
 
 
 def test_each_change_of_the_gate_is_told_to_subscribers_once(
-    table: Table, topic: Topic, published: Callable[[], list[dict[str, Any]]]
+    table: Table, topic: Topic, published: Callable[[], list[MessageTypeDef]]
 ) -> None:
     throttle = Throttle(table, Rate(50))
 
@@ -541,7 +542,7 @@ def test_each_change_of_the_gate_is_told_to_subscribers_once(
 
 
 def test_a_pause_and_a_refusal_are_told_each_on_its_own(
-    table: Table, topic: Topic, published: Callable[[], list[dict[str, Any]]]
+    table: Table, topic: Topic, published: Callable[[], list[MessageTypeDef]]
 ) -> None:
     throttle = Throttle(table, Rate(50))
     throttle.pause(NOW)
@@ -560,7 +561,7 @@ def test_a_pause_and_a_refusal_are_told_each_on_its_own(
 
 
 def test_a_change_that_could_not_be_told_is_told_later(
-    table: Table, topic: Topic, published: Callable[[], list[dict[str, Any]]]
+    table: Table, topic: Topic, published: Callable[[], list[MessageTypeDef]]
 ) -> None:
     throttle, nowhere = Throttle(table, Rate(50)), Topic(topic.client, f"{topic.arn}-gone", SOURCE)
     throttle.open_breaker("no_credits", NOW)

@@ -19,9 +19,9 @@ from cryptography.x509.oid import NameOID
 from examples import https_endpoint
 from examples.https_endpoint import Endpoint, Untrusted, Verifier, signed_text
 from examples.sqs_consumer import Pictures, consume
+from tests.aws import Aws
 
 Json = dict[str, Any]
-Aws = Callable[[str], Any]
 
 PUBLISHED = Path(__file__).parents[2] / "events" / "published"
 TOPIC = "arn:aws:sns:us-east-1:000000000000:renders"

@@ -23,11 +23,11 @@ from kontext.drops.reads import Reads
 from kontext.dynamodb import Table
 from kontext.images.source import PIECE_BYTES
 from simulation.s3 import S3
+from tests.aws import Aws
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-Aws = Callable[[str], Any]
 Encoded = Callable[..., bytes]
 Drop = Callable[..., str]
 

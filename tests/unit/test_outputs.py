@@ -12,11 +12,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from kontext.results.output_bucket import PART_BYTES, PARTS_IN_FLIGHT, Condition, OutputBucket, Overtaken, Written
+from tests.aws import Aws
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-Aws = Callable[[str], Any]
 NEW: Condition = {"IfNoneMatch": "*"}
 DESCRIBED = ("image/png", {"render-id": "r1"})
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -29,8 +28,8 @@ from kontext.renders.record import render_key
 from kontext.renders.workflow import execution_name
 from kontext.throttle.line import why_parked
 from kontext_local.segmind import Parameters, Picture, Rule, Segmind, Settings, segmind_transport
+from tests.aws import Aws
 
-Aws = Callable[[str], Any]
 Json = dict[str, Any]
 
 ROOT = Path(__file__).parents[2]
@@ -345,8 +344,8 @@ def test_a_message_that_nobody_can_read_is_a_dead_letter_at_once(
 
     answer = stage.submit({"Records": [junk, *event["Records"]]})
 
-    asked = {"QueueUrl": stage.names["DeadLetterQueue"], "MessageAttributeNames": ["All"]}
-    (letter,) = stage.aws("sqs").receive_message(**asked)["Messages"]
+    url = stage.names["DeadLetterQueue"]
+    (letter,) = stage.aws("sqs").receive_message(QueueUrl=url, MessageAttributeNames=["All"])["Messages"]
     assert answer == {"batchItemFailures": []}
     assert letter["Body"] == body
     assert letter["MessageAttributes"]["reason"]["StringValue"]

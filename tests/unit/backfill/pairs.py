@@ -12,7 +12,6 @@ from kontext_cli.plan import Plan
 from kontext_cli.sources import Source
 from kontext_cli.target import Target
 
-Aws = Callable[[str], Any]
 Encoded = Callable[..., bytes]
 SETTINGS = {
     "DefaultPrompt": "Bring them together.",
