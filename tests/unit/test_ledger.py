@@ -178,7 +178,7 @@ def test_what_was_reserved_is_given_back_though_the_price_has_changed(life: Life
 
 def _refused_after_a_server_error(life: Life) -> Render:
     """The first request's price stays reserved: its answer may hide a job. The second was surely free."""
-    waiting = life.submissions.join_line(life.submitting(), NOW, "outage", NOW + 1, SERVER_ERROR)  # type: ignore[arg-type]
+    waiting = life.submissions.join_line(life.submitting(), NOW, "outage", NOW + 1, SERVER_ERROR)
     again = life.submissions.mark_submitting(waiting, NOW + 60)
     return life.renders.mark_failed(again, problem("refused", "no"), "taj/error.json", NOW + 61)
 
@@ -216,7 +216,7 @@ def test_a_job_that_a_server_error_hid_is_counted_once_where_it(
 def test_a_picture_after_all_is_counted_beside_what_a_server_error_before_it_may_hide(
     life: Life, ledger: Callable[[], dict[str, Any]]
 ) -> None:
-    waiting = life.submissions.join_line(life.submitting(), NOW, "outage", NOW + 1, SERVER_ERROR)  # type: ignore[arg-type]
+    waiting = life.submissions.join_line(life.submitting(), NOW, "outage", NOW + 1, SERVER_ERROR)
     accepted = life.submissions.mark_accepted(life.submissions.mark_submitting(waiting, NOW + 60), "r-2", NOW + 61)
     failed = life.renders.mark_failed(accepted, FAILED, "taj/error.json", NOW + 80)
 
