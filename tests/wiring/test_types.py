@@ -7,9 +7,12 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+
+from kontext.errors import REASONS
+from kontext.model import Reason
 
 WORDS = """
 from kontext.model import Ending, HistoryEntry, PollState, Render, Status
@@ -64,6 +67,10 @@ def _package(path: Path, roots: list[Path]) -> str:
     """The package of a file, or the module if it is in none."""
     base = next(base for base in roots if path.is_relative_to(base))
     return path.relative_to(base).parts[0].removesuffix(".py")
+
+
+def test_every_reason_that_has_a_type_is_explained() -> None:
+    assert set(get_args(Reason)) == REASONS.keys()
 
 
 def test_the_words_of_the_model_pass_and_each_that_is_misspelt_is_found(root: Path, tmp_path: Path) -> None:

@@ -26,9 +26,9 @@ ENDED = (Status.DELIVERED, Status.FAILED, Status.UNCERTAIN)
 Charged = Literal["no", "yes", "unknown"]
 """Whether Segmind has charged for a render that has no picture."""
 
-Account = Literal["no_credits", "bad_key", "forbidden", "configuration", "unknown_refusal", "spend_limit"]
+AccountReason = Literal["no_credits", "bad_key", "forbidden", "configuration", "unknown_refusal", "spend_limit"]
 """Why Segmind takes no request of an account."""
-Reason = Literal[Account, "pace", "rate_limited", "workflow", "outage", "paused"]
+Reason = Literal[AccountReason, "pace", "rate_limited", "workflow", "outage", "paused"]
 """Why a render waits; `errors.REASONS` says what each means."""
 
 
