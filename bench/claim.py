@@ -18,9 +18,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import IO, Any, ClassVar, NamedTuple, cast
 from urllib.parse import quote_plus
 
 import boto3
@@ -32,6 +33,8 @@ Json = dict[str, Any]
 ROOT = Path(__file__).parents[1]
 REGION, KEY = "us-east-1", "SG_0123456789abcdef"
 MEGABYTES, LARGEST, ROUNDS = 3.0, 49.0, 15
+_NOTHING = {"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}
+"""A workflow that does nothing."""
 UNLIMITED = {"REQUESTS_PER_MINUTE": "6000", "DAILY_SPEND_LIMIT": "100000"}
 
 WORKER = """
@@ -56,10 +59,12 @@ for line in sys.stdin:
 class Vendor(BaseHTTPRequestHandler):
     """Segmind, which takes every job."""
 
+    numbers: ClassVar[Iterator[int]] = count(1)
+
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.posts += 1  # type: ignore[attr-defined]
-        body = json.dumps({"request_id": f"3f2c8f5e-8f5e-4b7a-9d6e-{self.server.posts:012}", "status": "QUEUED"})  # type: ignore[attr-defined]
+        request_id = f"3f2c8f5e-8f5e-4b7a-9d6e-{next(self.numbers):012}"
+        body = json.dumps({"request_id": request_id, "status": "QUEUED"})
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -79,7 +84,7 @@ Loader.add_multi_constructor("!", lambda loader, _, node: loader.construct_objec
 
 def _plain(node: yaml.Node) -> yaml.Node:
     kinds = {yaml.ScalarNode: "str", yaml.SequenceNode: "seq", yaml.MappingNode: "map"}
-    return type(node)(f"tag:yaml.org,2002:{kinds[type(node)]}", node.value)
+    return type(node)(f"tag:yaml.org,2002:{kinds[type(node)]}", node.value, node.start_mark, node.end_mark)
 
 
 class Taker:
@@ -87,11 +92,8 @@ class Taker:
 
     def __init__(self, tree: Path, endpoint: str, vendor: str) -> None:
         self.name = f"kontext-{abs(hash(tree)) % 10**6}"
-        self.clients = {
-            service: boto3.client(service, endpoint_url=endpoint, region_name=REGION)
-            for service in ("s3", "dynamodb", "sqs", "stepfunctions", "secretsmanager")
-        }
-        settings = _settings(tree) | self._made(vendor) | UNLIMITED
+        self.s3 = boto3.client("s3", endpoint_url=endpoint, region_name=REGION)
+        settings = _settings(tree) | self._made(endpoint, vendor) | UNLIMITED
         paths = os.pathsep.join(str(tree / folder) for folder in ("functions", "layers/kontext/python"))
         environment = {**os.environ, **settings, "PYTHONPATH": paths, "AWS_ENDPOINT_URL": endpoint}
         self.peak = 0.0
@@ -112,7 +114,7 @@ class Taker:
         return sum(self._told(self._dropped(f"{name}/{part}", body)) for part, body in files.items())
 
     def _dropped(self, key: str, body: bytes) -> Json:
-        put = self.clients["s3"].put_object(Bucket=self.name, Key=key, Body=body)
+        put = self.s3.put_object(Bucket=self.name, Key=key, Body=body)
         told = {"key": quote_plus(key), "size": len(body), "eTag": put["ETag"], "sequencer": "0055AED6DCD90281E5"}
         told["versionId"] = put["VersionId"]
         record = {"eventTime": "2026-11-27T12:00:00.000Z", "eventName": "ObjectCreated:Put"}
@@ -123,26 +125,27 @@ class Taker:
         message = {"messageId": record["s3"]["object"]["key"], "receiptHandle": "handle", "attributes": attributes}
         event = {"Records": [{**message, "body": json.dumps({"Records": [record]})}]}
         print(json.dumps(event), file=self.process.stdin, flush=True)
-        answer = json.loads(self.process.stdout.readline())  # type: ignore[union-attr]
+        answer = json.loads(cast(IO[str], self.process.stdout).readline())
         if answer["failed"]:
             raise RuntimeError(f"Submit could not take {record}")
         self.peak = answer["peak"] / 1024
         return float(answer["seconds"])
 
-    def _made(self, vendor: str) -> dict[str, str]:
-        s3, queue = self.clients["s3"], self.clients["sqs"].create_queue(QueueName=self.name)["QueueUrl"]
-        s3.create_bucket(Bucket=self.name)
-        s3.put_bucket_versioning(Bucket=self.name, VersioningConfiguration={"Status": "Enabled"})
-        schema = [{"AttributeName": name, "KeyType": kind} for name, kind in (("pk", "HASH"), ("sk", "RANGE"))]
-        named: Any = [{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")]
-        self.clients["dynamodb"].create_table(
-            TableName=self.name, KeySchema=schema, AttributeDefinitions=named, BillingMode="PAY_PER_REQUEST"
+    def _made(self, endpoint: str, vendor: str) -> dict[str, str]:
+        session = boto3.Session(region_name=REGION)
+        queue = session.client("sqs", endpoint_url=endpoint).create_queue(QueueName=self.name)["QueueUrl"]
+        self.s3.create_bucket(Bucket=self.name)
+        self.s3.put_bucket_versioning(Bucket=self.name, VersioningConfiguration={"Status": "Enabled"})
+        session.client("dynamodb", endpoint_url=endpoint).create_table(
+            TableName=self.name,
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
+            BillingMode="PAY_PER_REQUEST",
         )
-        self.clients["secretsmanager"].create_secret(Name=self.name, SecretString=KEY)
-        workflow = {"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}
-        role = "arn:aws:iam::123456789012:role/any"
-        machine = self.clients["stepfunctions"].create_state_machine(
-            name=self.name, definition=json.dumps(workflow), roleArn=role
+        secrets = session.client("secretsmanager", endpoint_url=endpoint)
+        secrets.create_secret(Name=self.name, SecretString=KEY)
+        machine = session.client("stepfunctions", endpoint_url=endpoint).create_state_machine(
+            name=self.name, definition=json.dumps(_NOTHING), roleArn="arn:aws:iam::123456789012:role/any"
         )
         return {
             "RENDERS_TABLE": self.name,
@@ -174,11 +177,10 @@ def _settings(tree: Path) -> dict[str, str]:
 def services() -> Iterator[tuple[str, str]]:
     """AWS in a process of its own, and Segmind: their URLs."""
     vendor = ThreadingHTTPServer(("127.0.0.1", 0), Vendor)
-    vendor.posts = 0  # type: ignore[attr-defined]
     threading.Thread(target=vendor.serve_forever, daemon=True).start()
     aws = subprocess.Popen([sys.executable, "-c", _AWS], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
-        yield aws.stdout.readline().strip(), f"http://127.0.0.1:{vendor.server_port}"  # type: ignore[union-attr]
+        yield cast(IO[str], aws.stdout).readline().strip(), f"http://127.0.0.1:{vendor.server_port}"
     finally:
         aws.kill()
         aws.wait()

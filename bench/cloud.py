@@ -238,7 +238,7 @@ def _plain(local: LocalStack, folder: str) -> Iterator[Plain]:
 
 
 def _function_name(local: LocalStack) -> str:
-    names = [one["FunctionName"] for one in local.client("lambda").list_functions()["Functions"]]
+    names: list[str] = [one["FunctionName"] for one in local.client("lambda").list_functions()["Functions"]]
     return next(name for name in names if "Submit" in name)
 
 

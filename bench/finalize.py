@@ -73,7 +73,8 @@ def _copies(folder: Path, megabytes: int, environment: Mapping[str, str], runs: 
 def _copy(name: str, run: int, environment: Mapping[str, str]) -> dict[str, Any]:
     command = [sys.executable, "-c", _COPY, f"{environment['PICTURES']}/{name}", f"{run}/{name}"]
     done = subprocess.run(command, env=dict(environment), check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout)  # type: ignore[no-any-return]
+    copied: dict[str, Any] = json.loads(done.stdout)
+    return copied
 
 
 def write_noise(file: BinaryIO, megabytes: int) -> None:

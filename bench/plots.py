@@ -108,9 +108,10 @@ def schedules(examples: Mapping[str, Example]) -> bytes:
         ages = np.linspace(0.5, example.known.longest(), 2000)
         ages = ages[example.known.cdf(ages) < 0.985]
         density = np.gradient(example.known.cdf(ages), ages)
+        highest = np.max(density)
         axes.fill_between(ages, density, color=_FAINT, alpha=0.5, lw=0)
         for looks, colour, low in ((example.learned, _OURS, 0.55), (example.best, _BEST, 0.02)):
-            axes.vlines(looks, low * density.max(), (low + 0.4) * density.max(), color=colour, lw=1.3)
+            axes.vlines(looks, low * highest, (low + 0.4) * highest, color=colour, lw=1.3)
         axes.set(xlim=(0, ages[-1]), title=_title(name), xlabel="age of the render, s", yticks=[])
         axes.grid(visible=False)
         axes.spines["left"].set_visible(False)
@@ -163,7 +164,7 @@ def cost(bill: Mapping[str, Mapping[str, float]]) -> bytes:
     for k, total in enumerate(left):
         axes.annotate(f"{total:.2f}", (total, k), (5, -3), textcoords="offset points")
     axes.grid(visible=False, axis="y")
-    axes.set(title="AWS cost of 1,000 renders (cv0.2), USD", xlim=(0, left.max() * 1.1))
+    axes.set(title="AWS cost of 1,000 renders (cv0.2), USD", xlim=(0, np.max(left) * 1.1))
     axes.legend(loc="lower right")
     return _png(figure)
 

@@ -53,7 +53,7 @@ def sdk(renders: Renders, interval: float = 1.0) -> Played:
 def at(ages: Floats, renders: Renders) -> Played:
     """Looks at fixed ages, whatever the status; the last gap goes on for ever."""
     gap = ages[-1] - ages[-2]
-    endless = [*ages.tolist(), *np.arange(ages[-1] + gap, renders.total.max() + 2 * gap, gap).tolist()]
+    endless = [*ages.tolist(), *np.arange(ages[-1] + gap, np.max(renders.total) + 2 * gap, gap).tolist()]
     return _played(renders, lambda _, __, total: _until(total, endless))
 
 

@@ -71,7 +71,7 @@ class Empirical:
         return np.asarray(sums[np.searchsorted(ordered, x, side="right")] / len(ordered))
 
     def longest(self) -> float:
-        return float(self.times.max())
+        return float(np.max(self.times))
 
 
 @dataclass(frozen=True)

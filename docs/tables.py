@@ -6,7 +6,7 @@ They stand between `<!-- generated: NAME -->` and `<!-- end -->`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ PART = re.compile(r"(?<=<!-- generated: )(?P<name>[^>]+)(?P<open> -->\n)(?P<text
 
 def alarms() -> dict[str, str]:
     """The description of each alarm in the template, without its link."""
-    from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
+    from samcli.yamlhelper import yaml_parse
 
     resources: dict[str, Any] = yaml_parse((DOCS.parent / "template.yaml").read_text())["Resources"]
     return {
@@ -35,9 +35,9 @@ def table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
 
-def of_codes(codes: Mapping[str, Code], title: str) -> str:
+def of_codes(codes: Iterable[tuple[str, Code]], title: str) -> str:
     """What codes mean, for people."""
-    rows = [(f"`{name}`", code.meaning, code.charged, code.remedy) for name, code in codes.items()]
+    rows = [(f"`{name}`", code.meaning, code.charged, code.remedy) for name, code in codes]
     return table((title, "what it means", "charged", "what to do"), rows)
 
 
@@ -50,8 +50,8 @@ def of_metrics() -> str:
 def generated(name: str) -> str:
     """The text of a generated part."""
     made: dict[str, Callable[[], str]] = {
-        "error codes": lambda: of_codes(CODES, "code"),
-        "reasons": lambda: of_codes(REASONS, "reason"),
+        "error codes": lambda: of_codes(CODES.items(), "code"),
+        "reasons": lambda: of_codes(REASONS.items(), "reason"),
         "metrics": of_metrics,
     }
     return made[name]() if name in made else f"> {alarms()[name]}\n"

@@ -18,7 +18,7 @@ from typing import Any
 from kontext.due import TIMER
 from kontext.dynamodb import Table
 from kontext.renders.overdue import DELAY_SECONDS
-from kontext.throttle.throttle import state_in
+from kontext.throttle.shared_state import state_in
 from kontext_cli.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack
@@ -175,7 +175,8 @@ class Capture:
             answer = self.s3.get_object(Bucket=self.outputs["OutputBucket"], Key=key)
         except self.s3.exceptions.NoSuchKey:
             return None
-        return answer["Body"].read()  # type: ignore[no-any-return]
+        body: bytes = answer["Body"].read()
+        return body
 
 
 def main() -> None:

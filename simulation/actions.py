@@ -104,6 +104,9 @@ class Secret:
         return f"the secret becomes {self.value}"
 
 
+Removal = Literal["deleted", "expired", "for good"]
+
+
 @dataclass(frozen=True)
 class Remove:
     """Somebody takes an object of the input bucket away.
@@ -113,7 +116,7 @@ class Remove:
     """
 
     key: str
-    how: Literal["deleted", "expired", "for good"] = "deleted"
+    how: Removal = "deleted"
     lasts: ClassVar[bool] = True
 
     def do(self, world: World) -> None:

@@ -86,10 +86,11 @@ def patience(config: Config, service: str) -> tuple[float, int]:
 
     https://botocore.amazonaws.com/v1/documentation/api/latest/reference/config.html
     """
-    retries: dict[str, Any] = config.retries or {}
+    chosen = vars(config)
+    retries = chosen["retries"] or {}
     usual = 10 if service == "dynamodb" else 5
     tries = retries.get("total_max_attempts") or 1 + retries.get("max_attempts", usual - 1)
-    return float(config.read_timeout), int(tries)
+    return float(chosen["read_timeout"]), int(tries)
 
 
 def _kinds(operation: str) -> tuple[str, ...]:

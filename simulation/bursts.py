@@ -16,7 +16,7 @@ from itertools import pairwise
 from kontext.model import Status
 from kontext.throttle.rate_limiter import Rate
 from kontext_local.segmind import Lognormal
-from simulation.actions import image, request
+from simulation.actions import Drop, image, request
 from simulation.evidence import Evidence
 from simulation.explore import PROMISED, broken
 from simulation.liveness import LIVENESS
@@ -66,8 +66,9 @@ def rough(pairs: int, per_minute: float = PER_MINUTE, seed: int = 1) -> Burst:
     messages is lost, and a tenth of those who wait is replaced by a wrong request."""
     names = [f"{folder}/p{n}/" for n in range(pairs // 2) for folder in "ab"]
     steps = [Step(number * 0.05, drop) for number, name in enumerate(names) for drop in _pair(name)]
-    wrong = [Step(120.0, request(name, prompt="")) for name in names[pairs // 3 :: 10]]
-    ends = {step.action.key.rpartition("/")[0] + "/": {"DELIVERED", "FAILED invalid_request"} for step in wrong}
+    replaced = names[pairs // 3 :: 10]
+    wrong = [Step(120.0, request(name, prompt="")) for name in replaced]
+    ends = {name: {"DELIVERED", "FAILED invalid_request"} for name in replaced}
     return _played(pairs, per_minute, Schedule((*steps, *wrong), seed=seed, hints_lost=0.02), ends)
 
 
@@ -113,11 +114,11 @@ def _overtaken(seen: Evidence) -> Iterator[bool]:
         yield one[0] == other[0] and other[2] < one[2]
 
 
-def _pair(prefix: str) -> tuple[object, ...]:
+def _pair(prefix: str) -> tuple[Drop, ...]:
     return image(f"{prefix}1.png"), image(f"{prefix}2.png"), request(prefix, prompt=f"both in {prefix}")
 
 
-def _names_one(prefix: str) -> tuple[object, ...]:
+def _names_one(prefix: str) -> tuple[Drop, ...]:
     return image(f"{prefix}2.png"), request(prefix, prompt=f"both in {prefix}", input_image_1=f"/{_LATE}")
 
 

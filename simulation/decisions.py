@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
+from kontext.model import Render
 from kontext_cli import replay, taking_back
 from kontext_cli.decisions import Decision, Resolver, Unanswered
 from kontext_cli.errors import CommandError
@@ -15,6 +16,10 @@ from kontext_cli.operate import Operator
 if TYPE_CHECKING:
     from kontext_local.segmind.jobs import Job
     from simulation.world import World
+
+
+Decided = Literal["resubmit", "request-id", "give-up", "redeliver", "cancel", "again"]
+Slip = Literal["", "a wrong digit", "another job's", "another pair's"]
 
 
 @dataclass(frozen=True)
@@ -26,8 +31,8 @@ class Decide:
     """
 
     prefix: str
-    what: Literal["resubmit", "request-id", "give-up", "redeliver", "cancel", "again"]
-    slip: Literal["", "a wrong digit", "another job's", "another pair's"] = ""
+    what: Decided
+    slip: Slip = ""
     lasts: ClassVar[bool] = True
 
     def do(self, world: World) -> None:
@@ -50,7 +55,7 @@ class Decide:
                 value = self._request_id(resolver.undecided(self.prefix), jobs)
             resolver.carry_out(*resolver.check(Decision(self.prefix, self.what, value)))
 
-    def _request_id(self, render: dict[str, Any], jobs: list[Job]) -> str:
+    def _request_id(self, render: Render, jobs: list[Job]) -> str:
         own = [job for job in jobs if _was_asked_for(render, job)]
         others = [
             job for job in jobs if job not in own and (self.prefix in _links(job)) is (self.slip == "another job's")
@@ -90,7 +95,7 @@ class Replay:
         return f"the operator: replay {self.prefix or '--all'}"
 
 
-def _was_asked_for(render: dict[str, Any], job: Job) -> bool:
+def _was_asked_for(render: Render, job: Job) -> bool:
     asked, wanted = job.parameters, render["parameters"]
     linked = all(given.get("url") or given["version_id"] in _links(job) for given in render["inputs"])
     return linked and (asked.prompt, asked.output_format) == (wanted["prompt"], wanted["output_format"])

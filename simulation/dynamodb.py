@@ -11,12 +11,16 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from itertools import islice, takewhile
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
+from kontext.dynamodb import Table
 from simulation.expressions import Item, Words, check_words, invalid, service_error, steps, test_of
 from simulation.index import PROJECTED, Entry, Index
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 Path = tuple[str, ...]
 MAX_ITEM_BYTES = 400 * 1024
@@ -80,6 +84,10 @@ class DynamoDB:
         self._now, self._lag, self._tell = now, lag, written
         self._index = Index()
 
+    def table(self, name: str = "RendersTable") -> Table:
+        """The product's own table over these items: it is given this in place of boto3's client."""
+        return Table(cast("DynamoDBClient", self), name)
+
     def expire(self, now: float) -> None:
         """Delete the items whose `expires_at` is over, as the service does of its own accord, some day."""
         over = [place for place, item in self.items.items() if float(item.get("expires_at", {"N": "inf"})["N"]) < now]
@@ -106,7 +114,8 @@ class DynamoDB:
         return {"Responses": {table: [dict(self.items[place]) for place in places if place in self.items]}}
 
     def get_paginator(self, operation: str) -> Pages:
-        return Pages({"query": self.query, "scan": self.scan}[operation])
+        operations: dict[str, Callable[..., dict[str, Any]]] = {"query": self.query, "scan": self.scan}
+        return Pages(operations[operation])
 
     def scan(self, *, TableName: str) -> dict[str, Any]:
         return {"Items": [dict(item) for item in self.items.values()]}

@@ -8,10 +8,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from kontext.drops.pairs import Pair, pair_of
-from kontext.dynamodb import Table
+from kontext.model import Render, RenderInput
 from kontext_local.segmind.jobs import Job
 from kontext_local.segmind.padded_file import padded
 from simulation.decisions import Decide
@@ -25,7 +25,6 @@ from simulation.world import World
 
 Broken = Iterator[str]
 """What breaks a promise, in words."""
-Render = dict[str, Any]
 Period = tuple[float, float]
 """From when to when, in unix seconds."""
 HALF_AN_HOUR, A_QUARTER, A_WHILE = 1800.0, 1000.0, 45.0
@@ -50,7 +49,7 @@ class Evidence:
         table = world.table
         items = {place: table.get({"pk": place[0], "sk": place[1]}) or {} for place in world.dynamodb.items}
         self.pairs = {item["prefix"]: pair_of(item) for (_, sk), item in items.items() if sk == "pair"}
-        live = [item for (_, sk), item in items.items() if sk.startswith("render#")]
+        live = [cast("Render", item) for (_, sk), item in items.items() if sk.startswith("render#")]
         self.forgotten = self._forgotten()
         """The records that have expired."""
         self.all_renders = live + self.forgotten
@@ -62,8 +61,8 @@ class Evidence:
         for item in self.world.dynamodb.expired:
             key, past = {"pk": item["pk"]["S"], "sk": item["sk"]["S"]}, DynamoDB()
             past.items[key["pk"], key["sk"]] = item
-            found.append(Table(past, "").get(key) or {})  # type: ignore[arg-type]
-        return [item for item in found if item["sk"].startswith("render#")]
+            found.append((key["sk"], past.table().get(key)))
+        return [cast("Render", item) for sk, item in found if sk.startswith("render#")]
 
     def is_forgotten(self, render: Render) -> bool:
         """Whether the record has expired."""
@@ -174,8 +173,9 @@ class Evidence:
 
     def running_jobs(self) -> Iterator[tuple[Render, Job]]:
         """Every job that has not failed, with its render; of nobody's, with none."""
-        for render, jobs in (*((one, self.jobs_of(one)) for one in self.renders), ({}, self.jobs_of_nobody)):
-            yield from ((render, job) for job in jobs if job.state != "FAILED")
+        nobodys: Render = {}
+        jobs = [*self.sent_jobs(), *((nobodys, job) for job in self.jobs_of_nobody)]
+        yield from ((render, job) for render, job in jobs if job.state != "FAILED")
 
     def current(self, pair: Pair) -> Render | None:
         """The render that speaks for a pair."""
@@ -222,7 +222,7 @@ class Evidence:
         version = self.world.s3.written.get(("InputBucket", key, version_id))
         return f"{key} {version.digest}" if version else link
 
-    def content(self, given: Mapping[str, Any]) -> str:
+    def content(self, given: RenderInput) -> str:
         """What a render's input is made of: the same, however it was uploaded."""
         version = self.world.s3.written.get(("InputBucket", given.get("key", ""), given.get("version_id", "")))
         return version.digest if version else str(given.get("url"))

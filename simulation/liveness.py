@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from kontext.throttle.line import why_parked
+from kontext.throttle.shared_state import state_in
 from simulation.evidence import ENDED, Broken, Evidence, Promise
 from simulation.oracle import dropped, prefixes
 from simulation.scheduler import BEGINNING
@@ -11,12 +13,14 @@ from simulation.waits import waits
 def nothing_stands_still(seen: Evidence) -> Broken:
     """2. Whatever was lost on the way, every complete pair comes to its end, and what was parked resumes."""
     for prefix in prefixes(seen.world):
-        allowed, end = seen.ends.get(prefix) or {dropped(seen.world, prefix).end}, seen.end(prefix)
+        allowed: set[str | None] = {*seen.ends.get(prefix, ())} or {dropped(seen.world, prefix).end}
+        end = seen.end(prefix)
         if end.partition(" ")[0] not in ENDED and end not in allowed and None not in allowed:
-            yield f"{prefix} is {end} for ever, not {' or '.join(sorted(allowed, key=str))}"
+            yield f"{prefix} is {end} for ever, not {' or '.join(sorted(map(str, allowed)))}"
     for render in seen.all_renders:
         if render["status"] not in ENDED:
-            yield f"{render['prefix']} stays {render['status']} {render.get('parked', {}).get('reason', '')} for ever"
+            parked = why_parked(render, state_in(seen.world.table)) or {}
+            yield f"{render['prefix']} stays {render['status']} {parked.get('reason', '')} for ever"
     if seen.world.problem:
         yield seen.world.problem
 

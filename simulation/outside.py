@@ -62,9 +62,9 @@ class Outside:
     @cached_property
     def calm_since(self) -> float:
         """From when on nothing that went wrong, or was put right, holds anybody up; in unix seconds."""
-        troubles = [BEGINNING + step.at for step in self.world.schedule.steps if not step.action.lasts]
-        away = [step for step in self.world.schedule.steps if isinstance(step.action, Away)]
-        troubles += [BEGINNING + step.at + 60 * step.action.minutes for step in away]
+        steps = [(step.at, step.action) for step in self.world.schedule.steps]
+        troubles = [BEGINNING + at for at, action in steps if not action.lasts]
+        troubles += [BEGINNING + at + 60 * action.minutes for at, action in steps if isinstance(action, Away)]
         troubles += [call.at + _A_FAULT_SECONDS for _, call in self.world.injector.injected]
         calm = [at + _A_PROBE_SECONDS for at in troubles]
         posts = self.world.vendor.ledger.posts

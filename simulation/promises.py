@@ -14,9 +14,10 @@ from typing import Any
 
 from kontext.errors import CODES
 from kontext.images import identify
+from kontext.model import Render, RenderInput
 from kontext_local.segmind.jobs import Job
 from simulation.brakes import BRAKES
-from simulation.evidence import ENDED, Broken, Evidence, Promise, Render
+from simulation.evidence import ENDED, Broken, Evidence, Promise
 from simulation.oracle import dropped, is_prompt_gone, prefixes
 from simulation.outside import SERVER_ERRORS
 from simulation.schedule import DroppedObject
@@ -75,7 +76,8 @@ def nothing_is_lost(seen: Evidence) -> Broken:
     """2. Every complete pair ends DELIVERED, FAILED (said so) or UNCERTAIN (said so)."""
     for prefix in prefixes(seen.world):
         of_drops = {dropped(seen.world, prefix).end}
-        allowed, end = seen.ends.get(prefix) or of_drops, seen.end(prefix)
+        allowed: set[str | None] = {*seen.ends.get(prefix, ())} or of_drops
+        end = seen.end(prefix)
         if (
             seen.outside.lost_at < math.inf
         ):  # the vendor is well since, and a later drop may find the render still at work
@@ -84,7 +86,7 @@ def nothing_is_lost(seen: Evidence) -> Broken:
         if end.partition(" ")[0] not in ENDED and end not in allowed and None not in allowed:
             continue  # it stands still, which is said below
         if end not in allowed and end != "UNCERTAIN" and None not in allowed:
-            yield f"{prefix} ended {end}, not {' or '.join(sorted(allowed, key=str))}"
+            yield f"{prefix} ended {end}, not {' or '.join(sorted(map(str, allowed)))}"
 
 
 def failed_only_if_it_did(seen: Evidence) -> Broken:
@@ -124,7 +126,7 @@ def the_newest_drop_speaks(seen: Evidence) -> Broken:
             yield f"{prefix} is {render['parameters']}, asked was {other or prompts}"
 
 
-def _ever_stood(seen: Evidence, given: dict[str, Any]) -> set[str]:
+def _ever_stood(seen: Evidence, given: RenderInput) -> set[str]:
     """What ever stood under the key of a named image: a newer one asks for no new picture."""
     return {one.version.digest for one in seen.world.bucket.stood.get(given.get("key", ""), ()) if one.version}
 

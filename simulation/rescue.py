@@ -11,12 +11,13 @@ from contextlib import suppress
 from functools import partial
 
 from kontext.dynamodb import ConditionFailed
+from kontext.model import Render
 from kontext_cli.decisions import Decision, Resolver, What
 from kontext_cli.errors import CommandError
 from kontext_cli.operate import Operator
 from kontext_local.segmind.jobs import Job
 from simulation.decisions import told_what_is_wrong
-from simulation.evidence import Evidence, Render
+from simulation.evidence import Evidence
 from simulation.world import World
 
 _A_WHILE_SECONDS = 600.0

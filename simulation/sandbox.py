@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from kontext.connections import Connections
 from kontext.drops.messages import Record
@@ -84,10 +84,12 @@ class RememberedPollHistory(PollHistory):
     _known: ClassVar[dict[Any, Any]] = {}
 
     def next_poll(self, progress: Progress) -> float | None:
-        return self._once("next", progress, lambda: super(RememberedPollHistory, self).next_poll(progress))
+        moment: float | None = self._once("next", progress, partial(super().next_poll, progress))
+        return moment
 
     def first_wait(self, age: float) -> int:
-        return self._once("first", age, lambda: super(RememberedPollHistory, self).first_wait(age))
+        seconds: int = self._once("first", age, partial(super().first_wait, age))
+        return seconds
 
     def _once(self, what: str, seen: Any, compute: Callable[[], Any]) -> Any:
         key = (what, seen, self.poll_cost, self.deadline, *sorted(self.durations().cells.items()))
@@ -104,7 +106,7 @@ class OutputsInTurn(OutputBucket):
     def upload(self, *given: Any) -> Upload:
         upload = super().upload(*given)
         upload.pool.shutdown()
-        upload.pool = InTurn()  # type: ignore[assignment]
+        upload.pool = cast("ThreadPoolExecutor", InTurn())
         return upload
 
 

@@ -27,7 +27,7 @@ from simulation.actions import (
     request,
     vendor,
 )
-from simulation.decisions import Decide, Gate
+from simulation.decisions import Decide, Decided, Gate, Slip
 from simulation.fault_injection import EVERYWHERE, MESSAGE_FAULTS, SPECIAL, Fault
 from simulation.schedule import Action, Schedule, Step
 from simulation.stories.story import FAILS, OTHER_KEY, REFUSED, Story
@@ -210,8 +210,10 @@ def _pause(rng: Random, start: float) -> Steps:
 
 def _slip(rng: Random, start: float) -> Steps:
     prefix, at = f"p{rng.randrange(7)}/", start + rng.uniform(0, 600)
-    slip = rng.choice(["", "a wrong digit", "another pair's"])
-    what = rng.choice(["request-id", "redeliver", "give-up"])
+    slips: list[Slip] = ["", "a wrong digit", "another pair's"]
+    slip = rng.choice(slips)
+    decisions: list[Decided] = ["request-id", "redeliver", "give-up"]
+    what = rng.choice(decisions)
     return [
         (at, vendor(drop=True, accept=True)),
         (at + 100, Decide(prefix, what, slip if what == "request-id" else "")),

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from kontext.clock import day
+from kontext.model import Render
 from kontext_local.segmind.jobs import Job
 from simulation.actions import Away
 from simulation.decisions import Decide
-from simulation.evidence import Broken, Evidence, Promise, Render
+from simulation.evidence import Broken, Evidence, Promise
 from simulation.oracle import dropped, stood
 from simulation.s3 import linked
 
@@ -123,7 +124,7 @@ def _exchanged(seen: Evidence, key: str, at: float) -> tuple[bool, bool]:
 
 def the_money_brake_holds(seen: Evidence) -> Broken:
     """5. On no UTC day are more jobs sent than the daily spend limit pays for, as it is at that time."""
-    spent: Counter[str] = Counter()
+    spent: defaultdict[str, float] = defaultdict(float)
     for render, job in sorted(seen.running_jobs(), key=lambda one: one[1].accepted_at):
         at = job.accepted_at
         utc_day = _day_of_money(render, at)

@@ -83,7 +83,7 @@ class Template:
     @property
     def stops_loops(self) -> bool:
         """Whether Lambda stops Submit in a chain of too many invocations: it does, unless it is told otherwise."""
-        return self._resources["SubmitFunction"]["Properties"].get("RecursiveLoop", "Terminate") != "Allow"
+        return bool(self._resources["SubmitFunction"]["Properties"].get("RecursiveLoop", "Terminate") != "Allow")
 
     def tells_queue(self, event_name: str) -> bool:
         """Whether the input bucket tells the upload queue of such an event, `ObjectRemoved:Delete` say."""

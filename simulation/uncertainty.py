@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from kontext.model import Render
 from kontext_local.segmind.jobs import Job
-from simulation.evidence import Broken, Evidence, Promise, Render
+from simulation.evidence import Broken, Evidence, Promise
 from simulation.fault_injection import EVERYTHING_LOST, Call, Fault
 from simulation.outside import is_unheard
 

@@ -85,7 +85,8 @@ class Transport(httpx.BaseTransport):
         modes = FailureModes((*EVERYWHERE, "gateway time-out"), fail, patience)
         asked = request.content if request.method == "POST" else b""
         name = f"{request.method} {request.url.path}"
-        return self._injector.call("segmind", name, asked, lambda: self._answer(request), modes)
+        answer: httpx.Response = self._injector.call("segmind", name, asked, lambda: self._answer(request), modes)
+        return answer
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         answer = self._network.handle_request(request)

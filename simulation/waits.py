@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from kontext.clock import day
-from simulation.evidence import Evidence, Render, unix
+from kontext.model import Render
+from simulation.evidence import Evidence, unix
 from simulation.oracle import dropped
 from simulation.outside import Period
 

@@ -15,6 +15,8 @@ from math import inf
 from random import Random
 from typing import Any
 
+import httpx
+
 from kontext.aws import config
 from kontext.due import LINE, TIMER
 from kontext.dynamodb import Table
@@ -63,7 +65,7 @@ class World:
         self.dynamodb = DynamoDB(self.clock.now, self._lag, self._becomes_due)
         self.secrets = Secrets(KEY)
         self.vendor = self._vendor(schedule.account)
-        self.transport = Transport(self.injector, self.vendor, schedule.vendor_ahead)
+        self.transport: httpx.BaseTransport = Transport(self.injector, self.vendor, schedule.vendor_ahead)
         self.queue = sqs.Queue(
             self.scheduler,
             self.template,
@@ -108,12 +110,12 @@ class World:
     @property
     def table(self) -> Table:
         """The table as an operator sees it, without a call that counts."""
-        return Table(self.dynamodb, "RendersTable")  # type: ignore[arg-type]
+        return self.dynamodb.table()
 
     def run(self) -> World:
         """Play the schedule until everything is at rest."""
         for step in self.schedule.steps:
-            self.scheduler.at(BEGINNING + step.at, lambda step=step: self._do(step.action))  # type: ignore[misc]
+            self.scheduler.at(BEGINNING + step.at, partial(self._do, step.action))
         return self.go_on(BEGINNING + max((step.at for step in self.schedule.steps), default=0.0))
 
     def go_on(self, since: float = 0.0) -> World:

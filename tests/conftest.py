@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
 
 import hypothesis
 import pytest
 
 from simulation.template import Template
+from tests.aws import Aws
+
+if TYPE_CHECKING:
+    import boto3
 
 # How long an example takes says more about what else runs on the machine.
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
 
 REGION = "us-east-1"
-Aws = Callable[[str], Any]
 
 APART = {"test_a_lost_answer_is_never_sent_again_until_a_person_decides": "promises in two minutes"}
 """A test that is as long as all the others of its module."""
@@ -44,7 +47,7 @@ def _rank(item: pytest.Item) -> int:
 
 
 @pytest.fixture(scope="session")
-def boto_session() -> Any:
+def boto_session() -> boto3.session.Session:
     """Kept for the whole run: reading the services' descriptions takes longer than most tests."""
     import boto3
     import moto  # noqa: F401  has to be there before a client is
@@ -53,7 +56,7 @@ def boto_session() -> Any:
 
 
 @pytest.fixture
-def aws(boto_session: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+def aws(boto_session: boto3.session.Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     """An empty AWS account in process: gives the client of a service."""
     from moto import mock_aws
 
@@ -63,7 +66,7 @@ def aws(boto_session: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
-        yield boto_session.client
+        yield cast("Aws", boto_session.client)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ class _WithBody(SigV4QueryAuth):
 
     def _modify_request_before_signing(self, request: AWSRequest) -> None:
         body, request.data = request.data, b""
-        super()._modify_request_before_signing(request)
+        super()._modify_request_before_signing(request)  # type: ignore[misc]  # botocore's stubs leave it out
         request.data = body
 
 
@@ -62,4 +62,4 @@ def as_link(call: Call, keys: Keys, seconds: int = 600) -> Signed:
 def _signed(call: Call, auth: SigV4Auth) -> Signed:
     request = AWSRequest(call.method, call.url, data=call.body.encode(), headers=dict(call.headers))
     auth.add_auth(request)
-    return Signed(call.method, request.url, call.body, dict(request.headers.items()))
+    return Signed(call.method, str(request.url), call.body, dict(request.headers.items()))

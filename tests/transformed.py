@@ -17,7 +17,8 @@ def written() -> Json:
     """`template.yaml`, with short intrinsics (`!Ref`) in their long form."""
     from samcli.yamlhelper import yaml_parse
 
-    return json.loads(json.dumps(yaml_parse((ROOT / "template.yaml").read_text())))  # type: ignore[no-any-return]
+    template: Json = json.loads(json.dumps(yaml_parse((ROOT / "template.yaml").read_text())))
+    return template
 
 
 def transformed(template: Json) -> Json:
@@ -30,7 +31,8 @@ def transformed(template: Json) -> Json:
         _as_if_uploaded(resource.get("Properties", {}))
     _as_if_uploaded(uploaded["Globals"]["Function"])
     anywhere = boto3.session.Session(region_name="us-east-1")
-    return Translator({}, Parser(), boto_session=anywhere).translate(uploaded, {})  # type: ignore[no-any-return]
+    translated: Json = Translator({}, Parser(), boto_session=anywhere).translate(uploaded, {})
+    return translated
 
 
 def _as_if_uploaded(properties: Json) -> None:

@@ -60,10 +60,10 @@ def circuit_breaker(inspection: StackInspection) -> Iterator[Finding]:
             "circuit breaker", "wrong", "the table was restored to an earlier moment: nothing is sent", REMEDY_RESTORED
         )
         return
-    if stop is None:
+    reason = stop.reason if stop else None
+    if stop is None or reason is None:
         yield Finding("circuit breaker", "good", "renders go to Segmind")
         return
-    reason = str(stop.reason)
     since = moment(stop.since).strftime("%Y-%m-%d %H:%M:%S UTC")
     known = REASONS[reason]
     says = f"all renders wait since {since} ({reason}). {known.meaning}"

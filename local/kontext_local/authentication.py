@@ -18,11 +18,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, quote
 
-from ministack import app as ministack  # type: ignore[import-untyped]
-from ministack.core import iam_evaluator, lambda_runtime, sigv4  # type: ignore[import-untyped]
-from ministack.core.iam_evaluator import AuthError, CredentialResolutionError  # type: ignore[import-untyped]
-from ministack.core.responses import _account_from_sts_session  # type: ignore[import-untyped]
-from ministack.core.router import detect_service, extract_access_key_id  # type: ignore[import-untyped]
+from ministack import app as ministack
+from ministack.core import iam_evaluator, lambda_runtime, sigv4
+from ministack.core.iam_evaluator import AuthError, CredentialResolutionError
+from ministack.core.responses import _account_from_sts_session
+from ministack.core.router import detect_service, extract_access_key_id
 
 from kontext_local.guard import App, Message, Receive, Send, headers_of
 
@@ -219,7 +219,7 @@ def _let_tokens_confirm() -> None:
 
 def draw_role_credentials() -> None:
     """Give each function credentials of its role that nobody can compute."""
-    from ministack.services import sts  # type: ignore[import-untyped]
+    from ministack.services import sts
 
     ours = secrets.token_bytes(32)
 

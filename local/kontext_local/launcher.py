@@ -23,9 +23,9 @@ from typing import Any
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
-from ministack import app  # type: ignore[import-untyped]
-from ministack.core import iam_evaluator  # type: ignore[import-untyped]
-from ministack.core.responses import get_account_id  # type: ignore[import-untyped]
+from ministack import app
+from ministack.core import iam_evaluator
+from ministack.core.responses import get_account_id
 
 from kontext_local import private
 from kontext_local.authentication import SignedOnly, draw_role_credentials, make_root

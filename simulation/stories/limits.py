@@ -9,7 +9,7 @@ from simulation.stories.story import AFTER_LOST_ANSWERS, Story, pair, story
 _LONG = "\N{LATIN SMALL LETTER E WITH ACUTE}" * 500 + "/"
 _ESCAPED = "\x01" * 1000 + "/"
 _LONGEST_PROMPT = "\N{SNOWMAN}" * 5000
-_POOR = {"account": {"credits": 0.01}}
+_POOR = {"credits": 0.01}
 
 
 def many_name(key: str, count: int) -> list[tuple[float, Action]]:
@@ -42,7 +42,7 @@ LIMITS: tuple[Story, ...] = (
         "a pair with the longest name and the longest prompt waits for credits",
         *pair(_LONG, prompt=_LONGEST_PROMPT),
         (30.0, account(credits=10.0)),
-        **_POOR,
+        account=_POOR,
     ),
     story(
         "the vendor is away in seventy ways, each told at length",
@@ -55,7 +55,7 @@ LIMITS: tuple[Story, ...] = (
         "fifty pairs whose names are longest in JSON wait for credits",
         *[step for n in range(50) for step in pair(f"{n:02d}{_ESCAPED}", at=n * 0.1)],
         (45.0, account(credits=100.0)),
-        **_POOR,
+        account=_POOR,
         large=True,
     ),
     story(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from simulation.actions import LoseEverything, image, request, vendor
 from simulation.decisions import Gate
 from simulation.fault_injection import EVERYTHING_LOST, Fault
@@ -11,8 +13,8 @@ from simulation.stories.story import TAJ, Story, many, named, pair, story
 LOSE = LoseEverything()
 
 
-def lost(when: str, at: float, *steps: tuple[float, Action], **said: object) -> Story:
-    return story(f"everything is lost {when}", *steps, (at, LOSE), **said)  # type: ignore[arg-type]
+def lost(when: str, at: float, *steps: tuple[float, Action], **said: Any) -> Story:
+    return story(f"everything is lost {when}", *steps, (at, LOSE), **said)
 
 
 def lost_at(what: str, call: str, number: int = 0) -> Story:

@@ -52,7 +52,8 @@ def _patience(services: tuple[str, ...], minutes: float) -> float | None:
 
 
 def _missing(services: tuple[str, ...]) -> str:
-    return {("sqs", "stepfunctions"): _BY_THE_QUEUE, ("dynamodb", "secretsmanager"): _KEY_UNKNOWN}.get(services, "")
+    lacks = {("sqs", "stepfunctions"): _BY_THE_QUEUE, ("dynamodb", "secretsmanager"): _KEY_UNKNOWN}
+    return next((lack for away, lack in lacks.items() if away == services), "")
 
 
 def _fragile(services: tuple[str, ...], minutes: float) -> dict[str, str]:

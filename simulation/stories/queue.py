@@ -33,7 +33,7 @@ def batch(count: int = 9) -> Steps:
 def unheard(name: str, *steps: tuple[float, Action]) -> Story:
     """For a while Lambda has no room; then the queue is purged, and the bucket replayed twice."""
     later = [(at + 100.0, action) for at, action in steps]
-    asked = [(150.0, PURGE), (600.0, Replay()), (700.0, Replay())]
+    asked: Steps = [(150.0, PURGE), (600.0, Replay()), (700.0, Replay())]
     return story(name, *later, (101.0, Away(("lambda",), 5.0)), *asked)
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from simulation.actions import Drop, Remove, account, deploy, image, request
 from simulation.fault_injection import Fault
 from simulation.schedule import Action
 from simulation.stories.story import FIRST_READ_LATE, TAJ, Story, named, pair, story
 
 FORT = "fort/"
-_OPEN = {"parameters": {"SharedPrefixes": "shared/, taj/, fort/"}}
-_POOR: dict[str, Any] = {"account": {"credits": 0.01}}
+_OPEN = {"SharedPrefixes": "shared/, taj/, fort/"}
+_POOR = {"credits": 0.01}
 _BY_ITS_RULES = "a request that is read after a deployment only is read by its rules"
 
 
@@ -26,7 +24,7 @@ REFERENCES: tuple[Story, ...] = (
         *names_two("/taj/2.png"),
         (10.0, image("taj/1.png")),
         (20.0, image("taj/2.png")),
-        **_OPEN,
+        parameters=_OPEN,
     ),
     *(
         story(
@@ -35,7 +33,7 @@ REFERENCES: tuple[Story, ...] = (
             (10.0, image("taj/2.png")),
             (20.0, image("taj/1.png")),
             faults=(fault,),
-            **_OPEN,
+            parameters=_OPEN,
         )
         for what, fault in (
             ("claimed that one", Fault(1, "crash after", "submit transact_write_items")),
@@ -46,9 +44,14 @@ REFERENCES: tuple[Story, ...] = (
         "a pair names another pair's image, and the request of that one comes first",
         *names_two("/taj/2.png"),
         *[(at, drop) for at, drop in zip((10.0, 20.0, 30.0), (one for _, one in reversed(pair())), strict=True)],
-        **_OPEN,
+        parameters=_OPEN,
     ),
-    story("a pair names an image of a pair that is rendered", *pair(), *names_two("/taj/2.png", at=100.0), **_OPEN),
+    story(
+        "a pair names an image of a pair that is rendered",
+        *pair(),
+        *names_two("/taj/2.png", at=100.0),
+        parameters=_OPEN,
+    ),
     story(
         "two pairs name each other's image, and a function dies",
         (0.0, image("taj/1.png")),
@@ -56,7 +59,7 @@ REFERENCES: tuple[Story, ...] = (
         (2.0, image("fort/2.png")),
         (3.0, request(FORT, prompt="both, the other way round", input_image_1="/taj/1.png")),
         faults=(Fault(12, "crash after"),),
-        **_OPEN,
+        parameters=_OPEN,
     ),
     story(
         "a named image is replaced before a message comes a second time",
@@ -82,7 +85,7 @@ REFERENCES: tuple[Story, ...] = (
         (0.0, Drop("taj/2.png", b"text")),
         *names_two("/taj/2.png", at=1.0),
         (100.0, image("taj/2.png")),
-        **_OPEN,
+        parameters=_OPEN,
     ),
     story(
         "a named image is replaced while its pair waits for credits",
@@ -90,7 +93,7 @@ REFERENCES: tuple[Story, ...] = (
         *named(at=1.0),
         (30.0, image("shared/a.png", "another")),
         (110.0, account(credits=10.0)),
-        **_POOR,
+        account=_POOR,
     ),
     story(
         "a named image is deleted while its pair waits for credits",
@@ -98,7 +101,7 @@ REFERENCES: tuple[Story, ...] = (
         *named(at=1.0),
         (30.0, Remove("shared/a.png")),
         (110.0, account(credits=10.0)),
-        **_POOR,
+        account=_POOR,
     ),
     *(
         story(
@@ -108,7 +111,7 @@ REFERENCES: tuple[Story, ...] = (
             (30.0, Remove("shared/a.png")),
             (110.0, account(credits=10.0)),
             (400.0, action),
-            **_POOR,
+            account=_POOR,
         )
         for what, action in (
             ("restored afterwards", Remove("shared/a.png", "for good")),
@@ -140,7 +143,7 @@ REFERENCES: tuple[Story, ...] = (
         (1.0, Remove("taj/2.png")),
         *names_two("/taj/2.png", at=10.0),
         (60.0, Remove("taj/2.png", "for good")),
-        **_OPEN,
+        parameters=_OPEN,
     ),
     story(
         "a named image that is no picture is removed, and the older one is there",
@@ -155,7 +158,7 @@ REFERENCES: tuple[Story, ...] = (
         *named(at=1.0),
         (30.0, request(TAJ, prompt="both", input_image_1="/shared/b.png")),
         (110.0, account(credits=10.0)),
-        **_POOR,
+        account=_POOR,
     ),
     story(
         "a named image is replaced after its pair was rendered",
@@ -253,6 +256,6 @@ WHOSE: tuple[Story, ...] = (
         (30.0, deploy(SharedPrefixes="")),
         (110.0, account(credits=10.0)),
         fragile=dict.fromkeys(FIRST_READ_LATE, _BY_ITS_RULES),
-        **_POOR,
+        account=_POOR,
     ),
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from kontext_local.segmind.settings import MODEL
-from simulation.actions import Away, Drop, Remove, WellAgain, account, deploy, image, vendor
+from simulation.actions import Away, Drop, Removal, Remove, WellAgain, account, deploy, image, vendor
 from simulation.decisions import Decide
 from simulation.stories.story import BETWEEN_TRIALS, TAJ, Story, pair, story
 
 _FORBIDDEN, _ALLOWED = {MODEL: "forbidden"}, {MODEL: "available"}
 _LOOKED_AT_HOURLY = 3200.0
 _OTHER = "multi-image-kontext-max"
+_TAKEN: tuple[tuple[str, Removal], ...] = (("was taken back", "deleted"), ("has expired", "expired"))
 
 DROPPERS: tuple[Story, ...] = (
     story(
@@ -39,7 +40,7 @@ DROPPERS: tuple[Story, ...] = (
             *pair(at=400.0),
             account={"credits": 0.01},
         )
-        for what, how in (("was taken back", "deleted"), ("has expired", "expired"))
+        for what, how in _TAKEN
     ),
     story(
         "given up after server errors, and dropped again",

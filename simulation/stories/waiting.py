@@ -55,10 +55,10 @@ PROBES = (
         patience=65.0,
     ),
     *(
-        no_credits(name, refilled=10.0, faults=(fault,), fragile=fragile)
-        for name, fault, fragile in (
-            ("a function dies right after it has probed for credits", Fault(2, "crash after", "POST"), {}),
-            ("a function dies right before it probes for credits", Fault(2, "crash before", "POST"), {}),
+        no_credits(name, refilled=10.0, faults=(fault,))
+        for name, fault in (
+            ("a function dies right after it has probed for credits", Fault(2, "crash after", "POST")),
+            ("a function dies right before it probes for credits", Fault(2, "crash before", "POST")),
         )
     ),
 )

@@ -10,10 +10,11 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+from simulation.world import KEY
 from tests.adversarial import cloud, secrets
 from tests.adversarial.deployed_stack import DeployedStack, deploying
 from tests.adversarial.oracle import played
-from tests.adversarial.play import CORPUS, KEY, PROMPT, cases
+from tests.adversarial.play import CORPUS, PROMPT, cases
 
 EVERY = 8
 BEGAN = time.monotonic()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from kontext.drops.keys import first_folder_of
 from kontext.due import SET_DUE, TIMER
+from kontext.dynamodb import Key
+from simulation.world import KEY
 from tests import transformed
 from tests.adversarial.deployed_stack import ENDS, DeployedStack, eventually
 from tests.adversarial.oracle import HIDDEN
-from tests.adversarial.play import KEY, Case, case, cases
+from tests.adversarial.play import Case, case, cases
 from tests.adversarial.roles import Access, Grant, accesses_of_services, missing, unused
 from tests.unit.photographs import CORPUS
 
@@ -153,8 +156,12 @@ def bring_on(deployed: DeployedStack) -> Iterator[str]:
     for key in keys:
         deployed.table.update(key, f"SET {SET_DUE} REMOVE #announced", due_lane=TIMER, due_at=0)
     for key in keys:
-        if not eventually(lambda key=key: (deployed.table.get(key) or {}).get("due_lane") != TIMER, 2 * SWEEP_SECONDS):
+        if not eventually(partial(_has_moved, deployed, key), 2 * SWEEP_SECONDS):
             yield f"nobody has looked at {key}, which was due"
+
+
+def _has_moved(deployed: DeployedStack, key: Key) -> bool:
+    return (deployed.table.get(key) or {}).get("due_lane") != TIMER
 
 
 def give_up(deployed: DeployedStack) -> Iterator[str]:

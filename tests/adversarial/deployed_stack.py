@@ -13,15 +13,18 @@ from typing import Any, TypeVar
 
 from kontext.drops import keys
 from kontext.dynamodb import Table
+from kontext.model import Render
 from kontext.polling.durations import SLOTS, Durations
 from kontext.polling.history import PollHistory
+from kontext.renders.record import render_of
 from kontext_cli.resources import physical_ids
 from kontext_cli.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack
+from simulation.world import KEY
 from tests.adversarial.fake_vendor import FakeVendor, serving
 from tests.adversarial.material import Description, made
-from tests.adversarial.play import KEY, Case, ended
+from tests.adversarial.play import Case, ended
 from tests.adversarial.roles import Access, Grant, grants, listed
 from tests.adversarial.vendor import Vendor
 
@@ -93,8 +96,13 @@ class DeployedStack:
         """Wait until no message is to be worked on, now or when a pair has settled."""
         kinds = [f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed")]
         asked = {"QueueUrl": self.running.outputs["UploadQueueUrl"], "AttributeNames": kinds}
-        told = lambda: self.running.client("sqs").get_queue_attributes(**asked)["Attributes"]  # noqa: E731
-        eventually(lambda: not any(int(count) for count in told().values()), REST_SECONDS)
+        queues = self.running.client("sqs")
+
+        def is_at_rest() -> bool:
+            told = queues.get_queue_attributes(**asked)["Attributes"]
+            return not any(int(count) for count in told.values())
+
+        eventually(is_at_rest, REST_SECONDS)
 
     def _put(self, job: str, drops: Iterable[Dropped]) -> None:
         for key, content, metadata in drops:
@@ -120,11 +128,11 @@ class DeployedStack:
         late = lambda: [one["undelivered"]["last"] for one in self._renders(prefix) if "undelivered" in one]  # noqa: E731
         return next(iter(eventually(late, seconds) or ()), "")
 
-    def _announced(self, prefix: str) -> list[dict[str, Any]]:
+    def _announced(self, prefix: str) -> list[Render]:
         return [one for one in self._renders(prefix) if one["status"] in ENDS and one.get("announced")]
 
-    def _renders(self, prefix: str) -> list[dict[str, Any]]:
-        return [item for item in self.table.query(f"pair#{prefix}") if item["sk"].startswith("render#")]
+    def _renders(self, prefix: str) -> list[Render]:
+        return [render_of(item) for item in self.table.query(f"pair#{prefix}") if item["sk"].startswith("render#")]
 
     def written(self, prefix: str) -> dict[str, bytes]:
         """The objects under a prefix of the output bucket."""

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, cast
 
 from tests.adversarial.vendor import Reply, Seen, Vendor
 
@@ -109,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
     fake: FakeVendor
 
     def do_GET(self) -> None:
-        host = f"http://127.0.0.1:{self.server.server_address[1]}"
+        host = f"http://127.0.0.1:{cast('ThreadingHTTPServer', self.server).server_port}"
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
         reply = self.fake.answer(host, Seen(self.command, host, self.path, headers, body))

@@ -23,6 +23,7 @@ import gzip
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -85,8 +86,8 @@ def _pixels(mode: str, size: tuple[int, int], seed: int | None) -> Image.Image:
 
 
 def _segmented(what: dict[str, Any]) -> bytes:
-    picture = _image({"image": "JPEG"})
-    return picture[:2] + (b"\xff\xe1\xff\xff" + bytes(65_533)) * what["segments"] + picture[2:]
+    picture, segments = _image({"image": "JPEG"}), int(what["segments"])
+    return picture[:2] + (b"\xff\xe1\xff\xff" + bytes(65_533)) * segments + picture[2:]
 
 
 def _png(what: dict[str, Any]) -> bytes:
@@ -104,7 +105,7 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 _PHOTOGRAPHS = {file.name: file.content for file in CORPUS}
-WAYS = {
+WAYS: dict[str, Callable[[dict[str, Any]], bytes]] = {
     "text": lambda what: what["text"].encode("utf-8", "surrogatepass"),
     "hex": lambda what: bytes.fromhex(what["hex"]),
     "base64": lambda what: base64.b64decode(what["base64"]),

@@ -19,8 +19,10 @@ from urllib.parse import urlsplit
 import httpx
 import yaml
 
+from kontext.model import Render
 from kontext.net.transport import DEADLINE
 from kontext.renders.overdue import OUTPUT_SECONDS
+from kontext.renders.record import render_of
 from kontext.throttle.line import why_parked
 from kontext.throttle.shared_state import state_in
 from simulation.actions import Drop, Remove
@@ -34,6 +36,7 @@ from simulation.world import KEY, World
 from tests.adversarial.material import WAYS, Description, made
 from tests.adversarial.roles import Access, Witness
 from tests.adversarial.vendor import Reply, Seen, Vendor
+from tests.existing import existing
 
 CORPUS = Path(__file__).parent / "corpus"
 PREFIX = "case/"
@@ -174,14 +177,14 @@ class Street(World):
     def __init__(self, case: Case) -> None:
         faults = tuple(Fault(message, "again") for message in case.again)
         super().__init__(Schedule((), parameters=case.parameters, faults=faults))
-        struck = (Fault(0, EVERYTHING_LOST, case.lost_behind),) if case.lost_behind else ()
+        struck: tuple[Fault, ...] = (Fault(0, EVERYTHING_LOST, case.lost_behind),) if case.lost_behind else ()
         struck += (Fault(0, "error", case.fails),) if case.fails else ()
         self.injector: Witness = Witness(self.scheduler, struck, self._delay, self._around)
         self.s3 = StrictS3(self.clock.now)
         self.bucket = InputBucket(self.s3, self.scheduler, self.notify)
         self.topic = StrictTopic(self.scheduler)
         self.hostile = Vendor(case.answers, KEY, (API, FILES, "https://evil.example"))
-        self.transport = Wire(self.scheduler, self.hostile)  # type: ignore[assignment]
+        self.transport = Wire(self.scheduler, self.hostile)
 
 
 class StrictS3(S3):
@@ -308,7 +311,7 @@ def _listening() -> Iterator[io.StringIO]:
 
 def _end(world: World, case: Case) -> tuple[str, str]:
     items = list(world.dynamodb.items)
-    renders = [world.table.get({"pk": pk, "sk": sk}) or {} for pk, sk in items if sk.startswith("render#")]
+    renders = [render_of(world.table.get({"pk": pk, "sk": sk}) or {}) for pk, sk in items if sk.startswith("render#")]
     ours = [render for render in renders if render["prefix"] == case.prefix]
     if world.queue.dead_letters:
         return "DEAD LETTER", world.queue.dead_letters[0].body
@@ -318,12 +321,13 @@ def _end(world: World, case: Case) -> tuple[str, str]:
         return (f"PARKED {parked['reason']}", "") if parked else ended(newest)
     files = [key for key in world.s3.keys("OutputBucket") if key.endswith("error.json")]
     if files:
-        told = json.loads(world.s3.newest("OutputBucket", files[0]).body)  # type: ignore[union-attr, arg-type]
+        told = json.loads(existing(existing(world.s3.newest("OutputBucket", files[0])).body))
         return f"FILE {told['code']}", told["message"]
     return "WAITING" if any(sk == "pair" for _, sk in items) else "NOTHING", ""
 
 
-def ended(render: dict[str, Any]) -> tuple[str, str]:
+def ended(render: Render) -> tuple[str, str]:
+    message = render["error"]["message"] if "error" in render else ""
     if render["status"] == "FAILED":
-        return f"FAILED {render['error']['code']}", render["error"]["message"]
-    return render["status"], render.get("error", {}).get("message", "")
+        return f"FAILED {render['error']['code']}", message
+    return render["status"], message

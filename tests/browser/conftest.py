@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import boto3
 import pytest
@@ -19,13 +19,13 @@ from PIL import Image
 
 from kontext.due import TIMER, WAITING
 from kontext.dynamodb import Table
-from kontext.model import ENDED
+from kontext.model import ENDED, Part, Render, Status
 from kontext_cli.target import Target
 from kontext_cli.webconsole.command import Served, serving
 from simulation.template import Template
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Dialog, Page
 
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
@@ -80,6 +80,11 @@ def open_page(browser: Browser, said: list[str]) -> Iterator[Callable[..., Page]
     assert said == [], "the page's console must stay empty"
 
 
+def _dismissed(dialog: Dialog, said: list[str]) -> None:
+    said.append(f"dialog: {dialog.message}")
+    dialog.dismiss()
+
+
 @contextmanager
 def _page(browser: Browser, said: list[str], context: dict[str, Any]) -> Iterator[Page]:
     made = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
@@ -87,7 +92,7 @@ def _page(browser: Browser, said: list[str], context: dict[str, Any]) -> Iterato
     page.set_default_timeout(PATIENCE_MS)
     page.on("console", lambda message: said.append(f"{message.type}: {message.text} {message.location['url']}"))
     page.on("pageerror", lambda error: said.append(f"error: {error}"))
-    page.on("dialog", lambda dialog: (said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    page.on("dialog", lambda dialog: _dismissed(dialog, said))
     yield page
     # Requests that are under way when the page goes are not the page's errors.
     made.close()
@@ -181,31 +186,39 @@ class Stack:
         names = ", ".join(f"#{name} = :{name}" for name in values)
         self.table.update({"pk": pk, "sk": sk}, f"SET {names}", **values)
 
-    def pair(self, prefix: str, *, slots: str = "12", at: float | None = None, **render: Any) -> None:
+    def pair(
+        self,
+        prefix: str,
+        /,
+        *,
+        slots: str = "12",
+        at: float | None = None,
+        prompt: str = "A picture.",
+        **render: Unpack[Render],
+    ) -> None:
         """A pair of grey photographs, with a render if anything is said of one."""
         dropped = time.time() if at is None else at
         parts = {f"part_{slot}": self._part(f"{prefix}{slot}.png", dropped) for slot in slots}
         waits = {} if render else {"due_lane": WAITING, "due_at": dropped}
         self.note(f"pair#{prefix}", "pair", prefix=prefix, **({"current": "r1"} if render else waits), **parts)
         if render:
-            self.note(f"pair#{prefix}", "render#r1", **_render(prefix, dropped, list(parts.values()), render))
+            record = _render(prefix, dropped, list(parts.values()), prompt)
+            record["due_lane"] = render["status"] if render.get("status") in ENDED else TIMER
+            record.update(render)
+            self.note(f"pair#{prefix}", "render#r1", **record)
 
-    def _part(self, key: str, at: float) -> dict[str, Any]:
+    def _part(self, key: str, at: float) -> Part:
         version = self.put(key, photograph())
         return {"key": key, "version_id": version, "sequencer": "1", "at": at, "width": 64, "height": 48, "kind": "png"}
 
 
-def _render(prefix: str, at: float, parts: list[dict[str, Any]], said: dict[str, Any]) -> dict[str, Any]:
+def _render(prefix: str, at: float, parts: list[Part], prompt: str) -> Render:
     when = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(at))
-    prompt = said.pop("prompt", "A picture.")
-    return {
-        **{"prefix": prefix, "render_id": "r1", "attempt": 1, "drop_id": 1, "status": "QUEUED"},
-        **{"created_at": when, "updated_at": when, "history": [{"at": when, "what": "claimed"}]},
-        **{"inputs": [{name: part[name] for name in ("key", "version_id")} for part in parts]},
-        **{"parameters": {"prompt": prompt, "output_format": "png"}},
-        **{"due_lane": said.get("status") if said.get("status") in ENDED else TIMER, "due_at": at},
-        **said,
-    }
+    render: Render = {"prefix": prefix, "render_id": "r1", "attempt": 1, "drop_id": 1, "status": Status.QUEUED}
+    render |= {"created_at": when, "updated_at": when, "history": [{"at": when, "what": "claimed"}], "due_at": at}
+    render["inputs"] = [{"key": part["key"], "version_id": part["version_id"] or ""} for part in parts]
+    render["parameters"] = {"prompt": prompt, "output_format": "png"}
+    return render
 
 
 @pytest.fixture

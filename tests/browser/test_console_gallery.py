@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import pytest
 from boto3.dynamodb.types import TypeSerializer
@@ -11,6 +11,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from kontext.due import LINE, TIMER
 from kontext.errors import problem
+from kontext.model import Part, Render, Status
 from kontext.throttle.admission import State
 from kontext.throttle.circuit_breaker import Breaker, Stop
 from kontext_cli.newest import LANES
@@ -18,15 +19,18 @@ from kontext_cli.target import Target
 from kontext_cli.webconsole import views
 from kontext_cli.webconsole.gallery import EXPECTED_SECONDS, LOOK_SECONDS, Gallery
 
+if TYPE_CHECKING:
+    from kontext.model import Reason
+
 NOW = 1_795_384_556.0
 LATER = NOW + 300
 ISO = "2026-11-22T21:55:56.000Z"
-IN_LINE = {"due_lane": LINE, "due_at": NOW + 9, "waiting_since": NOW}
-TRIED_LATER = {"due_lane": TIMER, "due_at": LATER, "failures": 1}
+IN_LINE: Render = {"due_lane": LINE, "due_at": NOW + 9, "waiting_since": NOW}
+TRIED_LATER: Render = {"due_lane": TIMER, "due_at": LATER, "failures": 1}
 PAIRS = 10_000
 
 
-def part(slot: str, **more: Any) -> dict[str, Any]:
+def part(slot: str, /, **more: Unpack[Part]) -> Part:
     return {"key": f"cat/{slot}.png", "version_id": f"v{slot}", "sequencer": "1", "at": NOW, "kind": "png", **more}
 
 
@@ -34,8 +38,8 @@ def dropped(**parts: Any) -> dict[str, Any]:
     return {"pk": "pair#cat/", "sk": "pair", "prefix": "cat/", **parts}
 
 
-def render(render_id: str = "r1", **more: Any) -> dict[str, Any]:
-    known = {"status": "QUEUED", "attempt": 1, "drop_id": 1, "created_at": ISO, "updated_at": ISO}
+def render(render_id: str = "r1", /, **more: Unpack[Render]) -> dict[str, Any]:
+    known: Render = {"status": Status.QUEUED, "attempt": 1, "drop_id": 1, "created_at": ISO, "updated_at": ISO}
     return {"pk": "pair#cat/", "sk": f"render#{render_id}", "prefix": "cat/", "render_id": render_id, **known, **more}
 
 
@@ -46,16 +50,16 @@ def both(**more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("said", "group"),
     [
-        ({"status": "CLAIMED"}, "running"),
-        ({"status": "PROCESSING"}, "running"),
-        ({"status": "COMPLETED"}, "running"),
-        ({"status": "CLAIMED", **IN_LINE}, "parked"),
-        ({"status": "DELIVERED"}, "delivered"),
-        ({"status": "FAILED", "error": problem("refused", "no")}, "failed"),
-        ({"status": "UNCERTAIN", "error": problem("uncertain", "lost")}, "uncertain"),
+        ({"status": Status.CLAIMED}, "running"),
+        ({"status": Status.PROCESSING}, "running"),
+        ({"status": Status.COMPLETED}, "running"),
+        ({"status": Status.CLAIMED, **IN_LINE}, "parked"),
+        ({"status": Status.DELIVERED}, "delivered"),
+        ({"status": Status.FAILED, "error": problem("refused", "no")}, "failed"),
+        ({"status": Status.UNCERTAIN, "error": problem("uncertain", "lost")}, "uncertain"),
     ],
 )
-def test_every_status_has_its_group(said: dict[str, Any], group: str) -> None:
+def test_every_status_has_its_group(said: Render, group: str) -> None:
     pair = views.view([both(), render(**said)], State())
 
     assert pair is not None
@@ -66,7 +70,7 @@ def test_every_status_has_its_group(said: dict[str, Any], group: str) -> None:
     "reason", [*sorted(views.PARKED.keys() - {"pace", "rate_limited", "paused"}), "a reason of tomorrow"]
 )
 def test_a_pair_that_waits_for_the_account_says_why_since_when_and_until_when(reason: str) -> None:
-    stopped = State(breaker=Breaker(reason, since=NOW - 60, next_trial_at=LATER))
+    stopped = State(breaker=Breaker(cast("Reason", reason), since=NOW - 60, next_trial_at=LATER))
 
     assert notice(stopped, **IN_LINE) == (True, NOW, LATER)
 
@@ -79,13 +83,14 @@ def test_a_pair_that_waits_for_the_account_says_why_since_when_and_until_when(re
         pytest.param(State(), TRIED_LATER, (True, None, LATER), id="for a time of its own"),
     ],
 )
-def test_a_parked_pair_says_why_since_when_and_until_when(state: State, item: dict[str, Any], said: object) -> None:
+def test_a_parked_pair_says_why_since_when_and_until_when(state: State, item: Render, said: object) -> None:
     assert notice(state, **item) == said
 
 
-def notice(state: State, **item: Any) -> tuple[bool, float | None, float | None]:
+def notice(state: State, /, **item: Unpack[Render]) -> tuple[bool, float | None, float | None]:
     """Whether a claimed pair says why it waits; since when, and until when."""
-    pair = views.view([both(), render(status="CLAIMED", **item)], state)
+    item = {**item, "status": Status.CLAIMED}
+    pair = views.view([both(), render(**item)], state)
     assert pair is not None
     assert pair.notice is not None
     return pair.notice["title"].startswith("Parked: waits for "), pair.notice.get("since"), pair.notice.get("until")
@@ -106,7 +111,7 @@ def views_sources() -> list[Any]:
 def test_a_failed_pair_says_what_was_charged_and_what_to_do() -> None:
     error = problem("render_failed", "Content blocked")
 
-    pair = views.view([both(), render(status="FAILED", error=error)], State())
+    pair = views.view([both(), render(status=Status.FAILED, error=error)], State())
 
     assert pair is not None
     assert pair.notice == {
@@ -144,8 +149,8 @@ def test_a_wrong_drop_is_shown_as_rejected() -> None:
 
 
 def test_the_newest_drop_speaks_for_its_pair() -> None:
-    old = render("old", status="DELIVERED", drop_id=1)
-    new = render("new", status="FAILED", drop_id=2, error=problem("invalid_request", "no"))
+    old = render("old", status=Status.DELIVERED, drop_id=1)
+    new = render("new", status=Status.FAILED, drop_id=2, error=problem("invalid_request", "no"))
 
     pair = views.view([both(current="old"), new, old], State())
 

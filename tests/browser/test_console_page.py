@@ -13,10 +13,12 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from kontext.errors import problem
+from kontext.model import Status
 from kontext_cli.webconsole.command import Served
+from tests.browser.conftest import Serve, Stack
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import FilePayload, Page
 
 Open = Callable[..., "Page"]
 
@@ -45,7 +47,7 @@ DROP = """([photographs, place]) => {
 
 
 @pytest.fixture
-def page_of(stack: Any, serve: Any, open_page: Open) -> Open:
+def page_of(stack: Stack, serve: Serve, open_page: Open) -> Open:
     """Opens the page of the stack, at a part of it (`#…`)."""
 
     def new(part: str = "", **context: Any) -> Page:
@@ -69,8 +71,8 @@ def drop_files(page: Page, photograph: bytes, *names: str, place: str = "body") 
     page.evaluate(DROP, [[[name, text] for name in names], place])
 
 
-def test_hostile_keys_and_prompts_are_shown_as_text(page_of: Open, stack: Any) -> None:
-    stack.pair(HOSTILE, status="FAILED", prompt=PROMPT, error=problem("refused", PROMPT))
+def test_hostile_keys_and_prompts_are_shown_as_text(page_of: Open, stack: Stack) -> None:
+    stack.pair(HOSTILE, status=Status.FAILED, prompt=PROMPT, error=problem("refused", PROMPT))
 
     page = page_of()
 
@@ -82,14 +84,14 @@ def test_hostile_keys_and_prompts_are_shown_as_text(page_of: Open, stack: Any) -
     assert page.locator("main script, dialog script, main style, [onerror]").count() == 0
 
 
-def test_what_a_pair_waits_for_is_said_plainly(page_of: Open, stack: Any) -> None:
+def test_what_a_pair_waits_for_is_said_plainly(page_of: Open, stack: Stack) -> None:
     now = time.time()
     breaker = {"reason": "no_credits", "since": now - 60, "next_trial_at": now + 600}
     stack.note("stack", "throttle", state={"breaker": breaker})
-    stack.pair("parked/", status="CLAIMED", due_lane="line", due_at=now, waiting_since=now - 60)
-    stack.pair("failed/", status="FAILED", error=problem("render_failed", "Content blocked."))
+    stack.pair("parked/", status=Status.CLAIMED, due_lane="line", due_at=now, waiting_since=now - 60)
+    stack.pair("failed/", status=Status.FAILED, error=problem("render_failed", "Content blocked."))
     stack.pair("half/", slots="1")
-    stack.pair("unknown/", status="UNCERTAIN", error=problem("uncertain", "The answer never came."))
+    stack.pair("unknown/", status=Status.UNCERTAIN, error=problem("uncertain", "The answer never came."))
 
     page = page_of()
 
@@ -104,7 +106,7 @@ def test_what_a_pair_waits_for_is_said_plainly(page_of: Open, stack: Any) -> Non
     expect(page.locator("#story .notice")).to_contain_text("What to do: Decide with `kontext resolve`")
 
 
-def test_an_open_circuit_breaker_is_said_above_everything(page_of: Open, stack: Any) -> None:
+def test_an_open_circuit_breaker_is_said_above_everything(page_of: Open, stack: Stack) -> None:
     stack.note("stack", "throttle", state={"breaker": {"reason": "bad_key", "since": 1.0}})
 
     page = page_of()
@@ -112,10 +114,12 @@ def test_an_open_circuit_breaker_is_said_above_everything(page_of: Open, stack: 
     expect(page.locator(".banner")).to_contain_text("Nothing is sent just now: waits for a valid API key.")
 
 
-def test_the_day_and_the_credits_are_shown(page_of: Open, stack: Any) -> None:
+def test_the_day_and_the_credits_are_shown(page_of: Open, stack: Stack) -> None:
     today = time.strftime("%Y-%m-%d", time.gmtime())
     stack.note("stack", f"ledger#{today}", submitted=3, completed=2, cost=0.1, reserved=0.15)
-    stack.pair("cat/", status="DELIVERED", completed_at=time.time(), metrics={"remaining_credits": 41.9}, cost=0.05)
+    stack.pair(
+        "cat/", status=Status.DELIVERED, completed_at=time.time(), metrics={"remaining_credits": 41.9}, cost=0.05
+    )
 
     page = page_of()
 
@@ -124,10 +128,10 @@ def test_the_day_and_the_credits_are_shown(page_of: Open, stack: Any) -> None:
     expect(page.locator(".pair")).to_contain_text("USD 0.05")
 
 
-def test_a_pair_is_found_by_status_and_prefix(page_of: Open, stack: Any) -> None:
-    stack.pair("summer/one/", status="DELIVERED", at=time.time() - 10)
-    stack.pair("summer/two/", status="FAILED", error=problem("refused", "No."), at=time.time() - 20)
-    stack.pair("winter/one/", status="DELIVERED", at=time.time() - 30)
+def test_a_pair_is_found_by_status_and_prefix(page_of: Open, stack: Stack) -> None:
+    stack.pair("summer/one/", status=Status.DELIVERED, at=time.time() - 10)
+    stack.pair("summer/two/", status=Status.FAILED, error=problem("refused", "No."), at=time.time() - 20)
+    stack.pair("winter/one/", status=Status.DELIVERED, at=time.time() - 30)
     page = page_of()
     expect(page.locator(".pair")).to_have_count(3)
     assert prefixes(page) == ["summer/one/", "summer/two/", "winter/one/"], "the newest come first"
@@ -141,9 +145,9 @@ def test_a_pair_is_found_by_status_and_prefix(page_of: Open, stack: Any) -> None
     expect(page.locator("#empty")).to_have_text("No pair fits this filter.")
 
 
-def test_it_works_by_keyboard(page_of: Open, stack: Any) -> None:
-    stack.pair("one/", status="DELIVERED", at=time.time() - 10)
-    stack.pair("two/", status="DELIVERED", at=time.time() - 20)
+def test_it_works_by_keyboard(page_of: Open, stack: Stack) -> None:
+    stack.pair("one/", status=Status.DELIVERED, at=time.time() - 10)
+    stack.pair("two/", status=Status.DELIVERED, at=time.time() - 20)
     page = page_of()
     expect(page.locator(".pair")).to_have_count(2)
 
@@ -174,29 +178,29 @@ def test_it_works_by_keyboard(page_of: Open, stack: Any) -> None:
     expect(page.get_by_role("radio", name="Running")).to_be_checked()
 
 
-def test_everything_has_a_name_for_those_who_cannot_see_it(page_of: Open, stack: Any) -> None:
-    stack.pair("one/", status="DELIVERED")
+def test_everything_has_a_name_for_those_who_cannot_see_it(page_of: Open, stack: Stack) -> None:
+    stack.pair("one/", status=Status.DELIVERED)
     page = page_of()
 
-    for role, name in [
-        ("button", "First photograph"),
-        ("button", "Second photograph"),
-        ("textbox", "What should the picture show?"),
-        ("combobox", "Aspect ratio"),
-        ("combobox", "Format"),
-        ("textbox", "Seed"),
-        ("textbox", "Name"),
-        ("button", "Render"),
-        ("radiogroup", "Show pairs by status"),
-        ("link", "one/"),
-    ]:
-        expect(page.get_by_role(role, name=name, exact=True)).to_be_attached()
+    for found in (
+        page.get_by_role("button", name="First photograph", exact=True),
+        page.get_by_role("button", name="Second photograph", exact=True),
+        page.get_by_role("textbox", name="What should the picture show?", exact=True),
+        page.get_by_role("combobox", name="Aspect ratio", exact=True),
+        page.get_by_role("combobox", name="Format", exact=True),
+        page.get_by_role("textbox", name="Seed", exact=True),
+        page.get_by_role("textbox", name="Name", exact=True),
+        page.get_by_role("button", name="Render", exact=True),
+        page.get_by_role("radiogroup", name="Show pairs by status", exact=True),
+        page.get_by_role("link", name="one/", exact=True),
+    ):
+        expect(found).to_be_attached()
     unnamed = page.locator("img:not([alt])")
     assert unnamed.count() == 0
 
 
-def test_a_pair_has_an_address_of_its_own(page_of: Open, stack: Any) -> None:
-    stack.pair("summer/taj_", status="DELIVERED", prompt="Two women.")
+def test_a_pair_has_an_address_of_its_own(page_of: Open, stack: Stack) -> None:
+    stack.pair("summer/taj_", status=Status.DELIVERED, prompt="Two women.")
 
     page = page_of("#pair=summer%2Ftaj_")
 
@@ -209,8 +213,8 @@ def test_a_pair_has_an_address_of_its_own(page_of: Open, stack: Any) -> None:
     expect(page.locator("#story")).to_be_visible()
 
 
-def test_going_back_at_once_opens_again_what_was_closed(page_of: Open, stack: Any) -> None:
-    stack.pair("summer/taj_", status="DELIVERED", prompt="Two women.")
+def test_going_back_at_once_opens_again_what_was_closed(page_of: Open, stack: Stack) -> None:
+    stack.pair("summer/taj_", status=Status.DELIVERED, prompt="Two women.")
     page = page_of("#pair=summer%2Ftaj_")
     expect(page.locator("#story")).to_contain_text("Two women.")
 
@@ -220,8 +224,8 @@ def test_going_back_at_once_opens_again_what_was_closed(page_of: Open, stack: An
     expect(page.locator("#story-title")).to_have_text("summer/taj_")
 
 
-def test_an_address_of_no_pair_says_so(page_of: Open, stack: Any) -> None:
-    stack.pair("one/", status="DELIVERED")
+def test_an_address_of_no_pair_says_so(page_of: Open, stack: Stack) -> None:
+    stack.pair("one/", status=Status.DELIVERED)
     page = page_of("#pair=none%2F")
 
     expect(page.locator("#story-body")).to_contain_text("Nothing has been dropped there")
@@ -248,7 +252,7 @@ def test_a_console_that_fails_or_is_stopped_says_so(empty: Served, open_page: Op
 
 
 @pytest.mark.parametrize("place", ["body", ".slot[data-slot='1']"])
-def test_two_photographs_dropped_at_once_fill_both_places(page_of: Open, grey: bytes, stack: Any, place: str) -> None:
+def test_two_photographs_dropped_at_once_fill_both_places(page_of: Open, grey: bytes, stack: Stack, place: str) -> None:
     page = page_of()
 
     drop_files(page, grey, "left.png", "right.png", place=place)
@@ -284,7 +288,7 @@ def test_a_file_that_is_no_picture_is_refused_with_a_word(page_of: Open, grey: b
     expect(page.get_by_role("alert")).to_contain_text("These are no pictures")
 
 
-def test_a_large_stack_is_shown_in_portions(page_of: Open, stack: Any) -> None:
+def test_a_large_stack_is_shown_in_portions(page_of: Open, stack: Stack) -> None:
     for number in range(60):
         stack.pair(f"many/{number:02}/", slots="1", at=1_795_384_556.0 + number)
 
@@ -300,9 +304,9 @@ def test_a_large_stack_is_shown_in_portions(page_of: Open, stack: Any) -> None:
 
 
 @pytest.mark.parametrize("part", ["", "#pair=long%2F"])
-def test_a_phone_never_scrolls_sideways(page_of: Open, stack: Any, part: str) -> None:
-    stack.pair("long/", status="FAILED", prompt="w" * 400, error=problem("refused", "m" * 300))
-    stack.pair(f"{'p' * 300}/", status="DELIVERED")
+def test_a_phone_never_scrolls_sideways(page_of: Open, stack: Stack, part: str) -> None:
+    stack.pair("long/", status=Status.FAILED, prompt="w" * 400, error=problem("refused", "m" * 300))
+    stack.pair(f"{'p' * 300}/", status=Status.DELIVERED)
 
     page = page_of(part, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
 
@@ -338,14 +342,14 @@ def _luminance(colour: str) -> float:
 def keep_photographs(page: Page, *photographs: bytes) -> None:
     """Chooses a photograph for each place."""
     for label, body in zip(("First photograph", "Second photograph"), photographs, strict=True):
-        file = {"name": "photograph.png", "mimeType": "image/png", "buffer": body}
+        file: FilePayload = {"name": "photograph.png", "mimeType": "image/png", "buffer": body}
         page.get_by_label(label, exact=True).set_input_files(file)
 
 
 def test_a_name_that_is_taken_is_refused_beside_the_form_with_its_price(
-    page_of: Open, stack: Any, grey: bytes, said: list[str]
+    page_of: Open, stack: Stack, grey: bytes, said: list[str]
 ) -> None:
-    stack.pair("summer/taj/", status="DELIVERED", prompt="Two women.")
+    stack.pair("summer/taj/", status=Status.DELIVERED, prompt="Two women.")
     before = stack.client("s3").list_object_versions(Bucket="dropped")["Versions"]
     page = page_of()
     keep_photographs(page, coloured("red"), coloured("blue"))
@@ -371,7 +375,7 @@ def test_a_name_that_is_taken_is_refused_beside_the_form_with_its_price(
     expect(refusal).to_be_hidden()
 
 
-def test_a_form_that_is_sent_twice_at_once_is_one_pair(page_of: Open, stack: Any) -> None:
+def test_a_form_that_is_sent_twice_at_once_is_one_pair(page_of: Open, stack: Stack) -> None:
     page = page_of()
     keep_photographs(page, coloured("red"), coloured("blue"))
     page.get_by_label("What should the picture show?").fill("Once.")
@@ -384,7 +388,7 @@ def test_a_form_that_is_sent_twice_at_once_is_one_pair(page_of: Open, stack: Any
 
 
 def test_a_form_that_is_sent_again_after_a_lost_answer_is_the_same_pair(
-    page_of: Open, stack: Any, said: list[str]
+    page_of: Open, stack: Stack, said: list[str]
 ) -> None:
     page = page_of()
     keep_photographs(page, coloured("red"), coloured("blue"))

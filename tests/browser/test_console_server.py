@@ -16,10 +16,11 @@ from botocore.exceptions import EndpointConnectionError
 from PIL import Image
 
 from kontext_cli.webconsole.command import Served
+from tests.browser.conftest import Serve, Stack
 
 
 @pytest.fixture
-def console(stack: Any, serve: Any) -> Served:
+def console(stack: Stack, serve: Serve) -> Served:
     return serve(stack.target)
 
 
@@ -86,7 +87,7 @@ def test_localhost_is_ours_too(ask_empty: httpx.Client) -> None:
         pytest.param({"origin": "http://127.0.0.1"}, id="another port"),
     ],
 )
-def test_only_its_own_page_may_drop(ask: httpx.Client, stack: Any, headers: dict[str, str]) -> None:
+def test_only_its_own_page_may_drop(ask: httpx.Client, stack: Stack, headers: dict[str, str]) -> None:
     answer = ask.post("api/drops", content=body_of(grey(), grey()), headers=headers)
 
     assert answer.status_code == 403
@@ -120,7 +121,7 @@ def test_there_is_nothing_else(ask_empty: httpx.Client, method: str, path: str, 
     assert answer.status_code == status
 
 
-def test_a_picture_is_one_version_of_an_object(ask: httpx.Client, stack: Any) -> None:
+def test_a_picture_is_one_version_of_an_object(ask: httpx.Client, stack: Stack) -> None:
     before = stack.put("cat/1.png", grey("red"))
     stack.put("cat/1.png", grey("blue"))
 
@@ -132,7 +133,7 @@ def test_a_picture_is_one_version_of_an_object(ask: httpx.Client, stack: Any) ->
     assert ask.get("picture", params={"role": "input", "key": "cat/1.png"}).content == grey("blue")
 
 
-def test_a_small_picture_is_small_and_upright(ask: httpx.Client, stack: Any) -> None:
+def test_a_small_picture_is_small_and_upright(ask: httpx.Client, stack: Stack) -> None:
     lying = Image.new("RGB", (3000, 1000), "red")
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned by a quarter
@@ -160,7 +161,7 @@ def test_a_small_picture_is_small_and_upright(ask: httpx.Client, stack: Any) -> 
         pytest.param({"role": "input"}, id="no key"),
     ],
 )
-def test_nothing_but_pictures_of_the_two_buckets(ask: httpx.Client, stack: Any, asked: dict[str, str]) -> None:
+def test_nothing_but_pictures_of_the_two_buckets(ask: httpx.Client, stack: Stack, asked: dict[str, str]) -> None:
     stack.put("secret.png", grey(), bucket="elsewhere")
     stack.put("notes.txt", b"a secret")
     stack.put("page.png", b"<script>a secret</script>")
@@ -173,9 +174,9 @@ def test_nothing_but_pictures_of_the_two_buckets(ask: httpx.Client, stack: Any, 
     assert b"secret" not in answer.content
 
 
-def test_no_signature_no_token_and_no_key_leaves_the_server(ask: httpx.Client, stack: Any, eventually: Any) -> None:
+def test_no_signature_no_token_and_no_key_leaves_the_server(ask: httpx.Client, stack: Stack, eventually: Any) -> None:
     signed = "https://photos.example/1.png?X-Amz-Signature=do-not-tell"
-    stack.pair("cat/", inputs=[{"url": signed}, {"url": signed}], output_url=signed, wake="do-not-tell")
+    stack.pair("cat/", inputs=[{"url": signed}, {"url": signed}], output_url=signed, wake="do-not-tell")  # type: ignore[call-arg]
     eventually(lambda: ask.get("api/pairs").json()["pairs"], "the pair is read")
 
     told = ask.get("api/pairs").text + ask.get("api/pair", params={"prefix": "cat/"}).text
@@ -184,7 +185,7 @@ def test_no_signature_no_token_and_no_key_leaves_the_server(ask: httpx.Client, s
     assert "do-not-tell" not in told
 
 
-def test_a_drop_becomes_objects_and_is_shown_at_once(ask: httpx.Client, stack: Any) -> None:
+def test_a_drop_becomes_objects_and_is_shown_at_once(ask: httpx.Client, stack: Stack) -> None:
     body = body_of(grey("red"), grey("blue", kind="JPEG"), parameters={"prompt": "Zwei Farben ☕", "seed": 7})
 
     answer = drop(ask, body)
@@ -203,15 +204,15 @@ def test_a_drop_takes_the_name_it_is_given(ask: httpx.Client) -> None:
     assert drop(ask, body_of(grey(), grey(), name="/summer/taj/")).json()["prefix"] == "summer/taj/"
 
 
-def keys(stack: Any) -> list[str]:
+def keys(stack: Stack) -> list[str]:
     return [item["Key"] for item in stack.client("s3").list_objects_v2(Bucket="dropped").get("Contents", ())]
 
 
-def versions(stack: Any) -> int:
+def versions(stack: Stack) -> int:
     return len(stack.client("s3").list_object_versions(Bucket="dropped").get("Versions", ()))
 
 
-def test_a_drop_whose_parts_would_each_be_paid_is_refused_with_the_price(ask: httpx.Client, stack: Any) -> None:
+def test_a_drop_whose_parts_would_each_be_paid_is_refused_with_the_price(ask: httpx.Client, stack: Stack) -> None:
     drop(ask, body_of(grey("red"), grey("blue"), name="taj", parameters={"prompt": "One."}))
 
     answer = drop(ask, body_of(grey("blue"), grey("red"), name="taj", parameters={"prompt": "Two."}))
@@ -223,7 +224,7 @@ def test_a_drop_whose_parts_would_each_be_paid_is_refused_with_the_price(ask: ht
     assert versions(stack) == 3
 
 
-def test_one_part_of_a_pair_may_be_exchanged(ask: httpx.Client, stack: Any) -> None:
+def test_one_part_of_a_pair_may_be_exchanged(ask: httpx.Client, stack: Stack) -> None:
     drop(ask, body_of(grey("red"), grey("blue"), name="taj"))
 
     answer = drop(ask, body_of(grey("green"), grey("blue"), name="taj"))
@@ -232,7 +233,7 @@ def test_one_part_of_a_pair_may_be_exchanged(ask: httpx.Client, stack: Any) -> N
     assert versions(stack) == 3
 
 
-def test_the_same_drop_again_uploads_nothing(ask: httpx.Client, stack: Any) -> None:
+def test_the_same_drop_again_uploads_nothing(ask: httpx.Client, stack: Stack) -> None:
     body = body_of(grey("red"), grey("blue"), name="taj")
     drop(ask, body)
 
@@ -243,7 +244,7 @@ def test_the_same_drop_again_uploads_nothing(ask: httpx.Client, stack: Any) -> N
     assert versions(stack) == 2
 
 
-def test_two_clicks_at_once_are_one_pair(ask: httpx.Client, stack: Any) -> None:
+def test_two_clicks_at_once_are_one_pair(ask: httpx.Client, stack: Stack) -> None:
     body = body_of(grey("red"), grey("blue"), mark="abc123", parameters={"prompt": "Once."})
 
     with ThreadPoolExecutor(4) as clicks:
@@ -254,7 +255,7 @@ def test_two_clicks_at_once_are_one_pair(ask: httpx.Client, stack: Any) -> None:
     assert versions(stack) == 3
 
 
-def test_an_upload_that_breaks_off_says_what_is_there_and_goes_on_under_its_name(stack: Any, serve: Any) -> None:
+def test_an_upload_that_breaks_off_says_what_is_there_and_goes_on_under_its_name(stack: Stack, serve: Serve) -> None:
     s3 = Breaking(stack.client("s3"), at=3)
     target = replace(stack.target, client=lambda name: s3 if name == "s3" else stack.client(name))
     with httpx.Client(base_url=serve(target).url, trust_env=False, verify=False) as ask:
@@ -269,7 +270,9 @@ def test_an_upload_that_breaks_off_says_what_is_there_and_goes_on_under_its_name
     assert versions(stack) == 3
 
 
-def test_a_command_that_drops_under_the_same_name_meanwhile_is_not_mixed_with_the_page(stack: Any, serve: Any) -> None:
+def test_a_command_that_drops_under_the_same_name_meanwhile_is_not_mixed_with_the_page(
+    stack: Stack, serve: Serve
+) -> None:
     s3 = Breaking(stack.client("s3"), at=2, act=lambda: stack.put("taj/1.webp", b"theirs"))
     target = replace(stack.target, client=lambda name: s3 if name == "s3" else stack.client(name))
     with httpx.Client(base_url=serve(target).url, trust_env=False, verify=False) as ask:
@@ -314,7 +317,7 @@ class Breaking:
         pytest.param(body_of(grey(), grey(), name="ü" * 500), "too long", id="a name beyond a key's length"),
     ],
 )
-def test_a_wrong_drop_is_refused_in_plain_words(ask: httpx.Client, stack: Any, body: bytes, why: str) -> None:
+def test_a_wrong_drop_is_refused_in_plain_words(ask: httpx.Client, stack: Stack, body: bytes, why: str) -> None:
     answer = drop(ask, body)
 
     assert answer.status_code == 400
@@ -342,7 +345,7 @@ def test_what_has_not_changed_is_not_sent_again(ask_empty: httpx.Client) -> None
     assert (answer.status_code, answer.content) == (304, b"")
 
 
-def test_a_bug_is_answered_as_strictly_as_anything_else(stack: Any, serve: Any) -> None:
+def test_a_bug_is_answered_as_strictly_as_anything_else(stack: Stack, serve: Serve) -> None:
     stack.note("pair#cat/", "pair", prefix="cat/", part_1="what nobody ever writes")
     url = serve(stack.target).url
 
@@ -353,7 +356,7 @@ def test_a_bug_is_answered_as_strictly_as_anything_else(stack: Any, serve: Any) 
     assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
-def test_a_stack_that_cannot_be_read_is_said(ask: httpx.Client, stack: Any, eventually: Any) -> None:
+def test_a_stack_that_cannot_be_read_is_said(ask: httpx.Client, stack: Stack, eventually: Any) -> None:
     stack.client("dynamodb").delete_table(TableName="renders")
 
     problem = eventually(lambda: ask.get("api/pairs").json()["problem"], "the problem is said")

@@ -25,6 +25,7 @@ from tests.chaos import mutants
 from tests.chaos.catalogue import MUTANTS
 from tests.chaos.parts import (
     Played,
+    Work,
     around_calls,
     drop_bursts,
     every_fault,
@@ -100,7 +101,7 @@ def everything(amount: Amount) -> int:
     with Pool(PROCESSES) as pool:
         stories = pool.map(survey, STORIES, chunksize=1)
         whole, known = Played(), []
-        for what, tasks in {
+        parts: dict[str, list[Work]] = {
             f"single faults in {len(stories)} stories": every_fault(stories, amount.singles),
             PAUSED: around_calls(stories, "pause", amount.at_random),
             "every two crashes of a pair": every_two(survey("pair"), CRASHES),
@@ -109,7 +110,8 @@ def everything(amount: Amount) -> int:
             EVERYTHING_LOST: around_calls(stories, EVERYTHING_LOST, amount.at_random // 5),
             "wide schedules": [partial(play_each, f"wide:{seed}", [()]) for seed in range(amount.wide)],
             WIDER: [partial(play_each, f"wider:{seed}", [()]) for seed in range(amount.wider)],
-        }.items():
+        }
+        for what, tasks in parts.items():
             played = run(pool, what, tasks, NOT_YET.get(what, ""))
             if what in NOT_YET:
                 known.append((what, played))

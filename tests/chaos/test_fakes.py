@@ -11,7 +11,6 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from moto import mock_aws
 
 from kontext.due import REMOVE_DUE, SET_DUE, TIMER, DueIndex, DueItem
-from kontext.dynamodb import Table
 from simulation.dynamodb import DynamoDB
 from simulation.explore import play
 from simulation.fault_injection import EVERYTHING_LOST, Fault
@@ -76,7 +75,7 @@ def test_the_table_in_memory_answers_as_moto_does(aws: Any, name: str, faults: t
 
 def test_an_index_that_is_behind_shows_items_as_they_were() -> None:
     now, lag = [0.0], [3.0]
-    behind = DueIndex(Table(DynamoDB(lambda: now[0], lambda: lag[0]), "RendersTable"))  # type: ignore[arg-type]
+    behind = DueIndex(DynamoDB(lambda: now[0], lambda: lag[0]).table())
     key = {"pk": "pair#taj/", "sk": "pair"}
     behind.table.update(key, f"SET {SET_DUE}", due_lane=TIMER, due_at=10)
 

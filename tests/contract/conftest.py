@@ -70,8 +70,19 @@ class Customer:
         return self.http.get(f"/v2/requests/{request_id}")
 
 
+Customers = Callable[..., Customer]
+Encoded = Callable[..., bytes]
+
+
+def pixel(picture: Image.Image, x: int, y: int) -> tuple[int, ...]:
+    """The bands of a pixel of a picture in colour."""
+    bands = picture.getpixel((x, y))
+    assert isinstance(bands, tuple)
+    return bands
+
+
 @pytest.fixture
-def customer() -> Callable[..., Customer]:
+def customer() -> Customers:
     """Open an account: `customer(**settings, draw=...)`; every job takes 10 seconds if nothing else is said."""
 
     def opened(draw: Callable[[Parameters], Picture] = name_as_picture, **settings: Any) -> Customer:
@@ -125,7 +136,7 @@ def asked(photographs: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def encoded() -> Callable[..., bytes]:
+def encoded() -> Encoded:
     """An image of any mode, size and format as bytes: `encoded("RGBA", (4, 3), "PNG", color=0)`."""
 
     def encode(mode: str = "RGB", size: tuple[int, int] = (90, 60), kind: str = "PNG", **how: Any) -> bytes:

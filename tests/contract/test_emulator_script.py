@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import httpx
 import pytest
 
 from kontext_local.segmind import Rule, script
+from tests.contract.conftest import Customers
 
 
-def test_without_a_script_nothing_strange_happens(customer):
+def test_without_a_script_nothing_strange_happens(customer: Customers) -> None:
     one = customer()
 
     ids = [one.submit(prompt=prompt) for prompt in ("fail", "429", "drop", "hang")]
@@ -19,7 +21,7 @@ def test_without_a_script_nothing_strange_happens(customer):
     assert {one.state(request_id) for request_id in ids} == {"COMPLETED"}
 
 
-def test_a_connection_dropped_before_the_post_is_accepted_leaves_no_job(customer):
+def test_a_connection_dropped_before_the_post_is_accepted_leaves_no_job(customer: Customers) -> None:
     one = customer()
     one.service.script.add(Rule(drop=True))
 
@@ -37,7 +39,7 @@ def test_a_connection_dropped_before_the_post_is_accepted_leaves_no_job(customer
         pytest.param(Rule(accept=True, hang=3600), httpx.ReadTimeout, id="hung"),
     ],
 )
-def test_a_lost_answer_is_charged_all_the_same(customer, rule, error):
+def test_a_lost_answer_is_charged_all_the_same(customer: Customers, rule: Rule, error: type[Exception]) -> None:
     one = customer()
     one.service.script.add(rule)
 
@@ -49,7 +51,7 @@ def test_a_lost_answer_is_charged_all_the_same(customer, rule, error):
 
 
 @pytest.mark.parametrize(("accept", "jobs"), [(True, 1), (False, 0)])
-def test_a_gateway_timeout_may_or_may_not_have_made_a_job(customer, accept, jobs):
+def test_a_gateway_timeout_may_or_may_not_have_made_a_job(customer: Customers, accept: bool, jobs: int) -> None:
     one = customer()
     one.service.script.add(Rule(status=504, body={"error": "timed out"}, accept=accept))
 
@@ -59,7 +61,7 @@ def test_a_gateway_timeout_may_or_may_not_have_made_a_job(customer, accept, jobs
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
-def test_a_server_error_is_followed_by_the_normal_course(customer, status):
+def test_a_server_error_is_followed_by_the_normal_course(customer: Customers, status: int) -> None:
     one = customer()
     one.service.script.add(Rule(status=status, body={"error": "try again"}, times=2))
 
@@ -68,7 +70,7 @@ def test_a_server_error_is_followed_by_the_normal_course(customer, status):
     assert answers == [status, status, 200]
 
 
-def test_a_hanging_answer_lasts_as_long_as_the_client_is_patient(customer):
+def test_a_hanging_answer_lasts_as_long_as_the_client_is_patient(customer: Customers) -> None:
     one = customer()
     one.service.script.add(Rule(on="status", hang=30))
     began = one.clock()
@@ -79,7 +81,7 @@ def test_a_hanging_answer_lasts_as_long_as_the_client_is_patient(customer):
     assert one.clock() - began == 5
 
 
-def test_a_short_silence_ends_in_a_dropped_connection(customer):
+def test_a_short_silence_ends_in_a_dropped_connection(customer: Customers) -> None:
     one = customer()
     one.service.script.add(Rule(on="status", hang=2))
 
@@ -87,7 +89,7 @@ def test_a_short_silence_ends_in_a_dropped_connection(customer):
         one.status("x")
 
 
-def test_a_true_answer_can_be_slow(customer):
+def test_a_true_answer_can_be_slow(customer: Customers) -> None:
     one = customer()
     one.service.script.add(Rule(on="status", slow=3))
     request_id, began = one.submit(), one.clock()
@@ -100,7 +102,7 @@ def test_a_true_answer_can_be_slow(customer):
 @pytest.mark.parametrize(
     "headers", [{}, {"x-rate-limit-reset-at-utc": "soon"}, {"x-rate-limit-reset-at-utc": "9999-12-31T00:00:00Z"}]
 )
-def test_a_429_can_have_a_missing_or_absurd_reset_time(customer, headers):
+def test_a_429_can_have_a_missing_or_absurd_reset_time(customer: Customers, headers: dict[str, str]) -> None:
     one = customer()
     one.service.script.add(Rule(status=429, body={"error": "Too many requests"}, headers=headers))
 
@@ -110,7 +112,7 @@ def test_a_429_can_have_a_missing_or_absurd_reset_time(customer, headers):
     assert one.service.ledger.too_many_requests == 1
 
 
-def test_any_text_can_stand_where_json_is_due(customer):
+def test_any_text_can_stand_where_json_is_due(customer: Customers) -> None:
     one = customer()
     one.service.script.add(Rule(on="status", status=200, text='{"status": "COMP', content_type="application/json"))
     one.service.script.add(Rule(on="status", status=502, text="<h1>Bad gateway</h1>", nth=2))
@@ -121,7 +123,7 @@ def test_any_text_can_stand_where_json_is_due(customer):
     assert (page.status_code, page.headers["content-type"]) == (502, "text/html; charset=utf-8")
 
 
-def test_a_job_can_seem_to_go_back_after_it_completed(customer):
+def test_a_job_can_seem_to_go_back_after_it_completed(customer: Customers) -> None:
     one = customer()
     one.service.script.add(Rule(on="status", when="COMPLETED", nth=2, patch={"status": "PROCESSING"}))
     request_id = one.submit()
@@ -133,7 +135,7 @@ def test_a_job_can_seem_to_go_back_after_it_completed(customer):
     assert states == ["PROCESSING", "COMPLETED", "PROCESSING", "COMPLETED"]
 
 
-def test_fields_can_be_missing_from_a_true_answer(customer):
+def test_fields_can_be_missing_from_a_true_answer(customer: Customers) -> None:
     one = customer()
     one.service.script.add(Rule(on="result", without=("output", "metrics")))
     request_id = one.submit()
@@ -142,7 +144,7 @@ def test_fields_can_be_missing_from_a_true_answer(customer):
     assert set(one.result(request_id).json()) == {"status", "request_id", "images"}
 
 
-def test_a_true_answer_can_be_wrong_in_one_number(customer):
+def test_a_true_answer_can_be_wrong_in_one_number(customer: Customers) -> None:
     one = customer()
     one.service.script.add(Rule(on="result", patch={"metrics": {"cost": 30.0}}))
     request_id = one.submit()
@@ -153,7 +155,7 @@ def test_a_true_answer_can_be_wrong_in_one_number(customer):
     assert (metrics["cost"], metrics["remaining_credits"], one.service.ledger.spent) == (30.0, 99.95, 0.05)
 
 
-def test_a_true_answer_can_stand_in_a_body_that_is_no_json(customer):
+def test_a_true_answer_can_stand_in_a_body_that_is_no_json(customer: Customers) -> None:
     one = customer()
     one.service.script.add(Rule(into="{}<!-- served by gate 7 -->"))
 
@@ -174,7 +176,9 @@ def test_a_true_answer_can_stand_in_a_body_that_is_no_json(customer):
         pytest.param(Rule(text="<html>", status=200, accept=True), False, id="a page"),
     ],
 )
-def test_the_ledger_tells_whether_a_sender_could_read_the_id_of_his_job(customer, rule, named):
+def test_the_ledger_tells_whether_a_sender_could_read_the_id_of_his_job(
+    customer: Customers, rule: Rule, named: bool
+) -> None:
     one = customer()
     one.service.script.add(rule)
 
@@ -185,7 +189,7 @@ def test_the_ledger_tells_whether_a_sender_could_read_the_id_of_his_job(customer
     assert (post.request_id is not None, post.names_job) == (True, named)
 
 
-def test_an_output_can_break_off_in_the_middle(customer):
+def test_an_output_can_break_off_in_the_middle(customer: Customers) -> None:
     one = customer()
     one.service.script.add(Rule(on="output", cut_after=3))
     request_id = one.submit(prompt="a long picture")
@@ -198,7 +202,7 @@ def test_an_output_can_break_off_in_the_middle(customer):
     assert one.http.get(url).status_code == 200
 
 
-def test_an_output_can_have_a_wrong_type_and_stand_on_another_host(customer):
+def test_an_output_can_have_a_wrong_type_and_stand_on_another_host(customer: Customers) -> None:
     one = customer()
     one.service.script.add(Rule(output_content_type="text/html", output_shape="list"))
     one.service.script.add(Rule(output_url="https://elsewhere.example/x.png", nth=2))
@@ -212,7 +216,7 @@ def test_an_output_can_have_a_wrong_type_and_stand_on_another_host(customer):
     assert one.result(elsewhere).json()["images"][0]["url"] == "https://elsewhere.example/x.png"
 
 
-def test_a_rule_meets_the_nth_request_that_fits_it(customer):
+def test_a_rule_meets_the_nth_request_that_fits_it(customer: Customers) -> None:
     one = customer()
     one.service.script.add(Rule(prompt="cat", nth=2, times=2, status=500))
 
@@ -221,7 +225,7 @@ def test_a_rule_meets_the_nth_request_that_fits_it(customer):
     assert answers == [200, 200, 500, 500, 200, 200]
 
 
-def test_a_rule_for_a_prompt_meets_the_gets_of_its_job_too(customer):
+def test_a_rule_for_a_prompt_meets_the_gets_of_its_job_too(customer: Customers) -> None:
     one = customer()
     one.service.script.add(Rule(on="any", prompt="cat", status=503, when="PROCESSING", times=None))
     cat, dog = one.submit(prompt="cat"), one.submit(prompt="dog")
@@ -229,7 +233,7 @@ def test_a_rule_for_a_prompt_meets_the_gets_of_its_job_too(customer):
     assert [one.status(request_id).status_code for request_id in (cat, dog, cat)] == [503, 200, 503]
 
 
-def test_of_two_rules_that_apply_the_first_decides(customer):
+def test_of_two_rules_that_apply_the_first_decides(customer: Customers) -> None:
     one = customer()
     one.service.script.add(Rule(status=500))
     one.service.script.add(Rule(status=503, times=2))
@@ -237,7 +241,7 @@ def test_of_two_rules_that_apply_the_first_decides(customer):
     assert [one.post().status_code for _ in range(3)] == [500, 503, 200]
 
 
-def test_a_cleared_script_is_without_effect(customer):
+def test_a_cleared_script_is_without_effect(customer: Customers) -> None:
     one = customer()
     one.service.script.add(Rule(drop=True, times=None))
 
@@ -255,6 +259,6 @@ def test_a_cleared_script_is_without_effect(customer):
         ({"dorp": True}, "a rule has no dorp"),
     ],
 )
-def test_a_rule_that_cannot_work_is_refused(given, message):
+def test_a_rule_that_cannot_work_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         script.parse(given)

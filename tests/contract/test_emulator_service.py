@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import statistics
 from random import Random
+from typing import Any, NoReturn
 
 import httpx
 import pytest
 
-from kontext_local.segmind import BadInput, Bimodal, Lognormal, Rule
+from kontext_local.segmind import BadInput, Bimodal, Lognormal, Parameters, Rule
 from kontext_local.segmind.shapes import ELSEWHERE
+from tests.contract.conftest import Customers
 
 MODEL = "multi-image-kontext-pro"
 
 
-def test_a_submitted_job_is_queued_and_says_where_to_look(customer):
+def test_a_submitted_job_is_queued_and_says_where_to_look(customer: Customers) -> None:
     answer = customer().post()
 
     body = answer.json()
@@ -30,7 +32,7 @@ def test_a_submitted_job_is_queued_and_says_where_to_look(customer):
     }
 
 
-def test_a_job_goes_through_its_states_as_the_clock_says(customer):
+def test_a_job_goes_through_its_states_as_the_clock_says(customer: Customers) -> None:
     one = customer(workers=1)
     first, second = one.submit(), one.submit()
 
@@ -42,7 +44,7 @@ def test_a_job_goes_through_its_states_as_the_clock_says(customer):
     assert seen == [("PROCESSING", "QUEUED"), ("COMPLETED", "PROCESSING"), ("COMPLETED", "COMPLETED")]
 
 
-def test_jobs_wait_in_line_while_every_worker_is_busy(customer):
+def test_jobs_wait_in_line_while_every_worker_is_busy(customer: Customers) -> None:
     one = customer(workers=2)
     ids = [one.submit() for _ in range(5)]
     one.clock.sleep(60)
@@ -53,7 +55,7 @@ def test_jobs_wait_in_line_while_every_worker_is_busy(customer):
     assert [metric["total_time"] for metric in metrics] == [10, 10, 20, 20, 30]
 
 
-def test_the_same_times_come_out_however_rarely_anybody_looks(customer):
+def test_the_same_times_come_out_however_rarely_anybody_looks(customer: Customers) -> None:
     rarely, often = (customer(workers=2, inference={"values": [7, 3, 5]}) for _ in range(2))
     for one in (rarely, often):
         for _ in range(7):
@@ -67,7 +69,7 @@ def test_the_same_times_come_out_however_rarely_anybody_looks(customer):
     assert rarely.service.ledger.as_json() == often.service.ledger.as_json()
 
 
-def test_a_running_job_has_no_output_and_no_metrics(customer):
+def test_a_running_job_has_no_output_and_no_metrics(customer: Customers) -> None:
     one = customer()
     request_id = one.submit()
 
@@ -79,7 +81,7 @@ def test_a_running_job_has_no_output_and_no_metrics(customer):
     assert "output" not in result.json()
 
 
-def test_a_completed_job_names_its_picture_its_cost_and_the_balance(customer):
+def test_a_completed_job_names_its_picture_its_cost_and_the_balance(customer: Customers) -> None:
     one = customer(credits=1.0, price=0.05)
     request_id = one.submit(output_format="jpg")
     one.clock.sleep(10)
@@ -103,7 +105,7 @@ def test_a_completed_job_names_its_picture_its_cost_and_the_balance(customer):
     }
 
 
-def test_the_v1_poll_url_answers_like_the_response_url(customer):
+def test_the_v1_poll_url_answers_like_the_response_url(customer: Customers) -> None:
     one = customer()
     submitted = one.post().json()
     one.clock.sleep(10)
@@ -111,7 +113,7 @@ def test_the_v1_poll_url_answers_like_the_response_url(customer):
     assert one.http.get(submitted["poll_url"]).json() == one.http.get(submitted["response_url"]).json()
 
 
-def test_the_output_comes_in_every_shape_in_turn(customer):
+def test_the_output_comes_in_every_shape_in_turn(customer: Customers) -> None:
     one = customer()
     ids = [one.submit() for _ in range(3)]
     one.clock.sleep(10)
@@ -132,7 +134,9 @@ def test_the_output_comes_in_every_shape_in_turn(customer):
         pytest.param("several", [f"{ELSEWHERE}/output/", "{}"], [f"{ELSEWHERE}/output/", "{}"], id="several"),
     ],
 )
-def test_a_link_can_be_told_in_ways_that_nobody_expects(customer, shape, output, images):
+def test_a_link_can_be_told_in_ways_that_nobody_expects(
+    customer: Customers, shape: str, output: object, images: object
+) -> None:
     one = customer(output_shapes=(shape,))
     request_id = one.submit()
     one.clock.sleep(10)
@@ -145,7 +149,7 @@ def test_a_link_can_be_told_in_ways_that_nobody_expects(customer, shape, output,
     assert one.http.get(there).status_code == 200
 
 
-def test_output_files_are_public(customer):
+def test_output_files_are_public(customer: Customers) -> None:
     one = customer()
     request_id = one.submit(prompt="a cat", seed=7)
     one.clock.sleep(10)
@@ -155,7 +159,7 @@ def test_output_files_are_public(customer):
     assert (answer.status_code, answer.headers["content-type"], answer.content) == (200, "image/png", b"a cat #7")
 
 
-def test_a_failed_job_answers_422_and_is_not_charged(customer):
+def test_a_failed_job_answers_422_and_is_not_charged(customer: Customers) -> None:
     one = customer()
     one.service.script.add(Rule(fail="Content was blocked by the safety filter"))
     request_id = one.submit()
@@ -169,8 +173,8 @@ def test_a_failed_job_answers_422_and_is_not_charged(customer):
     assert one.service.ledger.charges == []
 
 
-def test_an_input_that_is_no_image_fails_the_job_without_a_charge(customer):
-    def refuse(_):
+def test_an_input_that_is_no_image_fails_the_job_without_a_charge(customer: Customers) -> None:
+    def refuse(_: Parameters) -> NoReturn:
         raise BadInput("input_image_2 is not an image that can be read")
 
     one = customer(draw=refuse)
@@ -182,7 +186,7 @@ def test_an_input_that_is_no_image_fails_the_job_without_a_charge(customer):
     assert one.service.ledger.spent == 0
 
 
-def test_a_job_is_charged_once_when_it_completes_however_often_it_is_asked_for(customer):
+def test_a_job_is_charged_once_when_it_completes_however_often_it_is_asked_for(customer: Customers) -> None:
     one = customer(credits=1.0)
     request_id = one.submit()
     before = one.http.get("/v1/get-user-credits").json()
@@ -197,7 +201,7 @@ def test_a_job_is_charged_once_when_it_completes_however_often_it_is_asked_for(c
     assert [(charge.request_id, charge.amount) for charge in one.service.ledger.charges] == [(request_id, 0.05)]
 
 
-def test_the_ledger_refuses_a_second_charge_for_one_job(customer):
+def test_the_ledger_refuses_a_second_charge_for_one_job(customer: Customers) -> None:
     one = customer()
     job = one.service.ledger.jobs[one.submit()]
     one.clock.sleep(10)
@@ -206,7 +210,7 @@ def test_the_ledger_refuses_a_second_charge_for_one_job(customer):
         one.service.ledger.charge(job, 0.05, one.clock())
 
 
-def test_every_accepted_post_is_a_new_job_and_a_new_charge(customer):
+def test_every_accepted_post_is_a_new_job_and_a_new_charge(customer: Customers) -> None:
     one = customer()
 
     ids = {one.submit(prompt="the same") for _ in range(3)}
@@ -216,7 +220,7 @@ def test_every_accepted_post_is_a_new_job_and_a_new_charge(customer):
     assert one.service.ledger.spent == 0.15
 
 
-def test_a_job_nobody_asks_about_is_charged_all_the_same(customer):
+def test_a_job_nobody_asks_about_is_charged_all_the_same(customer: Customers) -> None:
     one = customer()
     one.submit()
 
@@ -225,7 +229,7 @@ def test_a_job_nobody_asks_about_is_charged_all_the_same(customer):
     assert one.service.ledger.spent == 0.05
 
 
-def test_a_record_is_gone_an_hour_after_its_submission(customer):
+def test_a_record_is_gone_an_hour_after_its_submission(customer: Customers) -> None:
     one = customer()
     request_id = one.submit()
     one.clock.sleep(3599)
@@ -239,7 +243,7 @@ def test_a_record_is_gone_an_hour_after_its_submission(customer):
     assert after[0].json() == {"error": f"Request {request_id} not found"}
 
 
-def test_an_output_file_lives_for_seven_days(customer):
+def test_an_output_file_lives_for_seven_days(customer: Customers) -> None:
     one = customer()
     url = f"https://images.segmind.com/output/{one.submit()}.png"
     one.clock.sleep(10 + 7 * 86400 - 1)
@@ -249,7 +253,7 @@ def test_an_output_file_lives_for_seven_days(customer):
     assert (before.status_code, one.http.get(url).status_code) == (200, 404)
 
 
-def test_the_synchronous_call_waits_and_returns_the_bytes(customer):
+def test_the_synchronous_call_waits_and_returns_the_bytes(customer: Customers) -> None:
     one = customer(credits=1.0)
     began = one.clock()
 
@@ -270,7 +274,7 @@ def test_the_synchronous_call_waits_and_returns_the_bytes(customer):
     assert float(answer.headers["x-generation-time"]) == 10
 
 
-def test_a_synchronous_caller_who_gives_up_early_pays_all_the_same(customer):
+def test_a_synchronous_caller_who_gives_up_early_pays_all_the_same(customer: Customers) -> None:
     one = customer()
 
     with pytest.raises(httpx.ReadTimeout):
@@ -294,7 +298,9 @@ def test_a_synchronous_caller_who_gives_up_early_pays_all_the_same(customer):
         pytest.param({"safety_tolerance": 3}, 406, "Invalid value 3 for safety_tolerance", id="tolerance too high"),
     ],
 )
-def test_a_wrong_parameter_is_refused_by_name(customer, fields, status, message):
+def test_a_wrong_parameter_is_refused_by_name(
+    customer: Customers, fields: dict[str, Any], status: int, message: str
+) -> None:
     one = customer()
 
     answer = one.post(**fields)
@@ -304,7 +310,7 @@ def test_a_wrong_parameter_is_refused_by_name(customer, fields, status, message)
 
 
 @pytest.mark.parametrize("seed", [None, "", -1])
-def test_a_blank_seed_leaves_the_choice_to_the_vendor(customer, seed):
+def test_a_blank_seed_leaves_the_choice_to_the_vendor(customer: Customers, seed: str | int | None) -> None:
     one = customer()
 
     first, second = (one.service.ledger.jobs[one.submit(seed=seed)] for _ in range(2))
@@ -320,7 +326,7 @@ def test_a_blank_seed_leaves_the_choice_to_the_vendor(customer, seed):
         pytest.param(b"[1]", "The request body must be a JSON object", id="a list"),
     ],
 )
-def test_a_body_that_is_no_json_object_is_refused(customer, body, message):
+def test_a_body_that_is_no_json_object_is_refused(customer: Customers, body: bytes, message: str) -> None:
     one = customer()
 
     answer = one.http.post(f"/v2/{MODEL}", content=body, headers={"content-type": "application/json"})
@@ -336,7 +342,9 @@ def test_a_body_that_is_no_json_object_is_refused(customer, body, message):
         pytest.param({"authorization": "Bearer SG_0123456789abcdef"}, None, id="bearer"),
     ],
 )
-def test_without_an_accepted_key_nothing_goes(customer, headers, body):
+def test_without_an_accepted_key_nothing_goes(
+    customer: Customers, headers: dict[str, str], body: dict[str, Any]
+) -> None:
     rejected = {
         "error": "Unauthorized",
         "error_description": "The API key is invalid or was revoked",
@@ -352,7 +360,7 @@ def test_without_an_accepted_key_nothing_goes(customer, headers, body):
     assert answers[0].json() == (body or rejected)
 
 
-def test_a_replaced_key_takes_over_at_once(customer):
+def test_a_replaced_key_takes_over_at_once(customer: Customers) -> None:
     one = customer()
     one.service.change(keys=["SG_fedcba9876543210"])
     refused = one.post()
@@ -362,13 +370,13 @@ def test_a_replaced_key_takes_over_at_once(customer):
 
 
 @pytest.mark.parametrize(("state", "status"), [("forbidden", 403), ("retired", 410)])
-def test_a_model_can_be_forbidden_or_retired(customer, state, status):
+def test_a_model_can_be_forbidden_or_retired(customer: Customers, state: str, status: int) -> None:
     one = customer(models={MODEL: state})
 
     assert one.post().status_code == status
 
 
-def test_an_unknown_model_and_an_unknown_request_answer_404(customer):
+def test_an_unknown_model_and_an_unknown_request_answer_404(customer: Customers) -> None:
     one = customer()
 
     answers = [one.http.post("/v2/no-such-model", json={}), one.status("no-such-id"), one.http.get("/v3/x")]
@@ -386,14 +394,14 @@ def test_an_unknown_model_and_an_unknown_request_answer_404(customer):
         ("POST", "/v2/requests/x"),
     ],
 )
-def test_a_wrong_method_is_answered_with_html(customer, method, path):
+def test_a_wrong_method_is_answered_with_html(customer: Customers, method: str, path: str) -> None:
     answer = customer().http.request(method, path)
 
     assert (answer.status_code, answer.headers["content-type"]) == (405, "text/html; charset=utf-8")
     assert answer.text.startswith("<!doctype html>")
 
 
-def test_406_has_four_causes_that_only_the_message_tells_apart(customer):
+def test_406_has_four_causes_that_only_the_message_tells_apart(customer: Customers) -> None:
     poor, limited, one = customer(credits=0.04, price=0.05), customer(spend_limit=0.04), customer()
     not_json = one.http.post(f"/v2/{MODEL}", content=b"{}", headers={"content-type": "text/plain"})
 
@@ -409,7 +417,7 @@ def test_406_has_four_causes_that_only_the_message_tells_apart(customer):
     assert "balance is 0.04, this model costs 0.05" in answers[1].json()["error"]
 
 
-def test_a_topped_up_account_works_again(customer):
+def test_a_topped_up_account_works_again(customer: Customers) -> None:
     one = customer(credits=0.0)
     refused = one.post()
 
@@ -418,7 +426,7 @@ def test_a_topped_up_account_works_again(customer):
     assert (refused.status_code, one.post().status_code) == (406, 200)
 
 
-def test_the_rate_limit_is_hard_and_names_only_when_it_resets(customer):
+def test_the_rate_limit_is_hard_and_names_only_when_it_resets(customer: Customers) -> None:
     one = customer(rate_limit=2)
     one.post()
     one.clock.sleep(20)
@@ -432,7 +440,7 @@ def test_the_rate_limit_is_hard_and_names_only_when_it_resets(customer):
     assert one.service.ledger.too_many_requests == 2
 
 
-def test_a_fixed_window_resets_as_a_whole(customer):
+def test_a_fixed_window_resets_as_a_whole(customer: Customers) -> None:
     one = customer(rate_limit=2)
     one.post()
     one.clock.sleep(59)
@@ -442,7 +450,7 @@ def test_a_fixed_window_resets_as_a_whole(customer):
     assert [one.post().status_code for _ in range(3)] == [200, 200, 429]
 
 
-def test_a_sliding_window_frees_one_place_at_a_time(customer):
+def test_a_sliding_window_frees_one_place_at_a_time(customer: Customers) -> None:
     one = customer(rate_limit=2, rate_window="sliding")
     one.post()
     one.clock.sleep(59)
@@ -452,7 +460,7 @@ def test_a_sliding_window_frees_one_place_at_a_time(customer):
     assert [one.post().status_code for _ in range(2)] == [200, 429]
 
 
-def test_a_key_can_be_blind_to_the_jobs_of_another_one(customer):
+def test_a_key_can_be_blind_to_the_jobs_of_another_one(customer: Customers) -> None:
     one = customer(keys=("SG_0000000000000001", "SG_0000000000000002"), jobs_per_key=True)
     request_id = one.submit()
 
@@ -463,7 +471,7 @@ def test_a_key_can_be_blind_to_the_jobs_of_another_one(customer):
     assert with_other_key.json() == {"error": f"Request {request_id} not found"}
 
 
-def test_the_ledger_tells_every_look_and_what_it_was_told(customer):
+def test_the_ledger_tells_every_look_and_what_it_was_told(customer: Customers) -> None:
     one = customer(rate_limit=2, count_gets=True)
     request_id = one.submit()
 
@@ -475,14 +483,14 @@ def test_the_ledger_tells_every_look_and_what_it_was_told(customer):
     assert polls == [("status", 200, "PROCESSING", True), ("result", 429, "", False)]
 
 
-def test_every_answer_has_a_date_by_the_vendors_own_clock(customer):
+def test_every_answer_has_a_date_by_the_vendors_own_clock(customer: Customers) -> None:
     one = customer()
     one.clock.now = 1_800_000_120.0
 
     assert one.post().headers["date"] == "Fri, 15 Jan 2027 08:02:00 GMT"
 
 
-def test_gets_count_only_where_that_is_set(customer):
+def test_gets_count_only_where_that_is_set(customer: Customers) -> None:
     lenient, strict = customer(rate_limit=1), customer(rate_limit=1, count_gets=True)
 
     answers = [(one.submit(), one.status("x").status_code)[1] for one in (lenient, strict)]
@@ -499,13 +507,13 @@ def test_gets_count_only_where_that_is_set(customer):
         ("http_date", "Fri, 15 Jan 2027 08:01:00 GMT"),
     ],
 )
-def test_the_reset_time_comes_in_any_form(customer, form, value):
+def test_the_reset_time_comes_in_any_form(customer: Customers, form: str, value: str) -> None:
     one = customer(rate_limit=0, reset_form=form)
 
     assert one.post().headers["x-rate-limit-reset-at-utc"] == value
 
 
-def test_inference_times_have_the_asked_mean_and_spread():
+def test_inference_times_have_the_asked_mean_and_spread() -> None:
     rng = Random(1)
 
     times = [Lognormal(23.32, 0.2).sample(rng, nth) for nth in range(20_000)]
@@ -514,11 +522,11 @@ def test_inference_times_have_the_asked_mean_and_spread():
     assert statistics.stdev(times) / statistics.mean(times) == pytest.approx(0.2, rel=0.03)
 
 
-def test_without_a_spread_every_inference_takes_the_same_time():
+def test_without_a_spread_every_inference_takes_the_same_time() -> None:
     assert {Lognormal(5.0, 0.0).sample(Random(1), nth) for nth in range(10)} == {5.0}
 
 
-def test_inference_times_can_have_two_modes():
+def test_inference_times_can_have_two_modes() -> None:
     rng = Random(1)
 
     times = [Bimodal(10, 60, slow_share=0.25).sample(rng, nth) for nth in range(4000)]
@@ -527,7 +535,7 @@ def test_inference_times_can_have_two_modes():
     assert times.count(60) / len(times) == pytest.approx(0.25, abs=0.03)
 
 
-def test_the_same_seed_gives_the_same_ids_and_times(customer):
+def test_the_same_seed_gives_the_same_ids_and_times(customer: Customers) -> None:
     first, second = customer(inference=20), customer(inference=20)
 
     for one in (first, second):
@@ -537,7 +545,7 @@ def test_the_same_seed_gives_the_same_ids_and_times(customer):
     assert first.service.ledger.as_json() == second.service.ledger.as_json()
 
 
-def test_the_ledger_tells_every_post_and_what_became_of_it(customer):
+def test_the_ledger_tells_every_post_and_what_became_of_it(customer: Customers) -> None:
     one = customer(credits=0.05)
     one.service.script.add(Rule(prompt="lost", accept=True, drop=True))
     accepted = one.submit(prompt="good", input_image_1="https://a/left.png")
@@ -562,6 +570,6 @@ def test_the_ledger_tells_every_post_and_what_became_of_it(customer):
     "changes",
     [{"nonsense": 1}, {"workers": 0}, {"inference": -1}, {"inference": {"values": []}}, {"rate_window": "no"}],
 )
-def test_a_wrong_setting_is_refused_by_name(customer, changes):
+def test_a_wrong_setting_is_refused_by_name(customer: Customers, changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(changes))):
         customer().service.change(**changes)

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from PIL import Image
 from segmind import InferenceFailed, InferenceTimeout, SegmindClient, SegmindError
 
+from kontext_local.segmind.server import Emulator
+
 MODEL = "multi-image-kontext-pro"
 
 
 @pytest.fixture
-def sdk(emulator):
+def sdk(emulator: Emulator) -> Iterator[SegmindClient]:
     client = SegmindClient(api_key=emulator.api_key, base_url=f"{emulator.url}/v1")
     yield client
     client._client.close()
 
 
-def test_run_gives_the_result(sdk, asked):
+def test_run_gives_the_result(sdk: SegmindClient, asked: dict[str, str]) -> None:
     result = sdk.run(MODEL, **asked)
 
     assert result["status"] == "COMPLETED"
@@ -26,7 +30,7 @@ def test_run_gives_the_result(sdk, asked):
     assert result["metrics"]["cost"] == 0.05
 
 
-def test_submit_and_wait_give_the_result(sdk, asked):
+def test_submit_and_wait_give_the_result(sdk: SegmindClient, asked: dict[str, str]) -> None:
     job = sdk.submit_async(MODEL, **asked)
 
     result = job.wait(interval=0.01)
@@ -36,7 +40,7 @@ def test_submit_and_wait_give_the_result(sdk, asked):
     assert job.result()["images"] == result["images"]
 
 
-def test_run_sync_gives_the_bytes(sdk, emulator, asked):
+def test_run_sync_gives_the_bytes(sdk: SegmindClient, emulator: Emulator, asked: dict[str, str]) -> None:
     response = sdk.run_sync(MODEL, **asked)
 
     assert Image.open(io.BytesIO(response.content)).format == "PNG"
@@ -44,7 +48,7 @@ def test_run_sync_gives_the_bytes(sdk, emulator, asked):
     assert response.headers["x-cost"] == "0.05"
 
 
-def test_a_failed_job_raises_inference_failed(sdk, emulator, asked):
+def test_a_failed_job_raises_inference_failed(sdk: SegmindClient, emulator: Emulator, asked: dict[str, str]) -> None:
     emulator.script(fail="Content was blocked by the safety filter")
     job = sdk.submit_async(MODEL, **asked)
 
@@ -56,7 +60,7 @@ def test_a_failed_job_raises_inference_failed(sdk, emulator, asked):
     assert job.result()["status"] == "FAILED"
 
 
-def test_a_slow_job_raises_inference_timeout(sdk, emulator, asked):
+def test_a_slow_job_raises_inference_timeout(sdk: SegmindClient, emulator: Emulator, asked: dict[str, str]) -> None:
     emulator.script(inference=3600)
     job = sdk.submit_async(MODEL, **asked)
 
@@ -67,7 +71,7 @@ def test_a_slow_job_raises_inference_timeout(sdk, emulator, asked):
     assert job.status()["status"] == "PROCESSING"
 
 
-def test_a_queued_job_says_so(sdk, emulator, asked):
+def test_a_queued_job_says_so(sdk: SegmindClient, emulator: Emulator, asked: dict[str, str]) -> None:
     emulator.change(workers=1)
     emulator.script(inference=3600)
     sdk.submit_async(MODEL, **asked)
@@ -93,8 +97,15 @@ def test_a_queued_job_says_so(sdk, emulator, asked):
     ],
 )
 def test_a_refused_request_raises_an_error_with_status_and_message(
-    sdk, emulator, asked, call, settings, wrong, status, detail
-):
+    sdk: SegmindClient,
+    emulator: Emulator,
+    asked: dict[str, str],
+    call: str,
+    settings: dict[str, Any],
+    wrong: dict[str, str],
+    status: int,
+    detail: str,
+) -> None:
     emulator.change(**settings)
 
     with pytest.raises(SegmindError) as raised:
@@ -103,7 +114,7 @@ def test_a_refused_request_raises_an_error_with_status_and_message(
     assert (raised.value.status, raised.value.detail) == (status, detail)
 
 
-def test_a_missing_key_raises_401(emulator, asked, monkeypatch):
+def test_a_missing_key_raises_401(emulator: Emulator, asked: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SEGMIND_API_KEY", raising=False)
     client = SegmindClient(base_url=f"{emulator.url}/v1")
 
@@ -113,7 +124,7 @@ def test_a_missing_key_raises_401(emulator, asked, monkeypatch):
     assert (raised.value.status, raised.value.detail) == (401, "Missing Authorization or x-api-key in header")
 
 
-def test_an_unknown_request_raises_404(sdk, emulator, asked):
+def test_an_unknown_request_raises_404(sdk: SegmindClient, emulator: Emulator, asked: dict[str, str]) -> None:
     job = sdk.submit_async(MODEL, **asked)
     emulator.reset()
 
@@ -123,7 +134,9 @@ def test_an_unknown_request_raises_404(sdk, emulator, asked):
     assert (raised.value.status, raised.value.detail) == (404, f"Request {job.request_id} not found")
 
 
-def test_a_html_error_page_raises_an_error_without_a_message(sdk, emulator, asked):
+def test_a_html_error_page_raises_an_error_without_a_message(
+    sdk: SegmindClient, emulator: Emulator, asked: dict[str, str]
+) -> None:
     emulator.script(status=502, text="<h1>Bad gateway</h1>")
 
     with pytest.raises(SegmindError) as raised:

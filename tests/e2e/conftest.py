@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import httpx
 import pytest
@@ -24,7 +24,8 @@ from tests.e2e.scene import Scene
 Seen = TypeVar("Seen")
 
 # Short renders and small pictures; neither our pacing nor the vendor's limit slows the tests down.
-EMULATOR = {"inference": 1.0, "pixels": 65_536, "workers": 4, "rate_limit": None}
+INFERENCE_SECONDS = 1.0
+EMULATOR = {"inference": INFERENCE_SECONDS, "pixels": 65_536, "workers": 4, "rate_limit": None}
 PARAMETERS = {"PromptWaitSeconds": "2", "RequestsPerMinute": "1200"}
 
 
@@ -51,7 +52,7 @@ def local(home: Path) -> Iterator[stack.LocalStack]:
         yield running
 
 
-def teach(running: stack.LocalStack, inference: float = EMULATOR["inference"]) -> None:
+def teach(running: stack.LocalStack, inference: float = INFERENCE_SECONDS) -> None:
     """Let the stack know how fast its emulator is: a new stack expects the vendor's 23 s, and looks no earlier."""
     durations = Durations()
     for number in range(3 * SLOTS):
@@ -119,13 +120,19 @@ def samples() -> Path:
     return ROOT / "samples"
 
 
+class Eventually(Protocol):
+    """Gives the first true answer."""
+
+    def __call__(self, look: Callable[[], Seen | None], what: str, seconds: float = 240.0) -> Seen: ...
+
+
 @pytest.fixture(scope="session")
-def eventually() -> Callable[..., Any]:
+def eventually() -> Eventually:
     """Looks again until what is looked for is there; see `_eventually`."""
     return _eventually
 
 
-def _eventually(look: Callable[[], Seen], what: str, seconds: float = 240.0) -> Seen:
+def _eventually(look: Callable[[], Seen | None], what: str, seconds: float = 240.0) -> Seen:
     """The first true value of `look()`; the test fails when there is none within `seconds`."""
     began = time.monotonic()
     while not (seen := look()):

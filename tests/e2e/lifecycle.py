@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -25,9 +25,9 @@ from kontext.dynamodb import Table
 from kontext_local import cloud, deploy
 from kontext_local.project import ROOT, TEMPLATE
 from kontext_local.segmind import server
+from tests.e2e.conftest import Eventually
 
 Json = dict[str, Any]
-Eventually = Callable[..., Any]
 
 PREVIOUS = os.environ.get("KONTEXT_PREVIOUS", "2f609e5b")
 """The commit that stacks are updated from: the last release. Until there is one, a day-old state of the project."""
@@ -158,7 +158,7 @@ def previous(folder: Path) -> Path:
 
 def removed(stack: Stack) -> None:
     """`sam delete`, as documented."""
-    command = [deploy.BIN / "sam", "delete", "--stack-name", stack.name, "--no-prompts", "--region", cloud.REGION]
+    command = [str(deploy.BIN / "sam"), "delete", "--stack-name", stack.name, "--no-prompts", "--region", cloud.REGION]
     environment = os.environ | stack.aws.account.environment() | {"SAM_CLI_TELEMETRY": "0"}
     subprocess.run(command, env=environment, cwd=stack.aws.folder, check=True, capture_output=True)
 

@@ -138,15 +138,17 @@ class Scene:
     def alarm(self, name: str) -> Json:
         """The alarm as it is deployed."""
         (found,) = self.running.client("cloudwatch").describe_alarms(AlarmNames=[self.ids[name]])["MetricAlarms"]
-        return found  # type: ignore[no-any-return]
+        alarm: Json = found
+        return alarm
 
     def feed(self, measured: list[Measured], alarm: Json) -> None:
         """Give CloudWatch what was emitted, once for each of the alarm's periods."""
         client = self.running.client("cloudwatch")
         client.set_alarm_state(AlarmName=alarm["AlarmName"], StateValue="OK", StateReason="a proof begins")
-        for period in range(alarm.get("DatapointsToAlarm", alarm["EvaluationPeriods"])):
+        periods: int = alarm["DatapointsToAlarm" if "DatapointsToAlarm" in alarm else "EvaluationPeriods"]
+        for period in range(periods):
             for one in measured:
-                datum = {"MetricName": one.name, "Dimensions": _as_list(one.dimensions), "Unit": one.unit}
+                datum: Json = {"MetricName": one.name, "Dimensions": _as_list(one.dimensions), "Unit": one.unit}
                 datum |= {"Values": one.values, "Timestamp": time.time() - period * alarm["Period"] + 1}
                 client.put_metric_data(Namespace=one.namespace, MetricData=[datum])
 
@@ -182,7 +184,7 @@ class Scene:
 def keeps_to_the_contract(event: Json) -> bool:
     """Whether an event is one by our schema and by the CloudEvents SDK."""
     message = HTTPMessage({"content-type": "application/cloudevents+json"}, json.dumps(event).encode())
-    return CONTRACT.is_valid(event) and from_structured_event(message).get_id() == event["id"]
+    return bool(CONTRACT.is_valid(event) and from_structured_event(message).get_id() == event["id"])
 
 
 def _metrics_in(line: Json) -> Iterator[Measured]:

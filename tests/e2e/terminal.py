@@ -73,4 +73,5 @@ def _questions(process: subprocess.Popen[bytes], deadline: float) -> Iterator[st
         elif line.endswith(": "):
             yield STYLE.sub("", line).strip()
             line = ""
-    raise Stuck(f"{process.args[3:]} did not end; the last that it wrote: {line!r}")  # type: ignore[index]
+    assert isinstance(process.args, list)
+    raise Stuck(f"{process.args[3:]} did not end; the last that it wrote: {line!r}")

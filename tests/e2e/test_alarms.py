@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from operator import ge, lt
 from statistics import mean
 from typing import Any
@@ -18,17 +19,19 @@ import pytest
 
 from kontext.drops.pairs import pair_key
 from kontext.due import SET_DUE, STUCK_AFTER, TIMER
+from kontext.dynamodb import Item
 from kontext.hints import MAX_DELAY_SECONDS
+from kontext.model import Render
 from kontext.renders.overdue import DELAY_SECONDS
-from kontext.renders.record import render_key
+from kontext.renders.record import render_key, render_of
 from kontext_cli.checks import Finding, StackInspection
 from kontext_cli.doctor import examine
 from kontext_cli.explain import Story, the_pair
 from kontext_cli.subscriber import Subscriber
+from tests.e2e.conftest import Eventually
 from tests.e2e.scene import Measured, Scene, keeps_to_the_contract
 
 Json = dict[str, Any]
-Eventually = Callable[..., Any]
 
 STATISTICS: dict[str, Callable[[list[float]], float]] = {"Sum": sum, "Average": mean, "Minimum": min, "Maximum": max}
 COMPARISONS = {"GreaterThanOrEqualToThreshold": ge, "LessThanThreshold": lt}
@@ -47,7 +50,7 @@ def wrong_key(scene: Scene, eventually: Eventually) -> list[Measured]:
 
     scene.drop("wrong-key")
 
-    return eventually(lambda: scene.measured(None, "AccountRefused"), "the refusal")  # type: ignore[no-any-return]
+    return eventually(lambda: scene.measured(None, "AccountRefused"), "the refusal")
 
 
 def no_credits(scene: Scene, eventually: Eventually) -> list[Measured]:
@@ -55,7 +58,7 @@ def no_credits(scene: Scene, eventually: Eventually) -> list[Measured]:
 
     scene.drop("no-credits")
 
-    return eventually(lambda: scene.measured(None, "AccountRefused"), "the refusal")  # type: ignore[no-any-return]
+    return eventually(lambda: scene.measured(None, "AccountRefused"), "the refusal")
 
 
 def forbidden(scene: Scene, eventually: Eventually) -> list[Measured]:
@@ -63,7 +66,7 @@ def forbidden(scene: Scene, eventually: Eventually) -> list[Measured]:
 
     scene.drop("forbidden")
 
-    return eventually(lambda: scene.measured(None, "AccountRefused"), "the refusal")  # type: ignore[no-any-return]
+    return eventually(lambda: scene.measured(None, "AccountRefused"), "the refusal")
 
 
 def spend_limit(scene: Scene, eventually: Eventually) -> list[Measured]:
@@ -71,7 +74,7 @@ def spend_limit(scene: Scene, eventually: Eventually) -> list[Measured]:
 
     scene.drop("spend-limit")
 
-    return eventually(lambda: scene.measured(None, "AccountRefused"), "the refusal")  # type: ignore[no-any-return]
+    return eventually(lambda: scene.measured(None, "AccountRefused"), "the refusal")
 
 
 def revoked_key(scene: Scene, eventually: Eventually) -> list[Measured]:
@@ -81,7 +84,7 @@ def revoked_key(scene: Scene, eventually: Eventually) -> list[Measured]:
 
     scene.tell("settings", {"keys": ["SG_0000000000000000"]})
 
-    return eventually(lambda: scene.measured("revoked", "AccountRefused"), "a refused look")  # type: ignore[no-any-return]
+    return eventually(lambda: scene.measured("revoked", "AccountRefused"), "a refused look")
 
 
 def low_credits(scene: Scene, eventually: Eventually) -> list[Measured]:
@@ -89,7 +92,7 @@ def low_credits(scene: Scene, eventually: Eventually) -> list[Measured]:
 
     scene.drop("low-credits")
 
-    return eventually(lambda: scene.measured("low-credits", "RemainingCredits"), "the completed job")  # type: ignore[no-any-return]
+    return eventually(lambda: scene.measured("low-credits", "RemainingCredits"), "the completed job")
 
 
 def segmind_down(scene: Scene, eventually: Eventually) -> list[Measured]:
@@ -110,7 +113,7 @@ def lost_answer(scene: Scene, eventually: Eventually) -> list[Measured]:
 
     scene.drop("lost")
 
-    return eventually(lambda: scene.measured("lost", "Uncertain"), "the loss")  # type: ignore[no-any-return]
+    return eventually(lambda: scene.measured("lost", "Uncertain"), "the loss")
 
 
 def strange_cost(scene: Scene, eventually: Eventually) -> list[Measured]:
@@ -118,7 +121,7 @@ def strange_cost(scene: Scene, eventually: Eventually) -> list[Measured]:
 
     scene.drop("strange-cost")
 
-    return eventually(lambda: scene.measured("strange-cost", "StrangeCost"), "the cost")  # type: ignore[no-any-return]
+    return eventually(lambda: scene.measured("strange-cost", "StrangeCost"), "the cost")
 
 
 def others_spend(scene: Scene, eventually: Eventually) -> list[Measured]:
@@ -128,7 +131,7 @@ def others_spend(scene: Scene, eventually: Eventually) -> list[Measured]:
     scene.tell("settings", {"credits": 60.0})
     scene.drop("after-others")
 
-    return eventually(lambda: scene.measured("after-others", "UnexplainedUsd"), "the balance")  # type: ignore[no-any-return]
+    return eventually(lambda: scene.measured("after-others", "UnexplainedUsd"), "the balance")
 
 
 def renders_fail(scene: Scene, eventually: Eventually) -> list[Measured]:
@@ -146,13 +149,17 @@ def undelivered(scene: Scene, eventually: Eventually) -> list[Measured]:
     scene.rule("elsewhere", on="submit", output_url="https://elsewhere.example/picture.png")
 
     scene.drop("elsewhere")
-    items = lambda: scene.table.query("pair#elsewhere/")  # noqa: E731
-    render = eventually(lambda: next((one for one in items() if "undelivered" in one), None), "a picture put off")
+
+    def put_off() -> Render | None:
+        items = scene.table.query("pair#elsewhere/")
+        return next((render_of(item) for item in items if "undelivered" in item), None)
+
+    render = eventually(put_off, "a picture put off")
     completed_at = render["completed_at"] - DELAY_SECONDS
     key = render_key(render["prefix"], render["render_id"])
     scene.table.update(key, "SET #completed_at = :then, #due_at = :now", then=completed_at, now=0.0)
 
-    return eventually(lambda: scene.measured("elsewhere", "Undelivered"), "the end")  # type: ignore[no-any-return]
+    return eventually(lambda: scene.measured("elsewhere", "Undelivered"), "the end")
 
 
 def drops_fail(scene: Scene, eventually: Eventually) -> list[Measured]:
@@ -164,7 +171,7 @@ def drops_fail(scene: Scene, eventually: Eventually) -> list[Measured]:
     scene.drop("unreadable")
 
     try:
-        return eventually(lambda: scene.measured(None, "Retried"), "the retry")  # type: ignore[no-any-return]
+        return eventually(lambda: scene.measured(None, "Retried"), "the retry")
     finally:
         iam.put_role_policy(RoleName=role, PolicyName="submit", PolicyDocument=json.dumps(policy))
 
@@ -218,14 +225,14 @@ def poll_throttled(scene: Scene, eventually: Eventually) -> list[Measured]:
 def stuck(scene: Scene, eventually: Eventually) -> list[Measured]:
     # Nobody waits for three and a half hours here: it has been looked at nine times, and nobody can read what it is.
     key = pair_key("stuck/")
-    looked_at = {"due_lane": TIMER, "due_at": 0, "sent": STUCK_AFTER - 1, "torn": "no parts"}
+    looked_at: Item = {"due_lane": TIMER, "due_at": 0, "sent": STUCK_AFTER - 1, "torn": "no parts"}
     scene.table.update(key, f"SET {SET_DUE}, #dispatches = :sent, #parts = :torn", **looked_at)
 
     scene.sweep()
     eventually(lambda: (scene.table.get(key) or {})["dispatches"] == STUCK_AFTER, "the tenth look")
     scene.sweep()
 
-    return eventually(lambda: scene.measured(None, "Stuck")[:1], "the measure")  # type: ignore[no-any-return]
+    return eventually(lambda: scene.measured(None, "Stuck")[:1], "the measure")
 
 
 def no_sweep(scene: Scene, eventually: Eventually) -> list[Measured]:
@@ -353,7 +360,7 @@ def test_subscribers_are_told_once_that_all_renders_wait_and_once_that_they_go_o
         scene.tell("settings", {"credits": 100.0})
         scene.sweep()
         for pair in ("waiting/a", "waiting/b"):
-            eventually(lambda pair=pair: scene.measured(pair, "Delivered"), "the delivery")
+            eventually(partial(scene.measured, pair, "Delivered"), "the delivery")
         events = sorted(gate.receive(), key=lambda event: event["time"])
 
     parked, resumed = events

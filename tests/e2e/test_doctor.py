@@ -10,15 +10,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 
 from kontext.drops.pairs import pair_key
 from kontext.drops.redelivery import REASON
 from kontext.due import LINE, REMOVE_DUE, SET_DUE, STUCK_AFTER, TIMER
-from kontext.dynamodb import Table
-from kontext.model import ENDED
+from kontext.dynamodb import Item, Table
+from kontext.errors import problem
+from kontext.model import ENDED, Render, Status
 from kontext.renders.record import render_key
 from kontext.throttle.rate_limiter import Rate
 from kontext.throttle.throttle import Throttle
@@ -27,6 +28,7 @@ from kontext_cli.checks import Finding, StackInspection
 from kontext_cli.doctor import examine
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack
+from tests.existing import existing
 
 Check = Callable[[StackInspection], Iterator[Finding]]
 
@@ -60,10 +62,11 @@ class Ward:
         self.throttle.resume(time.time())
         self.throttle.close_breaker(time.time())
 
-    def render(self, name: str, status: str, **more: Any) -> None:
+    def render(self, name: str, /, **more: Unpack[Render]) -> None:
         """Put a render on the record, as it would stand there."""
-        place = {"due_lane": status if status in ENDED else TIMER, "due_at": time.time() + 3600}
-        known = {"prefix": f"{name}/", "render_id": "1", "status": status, **place, **more}
+        known: Render = {"prefix": f"{name}/", "render_id": "1", "due_at": time.time() + 3600}
+        known["due_lane"] = more["status"] if more["status"] in ENDED else TIMER
+        known.update(more)
         names = ", ".join(f"#{name} = :{name}" for name in known)
         self.table.update(render_key(known["prefix"], "1"), f"SET {names}", **known)
 
@@ -133,7 +136,7 @@ def test_a_secret_without_a_key(ward: Ward, secret: Callable[[str], None], text:
 
     found = the_one(ward.find(account_checks.api_key))
 
-    secret(ward.running.emulator_key)
+    secret(existing(ward.running.emulator_key))
     assert (found.check, found.says) == ("API key", "the secret holds no API key yet")
     assert_well(ward, account_checks.api_key)
     assert f"put-secret-value --secret-id {ward.running.outputs['SegmindSecretArn']}" in str(found.remedy)
@@ -279,33 +282,34 @@ LONG_AGO = time.time() - 3 * 3600
 @pytest.mark.parametrize(
     ("status", "more", "says", "remedy"),
     [
-        ("UNCERTAIN", {}, "1 uncertain renders: uncertain/", "kontext resolve"),
+        (Status.UNCERTAIN, {}, "1 uncertain renders: uncertain/", "kontext resolve"),
         (
-            "FAILED",
-            {"output_url": "https://x", "error": {"code": "delivery"}},
+            Status.FAILED,
+            {"output_url": "https://x", "error": problem("delivery", "no access")},
             "1 undelivered pictures: failed/",
             "kontext redeliver",
         ),
-        ("SUBMITTING", {"lease_until": LONG_AGO}, "1 renders that stand still: submitting/", "kontext explain"),
-        ("PROCESSING", {"submitted_at": LONG_AGO}, "1 renders that stand still: processing/", "kontext explain"),
+        (Status.SUBMITTING, {"lease_until": LONG_AGO}, "1 renders that stand still: submitting/", "kontext explain"),
+        (Status.PROCESSING, {"submitted_at": LONG_AGO}, "1 renders that stand still: processing/", "kontext explain"),
     ],
     ids=lambda value: value if isinstance(value, str) and value.isupper() else "",
 )
-def test_a_render_that_needs_a_hand(ward: Ward, status: str, more: dict[str, Any], says: str, remedy: str) -> None:
-    ward.render(status.lower(), status, **more)
+def test_a_render_that_needs_a_hand(ward: Ward, status: Status, more: Render, says: str, remedy: str) -> None:
+    more = {**more, "status": status}
+    ward.render(status.lower(), **more)
 
     found = the_one(ward.find(standstill_checks.stuck_renders))
 
-    ward.render(status.lower(), "DELIVERED")
+    ward.render(status.lower(), status=Status.DELIVERED)
     assert found.says == says
     assert remedy in str(found.remedy)
     assert [finding.state for finding in ward.find(standstill_checks.stuck_renders)] == ["good"]
 
 
 def test_renders_on_their_way_need_no_hand(ward: Ward) -> None:
-    ward.render("in-line", "CLAIMED", due_lane=LINE, due_at=LONG_AGO, waiting_since=LONG_AGO)
-    ward.render("at-work", "PROCESSING", submitted_at=time.time() - 20)
-    ward.render("blocked", "FAILED", error={"code": "render_failed"})
+    ward.render("in-line", status=Status.CLAIMED, due_lane=LINE, due_at=LONG_AGO, waiting_since=LONG_AGO)
+    ward.render("at-work", status=Status.PROCESSING, submitted_at=time.time() - 20)
+    ward.render("blocked", status=Status.FAILED, error=problem("render_failed", "blocked"))
 
     findings = ward.find(standstill_checks.stuck_renders)
 
@@ -326,7 +330,7 @@ def test_a_pair_that_ten_looks_did_not_move(ward: Ward) -> None:
     assert [finding.state for finding in ward.find(standstill_checks.stuck_items)] == ["good"]
 
 
-LOOKED_AT = {"due_lane": TIMER, "due_at": LONG_AGO, "sent": STUCK_AFTER}
+LOOKED_AT: Item = {"due_lane": TIMER, "due_at": LONG_AGO, "sent": STUCK_AFTER}
 
 
 def test_an_alarm_that_rings_is_told_with_its_remedy(ward: Ward) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from kontext_local import cloud
 from kontext_local.stack import LocalStack
+from tests.e2e.conftest import Eventually
 
 Json = dict[str, Any]
 SECONDS = 300.0
@@ -66,7 +67,7 @@ def _policy(statements: list[Json]) -> str:
 
 
 def test_of_two_droppers_with_a_folder_each_neither_gets_the_others_photograph_or_learns_of_it(
-    local: LocalStack, samples: Path, eventually: Callable[..., Any]
+    local: LocalStack, samples: Path, eventually: Eventually
 ) -> None:
     ann, bob = Dropper(local, "ann"), Dropper(local, "bob")
     photograph, other = (samples / "chelsea.png").read_bytes(), (samples / "coffee.png").read_bytes()
@@ -85,15 +86,11 @@ def test_of_two_droppers_with_a_folder_each_neither_gets_the_others_photograph_o
         bob.put(f"{name}/2.png", other)
     bob.put("mine.png", photograph)
 
-    told = [
-        eventually(lambda name=name: bob.read(f"{name}/error.json"), name, SECONDS) for name in ("there", "missing")
-    ]
+    told = [eventually(partial(bob.read, f"{name}/error.json"), name, SECONDS) for name in ("there", "missing")]
     messages = [json.loads(error)["message"].partition(": ")[2] for error in told]
     assert messages[0].replace("secret", "nothing") == messages[1]
     assert f"may name only what lies in {bob.folder} and shared/" in messages[0]
-    assert all(
-        eventually(lambda name=name: bob.read(f"{name}/result.png"), name, SECONDS) for name in ("shared", "own")
-    )
+    assert all(eventually(partial(bob.read, f"{name}/result.png"), name, SECONDS) for name in ("shared", "own"))
     assert (bob.read("there/result.png"), bob.read("missing/result.png")) == (None, None)
     # It is nobody's image, as if no request had ever named it.
     assert eventually(lambda: ann.read("secret.png.error.json"), "what fits no rule", SECONDS)
@@ -109,7 +106,7 @@ policy, with `AccessDenied`: the embedded cloud asks KMS for nothing."""
 
 
 def test_who_drops_what_the_stack_may_not_read_is_told_at_once_and_nobody_waits_for_it(
-    local: LocalStack, samples: Path, eventually: Callable[..., Any]
+    local: LocalStack, samples: Path, eventually: Eventually
 ) -> None:
     s3, inputs, outputs = local.client("s3"), local.outputs["InputBucket"], local.outputs["OutputBucket"]
     home, photograph = f"locked-{secrets.token_hex(4)}", (samples / "chelsea.png").read_bytes()
@@ -122,7 +119,7 @@ def test_who_drops_what_the_stack_may_not_read_is_told_at_once_and_nobody_waits_
         s3.put_object(Bucket=inputs, Key=f"{home}/{name}/2.png", Body=photograph)
     for slot in "12":
         s3.put_object(Bucket=inputs, Key=f"{home}/good/{slot}.png", Body=photograph, Metadata={"prompt": "both"})
-    told = {name: eventually(lambda name=name: _error(s3, outputs, f"{home}/{name}/"), name, 60) for name in UNREADABLE}
+    told = {name: eventually(partial(_error, s3, outputs, f"{home}/{name}/"), name, 60) for name in UNREADABLE}
     eventually(lambda: _exists(s3, outputs, f"{home}/good/result.png"), "the good pair delivered", SECONDS)
     s3.delete_bucket_policy(Bucket=inputs)
 
@@ -133,7 +130,8 @@ def test_who_drops_what_the_stack_may_not_read_is_told_at_once_and_nobody_waits_
 def _error(s3: Any, bucket: str, prefix: str) -> Json | None:
     if not _exists(s3, bucket, f"{prefix}error.json"):
         return None
-    return json.loads(s3.get_object(Bucket=bucket, Key=f"{prefix}error.json")["Body"].read())  # type: ignore[no-any-return]
+    error: Json = json.loads(s3.get_object(Bucket=bucket, Key=f"{prefix}error.json")["Body"].read())
+    return error
 
 
 def _exists(s3: Any, bucket: str, key: str) -> bool:

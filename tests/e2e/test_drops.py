@@ -20,9 +20,11 @@ from boto3.s3.transfer import TransferConfig
 from PIL import Image
 
 from kontext.drops.pairs import pair_key
+from kontext.model import Render
 from kontext_cli.operate import Operator
 from kontext_cli.target import LOCAL, Target
 from kontext_local.stack import LocalStack
+from tests.e2e.conftest import Eventually
 
 FILES = ("1.png", "2.png", "prompt.txt", "request.json")
 ORDERS = [*permutations(FILES)][:: 1 if int(os.environ.get("KONTEXT_PAIRS", "6")) >= 100 else 6]
@@ -34,7 +36,7 @@ MEGABYTE = 1_000_000
 class Customer:
     """Somebody who drops files into a stack of the template's own waits."""
 
-    def __init__(self, local: LocalStack, eventually: Callable[..., Any]) -> None:
+    def __init__(self, local: LocalStack, eventually: Eventually) -> None:
         self.local, self.s3, self.eventually = local, local.client("s3"), eventually
         self.bucket = local.outputs["InputBucket"]
         self.operator = Operator(Target(LOCAL, local.outputs, local.client))
@@ -53,14 +55,14 @@ class Customer:
         pair = self.operator.table.get(pair_key(f"{key.rpartition('/')[0]}/")) or {}
         return bool(pair.get(f"part_{slot}", {}).get("version_id") == newest and pair.get("due_lane") != "timer")
 
-    def delivered(self, prefix: str) -> dict[str, Any]:
+    def delivered(self, prefix: str) -> Render:
         """The one render of a pair, once it is delivered."""
 
-        def find() -> dict[str, Any] | None:
+        def find() -> Render | None:
             renders = list(self.operator.renders_of(prefix))
             return renders[0] if [one["status"] for one in renders] == ["DELIVERED"] else None
 
-        return self.eventually(find, f"{prefix} delivered, once")  # type: ignore[no-any-return]
+        return self.eventually(find, f"{prefix} delivered, once")
 
     def posts(self) -> int:
         with self.local.emulator() as emulator:
@@ -68,7 +70,7 @@ class Customer:
 
 
 @pytest.fixture
-def customer(own_stack: Callable[..., LocalStack], eventually: Callable[..., Any]) -> Customer:
+def customer(own_stack: Callable[..., LocalStack], eventually: Eventually) -> Customer:
     waits = {"PromptWaitSeconds": "20", "RequestsPerMinute": "3000"}
     return Customer(own_stack(emulator={"workers": 50}, parameters=waits), eventually)
 
@@ -107,13 +109,14 @@ def _uploaded_in_five_ways(customer: Customer) -> list[tuple[str, str]]:
     customer.put("ways/request.json", b'{"prompt": "both"}')
     customer.put("ways/2.png", _photograph(3000))
     found = []
-    for upload in (
+    ways: tuple[Callable[[], None], ...] = (
         lambda: customer.put(key, large),
         lambda: customer.in_parts(key, large, 5),
         lambda: customer.in_parts(key, large, 6),
         lambda: customer.in_parts(key, large, 8),
         lambda: customer.put(key, large, Metadata={"mtime": "1795780800"}),
-    ):
+    )
+    for upload in ways:
         upload()
         customer.eventually(lambda: customer.has_seen(key, "1"), "the upload is taken in")
         customer.delivered("ways/")

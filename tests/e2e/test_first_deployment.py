@@ -39,8 +39,8 @@ class FirstDeployment:
     questions: list[str]
 
     def client(self, service: str) -> Any:
-        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-        session: Any = boto3.session.Session(*(self.environment[name] for name in names), region_name=REGION)
+        key_id, secret = self.environment["AWS_ACCESS_KEY_ID"], self.environment["AWS_SECRET_ACCESS_KEY"]
+        session: Any = boto3.session.Session(key_id, secret, region_name=REGION)
         return session.client(service, endpoint_url=self.environment["AWS_ENDPOINT_URL"])
 
     @property

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from kontext.renders.record import render_key
+from tests.e2e.conftest import Eventually
 from tests.e2e.scene import Scene
 
-Eventually = Callable[..., Any]
 PAIR = "gives-up"
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,7 @@ from botocore.exceptions import ClientError
 
 from kontext_local import cloud, deploy
 from kontext_local.errors import LocalCloudError
-
-Eventually = Callable[..., Any]
+from tests.e2e.conftest import Eventually
 
 KEPT_BY_A_CHILD = """
 import sys, time

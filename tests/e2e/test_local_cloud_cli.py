@@ -23,8 +23,8 @@ from PIL import Image
 from kontext_cli.resources import physical_ids
 from kontext_cli.target import Target
 from kontext_local import stack
+from tests.e2e.conftest import Eventually
 
-Eventually = Callable[..., Any]
 KONTEXT = [sys.executable, "-m", "kontext_cli.main"]
 
 

@@ -7,7 +7,6 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,14 @@ import httpx
 from kontext.drops.pairs import Ready
 from kontext.drops.store import Drops
 from kontext.dynamodb import Table
+from kontext.model import ObjectRead
 from kontext.renders.claims import Claims
 from kontext.renders.jobs import Jobs
 from kontext.renders.store import Renders
 from kontext.renders.submissions import Submissions
 from kontext_local.project import ROOT
 from kontext_local.stack import LocalStack
+from tests.e2e.conftest import Eventually
 
 Json = dict[str, Any]
 MEGABYTE = 1_000_000
@@ -47,7 +48,7 @@ print(json.dumps({"peak": peak(), **outcome}))
 
 
 def test_a_picture_of_60_mb_takes_no_more_memory_than_one_of_1_mb(
-    local: LocalStack, samples: Path, eventually: Callable[..., Any]
+    local: LocalStack, samples: Path, eventually: Eventually
 ) -> None:
     small, large = (_paid_render(local, samples, size * MEGABYTE, eventually) for size in (1, 60))
 
@@ -58,14 +59,14 @@ def test_a_picture_of_60_mb_takes_no_more_memory_than_one_of_1_mb(
     assert peaks[0] > 30 * MEGABYTE  # as any Python with boto3 in it: what was measured is a real process
 
 
-def _paid_render(local: LocalStack, samples: Path, size: int, eventually: Callable[..., Any]) -> Json:
+def _paid_render(local: LocalStack, samples: Path, size: int, eventually: Eventually) -> Json:
     """Bring a render to COMPLETED, its picture of `size` bytes at the file host; gives the workflow's state."""
     prefix = f"memory-{secrets.token_hex(4)}/"
     request_id, url = _rendered(local, samples, prefix, size, eventually)
     table, now = Table(local.client("dynamodb"), local.outputs["RendersTable"]), time.time()
     for slot in "12":
-        read = {"key": f"{prefix}{slot}.png", "version_id": "v", "etag": f"e{slot}", "bytes": 1}
-        seen = read | {"kind": "png", "width": 8, "height": 8, "parameters": {}}
+        read: ObjectRead = {"key": f"{prefix}{slot}.png", "version_id": "v", "etag": f"e{slot}", "bytes": 1}
+        seen: ObjectRead = read | {"kind": "png", "width": 8, "height": 8, "parameters": {}}
         pair = Drops(table).record(prefix, slot, seen, slot, now)
     renders = Renders(table, price=0.05, retention_days=8)
     submissions = Submissions(renders, daily_limit=1000)
@@ -79,9 +80,7 @@ def _paid_render(local: LocalStack, samples: Path, size: int, eventually: Callab
     return {**told, "poll": {"outcome": "completed"}}
 
 
-def _rendered(
-    local: LocalStack, samples: Path, prompt: str, size: int, eventually: Callable[..., Any]
-) -> tuple[str, str]:
+def _rendered(local: LocalStack, samples: Path, prompt: str, size: int, eventually: Eventually) -> tuple[str, str]:
     """A job at Segmind that has completed, and the URL of its picture."""
     rule = {"prompt": prompt, "output_bytes": size, "inference": 0.1}
     with local.emulator() as emulator:

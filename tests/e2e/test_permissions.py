@@ -12,10 +12,11 @@ from PIL import Image
 from kontext_cli import operate
 from kontext_cli.target import LOCAL, Target
 from kontext_local.stack import LocalStack
+from tests.e2e.conftest import Eventually
 
 
 def test_a_submitter_that_may_not_read_drops_renders_nothing_until_it_may(
-    own_stack: Callable[..., LocalStack], eventually: Callable[..., Any]
+    own_stack: Callable[..., LocalStack], eventually: Eventually
 ) -> None:
     local = own_stack()
     # A message that fails is soon tried again, rather than in minutes.

@@ -11,7 +11,7 @@ import json
 import secrets
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from email.header import Header
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,17 @@ from kontext.drops.pairs import pair_key
 from kontext.drops.request import render_id as name_of
 from kontext.dynamodb import Table
 from kontext.errors import CODES
+from kontext.model import Parameters, Render
+from kontext.renders.record import render_of
 from kontext.renders.workflow import execution_name
 from kontext.results import cloudevents as published
 from kontext_cli.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target
 from kontext_local.deploy import BIN
 from kontext_local.stack import LocalStack
+from tests.e2e.conftest import Eventually
 
 Json = dict[str, Any]
-Eventually = Callable[..., Any]
 
 CONTRACT = jsonschema.Draft7Validator(
     json.loads((Path(published.__file__).parents[1] / "schemas" / "event.v1.json").read_text())
@@ -117,12 +119,12 @@ class Owner:
         image.load()
         return image
 
-    def records(self, prefix: str) -> list[Json]:
+    def records(self, prefix: str) -> list[Render]:
         """The renders of a pair, as they stand in the table."""
         items = self.table.query(pair_key(self.home + prefix)["pk"])
-        return [item for item in items if item["sk"].startswith("render#")]
+        return [render_of(item) for item in items if item["sk"].startswith("render#")]
 
-    def execution(self, render: Json) -> Json:
+    def execution(self, render: Render) -> Json:
         """The execution of a render, with the states that it visited."""
         machine = self.local.outputs["RenderWorkflowArn"].replace(":stateMachine:", ":execution:")
         states, arn = self.local.client("stepfunctions"), f"{machine}:{execution_name(render)}"
@@ -138,13 +140,15 @@ class Owner:
 
     def job(self, request_id: str) -> Json:
         """A job as Segmind sees it."""
+        job: Json
         (job,) = (job for job in self.ledger()["jobs"] if job["request_id"] == request_id)
-        return job  # type: ignore[no-any-return]
+        return job
 
     def ledger(self) -> Json:
         """Everything that Segmind was asked, and what became of it."""
         with self.local.emulator() as emulator:
-            return emulator.get("ledger").json()  # type: ignore[no-any-return]
+            ledger: Json = emulator.get("ledger").json()
+        return ledger
 
     def script(self, **rule: Any) -> None:
         """Have Segmind misbehave."""
@@ -154,7 +158,7 @@ class Owner:
     def drop_everything(self) -> None:
         """All pairs that need no second step."""
         self.script(prompt=self.prompt("blocked"), fail="The request was blocked by the content filter.", times=None)
-        self.pair("full/", ASKED | {"prompt": self.prompt("full")})
+        self.pair("full/", {**ASKED, "prompt": self.prompt("full")})
         self.pair("blocked/", {"prompt": self.prompt("blocked")})
         self.pair("wrong/", {"prompt": self.prompt("wrong"), "aspect_ratio": "16:10"})
         for prefix in NAMINGS:
@@ -189,10 +193,11 @@ class Owner:
         self.put("shared/later.png", self.coffee)
 
     def part(self, slot: str, prompt: str) -> bytes | Json:
-        return {"1": self.cat, "2": self.admiral, "r": {"prompt": prompt}}[slot]  # type: ignore[return-value]
+        parts: dict[str, bytes | Json] = {"1": self.cat, "2": self.admiral, "r": {"prompt": prompt}}
+        return parts[slot]
 
 
-ASKED: Json = {"aspect_ratio": "16:9", "output_format": "jpg", "safety_tolerance": 1, "seed": 7}
+ASKED: Parameters = {"aspect_ratio": "16:9", "output_format": "jpg", "safety_tolerance": 1, "seed": 7}
 NAMINGS = ["folder/", "taj_", "a-", "deep/er/x_y-"]
 ORDERS = ["12r", "1r2", "21r", "2r1", "r12", "r21"]
 PARTS = {"1": "1.png", "2": "2.jpg", "r": "request.json"}
@@ -261,10 +266,10 @@ def test_the_record_tells_the_whole_story(owner: Owner) -> None:
     event = owner.event("full/")
 
     (record,) = owner.records("full/")
-    asked = ASKED | {"prompt": owner.prompt("full")}
-    images = [hashlib.sha256(body).hexdigest() for body in (owner.cat, owner.admiral)]
+    asked: Parameters = ASKED | {"prompt": owner.prompt("full")}
+    one, two = (hashlib.sha256(body).hexdigest() for body in (owner.cat, owner.admiral))
     assert (record["status"], record["attempt"], record["cost"]) == ("DELIVERED", 1, 0.05)
-    assert record["render_id"] == event["data"]["render_id"] == name_of(f"{owner.home}full/", *images, asked)
+    assert record["render_id"] == event["data"]["render_id"] == name_of(f"{owner.home}full/", one, two, asked)
     steps = [entry["what"] for entry in record["history"] if entry["what"] != "processing"]
     assert steps == ["claimed", "submitting", "accepted", "completed", "delivered"]
     assert record["expires_at"] > time.time() + 399 * 86_400
@@ -459,10 +464,11 @@ def test_a_file_that_is_no_picture_is_explained_and_never_sent(owner: Owner, nam
 
 def test_half_a_pair_is_no_error_and_says_which_part_is_missing(owner: Owner, eventually: Eventually) -> None:
     def seen() -> list[Json]:
-        command = [BIN / "kontext", "status", f"{owner.home}half", "--json"]
+        command = [str(BIN / "kontext"), "status", f"{owner.home}half", "--json"]
         environment = {"KONTEXT_HOME": owner.local.home, "PATH": str(BIN)}
         answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        return json.loads(answer.stdout)  # type: ignore[no-any-return]
+        pairs: list[Json] = json.loads(answer.stdout)
+        return pairs
 
     (pair,) = eventually(seen, "the half pair", SECONDS)
 

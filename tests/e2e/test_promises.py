@@ -25,6 +25,7 @@ from PIL import Image
 from kontext.drops.pairs import pair_key
 from kontext.drops.waiters import object_key
 from kontext.dynamodb import ConditionFailed
+from kontext.model import Render
 from kontext.renders.record import render_key
 from kontext.throttle.line import why_parked
 from kontext.throttle.shared_state import state_in
@@ -35,12 +36,11 @@ from kontext_cli.resources import physical_ids
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack
 from kontext_local.stack import LocalStack
-from tests.e2e.conftest import options, teach
+from tests.e2e.conftest import Eventually, options, teach
 
 PAIRS = int(os.environ.get("KONTEXT_PAIRS", "6"))
 CROWD = 300 if PAIRS >= 100 else 5 * PAIRS
 LATE = "shared/late.png"
-Eventually = Callable[..., Any]
 Stacks = Callable[..., LocalStack]
 
 
@@ -99,8 +99,9 @@ class Customer:
                 times[line["function_request_id"], line["message_id"]].append(at)
         return max(max(of_one) - min(of_one) for of_one in times.values())
 
-    def render(self, name: str) -> dict[str, Any]:
-        return next(iter(self.operator.renders_of(f"{name}/")), {})
+    def render(self, name: str) -> Render:
+        none: Render = {}
+        return next(iter(self.operator.renders_of(f"{name}/")), none)
 
     def statuses(self, names: Collection[str]) -> Counter[str]:
         """How many renders of these pairs have come how far."""
@@ -109,7 +110,8 @@ class Customer:
 
     def ledger(self) -> dict[str, Any]:
         with self.local.emulator() as emulator:
-            return emulator.get("ledger").json()  # type: ignore[no-any-return]
+            ledger: dict[str, Any] = emulator.get("ledger").json()
+        return ledger
 
     def tell_emulator(self, what: str, body: dict[str, Any]) -> None:
         with self.local.emulator() as emulator:
@@ -425,7 +427,7 @@ def _accepted(ledger: dict[str, Any]) -> int:
 
 def _parked(customer: Customer, name: str) -> str | None:
     parked = why_parked(render, state_in(customer.operator.table)) if (render := customer.render(name)) else None
-    return parked and parked["reason"]
+    return parked["reason"] if parked else None
 
 
 def _kill_workers(local: LocalStack) -> list[str]:

@@ -21,10 +21,10 @@ from kontext_cli.errors import CommandError
 from kontext_cli.explain import Story, the_pair
 from kontext_cli.subscriber import Subscriber
 from kontext_local import stack
+from tests.e2e.conftest import Eventually
 from tests.e2e.scene import LOGS, Scene, keeps_to_the_contract
 
 Json = dict[str, Any]
-Eventually = Callable[..., Any]
 
 
 def _code(event: Json) -> str:
@@ -221,7 +221,8 @@ def test_a_function_acts_once_on_an_event_that_is_told_twice(day: Day, eventuall
     def kept() -> Json | None:
         key = {"id": {"S": f"pair#{pair}"}}
         answer = running.client("dynamodb").get_item(TableName=f"pictures-{day.mark}", Key=key)
-        return answer.get("Item")  # type: ignore[no-any-return]
+        item: Json | None = answer.get("Item")
+        return item
 
     before = eventually(kept, "the function's item")
     repeated = event | {"data": event["data"] | {"output": {"bucket": "b", "key": "k"}}}

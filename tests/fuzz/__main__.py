@@ -1,6 +1,6 @@
 """`make fuzz`: every target for its share of FUZZ_SECONDS (600), two at a time; ends with what was found.
 
-Coverage-guided by atheris (libFuzzer). The inputs that reach new code are kept in `corpus`.
+Coverage-guided by atheris (libFuzzer). The inputs that reach new code are kept in `corpora`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main() -> int:
     """Fuzz the targets named in the arguments, or all."""
     names = sys.argv[1:] or list(TARGETS)
     try:
-        import atheris  # type: ignore[import-not-found, import-untyped]  # noqa: F401
+        import atheris  # noqa: F401
     except ImportError:
         print("make fuzz needs atheris, which there is for Linux on x86-64 only.", file=sys.stderr)
         return 1

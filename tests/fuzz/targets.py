@@ -112,7 +112,7 @@ def answer(data: bytes) -> None:
     """An answer of Segmind: told as what it is, or as one of the vendor's own errors."""
     status = STATUSES[data[0] % len(STATUSES)] if data else 200
     reset = data[1:25].decode("latin-1").split("\n")[0]
-    headers = {"x-rate-limit-reset-at-utc": reset.encode("latin-1"), "content-type": b"application/json"}
+    headers = {b"x-rate-limit-reset-at-utc": reset.encode("latin-1"), b"content-type": b"application/json"}
 
     def answers(asked: httpx.Request) -> httpx.Response:
         return httpx.Response(status, headers=list(headers.items()), content=data[1:])

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.config import default_user_config
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
@@ -76,7 +76,8 @@ class MotoCloud:
         def app(environ: Json, start_response: Callable[..., Any]) -> Iterable[bytes]:
             called = INVOCATION.fullmatch(environ["PATH_INFO"])
             if called is None:
-                return moto(environ, start_response)
+                answer: Iterable[bytes] = moto(environ, start_response)
+                return answer
             event = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
             try:
                 start_response("200 OK", [("Content-Type", "application/json")])

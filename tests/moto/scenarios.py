@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from socket import socket
 from struct import pack
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,8 +20,10 @@ from PIL import Image
 from kontext.drops.pairs import pair_key
 from kontext.due import SET_DUE, TIMER
 from kontext.dynamodb import Table
+from kontext.model import Render
 from kontext.polling.durations import SLOTS, Durations
 from kontext.polling.history import PollHistory
+from kontext.renders.record import render_of
 from kontext_local.project import BUILD_FOLDER
 from kontext_local.segmind import server
 from simulation.template import Spec
@@ -29,6 +31,7 @@ from tests.moto.__main__ import RUNTIME
 from tests.moto.cloud import MotoCloud
 from tests.moto.sandbox import Function, FunctionFailed, Places
 
+T = TypeVar("T")
 Json = dict[str, Any]
 
 SECONDS = 90.0
@@ -117,15 +120,17 @@ class Customer:
         """What the output bucket holds under the prefix, once it does."""
         bucket, key = self.cloud.outputs["OutputBucket"], self.prefix + name
         wait_for(lambda: key in self.keys(), key)
-        return self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()  # type: ignore[no-any-return]
+        body: bytes = self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        return body
 
     def keys(self) -> set[str]:
         listed = self.s3.list_objects_v2(Bucket=self.cloud.outputs["OutputBucket"], Prefix=self.prefix)
         return {one["Key"] for one in listed.get("Contents", ())}
 
-    def renders(self) -> list[Json]:
+    def renders(self) -> list[Render]:
         table = Table(self.cloud.client("dynamodb"), self.cloud.outputs["RendersTable"])
-        return [one for one in table.scan() if one["sk"].startswith("render#") and one["prefix"] == self.prefix]
+        items = [item for item in table.scan() if item["sk"].startswith("render#") and item["prefix"] == self.prefix]
+        return [render_of(item) for item in items]
 
     def told(self) -> Json:
         """The first event about this pair that the topic's subscriber receives."""
@@ -147,10 +152,11 @@ class Customer:
             ours = [one for one in known if one["name"].startswith(self.prefix.strip("/"))]
             return next((one for one in ours if one["status"] != "RUNNING"), None)
 
-        return states.describe_execution(executionArn=wait_for(look, "an end")["executionArn"])  # type: ignore[no-any-return]
+        described: Json = states.describe_execution(executionArn=wait_for(look, "an end")["executionArn"])
+        return described
 
 
-def wait_for(look: Callable[[], Any], what: str) -> Any:
+def wait_for(look: Callable[[], T | None], what: str) -> T:
     deadline = time.monotonic() + SECONDS
     while not (seen := look()):
         if time.monotonic() > deadline:

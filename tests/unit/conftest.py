@@ -7,7 +7,7 @@ import io
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 from PIL import Image
@@ -15,15 +15,16 @@ from PIL import Image
 from kontext.clock import day, iso
 from kontext.drops.pairs import Pair, Ready, pair_key
 from kontext.drops.store import Drops
-from kontext.dynamodb import ConditionFailed, Table
+from kontext.dynamodb import ConditionFailed, Item, Table
+from kontext.model import Parameters, Part, Render, Status
 from kontext.renders.ledger import ledger_key
 from kontext.renders.store import Renders
 from kontext.renders.submissions import Submissions
 from kontext_cli.target import Target
 from simulation.dynamodb import DynamoDB
-from tests.unit.life import NOW, Life
+from tests.aws import Aws
+from tests.unit.life import NOW, Life, MakePair, MakeReady
 
-Aws = Callable[[str], Any]
 PRICE, DAILY_LIMIT = 0.05, 1.0
 
 
@@ -33,7 +34,7 @@ def table(request: pytest.FixtureRequest) -> Table:
     fast (`tests/chaos/test_fakes.py` holds it against moto's)."""
     if "aws" in request.fixturenames:
         return Table(request.getfixturevalue("aws")("dynamodb"), request.getfixturevalue("renders_table"))
-    return Table(DynamoDB(), "renders")  # type: ignore[arg-type]
+    return DynamoDB().table("renders")
 
 
 @pytest.fixture
@@ -74,29 +75,30 @@ def encoded() -> Callable[..., bytes]:
 
 
 @pytest.fixture
-def pair(table: Table) -> Callable[..., Pair]:
+def pair(table: Table) -> MakePair:
     """A pair of two images as dropped, and counted: `pair("taj/", drop=1)`; a later drop has a greater id."""
 
     def dropped(prefix: str = "taj/", drop: int = 1, **more: Any) -> Pair:
         with suppress(ConditionFailed):  # a later one was dropped before
             fewer = "attribute_not_exists(#drops) OR #drops < :drop"
             table.update(pair_key(prefix), "SET #drops = :drop", fewer, drop=drop)
-        parts = {
-            slot: {"key": f"{prefix}{slot}.png", "version_id": f"v{slot}", "etag": f"e{slot}"}
-            | {"sequencer": f"{drop:02}", "at": 1000.0, "kind": "png", "width": 4, "height": 3, "parameters": {}}
-            for slot in "12"
-        }
-        return Pair(prefix, parts, drop, **more)
+        return Pair(prefix, {slot: part(prefix, slot, drop) for slot in "12"}, drop, **more)
+
+    def part(prefix: str, slot: str, drop: int) -> Part:
+        named: Part = {"key": f"{prefix}{slot}.png", "version_id": f"v{slot}", "etag": f"e{slot}"}
+        dropped: Part = {"sequencer": f"{drop:02}", "at": 1000.0}
+        return named | dropped | {"kind": "png", "width": 4, "height": 3, "parameters": {}}
 
     return dropped
 
 
 @pytest.fixture
-def complete() -> Callable[..., Ready]:
+def complete() -> MakeReady:
     """What is asked of a complete pair: `complete(pair, prompt="…")`."""
 
-    def asked(pair: Pair, **parameters: Any) -> Ready:
-        given = {"prompt": "Two people meet.", "aspect_ratio": "1:1", "output_format": "png", "safety_tolerance": 2}
+    def asked(pair: Pair, **parameters: Unpack[Parameters]) -> Ready:
+        given: Parameters = {"prompt": "Two people meet.", "aspect_ratio": "1:1", "output_format": "png"}
+        given["safety_tolerance"] = 2
         return Ready((pair.parts["1"], pair.parts["2"]), given | parameters, given | parameters)
 
     return asked
@@ -125,16 +127,17 @@ def target(aws: Aws, renders_table: str) -> Target:
     return Target("shop", outputs, functools.cache(lambda name: Described() if name == "cloudformation" else aws(name)))
 
 
-def add_uncertain(table: Table, prefix: str, **more: Any) -> str:
+def add_uncertain(table: Table, prefix: str, /, **more: Unpack[Render]) -> str:
     """A pair whose answer was lost, just now."""
-    part = {"key": f"{prefix}1.png", "etag": "e", "sequencer": "1", "at": 1}
-    values = {"prefix": prefix, "current": f"of {prefix}", "part_1": part}
+    part: Part = {"key": f"{prefix}1.png", "etag": "e", "sequencer": "1", "at": 1}
+    values: Item = {"prefix": prefix, "current": f"of {prefix}", "part_1": part}
     table.update({"pk": f"pair#{prefix}", "sk": "pair"}, "SET " + ", ".join(f"#{n} = :{n}" for n in values), **values)
     when = iso(time.time())
-    history = [{"at": when, "what": "submitting"}, {"at": when, "what": "uncertain"}]
-    item = {"prefix": prefix, "render_id": f"of {prefix}", "status": "UNCERTAIN", "attempt": 1, "drop_id": 1}
-    item |= {"revision": 1, "created_at": when, "updated_at": when, "history": history, "day": when[:10]}
-    item |= {"reserved": PRICE, "parameters": {"prompt": "both", "output_format": "png"}} | more
+    item: Render = {"prefix": prefix, "render_id": f"of {prefix}", "status": Status.UNCERTAIN, "attempt": 1}
+    item |= {"drop_id": 1, "revision": 1, "created_at": when, "updated_at": when, "day": when[:10]}
+    item["history"] = [{"at": when, "what": "submitting"}, {"at": when, "what": "uncertain"}]
+    item |= {"reserved": PRICE, "parameters": {"prompt": "both", "output_format": "png"}}
+    item.update(more)
     key = {"pk": f"pair#{prefix}", "sk": f"render#of {prefix}"}
     table.update(key, "SET " + ", ".join(f"#{n} = :{n}" for n in item), **item)
     return prefix
@@ -147,7 +150,7 @@ def uncertain(table: Table) -> str:
 
 
 @pytest.fixture
-def life(submissions: Submissions, pair: Callable[..., Pair], complete: Callable[..., Ready]) -> Life:
+def life(submissions: Submissions, pair: MakePair, complete: MakeReady) -> Life:
     """The render of one pair, to be taken from stage to stage."""
     return Life(submissions, pair(), complete(pair()))
 

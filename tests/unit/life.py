@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, Unpack
 
 from kontext.drops.pairs import Pair, Ready
 from kontext.dynamodb import Table
 from kontext.errors import problem
-from kontext.model import Render
+from kontext.model import HistoryEntry, JobMetrics, Parameters, Render, Result
 from kontext.renders.claims import Claims
 from kontext.renders.deliveries import Deliveries
 from kontext.renders.jobs import Jobs
 from kontext.renders.store import LEASE_SECONDS
 from kontext.renders.submissions import Submissions
 
-MakePair = Callable[..., Pair]
-MakeReady = Callable[..., Ready]
+
+class MakePair(Protocol):
+    """Makes a pair as dropped."""
+
+    def __call__(self, prefix: str = "taj/", drop: int = 1, **more: Any) -> Pair: ...
+
+
+class MakeReady(Protocol):
+    """Makes what is asked of a complete pair."""
+
+    def __call__(self, pair: Pair, **parameters: Unpack[Parameters]) -> Ready: ...
+
 
 NOW = 1_767_322_800.0
 LATER = NOW + LEASE_SECONDS + 1
-METRICS = {"cost": 0.04, "inference_time": 12.5}
-RESULT = {"key": "taj/result.png", "bytes": 7}
+METRICS: JobMetrics = {"cost": 0.04, "inference_time": 12.5}
+RESULT: Result = {"key": "taj/result.png", "bytes": 7}
 FAILED = problem("render_failed", "blocked")
-SERVER_ERROR = {"status": 500, "message": "oops"}
+SERVER_ERROR: HistoryEntry = {"status": 500, "message": "oops"}
 
 
 class Life:
@@ -69,7 +78,8 @@ class Life:
         return failed
 
     def at(self, stage: str) -> Render:
-        return getattr(self, stage)()  # type: ignore[no-any-return]
+        render: Render = getattr(self, stage)()
+        return render
 
 
 class Repeating(Table):

@@ -19,6 +19,8 @@ from kontext.clock import Clock
 from kontext.connections import Connections
 from kontext.due import LINE, TIMER
 from kontext.dynamodb import Table
+from kontext.model import Render
+from kontext.renders.record import render_of
 from kontext.stores import Stores
 from simulation.aws import Secrets
 from simulation.dynamodb import DynamoDB
@@ -156,6 +158,10 @@ class Seams(Connections):
     def client(self, service: str) -> Any:
         return Watched(service, self.world.services[service], self.world.watch)
 
+    def inner(self, name: str) -> Any:
+        """A connection itself, whose calls nobody sees."""
+        return super().__getattribute__(name)
+
     def __getattribute__(self, name: str) -> Any:
         value = super().__getattribute__(name)
         return Watched(name, value, self.world.watch) if name in SEAMS else value
@@ -203,7 +209,9 @@ class Network(httpx.BaseTransport):
         return REQUEST_ID if jobs < 2 else f"{REQUEST_ID[:-2]}{jobs:02}"
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        return self.world.watch.call(f"network.{request.method} {request.url.host}", lambda: self._answer(request))  # type: ignore[no-any-return]
+        name = f"network.{request.method} {request.url.host}"
+        answer: httpx.Response = self.world.watch.call(name, lambda: self._answer(request))
+        return answer
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         if request.method == "POST" and self.refusals:
@@ -324,15 +332,20 @@ class World:
         self.drop(PREFIX)
 
     @property
-    def render(self) -> Json:
+    def table(self) -> Table:
+        """The table, without a call that counts."""
+        return self.dynamodb.table()
+
+    @property
+    def render(self) -> Render:
         """The pair's one render, as it stands on the record."""
         return self.render_of(PREFIX)
 
-    def render_of(self, prefix: str) -> Json:
+    def render_of(self, prefix: str) -> Render:
         """The one render of a pair, as it stands on the record."""
-        items = Table(self.dynamodb, "RendersTable").query(f"pair#{prefix}")  # type: ignore[arg-type]
+        items = self.table.query(f"pair#{prefix}")
         (render,) = (item for item in items if item["sk"].startswith("render#"))
-        return render
+        return render_of(render)
 
     @property
     def files(self) -> list[str]:
@@ -379,7 +392,7 @@ class World:
     def invoke(self, function: str, event: Json) -> Any:
         """Call a function, as Lambda does."""
         self.watch.invoked(function)
-        answer = FUNCTIONS[function].handler(json.loads(json.dumps(event)), Context(function), self.seams[function])  # type: ignore[attr-defined]
+        answer = FUNCTIONS[function].handler(json.loads(json.dumps(event)), Context(function), self.seams[function])
         return json.loads(json.dumps(answer))
 
     def drop(self, prefix: str, prompt: str = "Two people meet.") -> None:

@@ -17,6 +17,7 @@ from kontext.renders.claims import Claims
 from kontext.renders.overdue import overdue_action
 from kontext.renders.record import render_key
 from kontext.renders.store import LEASE_SECONDS, Renders
+from tests.existing import existing
 from tests.unit.life import LATER, NOW, Life, MakePair, MakeReady
 
 STAGES = (
@@ -33,7 +34,7 @@ def test_a_complete_pair_is_claimed_and_speaks_for_its_prefix(life: Life, drops:
     assert render["inputs"] == [{"key": f"taj/{n}.png", "version_id": f"v{n}", "etag": f"e{n}"} for n in (1, 2)]
     assert render["parameters"] == life.complete.parameters
     assert [entry["what"] for entry in render["history"]] == ["claimed"]
-    assert drops.get("taj/").current == render["render_id"]  # type: ignore[union-attr]
+    assert existing(drops.get("taj/")).current == render["render_id"]
 
 
 @pytest.mark.parametrize("now", [NOW + 1, LATER], ids=["at once", "when the lease is over"])
@@ -60,7 +61,7 @@ def test_what_is_dropped_again_meanwhile_speaks_for_its_pair_again(
     claim = Claims(life.renders).claim(pair(drop=3, current=other["render_id"]), life.complete, NOW + 2)
 
     assert claim is None
-    assert drops.get("taj/").current == first["render_id"]  # type: ignore[union-attr]
+    assert existing(drops.get("taj/")).current == first["render_id"]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_a_drop_is_one_render_though_its_message_comes_again_and_now_asks_for_on
 
     assert claims == [None, None]
     assert (life.renders.get("taj/", earlier["render_id"]), ledger()) == (before, paid)
-    assert drops.get("taj/").current == render["render_id"]  # type: ignore[union-attr]
+    assert existing(drops.get("taj/")).current == render["render_id"]
 
 
 def test_a_failed_render_dropped_again_is_tried_again(life: Life, pair: MakePair, complete: MakeReady) -> None:

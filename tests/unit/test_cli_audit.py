@@ -10,7 +10,7 @@ import pytest
 
 from kontext.clock import Clock, iso
 from kontext.dynamodb import Table
-from kontext.errors import Charged
+from kontext.model import Charged
 from kontext_cli.audit import Day, audit, compare, in_words
 from kontext_cli.errors import CommandError
 from kontext_cli.operate import Operator
@@ -197,7 +197,12 @@ class Credits(httpx.MockTransport):
 
     def __init__(self, status: int = 200) -> None:
         self.asked: list[httpx.Request] = []
-        super().__init__(lambda request: self.asked.append(request) or httpx.Response(status, json={"credits": 9.9}))  # type: ignore[func-returns-value]
+        self.status = status
+        super().__init__(self._answer)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        return httpx.Response(self.status, json={"credits": 9.9})
 
 
 def test_the_audit_of_a_stack_reads_its_table_and_asks_for_the_balance_alone(

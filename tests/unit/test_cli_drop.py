@@ -19,6 +19,7 @@ from botocore.exceptions import EndpointConnectionError
 from PIL import Image
 
 from kontext.drops import request
+from kontext.drops.keys import IMAGE_SLOTS
 from kontext.dynamodb import Table
 from kontext.errors import BadDrop
 from kontext_cli import fetch
@@ -29,8 +30,8 @@ from kontext_cli.input_bucket import Bucket, PlannedPair, Refused, UploadObject
 from kontext_cli.records import Records
 from kontext_cli.saving import Destination
 from kontext_cli.target import Target
-
-Aws = Callable[[str], Any]
+from tests.aws import Aws
+from tests.existing import existing
 
 INPUTS, OUTPUTS = "inputs", "outputs"
 SETTINGS = {
@@ -190,7 +191,7 @@ def test_how_an_earlier_drop_of_the_name_ends_is_not_taken_for_the_end_of_this_o
         deliver(target, earlier)()
     else:
         note(target, earlier, "FAILED")
-        told = {"code": "render_failed", "render_id": Records(target).pair("cat/").renders[0].render_id}
+        told = {"code": "render_failed", "render_id": existing(Records(target).pair("cat/")).renders[0].render_id}
         s3.put_object(Bucket=OUTPUTS, Key="cat/error.json", Body=json.dumps(told).encode())
 
     assert not isinstance(next(looks), Outcome)
@@ -395,7 +396,7 @@ def test_ctrl_c_while_waiting_says_what_will_be_paid_and_how_to_get_it(
 def test_two_who_drop_other_photographs_under_one_name_at_once_do_not_pay_for_mixtures(
     target: Target, pictures: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    theirs = [UploadObject(f"cat/{slot}.webp", slot, made=b"theirs") for slot in ("1", "2")]  # type: ignore[arg-type]
+    theirs = [UploadObject(f"cat/{slot}.webp", slot, made=b"theirs") for slot in IMAGE_SLOTS]
 
     def drop_theirs() -> None:
         bucket.load([PlannedPair("", "cat/", tuple(theirs), {})])

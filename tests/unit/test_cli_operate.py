@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from kontext.dynamodb import ConditionFailed, Table
 from kontext.errors import problem
+from kontext.model import Render, Status
+from kontext.renders import record
 from kontext.throttle.shared_state import state_in
 from kontext.throttle.throttle import Throttle
 from kontext_cli.errors import CommandError
 from kontext_cli.operate import Operator, deliver
 from kontext_cli.target import Target
-
-Aws = Callable[[str], Any]
+from tests.aws import Aws
 
 
 def messages(target: Target) -> list[Any]:
@@ -51,7 +51,7 @@ def test_a_picture_that_the_stack_delivers_meanwhile_is_no_error(
     target: Target, uncertain: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = Table(target.client("dynamodb"), target.output("RendersTable"))
-    paid = {"status": "COMPLETED", "output_url": "https://x.example/1", "due_lane": "timer", "due_at": 2.0}
+    paid: Render = {"status": Status.COMPLETED, "output_url": "https://x.example/1", "due_lane": "timer", "due_at": 2.0}
     table.update(
         {"pk": f"pair#{uncertain}", "sk": f"render#of {uncertain}"},
         "SET " + ", ".join(f"#{name} = :{name}" for name in paid),
@@ -147,9 +147,9 @@ def test_all_that_is_undelivered_has_no_job_that_segmind_has_forgotten(target: T
     assert operator.given == []
 
 
-def render_of(target: Target, prefix: str) -> dict[str, Any]:
+def render_of(target: Target, prefix: str) -> Render:
     table = Table(target.client("dynamodb"), target.output("RendersTable"))
-    return table.get({"pk": f"pair#{prefix}", "sk": f"render#of {prefix}"}) or {}
+    return record.render_of(table.get({"pk": f"pair#{prefix}", "sk": f"render#of {prefix}"}) or {})
 
 
 def test_all_that_is_paid_and_not_delivered_is_delivered_again(target: Target, uncertain: str, aws: Aws) -> None:
@@ -157,7 +157,7 @@ def test_all_that_is_paid_and_not_delivered_is_delivered_again(target: Target, u
     machine = states.create_state_machine(name="renders", definition="{}", roleArn=role)["stateMachineArn"]
     chosen = Target("shop", {**target.outputs, "RenderWorkflowArn": machine}, target.client)
     table = Table(target.client("dynamodb"), target.output("RendersTable"))
-    failed = {"status": "FAILED", "error": {"code": "delivery"}, "output_url": "https://x.example/1"}
+    failed: Render = {"status": Status.FAILED, "error": problem("delivery", "no"), "output_url": "https://x.example/1"}
     failed |= {"request_id": "3f2c", "submitted_at": 1.0, "completed_at": 2.0, "due_lane": "FAILED", "due_at": 2.0}
     table.update(
         {"pk": f"pair#{uncertain}", "sk": f"render#of {uncertain}"},

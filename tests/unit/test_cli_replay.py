@@ -6,8 +6,7 @@ import functools
 import json
 import math
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
@@ -18,7 +17,8 @@ from kontext.drops.pairs import Defaults, Pair, Ready, decide, pair_key
 from kontext.drops.store import Drops
 from kontext.drops.waiters import Waiters
 from kontext.dynamodb import Table
-from kontext.renders.store import render_key
+from kontext.model import ObjectRead, Parameters
+from kontext.renders.record import render_key
 from kontext_cli import standstill_checks
 from kontext_cli.checks import StackInspection
 from kontext_cli.errors import INTERRUPTED, UNFINISHED, CommandError, Unfinished
@@ -26,8 +26,7 @@ from kontext_cli.explain import the_pair
 from kontext_cli.replay import Replay, carry_out, run
 from kontext_cli.target import Target
 from kontext_cli.unrecorded import Comparison
-
-Aws = Callable[[str], Any]
+from tests.aws import Aws
 
 
 class Described:
@@ -68,12 +67,14 @@ class Shop:
         for key in keys:
             self.s3.put_object(Bucket=self.bucket, Key=key, Body=body)
 
-    def record(self, key: str, sequencer: str = "0A", at: float | None = None, **parameters: str) -> None:
+    def record(
+        self, key: str, sequencer: str = "0A", at: float | None = None, **parameters: Unpack[Parameters]
+    ) -> None:
         """Let the table know what stands under a key, and what it asks for."""
         prefix, _, name = key.rpartition("/")
         slot = {"1": "1", "2": "2", "r": "request"}[name[0]]
         there = self.s3.head_object(Bucket=self.bucket, Key=key)
-        read = {
+        read: ObjectRead = {
             "key": key,
             "version_id": there["VersionId"],
             "etag": there["ETag"].strip('"'),
@@ -86,8 +87,9 @@ class Shop:
 
     def told(self) -> list[str]:
         """What the upload queue was told of, in no order."""
-        asked = {"QueueUrl": self.target.output("UploadQueueUrl"), "MaxNumberOfMessages": 10}
-        received = [one["Body"] for _ in range(3) for one in self.sqs.receive_message(**asked).get("Messages", ())]
+        url = self.target.output("UploadQueueUrl")
+        answers = [self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10) for _ in range(3)]
+        received = [message["Body"] for answer in answers for message in answer.get("Messages", ())]
         return sorted(event.key for body in received for event in messages.object_events(messages.parse(body)))
 
 
@@ -247,7 +249,8 @@ def test_pairs_that_wait_for_an_object_count_in_the_price(shop: Shop) -> None:
 
     replay = Replay(shop.target, "")
 
-    assert (replay.pairs, replay.price) == (2, pytest.approx(0.1))
+    assert replay.pairs == 2
+    assert replay.price == pytest.approx(0.1)
 
 
 def test_requests_are_told_before_images(shop: Shop) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import httpx
 import pytest
@@ -14,6 +14,8 @@ from botocore.exceptions import EndpointConnectionError
 from kontext.clock import Clock, iso
 from kontext.due import LINE, TIMER
 from kontext.dynamodb import Table
+from kontext.model import Charged, Render, RenderError, Status
+from kontext.renders import record
 from kontext_cli.decisions import Decision
 from kontext_cli.errors import CommandError, Unfinished
 from kontext_cli.operate import Operator
@@ -92,9 +94,9 @@ def messages(target: Target) -> list[Any]:
     return [json.loads(message["Body"]) for message in received.get("Messages", ())]
 
 
-def render_of(target: Target, prefix: str) -> dict[str, Any]:
+def render_of(target: Target, prefix: str) -> Render:
     table = Table(target.client("dynamodb"), target.output("RendersTable"))
-    return table.get({"pk": f"pair#{prefix}", "sk": f"render#of {prefix}"}) or {}
+    return record.render_of(table.get({"pk": f"pair#{prefix}", "sk": f"render#of {prefix}"}) or {})
 
 
 def without(target: Target, service: str) -> Target:
@@ -106,14 +108,15 @@ def without(target: Target, service: str) -> Target:
 def delivered(table: Table, prefix: str) -> None:
     """A pair whose picture is there."""
     add_uncertain(
-        table, prefix, status="DELIVERED", request_id=OTHER_JOB, output_url="https://images.segmind.com/b.png"
+        table, prefix, status=Status.DELIVERED, request_id=OTHER_JOB, output_url="https://images.segmind.com/b.png"
     )
 
 
-def failed(table: Table, code: str, charged: str, **more: Any) -> str:
+def failed(table: Table, code: str, charged: Charged, /, **more: Unpack[Render]) -> str:
     """A pair whose render has failed, and was told."""
-    error = {"code": code, "message": "m", "charged": charged, "remedy": "r"}
-    return add_uncertain(table, "a cat/", status="FAILED", error=error, announced=True, **more)
+    error: RenderError = {"code": code, "message": "m", "charged": charged, "remedy": "r"}
+    more = {"status": Status.FAILED, "error": error, "announced": True, **more}
+    return add_uncertain(table, "a cat/", **more)
 
 
 def test_sending_again_says_its_price_and_what_may_be_paid_twice(
@@ -223,8 +226,8 @@ def test_a_wrong_decision_leaves_the_render_undecided_and_says_why(
 ) -> None:
     delivered(table, "b/")
     before = render_of(operator.chosen, uncertain)
-    options = {"prefix": uncertain, "request_id": None, "output_url": None, "resubmit": False, "give_up": False}
-    options |= {"table": None} | wrong
+    options: dict[str, Any] = {"prefix": uncertain, "request_id": None, "output_url": None, "table": None}
+    options |= {"resubmit": False, "give_up": False} | wrong
     options["table"] = options["table"] and Path(options["table"])
 
     with pytest.raises(CommandError, match=why):
@@ -387,8 +390,9 @@ def test_a_paid_picture_that_could_not_be_had_is_delivered_by_its_link_and_booke
 
 
 def test_a_paid_picture_whose_link_is_refused_is_delivered_by_another_link(operator: Operator, table: Table) -> None:
-    waits = {"output_url": PICTURE.replace("//", "//me:key@"), "cost": 0.05, "completed_at": Clock().now()}
-    prefix = add_uncertain(table, "a cat/", status="COMPLETED", request_id=JOB, submitted_at=Clock().now(), **waits)
+    waits: Render = {"output_url": PICTURE.replace("//", "//me:key@"), "cost": 0.05, "completed_at": Clock().now()}
+    waits |= {"status": Status.COMPLETED, "request_id": JOB, "submitted_at": Clock().now()}
+    prefix = add_uncertain(table, "a cat/", **waits)
 
     decide(operator, [Decision(prefix, "output-url", PICTURE)], as_json=False)
 
@@ -451,7 +455,8 @@ def test_a_table_is_carried_out_row_by_row_and_says_what_was_done(
         ("d/", "CLAIMED"),
     ]
     assert "d/ is sent again for USD 0.05" in said.err
-    assert operator.clock.slept == [0.0, operator.throttle.rate.interval]  # type: ignore[attr-defined]
+    assert isinstance(operator.clock, LaterClock)
+    assert operator.clock.slept == [0.0, operator.throttle.rate.interval]
 
 
 class SecondTopicAway:

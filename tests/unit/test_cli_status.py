@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from math import inf
 from operator import itemgetter
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 from boto3.dynamodb.types import TypeSerializer
@@ -18,7 +18,8 @@ from rich.text import Text
 
 from kontext.clock import iso
 from kontext.due import LINE, TIMER, UNKNOWN, WAITING
-from kontext.model import ENDED
+from kontext.errors import problem
+from kontext.model import ENDED, ObjectRead, Part, Render, Status
 from kontext.throttle.throttle import Throttle
 from kontext_cli.newest import MOST
 from kontext_cli.records import Filter, Pair, Records
@@ -93,36 +94,29 @@ def newest(reader: Records, start: str = "", wanted: Filter | None = None) -> li
     return reader.newest(start, 30, wanted).pairs
 
 
-def render(prefix: str = "cat/", render_id: str = "1", **more: Any) -> Item:
-    status, created_at = more.get("status", "QUEUED"), more.get("created_at", NOW.isoformat())
-    return {
-        "pk": f"pair#{prefix}",
-        "sk": f"render#{render_id}",
-        "prefix": prefix,
-        "render_id": render_id,
-        "status": status,
-        "created_at": created_at,
-        "updated_at": created_at,
-        "due_lane": status if status in ENDED else TIMER,
-        "due_at": int(datetime.fromisoformat(created_at).timestamp()),
-        **more,
-    }
+def render(prefix: str = "cat/", render_id: str = "1", /, **more: Unpack[Render]) -> Item:
+    status, created_at = more.get("status", Status.QUEUED), more.get("created_at", NOW.isoformat())
+    known: Render = {"prefix": prefix, "render_id": render_id, "status": status}
+    known |= {"created_at": created_at, "updated_at": created_at}
+    known |= {"due_lane": status if status in ENDED else TIMER}
+    known |= {"due_at": int(datetime.fromisoformat(created_at).timestamp())}
+    return {"pk": f"pair#{prefix}", "sk": f"render#{render_id}", **known, **more}
 
 
-def dropped(prefix: str = "cat/", **parts: Any) -> Item:
-    seen = {"sequencer": "1", "at": int(NOW.timestamp())}
+def dropped(prefix: str = "cat/", /, **parts: ObjectRead) -> Item:
+    seen: Part = {"sequencer": "1", "at": int(NOW.timestamp())}
     return {
         "pk": f"pair#{prefix}",
         "sk": "pair",
         "prefix": prefix,
         "due_lane": WAITING,
         "due_at": SINCE,
-        **{f"part_{slot}": part | seen for slot, part in parts.items()},
+        **{f"part_{slot}": {**part, **seen} for slot, part in parts.items()},
     }
 
 
-IMAGE = {"key": "cat/1.png", "etag": "e"}
-WAITS: Item = {"status": "CLAIMED", "due_lane": LINE, "due_at": SINCE + 60, "waiting_since": SINCE}
+IMAGE: ObjectRead = {"key": "cat/1.png", "etag": "e"}
+WAITS: Render = {"status": Status.CLAIMED, "due_lane": LINE, "due_at": SINCE + 60, "waiting_since": SINCE}
 
 
 def throttle(**state: Any) -> Item:
@@ -150,8 +144,8 @@ def test_a_beginning_finds_all_its_pairs_the_newest_first() -> None:
 
 
 def test_the_render_that_speaks_for_the_pair_comes_first() -> None:
-    newer = render(render_id="2", created_at=(NOW + timedelta(hours=1)).isoformat(), status="FAILED")
-    reader, _ = records(dropped() | {"current": "1"}, render(render_id="1", status="DELIVERED"), newer)
+    newer = render("cat/", "2", created_at=(NOW + timedelta(hours=1)).isoformat(), status=Status.FAILED)
+    reader, _ = records(dropped() | {"current": "1"}, render("cat/", "1", status=Status.DELIVERED), newer)
 
     pair = reader.pair("cat/")
 
@@ -185,14 +179,18 @@ def test_the_render_that_speaks_for_the_pair_comes_first() -> None:
         ),
         pytest.param([render(**WAITS)], "CLAIMED", "number 1 in line", id="in line"),
         pytest.param(
-            [render(status="CLAIMED", due_lane=TIMER, due_at=SINCE + 60, failures=1)],
+            [render(status=Status.CLAIMED, due_lane=TIMER, due_at=SINCE + 60, failures=1)],
             "CLAIMED",
             "parked (outage), goes on by itself",
             id="tried later",
         ),
-        pytest.param([render(status="CLAIMED", due_lane=TIMER, due_at=SINCE + 130)], "CLAIMED", "", id="worked on"),
-        pytest.param([render(status="FAILED", error={"message": "blocked"})], "FAILED", "blocked", id="failed"),
-        pytest.param([render(status="DELIVERED", result={"key": "k"})], "DELIVERED", "k", id="delivered"),
+        pytest.param(
+            [render(status=Status.CLAIMED, due_lane=TIMER, due_at=SINCE + 130)], "CLAIMED", "", id="worked on"
+        ),
+        pytest.param(
+            [render(status=Status.FAILED, error=problem("render_failed", "blocked"))], "FAILED", "blocked", id="failed"
+        ),
+        pytest.param([render(status=Status.DELIVERED, result={"key": "k"})], "DELIVERED", "k", id="delivered"),
     ],
 )
 @pytest.mark.parametrize("asked", ["", "cat"], ids=["among all", "alone"])
@@ -283,8 +281,8 @@ YESTERDAY = (NOW - timedelta(days=1)).isoformat()
 )
 def test_pairs_are_chosen_by_status_and_day(wanted: Filter, found: list[str]) -> None:
     reader, _ = records(
-        render("done/", status="DELIVERED"),
-        render("failed/", status="FAILED", created_at=YESTERDAY),
+        render("done/", status=Status.DELIVERED),
+        render("failed/", status=Status.FAILED, created_at=YESTERDAY),
         render("parked/", **WAITS),
     )
 
@@ -292,7 +290,9 @@ def test_pairs_are_chosen_by_status_and_day(wanted: Filter, found: list[str]) ->
 
 
 def test_how_far_all_pairs_are_is_told_in_a_line() -> None:
-    reader, _ = records(*(render(f"{n}/", status="DELIVERED") for n in range(3)), render("a/"), render("b/", **WAITS))
+    reader, _ = records(
+        *(render(f"{n}/", status=Status.DELIVERED) for n in range(3)), render("a/"), render("b/", **WAITS)
+    )
 
     line = progress(reader, limit=30)
 
@@ -300,7 +300,7 @@ def test_how_far_all_pairs_are_is_told_in_a_line() -> None:
 
 
 def test_how_far_all_pairs_are_is_told_though_few_are_shown() -> None:
-    reader, _ = records(*(render(f"{n}/", status="DELIVERED") for n in range(MOST + 9)), render("b/", **WAITS))
+    reader, _ = records(*(render(f"{n}/", status=Status.DELIVERED) for n in range(MOST + 9)), render("b/", **WAITS))
 
     line = progress(reader, limit=3)
 
@@ -314,7 +314,7 @@ def progress(reader: Records, limit: int) -> str:
 @pytest.mark.parametrize("pairs", [100, 10_000])
 def test_a_status_costs_the_same_however_large_the_table_is(pairs: int) -> None:
     ended = [iso((NOW - timedelta(minutes=number)).timestamp()) for number in range(pairs)]
-    reader, table = records(*(render(f"{n}/", status="DELIVERED", created_at=at) for n, at in enumerate(ended)))
+    reader, table = records(*(render(f"{n}/", status=Status.DELIVERED, created_at=at) for n, at in enumerate(ended)))
 
     listing = reader.newest("", 30)
     progress_of(reader, "", Filter(), listing)
@@ -325,7 +325,7 @@ def test_a_status_costs_the_same_however_large_the_table_is(pairs: int) -> None:
 
 
 def test_pairs_are_followed_until_none_of_them_moves() -> None:
-    stages = [render(status=status) for status in ("QUEUED", "PROCESSING", "DELIVERED")]
+    stages = [render(status=status) for status in (Status.QUEUED, Status.PROCESSING, Status.DELIVERED)]
     shown = Console(file=io.StringIO(), width=100)
     slept: list[float] = []
 
@@ -337,7 +337,7 @@ def test_pairs_are_followed_until_none_of_them_moves() -> None:
 
 def test_an_object_that_fits_no_rule_is_counted_and_named_with_the_rule_that_it_misses() -> None:
     loose = {"pk": "object#shop/3.png", "sk": "object", "reported": True, "due_lane": UNKNOWN, "due_at": SINCE + 9}
-    reader, _ = records(render("cat/", status="DELIVERED"), loose)
+    reader, _ = records(render("cat/", status=Status.DELIVERED), loose)
 
     listing = reader.newest("", 30)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any
+from typing import Unpack
 
 import pytest
 
@@ -12,13 +11,13 @@ from kontext.drops.pairs import Pair
 from kontext.drops.reads import read_key
 from kontext.drops.store import Drops
 from kontext.dynamodb import Table
-from kontext.model import ObjectRead
+from kontext.model import ObjectRead, Parameters, Render, Status
 from kontext_cli import forget, taking_back
 from kontext_cli.errors import CommandError
 from kontext_cli.operate import Operator
 from kontext_cli.target import Target
+from tests.aws import Aws
 
-Aws = Callable[[str], Any]
 READ: ObjectRead = {"etag": "e", "parameters": {}}
 AT = "2026-11-27T00:00:00.000Z"
 
@@ -41,14 +40,15 @@ def shop(aws: Aws, target: Target) -> Target:
         drops.record("taj/", slot, READ | {"key": f"taj/{slot}.png"}, "1", 1.0)
     drops.record("taj/more/", "1", READ | {"key": "taj/more/1.png"}, "1", 1.0)
     table.update(read_key("taj/1.png"), "SET #read = :read", read=READ)
-    render(table, "DELIVERED")
+    render(table, Status.DELIVERED)
     return chosen
 
 
-def render(table: Table, status: str, **more: Any) -> None:
+def render(table: Table, status: Status, **parameters: Unpack[Parameters]) -> None:
     """The pair's render, in a state."""
-    item = {"prefix": "taj/", "render_id": "r", "status": status, "attempt": 1, "drop_id": 2, "revision": 1}
-    item |= {"created_at": AT, "updated_at": AT, "history": [{"at": AT, "what": "claimed"}], **more}
+    item: Render = {"prefix": "taj/", "render_id": "r", "status": status, "attempt": 1, "drop_id": 2, "revision": 1}
+    item |= {"created_at": AT, "updated_at": AT, "history": [{"at": AT, "what": "claimed"}]}
+    item["parameters"] = parameters
     item["inputs"] = [{"key": "taj/1.png"}, {"key": "shared/logo.png"}]
     key = {"pk": "pair#taj/", "sk": "render#r"}
     table.update(key, "SET " + ", ".join(f"#{name} = :{name}" for name in item), **item)
@@ -86,7 +86,7 @@ def test_a_pair_that_is_forgotten_leaves_nothing_behind_and_others_alone(
 
 @pytest.mark.parametrize("status", ["CLAIMED", "SUBMITTING", "QUEUED", "COMPLETED", "UNCERTAIN"])
 def test_a_pair_whose_render_has_not_ended_is_not_forgotten(shop: Target, status: str) -> None:
-    render(Operator(shop).table, status)
+    render(Operator(shop).table, Status(status))
 
     with pytest.raises(CommandError, match=status):
         forget.Forgetting(Operator(shop), "taj/")
@@ -96,7 +96,7 @@ def test_a_pair_whose_render_has_not_ended_is_not_forgotten(shop: Target, status
 
 @pytest.mark.parametrize("status", ["SUBMITTING", "QUEUED", "PROCESSING", "COMPLETED", "DELIVERED", "UNCERTAIN"])
 def test_only_what_waits_can_be_cancelled(shop: Target, status: str) -> None:
-    render(Operator(shop).table, status)
+    render(Operator(shop).table, Status(status))
 
     with pytest.raises(CommandError, match=status):
         taking_back.take_back(Operator(shop), "taj/")
@@ -104,7 +104,7 @@ def test_only_what_waits_can_be_cancelled(shop: Target, status: str) -> None:
 
 def test_a_pair_that_waits_is_cancelled_and_told(shop: Target) -> None:
     operator = Operator(shop)
-    render(operator.table, "CLAIMED", parameters={"prompt": "p"})
+    render(operator.table, Status.CLAIMED, prompt="p")
 
     ended = taking_back.take_back(operator, "taj")
 
@@ -120,7 +120,7 @@ def test_a_pair_that_waits_is_cancelled_and_told(shop: Target) -> None:
     [("CLAIMED", "on its way"), ("UNCERTAIN", "kontext resolve"), ("DELIVERED", "not in the input bucket any more")],
 )
 def test_what_cannot_be_rendered_once_more_says_why(shop: Target, status: str, said: str) -> None:
-    render(Operator(shop).table, status)
+    render(Operator(shop).table, Status(status))
 
     with pytest.raises(CommandError, match=said):
         taking_back.ended(Operator(shop), "taj/")

@@ -5,22 +5,26 @@ from __future__ import annotations
 import functools
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from kontext.drops.keys import Slot
 from kontext.dynamodb import Table
+from kontext.model import Parameters
 from kontext_cli.input_bucket import Bucket, PlannedPair, Refused, UploadObject
 from kontext_cli.target import Target
 from kontext_cli.upload import Job, check
+from tests.aws import Aws
 
-Aws = Callable[[str], Any]
 Put = Callable[..., None]
 
 NOW = time.time()
-TEXTS = {"request": b'{"prompt": "A cat."}', "1": b"cat", "2": b"cup"}
+Bodies = Mapping[Slot, bytes]
+"""What the parts of a pair hold."""
+TEXTS: dict[Slot, bytes] = {"request": b'{"prompt": "A cat."}', "1": b"cat", "2": b"cup"}
 WHOLE = {"request.json": TEXTS["request"], "1.png": b"cat", "2.png": b"cup"}
 
 
@@ -49,12 +53,11 @@ def see(target: Target, slot: str, body: bytes, at: float = NOW, **more: Any) ->
     table.update({"pk": "pair#x/", "sk": "pair"}, f"SET #prefix = :p, #part_{slot} = :part", p="x/", part=part)
 
 
-def planned(extension: str = "png", *, is_whole: bool = True, **bodies: bytes) -> PlannedPair:
+def planned(bodies: Bodies, *, is_whole: bool = True) -> PlannedPair:
     """The pair `x/` of these parts."""
-    names = {"request": "request.json", "prompt": "prompt.txt"}
-    made = [(slot, names.get(slot, f"{slot}.{extension}"), body) for slot, body in bodies.items()]
-    uploads = tuple(UploadObject(f"x/{name}", slot, made=body) for slot, name, body in made)  # type: ignore[arg-type]
-    parameters = {"prompt": "A cat."} if {"request", "prompt"} & bodies.keys() else {}
+    names: Mapping[Slot, str] = {"request": "request.json", "prompt": "prompt.txt"}
+    uploads = tuple(UploadObject(f"x/{names.get(slot, f'{slot}.png')}", slot, made=bodies[slot]) for slot in bodies)
+    parameters: Parameters = {"prompt": "A cat."} if {"request", "prompt"} & bodies.keys() else {}
     return PlannedPair("x/", "x/", uploads, parameters, is_whole=is_whole)
 
 
@@ -84,11 +87,11 @@ def names(job: Job) -> list[str]:
     ],
 )
 def test_a_drop_that_is_one_picture_at_most_uploads_what_differs(
-    target: Target, put: Put, there: dict[str, Any], dropped: dict[str, bytes], kind: str, uploaded: list[str]
+    target: Target, put: Put, there: dict[str, Any], dropped: Bodies, kind: str, uploaded: list[str]
 ) -> None:
     put({name: body for name, body in there.items() if body is not None})
 
-    job = checked(target, planned(**TEXTS | dropped))
+    job = checked(target, planned({**TEXTS, **dropped}))
 
     assert (job.kind, names(job)) == (kind, uploaded)
 
@@ -117,12 +120,12 @@ def test_a_drop_that_is_one_picture_at_most_uploads_what_differs(
     ],
 )
 def test_a_drop_whose_parts_would_be_paid_one_by_one_is_refused(
-    target: Target, put: Put, there: dict[str, bytes], dropped: dict[str, bytes], parts: list[str]
+    target: Target, put: Put, there: dict[str, bytes], dropped: Bodies, parts: list[str]
 ) -> None:
     put(there)
 
     with pytest.raises(Refused) as refused:
-        checked(target, planned(**TEXTS | dropped))
+        checked(target, planned({**TEXTS, **dropped}))
 
     assert [part.name for part in refused.value.parts] == parts
     assert f"{len(parts)} x USD 0.05" in refused.value.priced(0.05)
@@ -134,7 +137,7 @@ def test_a_prompt_in_the_metadata_of_a_photograph_that_waits_is_not_overruled_by
     put({"1.png": b"cat"}, prompt="A dog.")
 
     with pytest.raises(Refused, match="2 parts of it"):
-        checked(target, planned(**TEXTS))
+        checked(target, planned(TEXTS))
 
 
 @pytest.mark.parametrize(
@@ -151,13 +154,13 @@ def test_what_was_asked_before_and_is_not_asked_now_is_not_paid_by_accident(
     put(there, **metadata)
 
     with pytest.raises(Refused, match=f"x/ has {what} from before, which would still count"):
-        checked(target, planned(**{"1": b"cat", "2": b"cup"}))
+        checked(target, planned({"1": b"cat", "2": b"cup"}))
 
 
 def test_a_folder_may_leave_out_what_the_bucket_has(target: Target, put: Put) -> None:
     put({"prompt.txt": b"A dog."})
 
-    job = checked(target, replace(planned(**{"1": b"cat", "2": b"cup"}), is_whole=False))
+    job = checked(target, replace(planned({"1": b"cat", "2": b"cup"}), is_whole=False))
 
     assert names(job) == ["1.png", "2.png"]
 
@@ -166,18 +169,18 @@ def test_photographs_that_have_expired_still_count_for_the_stack(target: Target)
     for slot, body in TEXTS.items():
         see(target, slot, body)
 
-    same = checked(target, planned(**TEXTS))
+    same = checked(target, planned(TEXTS))
 
     assert same.kind == "same"
     with pytest.raises(Refused, match="3 parts of it"):
-        checked(target, planned(**TEXTS | {"1": b"dog"}))
+        checked(target, planned({**TEXTS, "1": b"dog"}))
 
 
 def test_a_photograph_that_came_later_and_was_deleted_still_counts_for_the_stack(target: Target, put: Put) -> None:
     put(WHOLE)
     see(target, "1", b"dog", at=NOW + 3600)
 
-    job = checked(target, planned(**TEXTS))
+    job = checked(target, planned(TEXTS))
 
     assert (job.kind, names(job)) == ("changed", ["1.png"])
 
@@ -187,11 +190,11 @@ def test_what_the_stack_has_not_been_told_of_yet_is_told_by_the_bucket(target: T
         see(target, slot, b"before", at=NOW - 3600)
     put(WHOLE)
 
-    assert checked(target, planned(**TEXTS)).kind == "same"
+    assert checked(target, planned(TEXTS)).kind == "same"
 
 
 def test_of_two_objects_of_the_same_second_neither_is_taken_for_the_newer(target: Target, put: Put) -> None:
-    bucket, pair = Bucket(target), planned(**TEXTS)
+    bucket, pair = Bucket(target), planned(TEXTS)
     put({**WHOLE, "1.jpg": b"dog"})
     bucket.load([pair])
     bucket.objects["x/1.jpg"]["LastModified"] = bucket.objects["x/1.png"]["LastModified"]

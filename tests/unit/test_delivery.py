@@ -13,16 +13,17 @@ import pytest
 from PIL import Image
 
 from kontext.errors import DeliveryError
+from kontext.model import Result
 from kontext.net.unpacking import PIECE_BYTES, unpacked
 from kontext.results import copy as results_copy
 from kontext.results.copy import MAX_PICTURE_BYTES, Delivery
 from kontext.results.hosts import Allowed
 from kontext.results.output_bucket import PART_BYTES, OutputBucket
 from kontext_local.segmind.padded_file import padded
+from tests.aws import Aws
 
-Aws = Callable[[str], Any]
 Encoded = Callable[..., bytes]
-Deliver = Callable[..., dict[str, Any]]
+Deliver = Callable[..., Result]
 
 URL = "https://images.segmind.com/outputs/a.png"
 TOO_LARGE = {"content-length": str(MAX_PICTURE_BYTES + 1)}
@@ -49,7 +50,7 @@ class Host:
 def deliver(aws: Aws, bucket: str) -> Deliver:
     """Copies what a host gives, under a key with the extension of what it is."""
 
-    def copy(host: Host, url: str = URL) -> dict[str, Any]:
+    def copy(host: Host, url: str = URL) -> Result:
         delivery = Delivery(OutputBucket(aws("s3"), bucket), Allowed(HOSTS), httpx.MockTransport(host))
         with delivery.fetch(url) as arriving:
             return delivery.copy(arriving, f"taj/result.{arriving.format}", {"render-id": "r1"}, {"IfNoneMatch": "*"})
@@ -105,7 +106,7 @@ def test_a_picture_arrives_byte_for_byte_and_is_described(
 
     assert delivered() == [picture]
     assert result["version_id"]
-    assert {name: result[name] for name in result if name not in ("version_id", "etag")} == {
+    assert {name: value for name, value in result.items() if name not in ("version_id", "etag")} == {
         "bucket": "photographs",
         "key": key,
         "content_type": content_type,

@@ -23,9 +23,9 @@ from kontext_cli.dropping import DropClient, prepare
 from kontext_cli.target import Target
 from kontext_cli.webconsole import uploads
 from kontext_cli.webconsole.pictures import NoPicture, Pictures, Pointer
+from tests.aws import Aws
 from tests.unit.photographs import CORPUS, PNG
 
-Aws = Callable[[str], Any]
 Door = Callable[[str, bytes], str | None]
 """What a door answers to a file under a name: words of refusal, or None."""
 SETTINGS = {

@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
+import json
 from itertools import permutations
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 
 from kontext.drops.loose import LooseObjects
 from kontext.drops.pairs import AwaitingMore, Defaults, Incomplete, Pair, Ready, Rejected, decide, named_keys, pair_key
+from kontext.drops.request import parse_request
 from kontext.drops.store import Drops
 from kontext.drops.waiters import object_key
 from kontext.due import UNKNOWN
 from kontext.errors import BadDrop
+from kontext.model import ObjectRead, Parameters, Part, Problem
+from tests.existing import existing
 
 NOW = 1000.0
 SETTLE = 20.0
-TUNED = {"aspect_ratio": "1:1", "output_format": "png", "safety_tolerance": 2}
+TUNED: Parameters = {"aspect_ratio": "1:1", "output_format": "png", "safety_tolerance": 2}
 DEFAULTS = Defaults(TUNED, prompt="Together.", prompt_wait_seconds=SETTLE)
 NO_PROMPT = Defaults(TUNED, prompt="", prompt_wait_seconds=SETTLE)
 
 
-def image(slot: str, **parameters: Any) -> dict[str, Any]:
+def image(slot: str, **parameters: Unpack[Parameters]) -> Part:
     return part(f"taj/{slot}.png", etag=f"e{slot}", kind="png", width=4, height=3, parameters=parameters)
 
 
-def asked(**parameters: Any) -> dict[str, Any]:
+def asked(**parameters: Unpack[Parameters]) -> Part:
     return part("taj/request.json", parameters=parameters)
 
 
-def prompt(text: str) -> dict[str, Any]:
+def prompt(text: str) -> Part:
     return part("taj/prompt.txt", parameters={"prompt": text})
 
 
-def part(key: str, **more: Any) -> dict[str, Any]:
+def part(key: str, /, **more: Unpack[Part]) -> Part:
     return {"key": key, "version_id": "v", "etag": "e", "sequencer": "01", "at": NOW, **more}
 
 
-def pair(**parts: Any) -> Pair:
+def pair(**parts: Part) -> Pair:
     """A pair of some parts; `one` and `two` are its images."""
     names = {"one": "1", "two": "2"}
     return Pair("taj/", {names.get(name, name): content for name, content in parts.items()})
@@ -122,7 +126,8 @@ def test_each_parameter_comes_from_the_first_place_that_has_it() -> None:
 
 @pytest.mark.parametrize("seed", [None, -1])
 def test_a_seed_that_is_asked_to_be_random_overrides_every_other(seed: int | None) -> None:
-    dropped = pair(one=image("1", seed=5), two=image("2"), request=asked(prompt="r", seed=seed))
+    request = parse_request(json.dumps({"prompt": "r", "seed": seed}).encode())
+    dropped = pair(one=image("1", seed=5), two=image("2"), request=part("taj/request.json", parameters=request))
 
     decision = complete(decide(dropped, {}, DEFAULTS, NOW))
 
@@ -154,7 +159,7 @@ def test_without_a_default_prompt_a_pair_waits_for_ever() -> None:
     assert "a prompt" in decision.missing[0]
 
 
-PROBLEM = {"code": "invalid_image", "message": "taj/1.png: it is empty (0 bytes)"}
+PROBLEM: Problem = {"code": "invalid_image", "message": "taj/1.png: it is empty (0 bytes)"}
 
 
 @pytest.mark.parametrize(
@@ -191,7 +196,7 @@ def test_an_image_that_the_request_replaces_is_not_looked_at() -> None:
 
 def test_a_request_can_name_both_images_and_be_the_only_drop() -> None:
     dropped = pair(request=asked(prompt="p", input_image_1="a b.png", input_image_2="/shared/ü.webp"))
-    named = {"taj/a b.png": image("1"), "shared/ü.webp": image("2")}
+    named: dict[str, ObjectRead | None] = {"taj/a b.png": image("1"), "shared/ü.webp": image("2")}
 
     keys, decision = named_keys(dropped), decide(dropped, named, DEFAULTS, NOW)
 
@@ -312,7 +317,8 @@ def test_sequencers_of_different_lengths_compare_as_s3_says(drops: Drops) -> Non
 def test_of_two_objects_for_one_slot_the_one_that_s3_wrote_later_counts_whatever_their_sequencers(
     drops: Drops,
 ) -> None:
-    older, newer = ({"written_at": NOW + at, "key": f"taj/1.{kind}"} for at, kind in ((0, "png"), (50, "jpg")))
+    older: Part = {"written_at": NOW, "key": "taj/1.png"}
+    newer: Part = {"written_at": NOW + 50, "key": "taj/1.jpg"}
 
     drops.record("taj/", "1", image("1") | older, "FF", NOW)
     replaced = drops.record("taj/", "1", image("1") | newer, "01", NOW + 50)
@@ -346,7 +352,7 @@ def test_pairs_do_not_touch_each_other(drops: Drops) -> None:
     drops.record("taj_", "2", image("2"), "0B", NOW)
     drops.record("", "2", image("2"), "0C", NOW)
 
-    assert {prefix: set(drops.get(prefix).parts) for prefix in ("taj/", "taj_", "")} == {  # type: ignore[union-attr]
+    assert {prefix: set(existing(drops.get(prefix)).parts) for prefix in ("taj/", "taj_", "")} == {
         "taj/": {"1"},
         "taj_": {"2"},
         "": {"2"},
@@ -410,7 +416,7 @@ def test_those_who_waited_as_it_was_kept_once_are_looked_at_again(drops: Drops) 
     drops.wake_wanted(place, LooseObjects(drops.table).waiters_of("product.png") or frozenset(), NOW)
 
     assert LooseObjects(drops.table).waiters_of("product.png") == frozenset()
-    assert drops.table.get(pair_key("a/"))["due_lane"] == "timer"  # type: ignore[index]
+    assert existing(drops.table.get(pair_key("a/")))["due_lane"] == "timer"
     assert drops.get("gone/") is None
 
 

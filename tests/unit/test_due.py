@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from botocore.exceptions import ClientError
@@ -29,11 +29,18 @@ from kontext.due import (
     due,
     marks,
 )
-from kontext.dynamodb import Table
+from kontext.dynamodb import Item, Table
 from kontext.hints import Hints
+from kontext.model import Render
 from kontext.throttle.line import Line
 from kontext.throttle.rate_limiter import Rate
 from kontext.throttle.throttle import Throttle
+from tests.existing import existing
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+    from kontext.connections import Connections
 
 NOW = 1_767_322_800.0
 LEASED = {"lease_until": NOW + 130}
@@ -75,7 +82,7 @@ RATE = Rate(60)
         ),
     ],
 )
-def test_each_state_says_when_it_is_due(render: dict[str, Any], expected: Due) -> None:
+def test_each_state_says_when_it_is_due(render: Render, expected: Due) -> None:
     assert due(render, NOW) == expected
 
 
@@ -120,7 +127,7 @@ def test_what_does_not_move_is_sent_for_ever_more_seldom_but_each_hour(table: Ta
     for _ in range(9):
         (item,) = index.over(now)
         assert index.dispatch(item, now)
-        until = table.get(KEY)["dispatched_until"]  # type: ignore[index]
+        until = existing(table.get(KEY))["dispatched_until"]
         waits.append(until - now)
         now = until
 
@@ -131,10 +138,11 @@ def test_what_does_not_move_is_sent_for_ever_more_seldom_but_each_hour(table: Ta
 def test_nobody_is_sent_to_what_has_moved_since_the_index_was_read(table: Table, index: DueIndex, moved: str) -> None:
     put(table, "pair", NOW)
     (item,) = index.over(NOW)
-    table.update(KEY, moved, **({"later": NOW + 60} if ":later" in moved else {}))
+    later: Item = {"later": NOW + 60} if ":later" in moved else {}
+    table.update(KEY, moved, **later)
 
     assert not index.dispatch(item, NOW)
-    assert "dispatches" not in table.get(KEY)  # type: ignore[operator]
+    assert "dispatches" not in existing(table.get(KEY))
 
 
 class Via:
@@ -144,7 +152,7 @@ class Via:
         self.time = time
         self.clock = self.client = self
         self.due, self.line, self.throttle = DueIndex(table), Line(table, RATE.interval), Throttle(table, RATE)
-        self.hints = Hints(self, "url")  # type: ignore[arg-type]
+        self.hints = Hints(cast("SQSClient", self), "url")
         self.sent: list[str] = []
         self.permits: list[float] = []
 
@@ -172,7 +180,7 @@ class Via:
     def sweep(self, seconds: float = 50.0) -> list[str]:
         """The items that a sweep sends somebody to."""
         before = len(self.sent)
-        answer = sweep.handler({}, self.context(seconds), self)  # type: ignore[arg-type]
+        answer = sweep.handler({}, self.context(seconds), cast("Connections", self))
         assert answer == {"in_line": self.line.length(), "sent": len(self.sent) - before}
         return self.sent[before:]
 
@@ -208,7 +216,7 @@ def test_what_ten_looks_did_not_move_is_measured_by_each_sweep_until_it_moves(
     put(table, "pair", NOW)
     for _ in range(9):
         deps.sweep()
-        deps.time = table.get(KEY)["dispatched_until"]  # type: ignore[index]
+        deps.time = existing(table.get(KEY))["dispatched_until"]
     before = measured(capsys, "Stuck")
 
     tenth = deps.sweep()
@@ -222,7 +230,9 @@ def test_what_ten_looks_did_not_move_is_measured_by_each_sweep_until_it_moves(
     assert (before, while_it_stands, measured(capsys, "Stuck")) == ([], [1.0, 1.0], [])
 
 
-def test_an_item_that_cannot_be_written_to_keeps_no_other_from_being_looked_at(table: Table) -> None:
+def test_an_item_that_cannot_be_written_to_keeps_no_other_from_being_looked_at(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
     deps = Via(table)
     for sk in ("full", "good"):
         put(table, sk, NOW - 1)
@@ -233,7 +243,7 @@ def test_an_item_that_cannot_be_written_to_keeps_no_other_from_being_looked_at(t
             raise ClientError({"Error": {"Code": "ValidationException", "Message": "too large"}}, "UpdateItem")
         return update(key, *write, **values)
 
-    table.update = refuse  # type: ignore[method-assign]
+    monkeypatch.setattr(table, "update", refuse)
 
     assert deps.sweep() == ["good"]
 

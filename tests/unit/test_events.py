@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
@@ -18,7 +18,7 @@ from kontext.drops.pairs import Pair, Ready, pair_key
 from kontext.drops.store import Drops
 from kontext.dynamodb import Table
 from kontext.errors import CODES, REASONS, problem
-from kontext.model import Render, Status
+from kontext.model import JobMetrics, ObjectRead, Render, Result, Status
 from kontext.renders.claims import Claims
 from kontext.renders.deliveries import Deliveries
 from kontext.renders.jobs import Jobs
@@ -26,6 +26,7 @@ from kontext.renders.store import Renders
 from kontext.renders.submissions import Submissions
 from kontext.results import cloudevents, error_file
 from kontext.results.cloudevents import (
+    CloudEvent,
     Topic,
     announce,
     announce_changes,
@@ -37,17 +38,19 @@ from kontext.results.output_bucket import OutputBucket
 from kontext.throttle.circuit_breaker import Change
 from kontext.throttle.rate_limiter import Rate
 from kontext.throttle.throttle import Throttle
+from tests.aws import Aws
+from tests.existing import existing
+from tests.unit.life import MakePair, MakeReady
 
-Aws = Callable[[str], Any]
-MakePair = Callable[..., Pair]
-MakeReady = Callable[..., Ready]
+if TYPE_CHECKING:
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 NOW = 1_767_322_800.0
 SOURCE = "urn:kontext-drop:us-east-1:000000000000:kontext-drop"
 SCHEMA = json.loads((Path(cloudevents.__file__).parents[1] / "schemas" / "event.v1.json").read_text())
 CONTRACT = jsonschema.Draft7Validator(SCHEMA)
 
-RESULT = {
+RESULT: Result = {
     "bucket": "pictures",
     "key": "taj/result.png",
     "version_id": "v",
@@ -60,7 +63,8 @@ RESULT = {
     "superseded": False,
     "other_format": False,
 }
-METRICS = {"cost": 0.05, "inference_time": 12, "queue_time": 0.0, "total_time": 12.0, "remaining_credits": -0.05}
+METRICS: JobMetrics = {"cost": 0.05, "inference_time": 12, "queue_time": 0.0, "total_time": 12.0}
+METRICS["remaining_credits"] = -0.05
 
 
 def made(render: Render | None) -> Render:
@@ -85,7 +89,7 @@ class Stage:
     def queued(self) -> Render:
         return self.submissions.mark_accepted(self.submitting(), "r-1", NOW + 1)
 
-    def completed(self, metrics: dict[str, Any]) -> Render:
+    def completed(self, metrics: JobMetrics) -> Render:
         return self.jobs.mark_completed(self.queued(), "https://images/a.png?sig=secret", metrics, NOW + 20)
 
     def delivered(self) -> Render:
@@ -95,7 +99,7 @@ class Stage:
         return Deliveries(self.renders).mark_delivered(self.completed({}), RESULT | {"version_id": None}, NOW + 21)
 
     def superseded(self) -> Render:
-        beside = RESULT | {"key": "taj/superseded/x.png", "superseded": True}
+        beside: Result = RESULT | {"key": "taj/superseded/x.png", "superseded": True}
         completed = self.completed(METRICS)
         self.renders.table.update(pair_key("taj/"), "SET #current = :newer", newer="a newer render")
         return Deliveries(self.renders).mark_delivered(completed, beside, NOW + 21)
@@ -137,7 +141,12 @@ def stage(submissions: Submissions, pair: MakePair, complete: MakeReady) -> Stag
 @pytest.fixture
 def ended(stage: Stage) -> Callable[[str], Render]:
     """A render on the record, at one of its ends."""
-    return lambda end: getattr(stage, end)()  # type: ignore[no-any-return]
+
+    def at(end: str) -> Render:
+        render: Render = getattr(stage, end)()
+        return render
+
+    return at
 
 
 @pytest.fixture(params=ENDS)
@@ -146,7 +155,7 @@ def end(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def event(ended: Callable[[str], Render], end: str) -> dict[str, Any]:
+def event(ended: Callable[[str], Render], end: str) -> CloudEvent:
     """What is told of each end."""
     return cloud_event(ended(end), SOURCE)
 
@@ -257,7 +266,8 @@ def test_a_delivered_render_is_told_with_everything_a_backend_needs(ended: Calla
 @pytest.fixture(params=[(what, reason) for what in ("parked", "resumed") for reason in GATES], ids=".".join)
 def change(request: pytest.FixtureRequest) -> Change:
     """Each way in which the gate may be closed or opened."""
-    return Change(*request.param, NOW, NOW + 60 if request.param[0] == "resumed" else NOW)
+    what, reason = request.param
+    return Change(what, reason, NOW, NOW + 60 if what == "resumed" else NOW)
 
 
 def test_a_change_of_the_gate_is_told_as_the_contract_says(change: Change) -> None:
@@ -307,13 +317,13 @@ def test_another_attempt_is_another_event(ended: Callable[[str], Render]) -> Non
 def test_the_same_attempt_that_ends_otherwise_after_all_is_another_event(ended: Callable[[str], Render]) -> None:
     render = ended("uncertain")
 
-    told = {cloud_event(render | {"status": status}, SOURCE)["id"] for status in ("UNCERTAIN", "FAILED")}
+    told = {cloud_event(render | {"status": status}, SOURCE)["id"] for status in (Status.UNCERTAIN, Status.FAILED)}
 
     assert len(told) == 2
 
 
 def test_an_input_named_by_a_url_is_told_without_its_query(renders: Renders, pair: MakePair) -> None:
-    given = {"url": "https://example.com/a.png?X-Amz-Signature=secret#part"}
+    given: ObjectRead = {"url": "https://example.com/a.png?X-Amz-Signature=secret#part"}
     render = made(Claims(renders).claim(pair(), Ready((given, given), {"prompt": "p"}, {"prompt": "p"}), NOW))
     failed = renders.mark_failed(render, problem("superseded", "x"), "e", NOW)
 
@@ -365,16 +375,16 @@ def test_an_error_file_says_it_to_the_one_who_dropped(ended: Callable[[str], Ren
 
 
 @pytest.fixture
-def published(aws: Aws) -> Callable[[], list[dict[str, Any]]]:
+def published(aws: Aws) -> Callable[[], list[MessageTypeDef]]:
     """A topic's messages, as a queue receives them with raw delivery."""
     topic = aws("sns").create_topic(Name="renders")["TopicArn"]
     url = aws("sqs").create_queue(QueueName="subscriber")["QueueUrl"]
     arn = aws("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     aws("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"})
 
-    def receive() -> list[dict[str, Any]]:
+    def receive() -> list[MessageTypeDef]:
         answer = aws("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"])
-        return answer.get("Messages", [])  # type: ignore[no-any-return]
+        return answer.get("Messages", [])
 
     return receive
 
@@ -396,7 +406,7 @@ def topic(aws: Aws, published: object) -> Topic:
 def test_subscribers_can_filter_by_type_folder_and_error(
     ended: Callable[[str], Render],
     topic: Topic,
-    published: Callable[[], list[dict[str, Any]]],
+    published: Callable[[], list[MessageTypeDef]],
     end: str,
     attributes: dict[str, str],
 ) -> None:
@@ -409,7 +419,7 @@ def test_subscribers_can_filter_by_type_folder_and_error(
 
 @pytest.mark.parametrize(("what", "code"), [("parked", "no_credits"), ("resumed", "none")])
 def test_subscribers_can_filter_changes_of_the_gate_too(
-    topic: Topic, published: Callable[[], list[dict[str, Any]]], what: Any, code: str
+    topic: Topic, published: Callable[[], list[MessageTypeDef]], what: Any, code: str
 ) -> None:
     topic.publish_change(Change(what, "no_credits", NOW, NOW))
 
@@ -434,7 +444,7 @@ def test_the_folder_of_a_pair_is_the_first_one_of_its_key(
     pair: MakePair,
     complete: MakeReady,
     topic: Topic,
-    published: Callable[[], list[dict[str, Any]]],
+    published: Callable[[], list[MessageTypeDef]],
     prefix: str,
     folder: str,
 ) -> None:
@@ -478,7 +488,7 @@ def test_who_gets_no_picture_gets_an_error_file(
     written = tell(render)
 
     assert written == keys
-    assert stage.renders.get(render["prefix"], render["render_id"])["announced"] is True  # type: ignore[index]
+    assert existing(stage.renders.get(render["prefix"], render["render_id"]))["announced"] is True
 
 
 def test_a_failure_of_an_older_drop_does_not_speak_for_the_pair(
@@ -516,7 +526,7 @@ def test_an_explanation_that_is_written_late_replaces_no_newer_one(
 
 
 def test_each_change_of_the_gate_is_told_to_subscribers_once(
-    table: Table, topic: Topic, published: Callable[[], list[dict[str, Any]]]
+    table: Table, topic: Topic, published: Callable[[], list[MessageTypeDef]]
 ) -> None:
     throttle = Throttle(table, Rate(50))
 
@@ -532,7 +542,7 @@ def test_each_change_of_the_gate_is_told_to_subscribers_once(
 
 
 def test_a_pause_and_a_refusal_are_told_each_on_its_own(
-    table: Table, topic: Topic, published: Callable[[], list[dict[str, Any]]]
+    table: Table, topic: Topic, published: Callable[[], list[MessageTypeDef]]
 ) -> None:
     throttle = Throttle(table, Rate(50))
     throttle.pause(NOW)
@@ -551,7 +561,7 @@ def test_a_pause_and_a_refusal_are_told_each_on_its_own(
 
 
 def test_a_change_that_could_not_be_told_is_told_later(
-    table: Table, topic: Topic, published: Callable[[], list[dict[str, Any]]]
+    table: Table, topic: Topic, published: Callable[[], list[MessageTypeDef]]
 ) -> None:
     throttle, nowhere = Throttle(table, Rate(50)), Topic(topic.client, f"{topic.arn}-gone", SOURCE)
     throttle.open_breaker("no_credits", NOW)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,12 +16,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
-from examples import https_endpoint, sqs_consumer
+from examples import https_endpoint
 from examples.https_endpoint import Endpoint, Untrusted, Verifier, signed_text
 from examples.sqs_consumer import Pictures, consume
+from tests.aws import Aws
 
 Json = dict[str, Any]
-Aws = Callable[[str], Any]
 
 PUBLISHED = Path(__file__).parents[2] / "events" / "published"
 TOPIC = "arn:aws:sns:us-east-1:000000000000:renders"
@@ -29,7 +30,8 @@ CERTIFICATE = "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-0.p
 
 def example(kind: str) -> Json:
     """A message that the stack has published."""
-    return json.loads((PUBLISHED / f"{kind}.json").read_text())  # type: ignore[no-any-return]
+    message: Json = json.loads((PUBLISHED / f"{kind}.json").read_text())
+    return message
 
 
 class Signer:
@@ -148,7 +150,12 @@ def test_no_certificate_of_another_host_is_fetched(sns: Signer, url: str) -> Non
 
 def test_a_subscription_is_confirmed_once_it_is_known_to_be_ours(sns: Signer, verifier: Verifier) -> None:
     visited: list[str] = []
-    endpoint = Endpoint(verifier.check, lambda _: None, lambda url: visited.append(url) or b"")  # type: ignore[func-returns-value]
+
+    def visit(url: str) -> bytes:
+        visited.append(url)
+        return b""
+
+    endpoint = Endpoint(verifier.check, lambda _: None, visit)
     ask = {"Type": "SubscriptionConfirmation", "Message": "m", "Token": "t", "SubscribeURL": "https://sns/confirm"}
 
     trusted = endpoint.take(json.dumps(sns.signed(**ask)).encode())
@@ -234,7 +241,7 @@ def test_an_event_that_could_not_be_kept_stays_in_the_queue(queue: tuple[Any, st
     closed = Pictures(":memory:")
     closed.close()
 
-    with pytest.raises(sqs_consumer.sqlite3.ProgrammingError):
+    with pytest.raises(sqlite3.ProgrammingError):
         consume(sqs, url, closed, wait_seconds=0)
 
     asked = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"])

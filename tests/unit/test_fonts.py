@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from PIL.ImageFont import FreeTypeFont
 
 from kontext_local import fonts
 from kontext_local.fonts import drawable, own_font, typeface, wrapped
@@ -36,8 +37,11 @@ def test_lines_fit_and_what_does_not_ends_in_an_ellipsis(text: str, count: int, 
 
 def test_accents_are_drawn_where_the_machine_has_a_font_for_them() -> None:
     face = typeface()
+    theirs, own = face(24), own_font(24)
+    assert isinstance(theirs, FreeTypeFont)
+    assert isinstance(own, FreeTypeFont)
 
-    assert (drawable("café × plain", face) == "café × plain") == (face(24).getname() != own_font(24).getname())
+    assert (drawable("café × plain", face) == "café × plain") == (theirs.getname() != own.getname())
 
 
 def test_a_size_is_readable_without_a_font_that_has_the_sign(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from kontext.drops.pairs import pair_key
 from kontext.hints import LONGEST_CHAIN, Hints, chain_of, waits_of_first_edition
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
 
 NOW = 1_767_322_800.0
 URL = "https://sqs.example/uploads"
@@ -34,7 +38,12 @@ def queue() -> Queue:
 
 @pytest.fixture
 def hints(queue: Queue) -> Hints:
-    return Hints(queue, URL)  # type: ignore[arg-type]
+    return hints_to(queue)
+
+
+def hints_to(queue: Queue, chain: Callable[[], int] = lambda: 1) -> Hints:
+    """Hints to a stand-in for the client of SQS."""
+    return Hints(cast("SQSClient", queue), URL, chain)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +113,7 @@ def test_a_function_knows_which_of_its_chain_of_messages_it_is(trace: str, chain
 
 def test_no_hint_leads_to_one_that_lambda_would_take_for_a_loop() -> None:
     queue, chains = Queue(), iter((LONGEST_CHAIN - 1, LONGEST_CHAIN))
-    hints = Hints(queue, URL, lambda: next(chains))  # type: ignore[arg-type]
+    hints = hints_to(queue, lambda: next(chains))
 
     hints.send_due(pair_key("first/"))
     hints.send_due(pair_key("second/"))

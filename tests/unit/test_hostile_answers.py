@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from random import Random
 from socket import create_server, socket
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import httpcore
 import httpx
@@ -25,6 +25,9 @@ from kontext.results.hosts import Allowed
 from kontext.results.output_bucket import OutputBucket
 from kontext.segmind.answers import JobStatus
 from kontext.segmind.client import Segmind
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 Ask = Callable[[Segmind], Any]
 HOST = "images.segmind.com"
@@ -119,7 +122,7 @@ def redirecting(location: bytes) -> Callable[[httpx.Request], httpx.Response]:
 
 
 def copying(transport: httpx.BaseTransport, url: str = URL, hosts: tuple[str, ...] = (HOST,)) -> None:
-    outputs = OutputBucket(None, "results")  # type: ignore[arg-type]
+    outputs = OutputBucket(cast("S3Client", None), "results")  # nothing may be asked of it
     delivery = Delivery(outputs, Allowed(hosts), transport)
     with delivery.fetch(url) as arriving:
         delivery.copy(arriving, "k", {}, {})
@@ -208,13 +211,18 @@ def test_a_body_that_breaks_off_in_an_unknown_way_means_what_its_place_says(
 
 def test_what_is_raised_while_a_request_is_made_ready_was_surely_not_sent() -> None:
     asked: list[httpx.Request] = []
-    segmind = answering(lambda request: asked.append(request) or httpx.Response(200))  # type: ignore[func-returns-value]
+
+    def take(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200)
+
+    segmind = answering(take)
     nested: list[Any] = []
     for _ in range(100_000):
         nested = [nested]
 
     with pytest.raises(Unavailable):
-        segmind.submit({"prompt": nested})
+        segmind.submit({"prompt": nested})  # type: ignore[typeddict-item]
     with pytest.raises(Unavailable):
         Segmind("https://[::1", "m", lambda fresh: "SG_0123456789abcdef").submit({})
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 
 from kontext.drops import request
 from kontext.drops.pairs import Defaults, Pair, Ready, decide, pair_key
 from kontext.dynamodb import Table
-from kontext.model import Part
+from kontext.model import Parameters, Part
 from kontext.renders.record import render_key
 from tests.unit.pipeline import PREFIX, World
 
@@ -22,7 +22,7 @@ def image(slot: str, sha256: str, etag: str) -> Part:
     return {"key": f"taj/{slot}.png", "etag": etag, "sha256": sha256, "parameters": {}, "sequencer": "1", "at": NOW}
 
 
-def named(*images: Part, **defaults: Any) -> str:
+def named(*images: Part, **defaults: Unpack[Parameters]) -> str:
     """What the render of two images without a word is called."""
     pair = Pair("taj/", dict(zip("12", images, strict=True)))
     decision = decide(pair, {}, Defaults({"output_format": "png", **defaults}, "Together."), NOW + 60)
@@ -45,14 +45,14 @@ def test_a_default_of_the_stack_that_has_changed_makes_no_drop_another_one() -> 
 
 def as_it_was_claimed_by_its_etags(world: World) -> None:
     """The table as it was when an ETag named an image, and nothing knew of its content."""
-    table = Table(world.dynamodb, "RendersTable")  # type: ignore[arg-type]
+    table = world.table
     render, pair = world.render, table.get(pair_key(PREFIX)) or {}
-    etags = [given.pop("etag") for given in ({**image} for image in render["inputs"])]
-    earlier = request.render_id(PREFIX, *etags, render["parameters"])
+    first, second = (given["etag"] for given in render["inputs"])
+    earlier = request.render_id(PREFIX, first, second, render["parameters"])
     for part in (pair["part_1"], pair["part_2"], *render["inputs"]):
         del part["sha256"]
-    for item in (pair, {**render, "render_id": earlier}):
-        del world.dynamodb.items[item["pk"], item["sk"]]
+    for key in (pair_key(PREFIX), render_key(PREFIX, render["render_id"])):
+        del world.dynamodb.items[key["pk"], key["sk"]]
     values = {"current": earlier, **{name: pair[name] for name in ("prefix", "drops", "part_1", "part_2")}}
     values["current_count"] = pair["current_count"]
     put(table, pair_key(PREFIX), values)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 import httpx
@@ -23,8 +23,11 @@ from kontext.drops.reads import Reads
 from kontext.dynamodb import Table
 from kontext.images.source import PIECE_BYTES
 from simulation.s3 import S3
+from tests.aws import Aws
 
-Aws = Callable[[str], Any]
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
 Encoded = Callable[..., bytes]
 Drop = Callable[..., str]
 
@@ -154,6 +157,14 @@ class Counting:
         self.asked.append(asked)
         return self.client.get_object(**asked)
 
+    def head_object(self, **asked: Any) -> Any:
+        return self.client.head_object(**asked)
+
+
+def bucket_of(client: object, name: str = "bucket") -> InputBucket:
+    """The input bucket behind a stand-in for the client of S3."""
+    return InputBucket(cast("S3Client", client), name)
+
 
 def test_an_image_of_many_pieces_is_read_by_one_request(aws: Aws, bucket: str, drop: Drop) -> None:
     noise = io.BytesIO()
@@ -161,7 +172,7 @@ def test_an_image_of_many_pieces_is_read_by_one_request(aws: Aws, bucket: str, d
     drop("taj/1.png", noise.getvalue())
     client = Counting(aws("s3"))
 
-    read = InputBucket(client, bucket).read("taj/1.png", "1")  # type: ignore[arg-type]
+    read = bucket_of(client, bucket).read("taj/1.png", "1")
 
     assert read is not None
     assert read["bytes"] == len(noise.getvalue()) > 3 * PIECE_BYTES
@@ -173,8 +184,7 @@ def test_a_photograph_that_pairs_name_is_read_once_a_version(
     aws: Aws, bucket: str, table: Table, drop: Drop, encoded: Encoded
 ) -> None:
     client = Counting(aws("s3"))
-    reads = Reads(table, InputBucket(client, bucket), Clock())  # type: ignore[arg-type]
-    client.head_object = aws("s3").head_object  # type: ignore[attr-defined]
+    reads = Reads(table, bucket_of(client, bucket), Clock())
     drop("shared/a.png", encoded("PNG", (40, 30)))
 
     seen = [reads.image("shared/a.png"), reads.image("shared/a.png")]
@@ -213,7 +223,7 @@ class Endless:
 
 
 def test_an_image_of_too_many_bytes_is_refused_unread() -> None:
-    read = InputBucket(Endless(), "bucket").read("taj/1.png", "1")  # type: ignore[arg-type]
+    read = bucket_of(Endless()).read("taj/1.png", "1")
 
     assert read is not None
     assert "50.0 megabytes; at most 50" in read["problem"]["message"]
@@ -235,9 +245,8 @@ class Refusing:
         return {"ETag": '"e"', "VersionId": "v", "ContentLength": 7, "LastModified": datetime.now(UTC)}
 
     def _refusal(self, code: str, operation: str) -> ClientError:
-        return ClientError(
-            {"Error": {"Code": code, "Message": self.message}, "ResponseMetadata": {"HTTPStatusCode": 403}}, operation
-        )  # type: ignore[typeddict-item]
+        metadata: Any = {"HTTPStatusCode": 403}
+        return ClientError({"Error": {"Code": code, "Message": self.message}, "ResponseMetadata": metadata}, operation)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +264,7 @@ class Refusing:
 def test_an_object_that_the_stack_may_not_read_is_a_problem_of_the_drop_not_of_the_stack(
     code: str, said: str, described: bool, slot: str, problem: str
 ) -> None:
-    read = InputBucket(Refusing(code, described=described), "bucket").read("taj/1.png", slot)  # type: ignore[arg-type]
+    read = bucket_of(Refusing(code, described=described)).read("taj/1.png", slot)
 
     assert read is not None
     assert read["problem"]["code"] == problem
@@ -264,7 +273,7 @@ def test_an_object_that_the_stack_may_not_read_is_a_problem_of_the_drop_not_of_t
 
 
 def test_a_photograph_that_s3_does_not_even_describe_is_there_and_is_read_to_see_why() -> None:
-    bucket = InputBucket(Refusing("AccessDenied", described=False), "bucket")  # type: ignore[arg-type]
+    bucket = bucket_of(Refusing("AccessDenied", described=False))
 
     assert bucket.newest("shared/a.png") == (None, "")
 
@@ -272,7 +281,7 @@ def test_a_photograph_that_s3_does_not_even_describe_is_there_and_is_read_to_see
 def test_a_named_photograph_that_was_archived_is_read_once_it_is_restored(encoded: Encoded, table: Table) -> None:
     s3 = S3()
     s3.put_object(Bucket="b", Key="shared/a.png", Body=encoded(), StorageClass="DEEP_ARCHIVE")
-    reads = Reads(table, InputBucket(s3, "b"), Clock())  # type: ignore[arg-type]
+    reads = Reads(table, bucket_of(s3, "b"), Clock())
     archived = reads.image("shared/a.png")
     versions = s3.buckets["b"]["shared/a.png"]
 
@@ -291,13 +300,13 @@ def test_a_role_that_has_lost_its_rights_is_no_problem_of_the_drop() -> None:
     )
 
     with pytest.raises(ClientError):
-        InputBucket(Refusing("AccessDenied", said), "bucket").read("taj/1.png", "1")  # type: ignore[arg-type]
+        bucket_of(Refusing("AccessDenied", said)).read("taj/1.png", "1")
 
 
 @pytest.mark.parametrize("code", ["SlowDown", "InternalError", "NoSuchBucket"])
 def test_an_outage_of_s3_is_no_problem_of_the_drop(code: str) -> None:
     with pytest.raises(ClientError):
-        InputBucket(Refusing(code), "bucket").read("taj/1.png", "1")  # type: ignore[arg-type]
+        bucket_of(Refusing(code)).read("taj/1.png", "1")
 
 
 def test_a_link_gives_the_version_that_was_read_and_ends_within_the_hour(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 
 from kontext.clock import iso
 from kontext.due import SLACK_SECONDS, DueIndex
 from kontext.dynamodb import ConditionFailed, Table
+from kontext.model import Render, WorkflowState
 from kontext.renders.overdue import is_stale
 from kontext.renders.workflow import execution_name
+from tests.existing import existing
 from tests.unit.life import NOW, Life
 
 REQUEST_ID = "3f2c8f5e-8f5e-4b7a-9d6e-0123456789ab"
@@ -55,7 +56,8 @@ def test_an_executions_name_is_one_that_aws_takes(request_id: str) -> None:
 
 
 def test_the_same_content_rendered_anew_has_another_execution_though_the_name_of_the_old_one_is_still_taken() -> None:
-    first, anew = ({"prefix": "taj/", "request_id": request_id, "generation": 1} for request_id in ("q1", "q2"))
+    first: Render = {"prefix": "taj/", "request_id": "q1", "generation": 1}
+    anew: Render = {**first, "request_id": "q2"}
 
     assert execution_name(first) != execution_name(anew)
 
@@ -73,21 +75,23 @@ def test_a_restart_is_another_generation_of_the_same_attempt(life: Life) -> None
 
 
 def test_an_execution_from_before_generations_were_counted_goes_on(life: Life) -> None:
-    record = {name: value for name, value in life.queued().items() if name != "generation"}
+    record = life.queued()
+    del record["generation"]
 
     assert not is_stale(record, 1, 0)
-    assert is_stale(life.jobs.mark_restarted(life.renders.get("taj/", record["render_id"]), NOW), 1, 0)  # type: ignore[arg-type]
+    assert is_stale(life.jobs.mark_restarted(existing(life.renders.get("taj/", record["render_id"])), NOW), 1, 0)
 
 
 def test_an_execution_whose_start_was_not_recorded_takes_over_when_it_begins(life: Life) -> None:
     record = life.queued()
-    state: Any = {name: record[name] for name in ("prefix", "render_id", "attempt")} | {"generation": 2}
+    state: WorkflowState = {"prefix": record["prefix"], "render_id": record["render_id"], "attempt": record["attempt"]}
+    state["generation"] = 2
 
     followed = life.jobs.of_execution(state, NOW)
 
     assert followed is not None
     assert followed["generation"] == 2
-    assert is_stale(life.renders.get("taj/", record["render_id"]), 1, 1)  # type: ignore[arg-type]
+    assert is_stale(existing(life.renders.get("taj/", record["render_id"])), 1, 1)
 
 
 def test_what_was_sent_for_a_render_is_kept_when_it_is_restarted_and_forgotten_when_it_moves(
@@ -98,7 +102,7 @@ def test_what_was_sent_for_a_render_is_kept_when_it_is_restarted_and_forgotten_w
     (item,) = index.over(render["due_at"])
     index.dispatch(item, render["due_at"])
 
-    again = life.jobs.mark_restarted(life.renders.get("taj/", render["render_id"]), render["due_at"])  # type: ignore[arg-type]
+    again = life.jobs.mark_restarted(existing(life.renders.get("taj/", render["render_id"])), render["due_at"])
     moved = life.jobs.mark_processing(again, render["due_at"])
 
     assert (again["dispatches"], again["due_at"] > render["due_at"]) == (1, True)
@@ -114,8 +118,8 @@ def test_a_heartbeat_is_written_only_when_the_render_would_be_due_before_the_nex
     life.jobs.beat(render, render["due_at"] + 1)
     late = life.renders.get("taj/", name)
 
-    assert usual["due_at"] == render["due_at"]  # type: ignore[index]
-    assert late["due_at"] == render["due_at"] + 1 + SLACK_SECONDS  # type: ignore[index]
+    assert existing(usual)["due_at"] == render["due_at"]
+    assert existing(late)["due_at"] == render["due_at"] + 1 + SLACK_SECONDS
 
 
 @pytest.mark.parametrize("stage", ["claimed", "submitting", "failed", "uncertain"])
@@ -124,7 +128,7 @@ def test_only_what_is_at_segmind_or_paid_has_a_heartbeat(life: Life, stage: str)
 
     life.jobs.beat(render, NOW + 1e6)
 
-    assert life.renders.get("taj/", render["render_id"])["due_at"] == render["due_at"]  # type: ignore[index]
+    assert existing(life.renders.get("taj/", render["render_id"]))["due_at"] == render["due_at"]
 
 
 def test_a_heartbeat_of_a_render_that_has_moved_is_not_heard(life: Life) -> None:
@@ -133,4 +137,4 @@ def test_a_heartbeat_of_a_render_that_has_moved_is_not_heard(life: Life) -> None
 
     life.jobs.beat(render, NOW + 1e6)
 
-    assert life.renders.get("taj/", render["render_id"])["due_at"] == moved["due_at"]  # type: ignore[index]
+    assert existing(life.renders.get("taj/", render["render_id"]))["due_at"] == moved["due_at"]

@@ -15,6 +15,7 @@ from kontext.renders import settle
 from kontext.renders.claims import Claims
 from kontext.renders.ledger import OverLimit, ledger_key
 from kontext.renders.submissions import Submissions
+from tests.existing import existing
 from tests.unit.life import FAILED, METRICS, NOW, SERVER_ERROR, Life, MakePair, MakeReady
 
 COSTS = [(0.04, 0.04), (0.2, 0.2), (0.21, 0.05), (30.0, 0.05), (0.0, 0.05), (None, 0.05)]
@@ -133,7 +134,7 @@ def test_the_days_limit_holds_to_the_cent(submissions: Submissions, pair: MakePa
     assert not submissions.has_room(NOW)
     with pytest.raises(OverLimit):
         submitting(20)
-    assert renders.get("p20/", complete(pair("p20/")).render_id("p20/"))["status"] == "CLAIMED"  # type: ignore[index]
+    assert existing(renders.get("p20/", complete(pair("p20/")).render_id("p20/")))["status"] == "CLAIMED"
 
 
 def test_tomorrow_there_is_room_again(life: Life, table: Table) -> None:
@@ -177,7 +178,7 @@ def test_what_was_reserved_is_given_back_though_the_price_has_changed(life: Life
 
 def _refused_after_a_server_error(life: Life) -> Render:
     """The first request's price stays reserved: its answer may hide a job. The second was surely free."""
-    waiting = life.submissions.join_line(life.submitting(), NOW, "outage", NOW + 1, SERVER_ERROR)  # type: ignore[arg-type]
+    waiting = life.submissions.join_line(life.submitting(), NOW, "outage", NOW + 1, SERVER_ERROR)
     again = life.submissions.mark_submitting(waiting, NOW + 60)
     return life.renders.mark_failed(again, problem("refused", "no"), "taj/error.json", NOW + 61)
 
@@ -215,7 +216,7 @@ def test_a_job_that_a_server_error_hid_is_counted_once_where_it(
 def test_a_picture_after_all_is_counted_beside_what_a_server_error_before_it_may_hide(
     life: Life, ledger: Callable[[], dict[str, Any]]
 ) -> None:
-    waiting = life.submissions.join_line(life.submitting(), NOW, "outage", NOW + 1, SERVER_ERROR)  # type: ignore[arg-type]
+    waiting = life.submissions.join_line(life.submitting(), NOW, "outage", NOW + 1, SERVER_ERROR)
     accepted = life.submissions.mark_accepted(life.submissions.mark_submitting(waiting, NOW + 60), "r-2", NOW + 61)
     failed = life.renders.mark_failed(accepted, FAILED, "taj/error.json", NOW + 80)
 

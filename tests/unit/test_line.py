@@ -74,8 +74,8 @@ def test_nobody_stands_before_one_of_its_folder_that_came_before(line: Line) -> 
     assert all(later - sooner > 0.99 * INTERVAL for sooner, later in pairwise(places))
 
 
-def test_two_who_join_at_once_never_share_a_place(line: Line, table: Table) -> None:
-    update, raced = table.update, []
+def test_two_who_join_at_once_never_share_a_place(line: Line, table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    update, raced = table.update, list[float]()
 
     def slow(*write: Any, **values: Any) -> Any:
         if not raced:  # another one joins between the two writes of the first
@@ -83,7 +83,7 @@ def test_two_who_join_at_once_never_share_a_place(line: Line, table: Table) -> N
             raced.append(line.place("a/2/", NOW))
         return update(*write, **values)
 
-    table.update = slow  # type: ignore[method-assign]
+    monkeypatch.setattr(table, "update", slow)
 
     assert line.place("a/1/", NOW) == pytest.approx(NOW + INTERVAL)
     assert raced[1] == NOW

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import pytest
 
 from kontext.dynamodb import ConditionFailed
 from kontext.errors import RecordGone, SegmindError
+from kontext.model import Render, Status, WorkflowState
 from kontext.pipeline.link_renewal import renew_link
 from kontext.results.hosts import Allowed
 from kontext.segmind.answers import JobStatus, Result
 
+if TYPE_CHECKING:
+    from kontext.connections import Connections
+
 ACCEPTED = 1_000_000.0
 OLD, NEW = "https://images.segmind.com/old.png", "https://images.segmind.com/new.png"
-PUT_OFF = {"undelivered": {"tries": 1, "first": "HTTP 403", "last": "HTTP 403"}}
+PUT_OFF: Render = {"undelivered": {"tries": 1, "first": "HTTP 403", "last": "HTTP 403"}}
 
 
 class World:
@@ -34,14 +38,16 @@ class World:
             raise self.answer
         return self.answer
 
-    def mark_relinked(self, render: dict[str, Any], link: str, _: float) -> dict[str, Any]:
+    def mark_relinked(self, render: Render, link: str, _: float) -> Render:
         if self.moved:
             raise ConditionFailed(None)
         return {**render, "output_url": link}
 
-    def renew(self, request_id: str = "q", tries: int = 1, **render: Any) -> Any:
-        event: Any = {"request_id": request_id, "submitted_at": ACCEPTED, "delivery": {"tries": tries}}
-        return renew_link(self, event, {"status": "COMPLETED", "output_url": OLD, **render})["output_url"]  # type: ignore[arg-type, typeddict-item]
+    def renew(self, request_id: str = "q", /, tries: int = 1, **more: Unpack[Render]) -> str:
+        event: WorkflowState = {"request_id": request_id, "submitted_at": ACCEPTED, "delivery": {"tries": tries}}
+        render: Render = {"status": Status.COMPLETED, "output_url": OLD}
+        render.update(more)
+        return renew_link(cast("Connections", self), event, render)["output_url"]
 
 
 def test_a_picture_that_could_not_be_fetched_is_tried_under_the_link_that_segmind_names_now() -> None:
@@ -82,7 +88,7 @@ def test_segmind_is_asked_once_in_three_tries() -> None:
     ("render", "asked"),
     [pytest.param({}, [], id="a first try"), pytest.param(PUT_OFF, ["q"], id="after it was put off")],
 )
-def test_an_execution_begins_by_asking_where_a_delivery_was_put_off(render: Any, asked: list[str]) -> None:
+def test_an_execution_begins_by_asking_where_a_delivery_was_put_off(render: Render, asked: list[str]) -> None:
     world = World(Result((NEW,)))
 
     world.renew(tries=0, **render)
@@ -93,7 +99,7 @@ def test_an_execution_begins_by_asking_where_a_delivery_was_put_off(render: Any,
 def test_nobody_asks_for_the_link_of_what_is_delivered() -> None:
     world = World(Result((NEW,)))
 
-    world.renew(status="DELIVERED")
+    world.renew(status=Status.DELIVERED)
 
     assert world.asked == []
 

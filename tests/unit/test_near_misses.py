@@ -11,7 +11,6 @@ import pytest
 from kontext.drops import near_misses
 from kontext.drops.waiters import object_key
 from kontext.due import UNKNOWN
-from kontext.dynamodb import Table
 from kontext.model import Status
 from simulation.actions import Drop, image
 from simulation.explore import play
@@ -130,7 +129,7 @@ def test_all_pairs_go_on_in_whose_way_a_file_was_that_is_deleted(lay: Lay) -> No
 
 def test_a_pair_that_finds_no_place_among_those_who_wait_is_told_all_the_same(lay: Lay) -> None:
     world = lay("shop/request.json")
-    world.seams["Submit"].waiters._inner.most = 1  # a pair waits already
+    world.seams["Submit"].inner("waiters").most = 1  # a pair waits already
     for name in ("shop/jar_1.png", "shop/jar_2.png"):
         world.s3.put_object(Bucket="InputBucket", Key=name, Body=world.picture)
         tell(world, name)
@@ -155,7 +154,7 @@ def test_what_is_in_the_way_is_still_an_object_that_fits_no_rule(lay: Lay) -> No
     tell(world, "shop/prompts.docx")
     world.play()
 
-    item = Table(world.dynamodb, "RendersTable").get(object_key("shop/prompts.docx"))  # type: ignore[arg-type]
+    item = world.table.get(object_key("shop/prompts.docx"))
     assert (item or {})["due_lane"] == UNKNOWN
     assert "shop/prompts.docx.error.json" in world.files
 

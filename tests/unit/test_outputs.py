@@ -6,14 +6,17 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from botocore.exceptions import ClientError
 
-from kontext.results.output_bucket import PART_BYTES, PARTS_IN_FLIGHT, Condition, OutputBucket, Overtaken
+from kontext.results.output_bucket import PART_BYTES, PARTS_IN_FLIGHT, Condition, OutputBucket, Overtaken, Written
+from tests.aws import Aws
 
-Aws = Callable[[str], Any]
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
 NEW: Condition = {"IfNoneMatch": "*"}
 DESCRIBED = ("image/png", {"render-id": "r1"})
 
@@ -25,10 +28,20 @@ def outputs(aws: Aws, bucket: str) -> OutputBucket:
 
 @pytest.fixture
 def stored(aws: Aws, bucket: str) -> Callable[[str], bytes]:
-    return lambda key: aws("s3").get_object(Bucket=bucket, Key=key)["Body"].read()  # type: ignore[no-any-return]
+
+    def read(key: str) -> bytes:
+        body: bytes = aws("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+        return body
+
+    return read
 
 
-def put(outputs: OutputBucket, key: str, parts: Iterable[bytes], condition: Condition = NEW) -> dict[str, Any]:
+def pictures(client: object, bucket: str = "pictures") -> OutputBucket:
+    """The output bucket behind a stand-in for the client of S3."""
+    return OutputBucket(cast("S3Client", client), bucket)
+
+
+def put(outputs: OutputBucket, key: str, parts: Iterable[bytes], condition: Condition = NEW) -> Written:
     with outputs.upload(key, *DESCRIBED, condition) as upload:
         for part in parts:
             upload.add(part)
@@ -124,7 +137,7 @@ def test_whoever_is_overtaken_writes_nothing(status: int, parts: list[bytes]) ->
     bucket = Bucket(refuse=status)
 
     with pytest.raises(Overtaken):
-        put(OutputBucket(bucket, "pictures"), "taj/result.png", parts)  # type: ignore[arg-type]
+        put(pictures(bucket), "taj/result.png", parts)
 
     assert bucket.calls == (["put *"] if len(parts) == 1 else ["create", "complete *", "abort"])
 
@@ -133,7 +146,7 @@ def test_any_other_refusal_is_passed_on_and_leaves_no_debris() -> None:
     bucket = Bucket(refuse=403)
 
     with pytest.raises(ClientError):
-        put(OutputBucket(bucket, "pictures"), "taj/result.png", LARGE)  # type: ignore[arg-type]
+        put(pictures(bucket), "taj/result.png", LARGE)
 
     assert bucket.calls[-1] == "abort"
 
@@ -153,7 +166,7 @@ def test_a_source_that_fails_leaves_neither_object_nor_debris(outputs: OutputBuc
 def test_no_more_parts_fly_at_once_than_the_memory_is_meant_for() -> None:
     bucket = Bucket()
 
-    put(OutputBucket(bucket, "pictures"), "taj/result.png", LARGE)  # type: ignore[arg-type]
+    put(pictures(bucket), "taj/result.png", LARGE)
 
     assert bucket.most_flying <= PARTS_IN_FLIGHT
     assert bucket.calls == ["create", "complete *"]
@@ -194,7 +207,7 @@ def test_a_picture_that_comes_while_an_older_one_is_withdrawn_stays(
 ) -> None:
     put(outputs, "taj/result.png", [b"picture"])
 
-    OutputBucket(Faster(aws("s3")), bucket).remove_if_ours("taj/result.png", {"render-id": "r1"})  # type: ignore[arg-type]
+    pictures(Faster(aws("s3")), bucket).remove_if_ours("taj/result.png", {"render-id": "r1"})
 
     assert aws("s3").get_object(Bucket=bucket, Key="taj/result.png")["Body"].read() == b"newer"
 

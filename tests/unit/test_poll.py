@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 import poll
 from kontext.due import POLL_SECONDS
 from kontext.errors import RateLimited, RecordGone, SegmindError, Unavailable
+from kontext.model import PollState, Render, Status, WorkflowState
 from kontext.pipeline.ends import charged_for
 from kontext.polling.schedule import DEADLINE
 from kontext.results.hosts import Allowed
 from kontext.segmind.answers import JobStatus, Result
 
+if TYPE_CHECKING:
+    from kontext.connections import Connections
+
 ACCEPTED = 1_000_000.0
 CONTEXT = SimpleNamespace(function_name="p", memory_limit_in_mb=128, invoked_function_arn="arn", aws_request_id="1")
-STATE = {"prefix": "taj/", "render_id": "r", "attempt": 1, "request_id": "q", "submitted_at": ACCEPTED}
+STATE: WorkflowState = {"prefix": "taj/", "render_id": "r", "attempt": 1, "request_id": "q", "submitted_at": ACCEPTED}
 
 
 class World:
@@ -29,7 +33,7 @@ class World:
         self.looked: list[float] = []
         self.beats: list[float] = []
         self.held: list[float] = []
-        self.known: dict[str, Any] = {}
+        self.known: Render = {}
         self.clock = self.jobs = self.renders = self.segmind = self
         self.throttle: Any = self
         self.poll_history = SimpleNamespace(next_poll=lambda _: self.time - ACCEPTED, deadline=DEADLINE)
@@ -40,11 +44,11 @@ class World:
     def sleep(self, seconds: float) -> None:
         self.time += max(0.0, seconds)
 
-    def of_execution(self, state: dict[str, Any], _now: float) -> dict[str, Any]:
-        known = {"render_id": state["render_id"], "attempt": 1, "status": "PROCESSING"}
+    def of_execution(self, state: WorkflowState, _now: float) -> Render:
+        known: Render = {"render_id": state["render_id"], "attempt": 1, "status": Status.PROCESSING}
         return {"prefix": state["prefix"], **known, **self.known}
 
-    def beat(self, render: dict[str, Any], until: float) -> None:
+    def beat(self, render: Render, until: float) -> None:
         self.beats.append(until)
 
     def back_off(self, reset_at: float, now: float) -> None:
@@ -60,8 +64,13 @@ class World:
         return JobStatus("FAILED", error="seen")
 
 
-def run(world: World, look: dict[str, Any]) -> dict[str, Any]:
-    return poll.handler({**STATE, "poll": look}, CONTEXT, world)  # type: ignore[arg-type,no-any-return]
+def run(world: World, look: PollState) -> PollState:
+    return handled(world, {**STATE, "poll": look})
+
+
+def handled(world: World, state: WorkflowState) -> PollState:
+    """What Poll answers, with the world as its connections."""
+    return poll.handler(state, CONTEXT, cast("Connections", world))
 
 
 def test_a_reset_that_is_near_is_slept_out() -> None:
@@ -77,7 +86,7 @@ def test_an_execution_that_began_before_an_update_goes_on_where_it_was() -> None
     world = World(reset_at=ACCEPTED + 3000, free_at=ACCEPTED + 3000)
     missed = run(world, {})
 
-    before: Any = poll.handler({**STATE, "look": missed}, CONTEXT, world)  # type: ignore[arg-type]
+    before = handled(world, {**STATE, "look": missed})
 
     assert (missed["misses"], before["misses"]) == (1, 2)
 
@@ -144,7 +153,7 @@ class Job(World):
 
     def __init__(self, status: JobStatus | SegmindError, result: JobStatus | Result | SegmindError) -> None:
         super().__init__(None, 0.0)
-        self.answers = {"status": status, "result": result}
+        self.of_status, self.of_result = status, result
         self.asked_for_result: list[float] = []
         self.kept: list[str] = []
         self.links: list[str] = []
@@ -152,34 +161,32 @@ class Job(World):
 
     def status(self, *_: object) -> JobStatus:
         self.looked.append(self.time - ACCEPTED)
-        return self.answer("status")  # type: ignore[return-value]
+        if isinstance(self.of_status, SegmindError):
+            raise self.of_status
+        return self.of_status
 
     def result(self, *_: object) -> JobStatus | Result:
         self.asked_for_result.append(self.time - ACCEPTED)
-        return self.answer("result")
+        if isinstance(self.of_result, SegmindError):
+            raise self.of_result
+        return self.of_result
 
-    def answer(self, what: str) -> JobStatus | Result:
-        answer = self.answers[what]
-        if isinstance(answer, SegmindError):
-            raise answer
-        return answer
-
-    def mark_completed(self, render: dict[str, Any], link: str, *_: Any) -> dict[str, Any]:
+    def mark_completed(self, render: Render, link: str, *_: Any) -> Render:
         self.links.append(link)
-        paid = {"submitted_at": ACCEPTED, "metrics": {}, "cost": 0.05, "history": [{"what": "completed"}]}
-        return {**render, "status": "COMPLETED", **paid}
+        paid: Render = {"submitted_at": ACCEPTED, "metrics": {}, "cost": 0.05, "history": [{"what": "completed"}]}
+        return {**render, "status": Status.COMPLETED, **paid}
 
-    def mark_unlinked(self, render: dict[str, Any], answer: str, *_: Any) -> dict[str, Any]:
+    def mark_unlinked(self, render: Render, answer: str, *_: Any) -> Render:
         self.kept.append(answer)
         return render
 
     def learn(self, *_: Any) -> None:
         """Nothing is learned here."""
 
-    def play(self) -> dict[str, Any]:
+    def play(self) -> PollState:
         """The stays of Poll, and the waits of the workflow between them, until it is done."""
         self.poll_history.learn = self.learn
-        outcome: dict[str, Any] = {"wait": 0}
+        outcome: PollState = {"wait": 0}
         while (outcome := run(self, outcome))["outcome"] == "waiting":
             self.sleep(outcome["wait"])
         return outcome
@@ -242,7 +249,7 @@ def test_a_job_that_is_done_by_its_status_and_failed_by_its_result_may_be_paid()
     outcome = job.play()
 
     assert outcome["message"] == "worker lost (by its status the job is done)"
-    assert charged_for(outcome) == "unknown"  # type: ignore[arg-type]
+    assert charged_for(outcome) == "unknown"
     assert len(job.looked) == 4
 
 
@@ -252,7 +259,7 @@ def test_a_job_that_was_done_once_and_has_failed_now_may_be_paid() -> None:
 
     outcome = job.play()
 
-    assert charged_for(outcome) == "unknown"  # type: ignore[arg-type]
+    assert charged_for(outcome) == "unknown"
 
 
 def test_a_status_in_an_unknown_word_may_mean_that_the_picture_is_there() -> None:

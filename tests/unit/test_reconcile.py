@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -26,8 +25,11 @@ from simulation.scheduler import BEGINNING
 from simulation.stories.story import pair
 from simulation.vendor import OTHERWISE
 from simulation.world import World
+from tests.aws import Aws
 
-Aws = Callable[[str], Any]
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import PointInTimeRecoverySpecificationTypeDef, TimeToLiveSpecificationTypeDef
+
 Steps = list[tuple[float, Action]]
 DROPPED = {
     "delivered/": 0.0,
@@ -150,8 +152,8 @@ def test_a_table_that_aws_has_restored_starts_paused(aws: Aws, renders_table: st
     assert own.admit(1_800_000_060.0) == Admit(1_800_000_060.0)
 
 
-_RECOVERY = {"PointInTimeRecoveryEnabled": True}
-_TIME_TO_LIVE = {"Enabled": True, "AttributeName": "expires_at"}
+_RECOVERY: PointInTimeRecoverySpecificationTypeDef = {"PointInTimeRecoveryEnabled": True}
+_TIME_TO_LIVE: TimeToLiveSpecificationTypeDef = {"Enabled": True, "AttributeName": "expires_at"}
 
 
 def test_a_restored_table_pays_nothing_and_ends_nothing_before_somebody_resumes() -> None:
@@ -159,7 +161,7 @@ def test_a_restored_table_pays_nothing_and_ends_nothing_before_somebody_resumes(
 
     assert [post.prompt for post in world.vendor.ledger.posts if post.at > BEGINNING + RESTORED] == []
     assert {ends(world)[prefix] for prefix in DROPPED if prefix != "delivered/"} == {"CLAIMED", "QUEUED"}
-    assert [stop.reason for stop in [state_in(Table(world.dynamodb, TABLE)).stopped] if stop] == ["paused"]
+    assert [stop.reason for stop in [state_in(world.dynamodb.table(TABLE)).stopped] if stop] == ["paused"]
 
 
 def test_who_resumes_too_early_is_told_to_reconcile_first_and_pays_nothing() -> None:

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from kontext.drops.messages import Unreadable
+from kontext.clock import Clock
+from kontext.drops.messages import Record, Unreadable
 from kontext.drops.redelivery import MOST_DEATHS, Redelivery, reason_of
-from kontext.dynamodb import Table
 from simulation.dynamodb import DynamoDB
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
 
 NOW = 1_800_000_000.0
 DAY = 86_400.0
-Record = dict[str, Any]
 
 
 class Died(BaseException):
     """The function is killed."""
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.time = NOW
-
+class StandingClock(Clock):
     def now(self) -> float:
-        return self.time
+        return NOW
 
 
 class Queues:
@@ -58,8 +57,8 @@ def queues() -> Queues:
 
 @pytest.fixture
 def redelivery(queues: Queues) -> Redelivery:
-    table = Table(DynamoDB(), "renders")  # type: ignore[arg-type]
-    return Redelivery(queues, "uploads", "dead letters", table, Clock())  # type: ignore[arg-type]
+    client, table = cast("SQSClient", queues), DynamoDB().table()
+    return Redelivery(client, "uploads", "dead letters", table, StandingClock())
 
 
 def message(name: str, receives: int = 1, age: float = 0.0) -> Record:

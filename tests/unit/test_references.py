@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from kontext.drops.references import References, key_named
 from kontext.errors import BadDrop
+from kontext.model import Parameters
 from simulation.actions import Drop, image, request
 from simulation.explore import play
 from simulation.schedule import Action
@@ -62,9 +64,14 @@ def test_a_request_may_name_what_is_its_own_or_shared(prefix: str, name: str) ->
     ],
 )
 @pytest.mark.parametrize("field", ["input_image_1", "input_image_2"])
-def test_another_ones_object_is_refused_in_words_that_say_what_to_do(field: str, name: str) -> None:
+def test_another_ones_object_is_refused_in_words_that_say_what_to_do(
+    field: Literal["input_image_1", "input_image_2"], name: str
+) -> None:
+    asked: Parameters = {}
+    asked[field] = name
+
     with pytest.raises(BadDrop) as refused:
-        RULE.check("ann/taj/", {field: name})  # type: ignore[misc]
+        RULE.check("ann/taj/", asked)
 
     assert refused.value.code == "invalid_request"
     assert f"{field} names " in str(refused.value)

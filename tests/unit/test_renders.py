@@ -13,10 +13,12 @@ from kontext.drops.store import Drops
 from kontext.due import TIMER
 from kontext.dynamodb import ConditionFailed, Table
 from kontext.errors import problem
+from kontext.model import Status
 from kontext.renders.claims import Claims
 from kontext.renders.overdue import OUTPUT_SECONDS, RECORD_SECONDS, overdue_action
 from kontext.renders.record import render_key
 from kontext.renders.submissions import Submissions
+from tests.existing import existing
 from tests.unit.life import FAILED, LATER, METRICS, NOW, RESULT, Life, MakePair, MakeReady, Repeating
 
 
@@ -42,7 +44,7 @@ def test_a_render_goes_from_claim_to_delivery(life: Life, drops: Drops, ledger: 
     ]
     assert (render["status"], render["cost"], render["result"]) == ("DELIVERED", 0.04, RESULT)
     assert render["expires_at"] == int(NOW + 21 + 400 * 86_400)
-    assert drops.get("taj/").written == {"taj/result.png"}  # type: ignore[union-attr]
+    assert existing(drops.get("taj/")).written == {"taj/result.png"}
     assert ledger() == {"submitted": 1, "completed": 1, "cost": 0.04, "reserved": 0.05}
 
 
@@ -61,7 +63,7 @@ def test_whoever_has_read_an_old_state_cannot_write(life: Life) -> None:
     with pytest.raises(ConditionFailed) as refused:
         life.jobs.mark_completed(queued, "https://images/a.png", METRICS, NOW)
 
-    assert refused.value.found["status"] == "PROCESSING"  # type: ignore[index]
+    assert existing(refused.value.found)["status"] == "PROCESSING"
 
 
 def test_an_announcement_of_an_attempt_that_is_over_is_refused(life: Life, pair: MakePair, complete: MakeReady) -> None:
@@ -89,7 +91,7 @@ def test_an_operator_who_delivers_an_old_render_again_does_not_make_it_speak_for
     old = life.renders.mark_failed(life.completed(), problem("delivery", "no access"), "taj/error.json", NOW + 60)
     life.renders.table.update(pair_key("taj/"), "SET #current = :newer", newer="a newer render")
 
-    life.renders.new_attempt(old, "COMPLETED", old["drop_id"], NOW + 70)
+    life.renders.new_attempt(old, Status.COMPLETED, old["drop_id"], NOW + 70)
 
     dropped = Drops(life.renders.table).get("taj/")
     assert dropped is not None

@@ -17,6 +17,7 @@ from kontext.drops import request
 from kontext.drops.request import merge, parse_metadata, parse_prompt, parse_request, render_id
 from kontext.drops.text_file import MAX_BYTES
 from kontext.errors import BadDrop
+from kontext.model import Parameters
 
 FIELDS = (
     ["prompt", "aspect_ratio", "output_format", "safety_tolerance", "seed", "input_image_1", "input_image_2"]
@@ -36,7 +37,7 @@ def body(**content: Any) -> bytes:
     return json.dumps(content).encode()
 
 
-def read(parse: Callable[[Any], dict[str, Any]], content: Any) -> tuple[dict[str, Any], str]:
+def read(parse: Callable[[Any], Parameters], content: Any) -> tuple[Parameters, str]:
     """The parameters, or the words with which they were refused."""
     try:
         return parse(content), ""
@@ -277,13 +278,14 @@ def test_the_first_source_that_names_a_parameter_decides() -> None:
 
 
 def test_a_render_is_named_by_its_prefix_images_and_parameters() -> None:
-    same = {render_id("a/", "e1", "e2", parameters) for parameters in ({"p": 1, "s": 2}, {"s": 2, "p": 1})}
+    asked: list[Parameters] = [{"safety_tolerance": 1, "seed": 2}, {"seed": 2, "safety_tolerance": 1}]
+    same = {render_id("a/", "e1", "e2", parameters) for parameters in asked}
     others = {
-        render_id("b/", "e1", "e2", {"p": 1, "s": 2}),
-        render_id("a/", "e2", "e1", {"p": 1, "s": 2}),
-        render_id("a/", "e1", "e2", {"p": 1, "s": 3}),
-        render_id("a/", "e1", "e2", {"p": "1", "s": 2}),
-        render_id("a/e1", "", "e2", {"p": 1, "s": 2}),
+        render_id("b/", "e1", "e2", {"safety_tolerance": 1, "seed": 2}),
+        render_id("a/", "e2", "e1", {"safety_tolerance": 1, "seed": 2}),
+        render_id("a/", "e1", "e2", {"safety_tolerance": 1, "seed": 3}),
+        render_id("a/", "e1", "e2", {"safety_tolerance": "1", "seed": 2}),  # type: ignore[typeddict-item]
+        render_id("a/e1", "", "e2", {"safety_tolerance": 1, "seed": 2}),
     }
 
     (name,) = same

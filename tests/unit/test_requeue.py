@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from kontext.dynamodb import Table
 from kontext.pipeline.requeue import ASIDE_SECONDS, MOST_FAILURES
 from kontext.segmind.answers import refusal_of_job
 from tests.unit.pipeline import Call, Strike, World
@@ -28,7 +27,7 @@ def play(encoded: Callable[..., bytes]) -> Play:
 
 def money(world: World) -> dict[str, Any]:
     """What the ledger says of the day."""
-    items = Table(world.dynamodb, "RendersTable").query("stack")  # type: ignore[arg-type]
+    items = world.table.query("stack")
     (ledger,) = (item for item in items if item["sk"].startswith("ledger#"))
     return {name: ledger.get(name, 0) for name in ("submitted", "not_charged", "completed", "reserved")}
 

@@ -20,6 +20,10 @@ from kontext.polling.schedule import (
 )
 
 DEADLINE = 3540.0
+History = list[tuple[float, float]]
+"""Of renders that are over: seconds in the queue, and of inference."""
+Answers = list[tuple[str, float]]
+"""Statuses, each so many seconds after the one before."""
 
 times = st.floats(0.1, 3600)
 histories = st.lists(st.tuples(st.one_of(st.just(0.0), times), times), max_size=40)
@@ -28,29 +32,29 @@ statuses = st.lists(
 )
 
 
-def learned(history):
+def learned(history: History) -> Durations:
     durations = Durations()
     for k, (queue, inference) in enumerate(history):
         durations = durations.observe(f"render-{k}", 1.7e9 + k, queue, inference)
     return durations
 
 
-def after(answers):
+def after(answers: Answers) -> Progress:
     progress = Progress()
     for status, gap in answers:
         progress = progress.seen(status, progress.age + gap)
     return progress
 
 
-def steady(seconds=20.0, count=60):
+def steady(seconds: float = 20.0, count: int = 60) -> Durations:
     return learned([(0.0, seconds * math.exp(0.2 * math.sin(2.4 * k))) for k in range(count)])
 
 
 @settings(max_examples=150)
 @given(history=histories, answers=statuses, poll_cost=st.floats(0.01, 100))
 def test_every_schedule_rises_from_the_present_to_the_deadline_in_a_bounded_number_of_looks(
-    history, answers, poll_cost
-):
+    history: History, answers: Answers, poll_cost: float
+) -> None:
     progress = after(answers)
 
     ages = poll_times(learned(history), progress, poll_cost, DEADLINE)
@@ -68,26 +72,28 @@ def test_every_schedule_rises_from_the_present_to_the_deadline_in_a_bounded_numb
 
 @settings(max_examples=100)
 @given(history=histories, answers=statuses)
-def test_at_the_default_poll_cost_no_job_is_ever_looked_at_more_than_two_hundred_times(history, answers):
+def test_at_the_default_poll_cost_no_job_is_ever_looked_at_more_than_two_hundred_times(
+    history: History, answers: Answers
+) -> None:
     ages = poll_times(learned(history), after(answers))
 
     assert len(ages) < 200
 
 
-def test_a_new_stack_begins_to_look_before_the_mean_that_segmind_publishes():
+def test_a_new_stack_begins_to_look_before_the_mean_that_segmind_publishes() -> None:
     ages = poll_times(Durations(), Progress())
 
     assert 12 < ages[0] < 18
 
 
-def test_looks_crowd_where_completions_do():
+def test_looks_crowd_where_completions_do() -> None:
     ages = poll_times(steady(20.0), Progress())
 
     assert 14 < ages[0] < 18
     assert max(later - sooner for sooner, later in pairwise(age for age in ages if age < 26)) < 2.5
 
 
-def test_a_job_that_outlives_all_others_is_looked_at_ever_more_slowly():
+def test_a_job_that_outlives_all_others_is_looked_at_ever_more_slowly() -> None:
     ages = [age for age in poll_times(steady(20.0), Progress()) if 45 < age < 0.7 * DEADLINE]
 
     gaps = [later - sooner for sooner, later in pairwise(ages)]
@@ -97,14 +103,14 @@ def test_a_job_that_outlives_all_others_is_looked_at_ever_more_slowly():
     assert len(gaps) < 40
 
 
-def test_a_dearer_look_means_fewer_of_them():
+def test_a_dearer_look_means_fewer_of_them() -> None:
     counts = [len([age for age in poll_times(steady(), Progress(), cost) if age < 40]) for cost in (0.05, 0.2, 0.8, 3)]
 
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > 2 * counts[-1]
 
 
-def test_a_queued_job_starts_its_clock_when_it_leaves_the_queue():
+def test_a_queued_job_starts_its_clock_when_it_leaves_the_queue() -> None:
     durations = steady(20.0)
 
     queued = poll_times(durations, Progress().seen("QUEUED", 100.0))
@@ -114,7 +120,7 @@ def test_a_queued_job_starts_its_clock_when_it_leaves_the_queue():
     assert 114 < started[0] < 120
 
 
-def test_a_queue_like_those_before_is_waited_out_with_few_looks():
+def test_a_queue_like_those_before_is_waited_out_with_few_looks() -> None:
     durations = learned([(200.0 + k % 5, 20.0 + k % 3) for k in range(60)])
 
     ages = poll_times(durations, Progress().seen("QUEUED", 15.0))
@@ -123,7 +129,7 @@ def test_a_queue_like_those_before_is_waited_out_with_few_looks():
     assert len([age for age in ages if 205 < age < 235]) > 6
 
 
-def test_a_job_seen_processing_at_the_first_look_keeps_its_schedule():
+def test_a_job_seen_processing_at_the_first_look_keeps_its_schedule() -> None:
     durations = steady(20.0)
     planned = poll_times(durations, Progress())
 
@@ -132,33 +138,33 @@ def test_a_job_seen_processing_at_the_first_look_keeps_its_schedule():
     assert again[0] == pytest.approx(planned[1], abs=0.5)
 
 
-def test_a_job_that_goes_back_to_the_queue_starts_again():
+def test_a_job_that_goes_back_to_the_queue_starts_again() -> None:
     progress = Progress().seen("PROCESSING", 20.0).seen("QUEUED", 22.0)
 
     assert progress == Progress(age=22.0, queued_until=22.0)
 
 
 @pytest.mark.parametrize("status", ["", "COMPLETED", "WARMING_UP"])
-def test_an_unknown_status_tells_nothing_but_the_time(status):
+def test_an_unknown_status_tells_nothing_but_the_time(status: str) -> None:
     before = Progress().seen("QUEUED", 5.0).seen("PROCESSING", 9.0)
 
     assert before.seen(status, 12.0) == Progress(age=12.0, queued_until=5.0, started_by=9.0)
 
 
-def test_a_plan_waits_whole_seconds_and_leaves_the_rest_to_poll():
+def test_a_plan_waits_whole_seconds_and_leaves_the_rest_to_poll() -> None:
     plan = next_polls((18.4, 20.6, 22.2, 80.0, 3540.0), age=0.0)
 
     assert plan.wait_seconds == 17
     assert plan.poll_times == (18.4, 20.6, 22.2)
 
 
-def test_a_plan_that_begins_at_once_does_not_wait():
+def test_a_plan_that_begins_at_once_does_not_wait() -> None:
     assert next_polls((12.2, 14.0), age=12.0).wait_seconds == 0
 
 
 @settings(deadline=None)
 @given(history=histories, answers=statuses)
-def test_no_invocation_of_poll_outstays_its_limit(history, answers):
+def test_no_invocation_of_poll_outstays_its_limit(history: History, answers: Answers) -> None:
     progress = after(answers)
     ages = poll_times(learned(history), progress)
 
@@ -168,16 +174,16 @@ def test_no_invocation_of_poll_outstays_its_limit(history, answers):
     assert 0 <= plan.wait_seconds <= max(0, plan.poll_times[0] - progress.age)
 
 
-def test_poll_sleeps_only_while_that_is_cheaper_than_a_loop_of_the_workflow():
+def test_poll_sleeps_only_while_that_is_cheaper_than_a_loop_of_the_workflow() -> None:
     assert sleeps_in_place(BREAK_EVEN_SECONDS, stayed=BREAK_EVEN_SECONDS)
     assert not sleeps_in_place(BREAK_EVEN_SECONDS + 0.1, stayed=BREAK_EVEN_SECONDS + 0.1)
     assert not sleeps_in_place(1.0, stayed=LONGEST_STAY_SECONDS + 0.1)
 
 
-def test_a_schedule_takes_few_steps():
+def test_a_schedule_takes_few_steps() -> None:
     durations, calls = learned([(k % 7, 10 + k % 23) for k in range(400)]), 0
 
-    def count(*_):
+    def count(*_: object) -> None:
         nonlocal calls
         calls += 1
 
@@ -188,7 +194,7 @@ def test_a_schedule_takes_few_steps():
     assert 1000 < calls < 40_000
 
 
-def test_the_schedule_needs_no_module_that_is_slow_to_import():
+def test_the_schedule_needs_no_module_that_is_slow_to_import() -> None:
     code = "import sys; before = set(sys.modules); import kontext.polling.schedule; print(*set(sys.modules) - before)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

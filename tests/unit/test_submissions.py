@@ -10,7 +10,7 @@ import pytest
 from kontext.clock import iso
 from kontext.due import LEASE_GRACE_SECONDS, LINE, TIMER
 from kontext.dynamodb import ConditionFailed
-from kontext.model import Render
+from kontext.model import HistoryEntry, Render, Status
 from kontext.renders import job_owner, settle
 from kontext.renders.overdue import overdue_action
 from kontext.renders.record import HISTORY_KEPT, render_key
@@ -69,7 +69,7 @@ def test_a_later_attempt_does_not_inherit_the_place_of_an_earlier_one_and_how_lo
     submitting = life.submissions.mark_submitting(life.in_line(), NOW + 60)
     failed = life.renders.mark_failed(submitting, FAILED, "taj/error.json", NOW + 61)
 
-    again = life.renders.new_attempt(failed, "CLAIMED", 2, NOW + 900, line_at=line_at)
+    again = life.renders.new_attempt(failed, Status.CLAIMED, 2, NOW + 900, line_at=line_at)
 
     joined = life.submissions.join_line(again, again.get("line_at", NOW + 960), "pace", NOW + 900)
     lane, due_at = (LINE, line_at) if line_at else (TIMER, NOW + 900 + LEASE_SECONDS + LEASE_GRACE_SECONDS)
@@ -89,7 +89,7 @@ def test_a_submitted_render_is_not_parked_any_more(life: Life, stage: str) -> No
 def test_a_render_that_is_tried_later_waits_for_a_time_of_its_own_out_of_the_line(life: Life) -> None:
     waited = life.in_line()
 
-    renders = []
+    renders: list[Render] = []
     for at in (NOW + 100, NOW + 200):
         submitting = life.submissions.mark_submitting(renders[-1] if renders else waited, at)
         renders.append(life.submissions.retry_later(submitting, at + 60, "outage", at, SERVER_ERROR))
@@ -120,13 +120,16 @@ def test_a_repetition_is_counted_not_listed(life: Life) -> None:
 
 
 def test_a_long_history_keeps_its_beginning_and_its_end(life: Life) -> None:
-    long = [{"at": iso(NOW), "what": "parked", "reason": str(n)} for n in range(HISTORY_KEPT)]
+    long: list[HistoryEntry] = [{"at": iso(NOW), "what": "parked", "message": str(n)} for n in range(HISTORY_KEPT)]
+    claimed = life.claimed()
+    claimed["history"] = long
 
-    render = life.submissions.join_line(life.claimed() | {"history": long}, NOW + 60, "pace", NOW)
+    render = life.submissions.join_line(claimed, NOW + 60, "pace", NOW)
 
     assert len(render["history"]) == HISTORY_KEPT
     assert render["history"][0] == long[0]
-    assert [entry["reason"] for entry in render["history"][-2:]] == [str(HISTORY_KEPT - 1), "pace"]
+    assert render["history"][-2]["message"] == str(HISTORY_KEPT - 1)
+    assert render["history"][-1]["reason"] == "pace"
 
 
 def test_a_job_that_another_render_has_is_nobody_elses(life: Life) -> None:

@@ -11,9 +11,11 @@ import pytest
 import submit
 from kontext.clock import day
 from kontext.drops import messages
+from kontext.drops.messages import Record
 from kontext.drops.pairs import pair_key
 from kontext.due import LINE, TELL_SECONDS, TIMER
 from kontext.dynamodb import Table
+from kontext.model import Render
 from kontext.pipeline.intake import Intake
 from kontext.pipeline.post import TIME_FOR_A_SUBMIT
 from kontext.pipeline.requeue import ASIDE_SECONDS, MOST_FAILURES
@@ -45,16 +47,17 @@ def told(world: World, *bodies: Json, receives: int = 1) -> Json:
         {"messageId": f"told-{number}", "body": json.dumps(body), "attributes": attributes}
         for number, body in enumerate(bodies)
     ]
-    return world.invoke("Submit", {"Records": records})  # type: ignore[no-any-return]
+    answer: Json = world.invoke("Submit", {"Records": records})
+    return answer
 
 
-def due(render: Json) -> Json:
+def due(render: Render) -> Json:
     """A hint that a render is due."""
     return {"due": render_key(render["prefix"], render["render_id"])}
 
 
 def table(world: World) -> Table:
-    return Table(world.dynamodb, "RendersTable")  # type: ignore[arg-type]
+    return world.table
 
 
 def state(world: World) -> State:
@@ -111,7 +114,7 @@ def test_a_message_that_comes_again_pays_nothing(world: Play) -> None:
         pytest.param(lambda render: {"due_at": BEGINNING + 1e6}, id="somebody has come back to it"),
     ],
 )
-def test_a_hint_about_a_render_that_has_moved_changes_nothing(world: Play, move: Callable[[Json], Json]) -> None:
+def test_a_hint_about_a_render_that_has_moved_changes_nothing(world: Play, move: Callable[[Render], Json]) -> None:
     crashed = world(Strike(Call("Submit", "submissions.mark_submitting", 1))).receive()
     render = crashed.render
     ((name, value),) = move(render).items()
@@ -416,7 +419,8 @@ def test_with_too_little_time_left_nobody_is_sent_and_all_wait_for_another_one(w
         told_last = hurried.queue.messages[1].body
         hurried._receive(hurried.queue.messages[0])
         hurried.queue.messages.clear()
-    record = {"messageId": "m", "body": told_last, "attributes": {"ApproximateReceiveCount": "1"}}
+    attributes = {"ApproximateReceiveCount": "1"}
+    record: Record = {"messageId": "m", "receiptHandle": "handle", "body": told_last, "attributes": attributes}
 
     answer = submit.handler({"Records": [record]}, Hurried("Submit"), hurried.seams["Submit"])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from botocore.exceptions import ClientError
@@ -11,6 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kontext.dynamodb import ConditionFailed, Conflict, Table, _from, _to
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 KEY = {"pk": "pair#taj/", "sk": "pair"}
 SET = "SET #a = :one"
@@ -125,7 +128,8 @@ class Refusing:
 
     def transact_write_items(self, **_: Any) -> None:
         kind = self.exceptions.TransactionCanceledException if self.reasons else ClientError
-        raise kind({"Error": {"Code": self.code}, "CancellationReasons": self.reasons}, "TransactWriteItems")  # type: ignore[typeddict-unknown-key]
+        answer: Any = {"Error": {"Code": self.code}, "CancellationReasons": self.reasons}
+        raise kind(answer, "TransactWriteItems")
 
 
 @pytest.mark.parametrize(
@@ -165,16 +169,20 @@ class Busy:
             raise ClientError({"Error": {"Code": code, "Message": "busy"}}, operation)
 
 
+def busy(table: Table, times: int) -> Table:
+    return Table(cast("DynamoDBClient", Busy(table.client, times)), "renders")
+
+
 def test_a_write_that_met_a_transaction_is_repeated_until_it_is_through(table: Table) -> None:
-    Table(Busy(table.client, 3), "renders").update(KEY, "SET #a = :one", one=1)  # type: ignore[arg-type]
-    Table(Busy(table.client, 3), "renders").transact((OTHER, "SET #b = :two", None, {"two": 2}))  # type: ignore[arg-type]
+    busy(table, 3).update(KEY, "SET #a = :one", one=1)
+    busy(table, 3).transact((OTHER, "SET #b = :two", None, {"two": 2}))
 
     assert table.query("pair#taj/") == [{**KEY, "a": 1}, {**OTHER, "b": 2}]
 
 
 def test_a_write_that_meets_transactions_for_ever_gives_up_and_says_that_nothing_was_written(table: Table) -> None:
     with pytest.raises(Conflict):
-        Table(Busy(table.client, 1000), "renders").update(KEY, "SET #a = :one", one=1)  # type: ignore[arg-type]
+        busy(table, 1000).update(KEY, "SET #a = :one", one=1)
 
     assert table.get(KEY) is None
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kontext.dynamodb import Table
 from kontext.errors import RateLimited
+from kontext.model import Reason
 from kontext.throttle import admission, circuit_breaker, rate_limiter
 from kontext.throttle.admission import HORIZON_SECONDS, Admit, State, Wait, admit, admit_head, grant, join, see_line
 from kontext.throttle.circuit_breaker import Breaker, Stop, open_breaker
@@ -232,7 +233,7 @@ def test_a_reset_never_pulls_the_schedule_forward() -> None:
         pytest.param("outage", [60, 300, 600, 900, 900], id="each may be paid"),
     ],
 )
-def test_trials_go_ever_more_rarely(reason: str, waits: list[float]) -> None:
+def test_trials_go_ever_more_rarely(reason: Reason, waits: list[float]) -> None:
     breaker = open_breaker(Breaker(), reason, NOW)
     found = [breaker.next_trial_at - NOW]
     for _ in waits[1:]:
@@ -298,7 +299,7 @@ def test_an_open_breaker_is_due_for_a_sweep_and_a_closed_one_is_not(table: Table
         pytest.param(["paused"], "gate.1000000000.paused.parked", id="paused"),
     ],
 )
-def test_each_change_is_to_be_told_once(table: Table, moves: list[str | None], told: str | None) -> None:
+def test_each_change_is_to_be_told_once(table: Table, moves: list[Reason | None], told: str | None) -> None:
     throttle = Throttle(table, PRO)
     for second, reason in enumerate(moves):
         if reason == circuit_breaker.PAUSED:

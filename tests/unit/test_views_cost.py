@@ -13,6 +13,7 @@ from kontext.clock import iso
 from kontext.due import LINE, TIMER, WAITING
 from kontext.dynamodb import Item
 from kontext.errors import problem
+from kontext.model import Render, Status
 from kontext.throttle.throttle import Throttle
 from kontext_cli import account_checks, doctor, standstill_checks
 from kontext_cli.checks import StackInspection
@@ -30,11 +31,12 @@ CHECKS = (
     standstill_checks.stuck_items,
 )
 """What `kontext doctor` asks the table."""
-ON_ITS_WAY = {"due_lane": TIMER, "request_id": "q", "submitted_at": NOW}
+ON_ITS_WAY: Item = {"due_lane": TIMER, "request_id": "q", "submitted_at": NOW}
+REFUSED: Item = {"due_lane": "FAILED", "error": problem("refused", "no")}
 KINDS: tuple[tuple[str, Item], ...] = (
     *[("DELIVERED", {"due_lane": "DELIVERED"})] * 6,
     *[("CLAIMED", {"due_lane": LINE, "waiting_since": NOW - 900})] * 5,
-    *[("QUEUED", ON_ITS_WAY), ("FAILED", {"due_lane": "FAILED", "error": problem("refused", "no")})] * 3,
+    *[("QUEUED", ON_ITS_WAY), ("FAILED", REFUSED)] * 3,
     ("UNCERTAIN", {"due_lane": "UNCERTAIN", "error": problem("uncertain", "lost")}),
     *[("half", {"due_lane": WAITING}), ("settling", {"due_lane": TIMER})] * 1,
 )
@@ -69,9 +71,9 @@ def pair(number: int) -> list[Item]:
     parts = {f"part_{n}": {"key": f"{prefix}{n}.png", "sequencer": "1", "at": at, "kind": "png"} for n in (1, 2)}
     if status in ("half", "settling"):
         return [{**item, "sk": "pair", "part_1": parts["part_1"], **place}]
-    known = {"render_id": "r", "status": status, "attempt": 1, "drop_id": 1, "parameters": {"prompt": "x" * 400}}
-    times = {"created_at": iso(at), "updated_at": iso(at)}
-    return [{**item, "sk": "pair", "current": "r", **parts}, {**item, "sk": "render#r", **known, **times, **place}]
+    known: Render = {"render_id": "r", "status": Status(status), "attempt": 1, "drop_id": 1}
+    known |= {"parameters": {"prompt": "x" * 400}, "created_at": iso(at), "updated_at": iso(at)}
+    return [{**item, "sk": "pair", "current": "r", **parts}, {**item, "sk": "render#r", **known, **place}]
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +89,10 @@ def client_of(pairs: int) -> Counting:
     written = [{name: serialize(value) for name, value in item.items()} for item in items]
     table.restore({(item["pk"]["S"], item["sk"]["S"]): item for item in written})
     return Counting(table)
+
+
+def target_of(client: Counting) -> Target:
+    return Target("shop", {"RendersTable": "renders"}, lambda service: client)
 
 
 def status(target: Target) -> None:
@@ -117,7 +123,7 @@ def test_a_look_at_a_stack_of_ten_thousand_pairs_takes_as_many_requests_as_at_on
     asked = {}
     for count, client in clients.items():
         client.requests.clear()
-        look(Target("shop", {"RendersTable": "renders"}, lambda service, client=client: client))
+        look(target_of(client))
         asked[count] = dict(client.requests)
 
     assert asked[10_000] == asked[100]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from kontext.drops import waiters
@@ -9,6 +11,7 @@ from kontext.drops.pairs import pair_key
 from kontext.drops.store import Drops
 from kontext.drops.waiters import PAGE, TooMany, Waiter, Waiters, object_key
 from kontext.dynamodb import Table
+from tests.existing import existing
 
 NOW = 1_800_000_000.0
 KEY = "shared/product.png"
@@ -20,8 +23,8 @@ def waiting(table: Table) -> Waiters:
     return Waiters(table)
 
 
-def names(found: object) -> list[str]:
-    return [waiter.prefix for waiter in found]  # type: ignore[attr-defined]
+def names(found: Iterable[Waiter]) -> list[str]:
+    return [waiter.prefix for waiter in found]
 
 
 @pytest.mark.parametrize("key", [KEY, PART], ids=["any name", "a part of another pair"])
@@ -122,7 +125,7 @@ def test_no_more_than_so_many_wait_for_one_object(table: Table) -> None:
 def test_what_waits_is_forgotten_some_day(waiting: Waiters) -> None:
     waiting.add(KEY, "a/", "", NOW)
 
-    over = waiting.table.get({"pk": f"object#{KEY}", "sk": "waiter#a/"})["expires_at"]  # type: ignore[index]
+    over = existing(waiting.table.get({"pk": f"object#{KEY}", "sk": "waiter#a/"}))["expires_at"]
 
     assert over == NOW + 400 * 86_400
     assert item(waiting, KEY)["expires_at"] == over

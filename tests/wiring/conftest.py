@@ -29,7 +29,8 @@ def template() -> Json:
 @pytest.fixture(scope="session")
 def resources(template: Json) -> Json:
     """The template's resources as they are written, by logical id."""
-    return template["Resources"]  # type: ignore[no-any-return]
+    resources: Json = template["Resources"]
+    return resources
 
 
 @pytest.fixture(scope="session")
@@ -54,4 +55,5 @@ def functions(template: Json) -> dict[str, Json]:
 @pytest.fixture(scope="session")
 def workflow() -> Json:
     """The state machine's definition."""
-    return json.loads((ROOT / "workflow.asl.json").read_text())  # type: ignore[no-any-return]
+    definition: Json = json.loads((ROOT / "workflow.asl.json").read_text())
+    return definition

@@ -5,11 +5,10 @@ from __future__ import annotations
 import copy
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import jsonschema
 import pytest
@@ -20,14 +19,17 @@ import finalize
 import poll
 import submit
 import sweep
+from kontext.clock import Clock
 from kontext.connections import Connections
+from kontext.drops.messages import Batch
 from kontext.errors import CODES
+from kontext.model import Render
 from kontext.renders.record import render_key
 from kontext.renders.workflow import execution_name
 from kontext.throttle.line import why_parked
 from kontext_local.segmind import Parameters, Picture, Rule, Segmind, Settings, segmind_transport
+from tests.aws import Aws
 
-Aws = Callable[[str], Any]
 Json = dict[str, Any]
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +51,7 @@ def sample(name: str) -> Any:
     return json.loads((EVENTS / name).read_text())
 
 
-class Clock:
+class StandingClock(Clock):
     """Time that passes only when somebody sleeps."""
 
     def __init__(self, now: float) -> None:
@@ -73,13 +75,13 @@ class Stage:
 
     def __init__(self, aws: Aws, template: Json, now: float) -> None:
         self.aws = aws
-        self.clock = Clock(now)
+        self.clock = StandingClock(now)
         settings = Settings().changed({"inference": {"values": [10]}})
         self.segmind = Segmind(settings, draw=draw, clock=self.clock.now, rng=Random(1))
         self.names = _created(aws, self.segmind.api_key)
         self.environment = _environment(template, self.names)
         transport = segmind_transport(self.segmind, self.clock.sleep)
-        self.deps = Connections(self.environment, self.clock, transport)  # type: ignore[arg-type]
+        self.deps = Connections(self.environment, self.clock, transport)
 
     def put(self, prefix: str, request: Json) -> None:
         """Put a pair into the input bucket; nobody is told of it."""
@@ -89,7 +91,7 @@ class Stage:
             self.aws("s3").put_object(Bucket=self.environment["INPUT_BUCKET"], Key=prefix + name, Body=body)
 
     def submit(self, event: Json) -> Json:
-        return submit.handler(event, CONTEXT, self.deps)  # type: ignore[no-any-return]
+        return submit.handler(cast("Batch", event), CONTEXT, self.deps)
 
     def submitted(self, state: Json, request: Json) -> None:
         """Bring a pair to Segmind, under the request_id that a captured state of the workflow names."""
@@ -100,7 +102,7 @@ class Stage:
         job.request_id = state["request_id"]
         self.segmind.ledger.jobs[job.request_id] = job
 
-    def record(self, state: Json) -> Json:
+    def record(self, state: Json) -> Render:
         """The render that a state of the workflow names."""
         found = self.deps.renders.get(state["prefix"], state["render_id"])
         assert found is not None
@@ -166,7 +168,8 @@ def dropped(prefix: str) -> Json:
     captured = sample("submit-drop.json")
     original = json.loads(captured["Records"][0]["body"])["Records"][0]["s3"]["object"]["key"]
     there = original.rpartition("/")[0] + "/"
-    return json.loads(json.dumps(captured).replace(there, prefix))  # type: ignore[no-any-return]
+    event: Json = json.loads(json.dumps(captured).replace(there, prefix))
+    return event
 
 
 @pytest.fixture
@@ -341,8 +344,8 @@ def test_a_message_that_nobody_can_read_is_a_dead_letter_at_once(
 
     answer = stage.submit({"Records": [junk, *event["Records"]]})
 
-    asked = {"QueueUrl": stage.names["DeadLetterQueue"], "MessageAttributeNames": ["All"]}
-    (letter,) = stage.aws("sqs").receive_message(**asked)["Messages"]
+    url = stage.names["DeadLetterQueue"]
+    (letter,) = stage.aws("sqs").receive_message(QueueUrl=url, MessageAttributeNames=["All"])["Messages"]
     assert answer == {"batchItemFailures": []}
     assert letter["Body"] == body
     assert letter["MessageAttributes"]["reason"]["StringValue"]

@@ -111,7 +111,8 @@ def test_the_api_key_is_in_no_parameter_and_no_variable(template: Json) -> None:
 
 
 def _variables(properties: Json) -> Json:
-    return properties.get("Environment", {}).get("Variables", {})  # type: ignore[no-any-return]
+    variables: Json = properties.get("Environment", {}).get("Variables", {})
+    return variables
 
 
 def test_the_schedule_has_the_defaults_of_the_template(template: Json) -> None:

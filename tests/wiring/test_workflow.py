@@ -24,7 +24,7 @@ FUNCTION = {"Poll": "Poll", "Finalize": "Finalize", "GiveUp": "Finalize"}
 
 
 def test_cfn_lint_finds_nothing_in_the_definition_and_every_mistake_in_a_broken_one(workflow: Json) -> None:
-    changes = {
+    changes: dict[str, tuple[str, Json]] = {
         "NoSuchType": ("Poll", {"Type": "Tusk"}),
         "NoSuchField": ("Poll", {"TimeoutSecond": 3}),
         "NoErrorToRetry": ("Poll", {"Retry": [{"MaxAttempts": 3}]}),
@@ -197,7 +197,7 @@ def _outcomes_in(module: Path) -> set[str]:
         if isinstance(key, ast.Constant) and key.value == "outcome"
     ]
     return {
-        constant.value
+        str(constant.value)
         for value in values
         for constant in ast.walk(value)
         if isinstance(constant, ast.Constant) and _is_an_answer(value, constant)

@@ -4,9 +4,10 @@ import socket
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 
-def handler(event, context):
+def handler(event: Any, context: Any) -> Any:
     match event:
         case {"write": path}:
             Path(path).write_text("something")

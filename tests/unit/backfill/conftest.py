@@ -10,11 +10,8 @@ from pathlib import Path
 import pytest
 
 from kontext_cli.target import Target
-from tests.unit.backfill.pairs import (
-    OUTPUTS,
-    Aws,
-    Encoded,
-)
+from tests.aws import Aws
+from tests.unit.backfill.pairs import OUTPUTS, Encoded
 
 
 @pytest.fixture

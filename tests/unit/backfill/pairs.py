@@ -6,13 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kontext.drops.input_bucket import Limits
 from kontext.drops.references import References
+from kontext.images.image import Limits
 from kontext_cli.plan import Plan
 from kontext_cli.sources import Source
 from kontext_cli.target import Target
 
-Aws = Callable[[str], Any]
 Encoded = Callable[..., bytes]
 SETTINGS = {
     "DefaultPrompt": "Bring them together.",

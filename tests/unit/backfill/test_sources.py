@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from kontext.drops.input_bucket import Limits
 from kontext.errors import BadDrop
+from kontext.images.image import Limits
 from kontext_cli import backfill
 from kontext_cli.errors import CommandError
 from kontext_cli.sources import read

@@ -8,11 +8,16 @@ from typing import Any
 
 import httpx
 
+from kontext.model import Parameters
 from kontext.segmind.client import Segmind
 
 ID = "3f2c8f5e-8f5e-4b7a-9d6e-0123456789ab"
 URL = "https://images.segmind.com/outputs/a.png"
-PARAMETERS = {"prompt": "Zwei Kätzchen", "input_image_1": "https://a/1.png", "input_image_2": "https://a/2.png"}
+PARAMETERS: Parameters = {
+    "prompt": "Zwei Kätzchen",
+    "input_image_1": "https://a/1.png",
+    "input_image_2": "https://a/2.png",
+}
 HTML = "<!doctype html>\n<title>405 Method Not Allowed</title>\n"
 RESET = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 Answer = httpx.Response | Exception

@@ -67,7 +67,11 @@ def test_a_status_gives_the_state_of_the_job(answer: Answer, status: JobStatus) 
     assert str(network.requests[0].url) == f"https://api.segmind.com/v2/requests/{ID}/status"
 
 
-DONE = {"status": "COMPLETED", "request_id": ID, "metrics": {"cost": 0.05, "remaining_credits": 9, "total_time": 20}}
+DONE: dict[str, Any] = {
+    "status": "COMPLETED",
+    "request_id": ID,
+    "metrics": {"cost": 0.05, "remaining_credits": 9, "total_time": 20},
+}
 
 
 METRICS = {"cost": 0.05, "remaining_credits": 9.0, "total_time": 20.0}
@@ -131,7 +135,11 @@ def test_a_result_that_names_no_picture_says_what_it_says_without_a_signature(ou
 
 
 def test_links_are_read_wherever_they_stand_but_not_what_was_asked_for() -> None:
-    elsewhere = {"result": {"files": [{"href": URL}]}, "input_image_1": "https://a/1.png", "status_url": "https://b/c"}
+    elsewhere: dict[str, Any] = {
+        "result": {"files": [{"href": URL}]},
+        "input_image_1": "https://a/1.png",
+        "status_url": "https://b/c",
+    }
 
     found = Network(says(200, **DONE, **elsewhere)).client().result(ID)
 

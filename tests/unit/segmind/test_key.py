@@ -33,7 +33,11 @@ def test_a_replaced_key_is_used_without_a_restart() -> None:
     network = Network(says(401, error="Unauthorized"), says(200, request_id=ID))
     asked: list[bool] = []
 
-    request_id = network.client(lambda fresh: asked.append(fresh) or ("new" if fresh else "old")).submit(PARAMETERS)
+    def key(fresh: bool) -> str:
+        asked.append(fresh)
+        return "new" if fresh else "old"
+
+    request_id = network.client(key).submit(PARAMETERS)
 
     assert request_id == ID
     assert [request.headers["x-api-key"] for request in network.requests] == ["old", "new"]

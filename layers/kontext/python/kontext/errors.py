@@ -16,7 +16,7 @@ KontextError
 
 from dataclasses import dataclass
 
-from kontext.model import Charged, RenderError
+from kontext.model import AccountReason, Charged, Reason, RenderError
 
 
 class KontextError(Exception):
@@ -54,7 +54,7 @@ class RequestRefused(SegmindError):
 class AccountRefused(SegmindError):
     """Nobody can render now. `reason` is a key of `REASONS`: the account's, or how the stack is configured."""
 
-    def __init__(self, message: str, status: int, reason: str) -> None:
+    def __init__(self, message: str, status: int, reason: AccountReason) -> None:
         super().__init__(message, status)
         self.reason = reason
 
@@ -204,7 +204,7 @@ CODES: dict[str, Code] = {
 }
 
 
-REASONS: dict[str, Code] = {
+REASONS: dict[Reason, Code] = {
     "pace": Code(
         "Renders are spaced to the account's rate limit, and this one's turn has not come.",
         "no",

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from aws_lambda_powertools import Metrics
 
 from kontext.errors import REASONS
-from kontext.model import JobMetrics, Render, Status
+from kontext.model import JobMetrics, Reason, Render, Status
 
 NAMESPACE = "kontext-drop"
 
@@ -24,7 +24,7 @@ class Metric(NamedTuple):
     meaning: str
 
 
-def parked(reason: str) -> str:
+def parked(reason: Reason) -> str:
     """The metric of a reason to park.
 
     >>> parked("no_credits")

@@ -26,6 +26,11 @@ ENDED = (Status.DELIVERED, Status.FAILED, Status.UNCERTAIN)
 Charged = Literal["no", "yes", "unknown"]
 """Whether Segmind has charged for a render that has no picture."""
 
+AccountReason = Literal["no_credits", "bad_key", "forbidden", "configuration", "unknown_refusal", "spend_limit"]
+"""Why Segmind takes no request of an account."""
+Reason = Literal[AccountReason, "pace", "rate_limited", "workflow", "outage", "paused"]
+"""Why a render waits; `errors.REASONS` says what each means."""
+
 
 class Parameters(TypedDict, total=False):
     """What is asked of Segmind for a render, as `schemas/request.v1.json` has it."""
@@ -107,7 +112,7 @@ class HistoryEntry(TypedDict, total=False):
     what: str
     times: int
     last_at: str
-    reason: str
+    reason: Literal[Reason, "strange_cost", "other_format", "reopened"]
     status: int | None
     code: str
     message: str
@@ -150,7 +155,7 @@ class Result(TypedDict, total=False):
 class Park(TypedDict, total=False):
     """Why a render waits, since when, and perhaps until when."""
 
-    reason: str
+    reason: Reason
     since: float
     until: float
 
@@ -173,7 +178,7 @@ class FoundPicture(TypedDict):
 class PollState(TypedDict, total=False):
     """What one stay of Poll hands to the next, or to Finalize, by way of the workflow."""
 
-    outcome: str
+    outcome: Literal["waiting", "completed", "failed", "expired", "ended"]
     wait: int
     progress: dict[str, float]
     misses: int
@@ -191,7 +196,7 @@ class Ending(TypedDict, total=False):
     """What Finalize hands to the workflow. `outcome`: `delivered`; `failed`, `postponed` or `parked`, with the `error`;
     or `again`, after `wait` seconds, when so many `tries` are behind it."""
 
-    outcome: str
+    outcome: Literal["delivered", "failed", "postponed", "parked", "again"]
     error: RenderError
     wait: int
     tries: int

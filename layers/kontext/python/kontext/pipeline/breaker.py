@@ -3,7 +3,7 @@
 from kontext import metrics
 from kontext.connections import Connections
 from kontext.log import logger
-from kontext.model import Render
+from kontext.model import Reason, Render
 from kontext.renders.record import render_key
 from kontext.results import cloudevents
 from kontext.throttle.circuit_breaker import WORKFLOW
@@ -16,7 +16,7 @@ class Breaker:
         self.deps = deps
 
     def open(
-        self, reason: str, render: Render | None = None, status: int | None = None, *, trial: bool = False
+        self, reason: Reason, render: Render | None = None, status: int | None = None, *, trial: bool = False
     ) -> None:
         """Nobody's render can go now."""
         unfollowed = render_key(render["prefix"], render["render_id"]) if render and reason == WORKFLOW else None
@@ -33,7 +33,7 @@ class Breaker:
             self.measure_stop(breaker.reason, render)
             self.publish_changes()
 
-    def measure_stop(self, reason: str, render: Render | None = None) -> None:
+    def measure_stop(self, reason: Reason, render: Render | None = None) -> None:
         """Measure that nobody goes, as often as it is found out: the alarms ring as long as it lasts."""
         if reason in metrics.REFUSALS:
             metrics.emit(render, AccountRefused=1)

@@ -2,9 +2,10 @@
 
 from kontext.dynamodb import Key
 from kontext.errors import AccountRefused, SegmindError
+from kontext.model import Reason
 from kontext.pipeline.head_of_line import HeadOfLine
 from kontext.pipeline.slot import Slot
-from kontext.throttle.circuit_breaker import WORKFLOW
+from kontext.throttle.circuit_breaker import OUTAGE, WORKFLOW
 
 
 class Probe:
@@ -25,7 +26,8 @@ class Probe:
         if state.breaker.reason == WORKFLOW:
             self.find_workflow(state.breaker.unfollowed)
             return
-        if not self.account_is_well(str(state.breaker.reason)) or now < state.breaker.next_trial_at:
+        reason = state.breaker.reason or OUTAGE  # where it was opened meanwhile
+        if not self.account_is_well(reason) or now < state.breaker.next_trial_at:
             return
         at = self.deps.throttle.admit_head(self.deps.clock.now(), trial=True)  # the probe may have taken a while
         if at is not None and not self.head.send(Slot(self.deps, at), trial=True):
@@ -38,7 +40,7 @@ class Probe:
         else:
             self.breaker.measure_stop(WORKFLOW)
 
-    def account_is_well(self, reason: str) -> bool:
+    def account_is_well(self, reason: Reason) -> bool:
         """Whether a request could be taken, as far as a GET can tell: it costs nothing."""
         if reason == "spend_limit" and not self.deps.submissions.has_room(self.deps.clock.now()):
             self.breaker.measure_stop(reason)

@@ -4,7 +4,7 @@ from kontext import metrics
 from kontext.connections import Connections
 from kontext.errors import AccountRefused, Doubtful, SegmindError, ServerError, Unavailable
 from kontext.log import logger
-from kontext.model import IN_FLIGHT, HistoryEntry, PollState, Render
+from kontext.model import IN_FLIGHT, HistoryEntry, PollState, Reason, Render
 from kontext.pipeline.breaker import Breaker
 from kontext.pipeline.ends import Ends, charged_for
 from kontext.renders.ledger import another_was_accepted
@@ -39,7 +39,7 @@ class Requeue:
         self.wait(render, refused.reason, refused)
         return True
 
-    def wait(self, render: Render, reason: str, failure: SegmindError, *, trial: bool = False) -> None:
+    def wait(self, render: Render, reason: Reason, failure: SegmindError, *, trial: bool = False) -> None:
         """Let a render wait whose request was not accepted, or most likely not, or whose job failed.
 
         What Segmind says of the account may be about one render: a trial that is refused though the account is well is
@@ -53,7 +53,7 @@ class Requeue:
         else:
             self.step_aside(render, reason, failure, at_once=of_account)
 
-    def step_aside(self, render: Render, reason: str, failure: SegmindError, *, at_once: bool) -> None:
+    def step_aside(self, render: Render, reason: Reason, failure: SegmindError, *, at_once: bool) -> None:
         """One that fails for a reason that may be its own holds nobody else up: after three failures, or `at_once`, it
         goes every 45 minutes, until it has failed again after Segmind took another render, or too often."""
         now, noted, failures = self.deps.clock.now(), _entry(failure), render.get("failures", 0) + 1
@@ -74,7 +74,7 @@ class Requeue:
         """Whether Segmind took another render, and made its picture, since this one has failed."""
         return failed_at is not None and another_was_accepted(self.deps.table, failed_at, self.deps.clock.now())
 
-    def retry_later(self, render: Render, at: float, reason: str, noted: HistoryEntry) -> None:
+    def retry_later(self, render: Render, at: float, reason: Reason, noted: HistoryEntry) -> None:
         """Let a render go again at a time of its own."""
         self.deps.submissions.retry_later(render, at, reason, self.deps.clock.now(), noted)
         metrics.emit(render, **{metrics.parked(reason): 1})
@@ -82,7 +82,7 @@ class Requeue:
     def join_line(
         self,
         render: Render,
-        reason: str,
+        reason: Reason,
         noted: HistoryEntry | None = None,
         *,
         failed: bool = False,

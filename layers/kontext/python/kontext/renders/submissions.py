@@ -9,7 +9,7 @@ from kontext.clock import day
 from kontext.due import LEASE_GRACE_SECONDS
 from kontext.dynamodb import ConditionFailed, Item
 from kontext.errors import SERVER_ERRORS
-from kontext.model import IN_FLIGHT, HistoryEntry, Render, RenderError, Status
+from kontext.model import IN_FLIGHT, HistoryEntry, Reason, Render, RenderError, Status
 from kontext.renders import job_owner, ledger
 from kontext.renders.ledger import OverLimit
 from kontext.renders.record import OF_A_JOB, wrote
@@ -27,7 +27,7 @@ class Submissions:
         self,
         render: Render,
         line_at: float,
-        reason: str,
+        reason: Reason,
         now: float,
         noted: HistoryEntry | None = None,
         *,
@@ -43,13 +43,13 @@ class Submissions:
             waits |= {"refused_at": now, "failures": max(1, render.get("failures", 0))}
         return self._back(render, now, reason, noted, failed=failed, **waits)
 
-    def retry_later(self, render: Render, at: float, reason: str, now: float, noted: HistoryEntry) -> Render:
+    def retry_later(self, render: Render, at: float, reason: Reason, now: float, noted: HistoryEntry) -> Render:
         """Let a render be sent again at a time of its own: the cause is its own, and holds nobody else up."""
         own = {"lease_until": at - LEASE_GRACE_SECONDS, "waiting_since": None}
         return self._back(render, now, reason, noted, failed=True, **own)
 
     def _back(
-        self, render: Render, now: float, reason: str, noted: HistoryEntry | None, *, failed: bool, **values: Any
+        self, render: Render, now: float, reason: Reason, noted: HistoryEntry | None, *, failed: bool, **values: Any
     ) -> Render:
         """Back from a request that was not accepted, or from a job that failed: its price is given back, unless a
         server error may hide a job. After a job it is another attempt: no execution of the one before may touch it."""

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 from kontext import text
 from kontext.clock import iso
 from kontext.errors import REASONS, problem
-from kontext.model import JobMetrics, Parameters, Render, RenderError, RenderInput, Result, Status
+from kontext.model import JobMetrics, Parameters, Reason, Render, RenderError, RenderInput, Result, Status
 from kontext.renders.overdue import late_at
 from kontext.results import error_file
 
@@ -67,7 +67,7 @@ class EventData(TypedDict, total=False):
     cost: float | None
     remaining_credits: float | None
     error: RenderError | None
-    reason: str
+    reason: Reason
     since: str
 
 

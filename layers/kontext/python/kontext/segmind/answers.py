@@ -20,7 +20,7 @@ from kontext.errors import (
     ServerError,
     Unavailable,
 )
-from kontext.model import TUNABLE, JobMetrics
+from kontext.model import TUNABLE, AccountReason, JobMetrics
 from kontext.text import summarize_vendor_message
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:=+@-]{0,127}")
@@ -29,7 +29,7 @@ _ABOUT_THE_REQUEST = re.compile(
     "|".join(("content type", "invalid", "allowed", "must be", "one of", *TUNABLE, "input_image")), re.IGNORECASE
 )
 """A 406 in other words may be about the account: the vendor gives no code that tells the two apart."""
-_WHY_A_JOB_FAILED = {
+_WHY_A_JOB_FAILED: dict[AccountReason, str] = {
     "no_credits": r"\b(insufficient|not enough|out of|low on|lack of)( \w+)? (credits?|balance|funds)\b"
     r"|\bno( more| remaining)? credits\b"
     r"|\b(credits?|balance|funds) (is |are |was |were |have |has )?(too low|insufficient|exhausted|used up|run out)"

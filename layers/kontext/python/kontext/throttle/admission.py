@@ -8,6 +8,7 @@ join the line and by Sweep: one that is lost costs its slot and nothing else.
 import math
 from dataclasses import dataclass, field, replace
 
+from kontext.model import Reason
 from kontext.throttle.circuit_breaker import Breaker, Change, Stop, unannounced_change
 from kontext.throttle.rate_limiter import PATIENCE_SECONDS, Rate, Slots, take_slot
 
@@ -55,7 +56,7 @@ class Wait:
     """Stand in line for `reason`: `pace`, or why nobody goes. `permits`: when to let the head of the line go; `slot`:
     one that is free at this moment, for the head as well."""
 
-    reason: str
+    reason: Reason
     permits: tuple[float, ...] = ()
     slot: float | None = None
 
@@ -76,8 +77,8 @@ def admit(state: State, rate: Rate, now: float) -> tuple[State, Admit | Wait]:
 def join(state: State, rate: Rate, now: float) -> tuple[State, Wait]:
     """Somebody joins the line."""
     state = joined(state, now)
-    if stop := state.stopped:
-        return state, Wait(str(stop.reason))
+    if (stop := state.stopped) and stop.reason:
+        return state, Wait(stop.reason)
     state, permits = grant(state, rate, now, 1)
     return state, Wait("pace", permits)
 

@@ -8,14 +8,15 @@ follows: none goes, and the probe starts the workflow of a render that waits for
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 from kontext.dynamodb import Key
+from kontext.model import Reason
 
-PAUSED = "paused"
-OUTAGE = "outage"
-WORKFLOW = "workflow"
-FREE_PROBE_TELLS = frozenset({"no_credits", "bad_key"})
+PAUSED: Final = "paused"
+OUTAGE: Final = "outage"
+WORKFLOW: Final = "workflow"
+FREE_PROBE_TELLS: frozenset[Reason] = frozenset({"no_credits", "bad_key"})
 """The causes of which the GET says whether they have ended."""
 PROBE_SECONDS = 45.0
 """Shorter than two sweeps are apart: each of them finds the probe due."""
@@ -31,9 +32,9 @@ _AFTER_LOST_SECONDS = (600.0, 3000.0)
 class Stop:
     """In force while `reason` is set, `since` then (unix seconds). `announced`: the id of the change told last."""
 
-    reason: str | None = None
+    reason: Reason | None = None
     since: float = 0.0
-    ended: str | None = None
+    ended: Reason | None = None
     """The reason for which it was in force before, from `ended_since` to `ended_at`."""
     ended_since: float = 0.0
     ended_at: float = 0.0
@@ -62,7 +63,7 @@ class Change:
     """Renders wait (`parked`) or go on (`resumed`) since `at`, because of `reason`."""
 
     what: Literal["parked", "resumed"]
-    reason: str
+    reason: Reason
     since: float
     at: float
 
@@ -73,7 +74,7 @@ class Change:
 
 
 def open_breaker(
-    breaker: Breaker, reason: str, now: float, *, trial: bool = False, unfollowed: Key | None = None
+    breaker: Breaker, reason: Reason, now: float, *, trial: bool = False, unfollowed: Key | None = None
 ) -> Breaker:
     """A request was refused for a reason that holds for all. `trial`: it was sent to find out.
 

@@ -5,11 +5,12 @@ a folder drops at once stands an interval apart, so that another folder's next d
 """
 
 from collections.abc import Iterator
+from typing import cast
 
 from kontext.due import LINE
 from kontext.dynamodb import ConditionFailed, Key, Table
 from kontext.hints import Hints
-from kontext.model import Park, Render, Status
+from kontext.model import Park, Reason, Render, Status
 from kontext.throttle.admission import State
 from kontext.throttle.throttle import Throttle
 
@@ -89,10 +90,10 @@ def why_parked(render: Render, state: State) -> Park | None:
     if render["status"] != Status.CLAIMED:
         return None
     if not is_in_line(render):
-        reason = (render.get("history") or [{}])[-1].get("reason", "outage")
+        reason = cast("Reason", (render.get("history") or [{}])[-1].get("reason", "outage"))
         return {"reason": reason, "until": render["due_at"]} if render.get("failures") else None
     stop = state.stopped
-    park: Park = {"reason": str(stop.reason) if stop else "pace"}
+    park: Park = {"reason": stop.reason if stop and stop.reason else "pace"}
     if "waiting_since" in render:
         park["since"] = render["waiting_since"]
     if stop is state.breaker:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from kontext.dynamodb import Key, Table
+from kontext.model import Reason
 from kontext.throttle.admission import Admit, State, Wait, admit, admit_head, join, joined, see_line
 from kontext.throttle.circuit_breaker import (
     PAUSED,
@@ -60,7 +61,7 @@ class Throttle:
 
         self.shared.put(later)
 
-    def open_breaker(self, reason: str, now: float, *, trial: bool = False, unfollowed: Key | None = None) -> State:
+    def open_breaker(self, reason: Reason, now: float, *, trial: bool = False, unfollowed: Key | None = None) -> State:
         """`open_breaker`, for all submitters. The permits that are out let nobody go."""
 
         def opened(state: State) -> State:
