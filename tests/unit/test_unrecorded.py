@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from kontext.dynamodb import Table
 from kontext.errors import CODES
 from kontext.renders.job_owner import own
 from tests.unit.pipeline import DAY, PREFIX, REQUEST_ID, Call, Strike, World
@@ -50,7 +49,7 @@ def test_a_pair_whose_job_is_another_pairs_is_uncertain_and_not_expired(
     dead = () if polls else (Strike(Call("Poll", "jobs.of_execution", 1), seconds=DAY),)
     world = World(encoded(), {}, (unrecorded, *dead))
     owner: Any = {"render_id": "another"}
-    Table(world.dynamodb, "RendersTable").transact(own(owner, REQUEST_ID, world.clock.now()))  # type: ignore[arg-type]
+    world.table.transact(own(owner, REQUEST_ID, world.clock.now()))
 
     world.play()
 
