@@ -67,11 +67,13 @@ def may_be_charged_before(render: Render) -> bool:
 
 def is_an_earlier_requests(render: Render) -> bool:
     """Whether a job that is found can only be of an earlier request than the last, which was surely free: an open one's
-    of the same day, whose price was never given back, and is not reserved once more."""
-    is_open = False
+    that was sent on the same day, whose price was never given back, and is not reserved once more."""
+    sent_on, is_open = "", False
     for entry in render["history"]:
-        if entry["what"] == "uncertain" or entry.get("status") in SERVER_ERRORS:
-            is_open = entry.get("last_at", entry["at"])[:10] == render.get("day")
+        if entry["what"] == "submitting":
+            sent_on = entry["at"][:10]
+        elif entry["what"] == "uncertain" or entry.get("status") in SERVER_ERRORS or entry.get("code") == "expired":
+            is_open = sent_on == render.get("day")
         elif entry["what"] in ("accepted", "completed"):
             is_open = False
     return is_open and render.get("reserved") == 0 and "request_id" not in render
