@@ -32,6 +32,12 @@ def lacks_picture(render: Render) -> bool:
     return render["status"] in (Status.UNCERTAIN, Status.FAILED, Status.COMPLETED)
 
 
+def has_given_link(render: Render) -> bool:
+    """Whether the link to the picture came in when the render was settled: Segmind's own may be what did not do."""
+    completed = [entry for entry in render["history"] if entry["what"] == "completed"]
+    return bool(completed) and "generation" in completed[-1]
+
+
 def sent_at(render: Render) -> float:
     """When the render's last request was sent, in unix seconds."""
     sent = [entry.get("last_at", entry["at"]) for entry in render["history"] if entry["what"] == "submitting"]
