@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from simulation.evidence import ENDED, KINDS, Broken, Evidence, Promise, unix
-from simulation.oracle import is_litter, loose_objects
+from simulation.oracle import is_litter, loose_objects, stood
 from simulation.world import KEY
 
 _SYNC_SECONDS = 2.0
@@ -102,6 +102,8 @@ def what_is_nobodys_is_told(seen: Evidence) -> Broken:
         yield f"{key} is said to be nobody's, and a request names it"
     for key in sorted(expected - told):
         yield f"{key} is nobody's, and nobody is told"
+    for key in sorted(key for key in told if not stood(seen.world, key)):
+        yield f"{key} is said to be nobody's, and is not there"
     for key in filter(is_litter, (*told, *seen.world.s3.keys("OutputBucket"))):
         yield f"something is said of {key}, which nobody has dropped"
 

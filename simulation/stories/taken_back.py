@@ -191,6 +191,11 @@ _SPELT_TWICE: tuple[Story, ...] = (
 
 _NOBODYS: tuple[Story, ...] = (
     story(
+        "an object that fits no rule is deleted",
+        (0.0, Drop("taj/notes.txt", b"notes")),
+        *taken_back("taj/notes.txt", at=10.0),
+    ),
+    story(
         "an object that fits no rule is deleted, and restored",
         (0.0, Drop("taj/notes.txt", b"notes")),
         *taken_back("taj/notes.txt", at=10.0),

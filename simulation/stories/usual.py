@@ -76,6 +76,12 @@ USUAL: tuple[Story, ...] = (
         (100.0, request(TAJ, prompt="both")),
         (128.79, request(TAJ, prompt="another", output_format="jpg")),
     ),
+    story(
+        "changed in form, and back as the picture has come",
+        *pair(),
+        (60.0, request(TAJ, prompt="both at the Taj", output_format="jpg")),
+        (90.0, pair()[2][1]),
+    ),
     story("changed in form", *pair(), (100.0, request(TAJ, prompt="both", output_format="jpg"))),
     story("changed and changed back at once", *pair(), (5.0, image("taj/2.png", "b")), (9.0, image("taj/2.png"))),
     story(

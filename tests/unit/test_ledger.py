@@ -193,6 +193,37 @@ def test_the_picture_of_a_request_that_a_server_error_hid_is_counted_once(
     assert ledger() == {"submitted": 2, "not_charged": 1, "completed": 1, "cost": 0.05, "reserved": 0.05}
 
 
+def test_the_picture_of_a_job_that_expired_before_a_request_that_was_refused_is_counted_once(
+    life: Life, pair: MakePair, complete: MakeReady, ledger: Callable[[], dict[str, Any]]
+) -> None:
+    life.renders.mark_failed(life.queued(), problem("expired", "gone"), "taj/error.json", NOW + 3600)
+    again = pair(drop=2)
+    claimed = existing(Claims(life.renders).claim(again, complete(again), NOW + 3700))
+    sent = life.submissions.mark_submitting(claimed, NOW + 3701)
+    refused = life.renders.mark_failed(sent, problem("refused", "no"), "taj/error.json", NOW + 3702)
+
+    settle.with_picture(life.renders, refused, "https://images/a.png", NOW + 3800)
+
+    assert ledger() == {"submitted": 2, "not_charged": 1, "completed": 1, "cost": 0.05, "reserved": 0.05}
+
+
+def test_a_job_of_the_day_before_that_fails_gives_nothing_back_of_what_others_have_reserved_since(
+    life: Life, ledger: Callable[[], dict[str, Any]]
+) -> None:
+    midnight = NOW - NOW % 86_400 + 86_400
+    sent = life.submissions.mark_submitting(life.claimed(), midnight - 10)
+    error = problem("uncertain", "the answer was lost")
+    uncertain = life.submissions.mark_uncertain(sent, error, "taj/error.json", midnight + 125)
+    waits = life.renders.new_attempt(uncertain, Status.CLAIMED, 1, midnight + 200, line_at=midnight)
+    again = life.submissions.mark_submitting(waits, midnight + 201)
+    refused = life.renders.mark_failed(again, problem("refused", "no"), "taj/error.json", midnight + 202)
+
+    found = settle.with_job(life.renders, refused, "r-1", midnight + 300)
+    life.renders.mark_failed(found, FAILED, "taj/error.json", midnight + 301)
+
+    assert (life.renders.table.get(ledger_key(day(midnight))) or {})["reserved"] == pytest.approx(0.0)
+
+
 @pytest.mark.parametrize(
     ("ends", "left"),
     [

@@ -11,14 +11,17 @@ from kontext.dynamodb import ConditionFailed
 from kontext.errors import RecordGone, SegmindError
 from kontext.model import Render, Status, WorkflowState
 from kontext.pipeline.link_renewal import renew_link
+from kontext.renders import settle
 from kontext.results.hosts import Allowed
 from kontext.segmind.answers import JobStatus, Result
+from tests.unit.life import NOW, Life
 
 if TYPE_CHECKING:
     from kontext.connections import Connections
 
 ACCEPTED = 1_000_000.0
 OLD, NEW = "https://images.segmind.com/old.png", "https://images.segmind.com/new.png"
+FIRST_TRY: WorkflowState = {"request_id": "q", "submitted_at": ACCEPTED, "delivery": {"tries": 1}}
 PUT_OFF: Render = {"undelivered": {"tries": 1, "first": "HTTP 403", "last": "HTTP 403"}}
 
 
@@ -45,7 +48,7 @@ class World:
 
     def renew(self, request_id: str = "q", /, tries: int = 1, **more: Unpack[Render]) -> str:
         event: WorkflowState = {"request_id": request_id, "submitted_at": ACCEPTED, "delivery": {"tries": tries}}
-        render: Render = {"status": Status.COMPLETED, "output_url": OLD}
+        render: Render = {"status": Status.COMPLETED, "output_url": OLD, "history": []}
         render.update(more)
         return renew_link(cast("Connections", self), event, render)["output_url"]
 
@@ -112,4 +115,13 @@ def test_nobody_asks_for_a_job_that_is(age: float, request_id: str) -> None:
     world = World(Result((NEW,)), age)
 
     assert world.renew(request_id) == OLD
+    assert world.asked == []
+
+
+def test_a_link_that_a_person_gave_for_a_job_that_is_known_is_not_replaced_by_segminds(life: Life) -> None:
+    world = World(Result((NEW,)))
+
+    given = settle.with_picture(life.renders, life.completed(), OLD, NOW + 600)
+
+    assert renew_link(cast("Connections", world), FIRST_TRY, given)["output_url"] == OLD
     assert world.asked == []

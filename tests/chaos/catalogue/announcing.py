@@ -98,4 +98,19 @@ ANNOUNCING = (
         ("an object that fits no rule is deleted, and restored",),
         ("stall",),
     ),
+    Mutant(
+        "the table forgets first what was told of an object that is gone",
+        (
+            in_layer("pipeline/intake", "outputs.remove(told, condition)", "loose.forget(key, reported_at)  # first"),
+            in_layer("pipeline/intake", "loose.forget(key, reported_at)\n", "outputs.remove(told, condition)\n"),
+        ),
+        ("an object that fits no rule is deleted",),
+        ("crash after",),
+    ),
+    Mutant(
+        "an object that fits no rule, and is told of though it is gone",
+        (in_layer("pipeline/intake", "elif self.deps.inputs.newest(key) is None:", "elif False:"),),
+        ("an object that fits no rule is deleted",),
+        ("late",),
+    ),
 )

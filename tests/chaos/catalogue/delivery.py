@@ -7,6 +7,12 @@ from tests.chaos.mutants import Mutant
 
 DELIVERY = (
     Mutant(
+        "a result that was taken away late stays away",
+        ((PLACING, "        self.see_result_of(pair)\n", ""),),
+        ("changed in form, and back as the picture has come",),
+        ("stall",),
+    ),
+    Mutant(
         "a picture that our own bucket keeps, paid again",
         (in_layer("renders/overdue", 'RESTORE_SECONDS if "result" in render else OUTPUT_SECONDS', "OUTPUT_SECONDS"),),
         ("another prompt, and the first one again after eight days",),
@@ -78,6 +84,7 @@ DELIVERY = (
         (
             (PLACING, "if now is None or now.current != pair.current:", "if now is None:"),
             (PLACING, "outputs.remove(stale, condition)", "outputs.remove(stale)"),
+            (PLACING, "        self.see_result_of(pair)\n", ""),
         ),
         ("changed in form, and back as the picture comes",),
         ("stall", "time-out with effect"),

@@ -87,7 +87,7 @@ REFERENCES = (
     ),
     Mutant(
         "what was in a pair's way keeps it waiting though it is deleted",
-        ((INTAKE, "            if not expired:\n                self.waker.on_change(key)", "            pass"),),
+        ((INTAKE, "        elif not expired:\n", "        elif False:\n"),),
         ("a prompt that is named like a copy is deleted",),
     ),
     Mutant(

@@ -40,17 +40,14 @@ class LooseObjects:
         item = self.table.get(object_key(key)) or {}
         return item.get("reported")
 
-    def forget(self, key: str, reported_at: float) -> bool:
-        """Note that an object that was reported as unknown is gone; False if it was reported anew since then."""
+    def forget(self, key: str, reported_at: float) -> None:
+        """Note that an object that was reported as unknown is gone, unless it was reported anew since then."""
         since = "#reported = :reported_at"
         with suppress(ConditionFailed):
             changes, in_lane = f"REMOVE #reported, {REMOVE_DUE}", f"{since} AND #due_lane = :lane"
             self.table.update(object_key(key), changes, in_lane, reported_at=reported_at, lane=UNKNOWN)
-            return True
         with suppress(ConditionFailed):  # or somebody is woken by it, and it is due for that
             self.table.update(object_key(key), "REMOVE #reported", since, reported_at=reported_at)
-            return True
-        return False
 
     def _leave_lane(self, key: str) -> None:
         with suppress(ConditionFailed):

@@ -76,21 +76,15 @@ class Intake:
     def on_removal(self, key: str, part: keys.Part | None, *, expired: bool) -> None:
         """An object was taken away, or the marker or the version that hid another one: what stands under its key now is
         the truth, and what has come back so, or is in nobody's way any more, wakes those who wait for that."""
-        told = keys.unknown_drop_key(key)
-        reported_at = None if part else self.deps.loose.reported_at(key)
-        condition = self.deps.outputs.write_precondition(told) if reported_at is not None else {}
-        is_there = self.deps.inputs.newest(key) is not None  # what comes from now on is reported anew
+        is_there = self.deps.inputs.newest(key) is not None if part else not self.take_back_if_gone(key)
         if expired and not is_there:
             self.deps.reads.mark_expired(key)
         if part:
             self.on_removed_part(key, part, expired=expired, is_there=is_there)
         elif is_there:
             self.on_loose_object(key)
-        else:
-            if reported_at is not None and self.deps.loose.forget(key, reported_at):
-                self.deps.outputs.remove(told, condition)
-            if not expired:
-                self.waker.on_change(key)
+        elif not expired:
+            self.waker.on_change(key)
 
     def on_removed_part(self, key: str, part: keys.Part, *, expired: bool, is_there: bool) -> None:
         """The same of a pair's part. Nothing is paid because of what was taken away alone: a pair goes on that has no
@@ -122,13 +116,26 @@ class Intake:
         now = self.deps.clock.now()
         said = {**problem("unknown_drop", why), "object": key, "seen_at": iso(now)}
         self.deps.outputs.put_json(error_key, text.dumps(said, indent=2).encode(), {})
-        if self.deps.loose.mark_reported(key, now):
+        if not self.deps.loose.mark_reported(key, now):
+            self.deps.outputs.remove(error_key)
+        elif self.deps.inputs.newest(key) is None:  # the message is late, and its removal was told first
+            self.take_back_if_gone(key)
+        else:
             logger.info("the name fits no rule", key=key)
             metrics.emit(UnknownDrops=1)
             for other in self.deps.waiters.awaited(near_misses.others_alike(key)):
                 self.waker.on_change(other)  # they are told what lies there
-        else:
-            self.deps.outputs.remove(error_key)
+
+    def take_back_if_gone(self, key: str) -> bool:
+        """Take back what was told of an object whose name fits no rule, unless it is there; whether it is gone."""
+        told, reported_at = keys.unknown_drop_key(key), self.deps.loose.reported_at(key)
+        condition = self.deps.outputs.write_precondition(told) if reported_at is not None else {}
+        if self.deps.inputs.newest(key) is not None:  # what comes from now on is reported anew
+            return False
+        if reported_at is not None:  # the file first: where this breaks off, the table still knows of it
+            self.deps.outputs.remove(told, condition)
+            self.deps.loose.forget(key, reported_at)
+        return True
 
 
 def count_drops(records: Sequence[messages.Record]) -> None:

@@ -11,6 +11,7 @@ from kontext.errors import SegmindError
 from kontext.log import logger
 from kontext.model import Render, Status, WorkflowState
 from kontext.renders.overdue import RECORD_SECONDS
+from kontext.renders.settle import has_given_link
 from kontext.segmind.answers import Result
 
 ONCE_IN_TRIES = 3
@@ -20,7 +21,11 @@ ONCE_IN_TRIES = 3
 def renew_link(deps: Connections, event: WorkflowState, render: Render) -> Render:
     """The render with the link to an allowed host that Segmind names now. Where it names none, the old one stays, and
     is tried again."""
-    if render["status"] != Status.COMPLETED or not _is_worth_asking(event, render, deps.clock.now()):
+    if (
+        render["status"] != Status.COMPLETED
+        or has_given_link(render)
+        or not _is_worth_asking(event, render, deps.clock.now())
+    ):
         return render
     link = None
     with suppress(SegmindError):

@@ -4,12 +4,14 @@ It is paid, so it is delivered as what it is, whatever format was asked for: its
 extension of the key.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from kontext.connections import Connections
 from kontext.drops import keys
 from kontext.drops.pairs import Pair
-from kontext.model import TUNABLE, Render, Result
+from kontext.dynamodb import ConditionFailed
+from kontext.model import TUNABLE, Render, Result, Status
 from kontext.results.output_bucket import Condition
 
 
@@ -60,8 +62,20 @@ class Placing:
             return Place(key, condition, overtaken=False, pair=pair)
         for each in keys.RESULT_FORMATS:  # what an earlier try of this render put there must not stay
             outputs.remove_if_ours(keys.result_key(prefix, each), {"render-id": render_id})
+        self.see_result_of(pair)
         key = keys.superseded_key(prefix, render_id, picture_format)
         return Place(key, outputs.write_precondition(key), overtaken=True, pair=None)
+
+    def see_result_of(self, pair: Pair) -> None:
+        """Have the pair's result delivered again if it is gone: what an earlier try of this render took away late may
+        have been that, byte for byte what an older drop had left, and no condition tells the two apart."""
+        current: Render = self.deps.renders.get(pair.prefix, pair.current or "") or {}
+        if current.get("status") != Status.DELIVERED:
+            return
+        if "IfMatch" not in self.deps.outputs.write_precondition(current["result"]["key"]):
+            now = self.deps.clock.now()
+            with suppress(ConditionFailed):  # somebody else has it delivered
+                self.deps.renders.new_attempt(current, Status.COMPLETED, current["drop_id"], now, stays_delivered=True)
 
     def finished(self, place: Place, result: Result) -> Result:
         """The picture is there: what an older drop left goes."""

@@ -32,6 +32,12 @@ def lacks_picture(render: Render) -> bool:
     return render["status"] in (Status.UNCERTAIN, Status.FAILED, Status.COMPLETED)
 
 
+def has_given_link(render: Render) -> bool:
+    """Whether the link to the picture came in when the render was settled: Segmind's own may be what did not do."""
+    completed = [entry for entry in render["history"] if entry["what"] == "completed"]
+    return bool(completed) and "generation" in completed[-1]
+
+
 def sent_at(render: Render) -> float:
     """When the render's last request was sent, in unix seconds."""
     sent = [entry.get("last_at", entry["at"]) for entry in render["history"] if entry["what"] == "submitting"]
@@ -67,11 +73,13 @@ def may_be_charged_before(render: Render) -> bool:
 
 def is_an_earlier_requests(render: Render) -> bool:
     """Whether a job that is found can only be of an earlier request than the last, which was surely free: an open one's
-    of the same day, whose price was never given back, and is not reserved once more."""
-    is_open = False
+    that was sent on the same day, whose price was never given back, and is not reserved once more."""
+    sent_on, is_open = "", False
     for entry in render["history"]:
-        if entry["what"] == "uncertain" or entry.get("status") in SERVER_ERRORS:
-            is_open = entry.get("last_at", entry["at"])[:10] == render.get("day")
+        if entry["what"] == "submitting":
+            sent_on = entry["at"][:10]
+        elif entry["what"] == "uncertain" or entry.get("status") in SERVER_ERRORS or entry.get("code") == "expired":
+            is_open = sent_on == render.get("day")
         elif entry["what"] in ("accepted", "completed"):
             is_open = False
     return is_open and render.get("reserved") == 0 and "request_id" not in render
