@@ -102,6 +102,14 @@ def test_what_is_known_to_break_a_story_can_strike_it(story: Story) -> None:
     assert [known for known, faults in found.items() if not faults] == []
 
 
+def test_a_pair_that_is_refused_alone_after_a_server_error_holds_the_others_up_for_minutes_only() -> None:
+    world = play(STORIES["500, and then 403 to one pair alone, among sixty"]).world
+
+    taken = [post.at - BEGINNING for post in world.vendor.ledger.posts if post.status == 200]
+    assert len(taken) == 62
+    assert taken[59] < 800
+
+
 @pytest.mark.parametrize("mutant", [pytest.param(one, id=one.name) for one in MUTANTS[:2]])
 def test_a_deliberate_mistake_is_found(mutant: mutants.Mutant) -> None:
     assert mutants.catch(mutant) is not None

@@ -150,6 +150,7 @@ def _byte_by_byte(content: bytes) -> list[bytes]:
 @pytest.mark.parametrize(
     "given",
     [
+        pytest.param(lambda picture: _answer([picture], content_encoding=""), id="as what has no name"),
         pytest.param(lambda picture: _answer([gzip.compress(picture)], content_encoding="gzip"), id="as gzip"),
         pytest.param(lambda picture: _answer([zlib.compress(picture)], content_encoding="deflate"), id="as deflate"),
         pytest.param(lambda picture: _answer([gzip.compress(picture)], content_encoding="X-GZIP"), id="as x-gzip"),

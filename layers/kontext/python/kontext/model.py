@@ -246,7 +246,8 @@ class Render(TypedDict, total=False):
     failed_at: float
     """When the last of these answers came."""
     refused_at: float
-    """When it was refused last for the account's reasons as a trial: the account seemed to be well."""
+    """When it was refused last for the account's reasons as a trial: the account seemed to be well. Where it is no
+    trial, because it has failed before: the first time."""
     day: str
     reserved: float
     request_id: str

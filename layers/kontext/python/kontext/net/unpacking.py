@@ -19,8 +19,8 @@ class PackedOtherwise(Exception):
 
 def unpacked(answer: httpx.Response) -> Iterator[bytes]:
     """The body as it comes; what is unpacked, in pieces of at most `PIECE_BYTES`. Raises PackedOtherwise."""
-    encoding = answer.headers.get("content-encoding", "identity").strip().lower()
-    if encoding == "identity":
+    encoding = answer.headers.get("content-encoding", "").strip().lower()
+    if encoding in ("", "identity"):
         yield from answer.iter_bytes()
     elif encoding in _KNOWN:
         yield from _inflated(answer.iter_raw())

@@ -43,13 +43,15 @@ class Requeue:
         """Let a render wait whose request was not accepted, or most likely not, or whose job failed.
 
         What Segmind says of the account may be about one render: a trial that is refused though the account is well is
-        noted, so that another one goes as the next; and when that was taken, the next refusals are the render's own.
+        noted, and one that has failed before and so is none, so that another one goes as the next; and when that was
+        taken, the next refusals are the render's own.
         """
         of_account = isinstance(failure, AccountRefused) and reason != UNKNOWN and render["status"] not in IN_FLIGHT
         if isinstance(failure, Unavailable):
             self.join_line(render, reason, _entry(failure))
         elif of_account and not self.another_went_since(render.get("refused_at")):
-            self.join_line(render, reason, _entry(failure), refused=trial)
+            is_no_trial = bool(render.get("failures")) and "refused_at" not in render  # while others have not failed
+            self.join_line(render, reason, _entry(failure), refused=trial or is_no_trial)
         else:
             self.step_aside(render, reason, failure, at_once=of_account)
 
