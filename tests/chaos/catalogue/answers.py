@@ -97,7 +97,10 @@ ANSWERS = (
     ),
     Mutant(
         "the first of several links is taken, wherever it leads",
-        (in_layer("pipeline/job_record", "self.deps.allowed.first([*result.links, *result.others]) or ", ""),),
+        (
+            in_layer("pipeline/job_record", "self.deps.allowed.first([*result.links, *result.others]) or ", ""),
+            in_layer("pipeline/link_renewal", "deps.allowed.first([*seen.links, *seen.others])", "seen.links[0]"),
+        ),
         ("of two links the second leads to an allowed host",),
     ),
     Mutant(

@@ -33,13 +33,17 @@ DELIVERY = (
             in_layer(
                 "results/output_bucket", "**self.described, **self.condition, Body=body", "**self.described, Body=body"
             ),
+            (PLACING, "        self.see_result_of(pair)\n", ""),
         ),
         ("another prompt as the picture comes",),
         ("stall",),
     ),
     Mutant(
         "an overtaken picture that takes another one away",
-        (in_layer("results/output_bucket", 'ours.items() <= head["Metadata"].items()', "True"),),
+        (
+            in_layer("results/output_bucket", 'ours.items() <= head["Metadata"].items()', "True"),
+            (PLACING, "        self.see_result_of(pair)\n", ""),
+        ),
         ("changed meanwhile", "changed at once"),
     ),
     Mutant(

@@ -108,8 +108,8 @@ REFERENCES = (
         (
             (
                 INTAKE,
-                "        elif is_there:\n            self.on_loose_object",
-                "        elif False:\n            self.on_loose_object",
+                "        elif is_there:\n            self.on_loose_object(key)\n",
+                "        elif is_there:\n            pass\n",
             ),
         ),
         ("a named image is hidden, and restored",),
