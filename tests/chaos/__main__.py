@@ -57,7 +57,7 @@ class Amount(NamedTuple):
     wider: int
 
 
-USUAL = Amount(singles=16, at_random=8, pairs=1000, seeds=800, wide=300, wider=60)
+USUAL = Amount(singles=12, at_random=6, pairs=1000, seeds=800, wide=300, wider=60)
 LONG = Amount(singles=100, at_random=20, pairs=40_000, seeds=8000, wide=4000, wider=400)
 
 
