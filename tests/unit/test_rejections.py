@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from kontext.clock import iso
 from kontext.drops.store import Drops
 from kontext.due import TELL_SECONDS
 from kontext.errors import problem
@@ -108,3 +109,7 @@ def test_what_is_wrong_again_after_something_right_is_told_by_sweep_where_nobody
     known = life.renders.get("taj/", first["render_id"])
     assert known is not None
     assert ("announced" in known, known["due_at"]) == (False, LATER + TELL_SECONDS)
+    assert again["attempt"] == known["attempt"] == first["attempt"] + 1, (
+        "another event, which nobody takes for the first"
+    )
+    assert again["updated_at"] == known["updated_at"] == iso(LATER)

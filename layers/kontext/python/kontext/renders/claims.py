@@ -82,13 +82,15 @@ class Claims:
         was_right_since = pair.current_drop > drop_number(render)
         changes: Item = {"drop_id": pair.drop_id}
         if was_right_since:  # should nobody come to tell it, Sweep has it told
-            changes |= {"announced": None, **marks(Due(TIMER, now + TELL_SECONDS))}
+            anew = {"attempt": render["attempt"] + 1, "updated_at": iso(now)}  # another event, and another file
+            changes |= {"announced": None, **anew, **marks(Due(TIMER, now + TELL_SECONDS))}
         try:
             self.renders.table.transact(write(render, "attribute_exists(#pk)", changes), newest)
         except ConditionFailed:
             return None
         is_told = render.get("announced") or render.get("due_at", 0.0) > now
-        return None if is_told and not was_right_since else render_of({**render, "drop_id": pair.drop_id})
+        told = {name: value for name, value in {**render, **changes}.items() if value is not None}
+        return None if is_told and not was_right_since else render_of(told)
 
     def _claim_again(self, render: Render, pair: Pair, now: float) -> Render | None:
         """Dropped before, perhaps then something else, and now again: it speaks for its pair, and nothing older may.
