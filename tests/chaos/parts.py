@@ -108,8 +108,8 @@ def _sample(story: Surveyed, at_most: int) -> list[Fault]:
 def _most(story: Surveyed, at_most: int) -> int:
     """How often a story is played at most: a long one less often, so that each takes about as long."""
     if STORIES[story.name].large:
-        return min(LARGE, at_most) // LARGE_SHARE
-    return min(at_most, max(at_most // 5, at_most * LONG_CALLS // max(1, story.calls)))
+        return max(1, min(LARGE, at_most) // LARGE_SHARE)
+    return min(at_most, max(1, at_most // 5, at_most * LONG_CALLS // max(1, story.calls)))
 
 
 def around_calls(stories: Iterable[Surveyed], kind: str, at_most: int) -> list[Work]:

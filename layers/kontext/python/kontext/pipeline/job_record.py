@@ -30,11 +30,11 @@ class JobRecord:
             known: Render = {**render, "submitted_with": self.event.get("submitted_with")}
             return self.deps.submissions.mark_accepted(known, self.event["request_id"], self.submitted_at)
         except JobTaken as taken:
-            return self.leave_to_a_person(render, str(taken))
+            return self.to_uncertain(render, str(taken))
         except ConditionFailed as moved:
             return render_of(moved.found) if moved.found else render
 
-    def leave_to_a_person(self, render: Render, why: str) -> Render:
+    def to_uncertain(self, render: Render, why: str) -> Render:
         """What became of the render's own request nobody knows. Finalize tells it."""
         if render["status"] == Status.UNCERTAIN:
             return render

@@ -26,7 +26,7 @@ class Probe:
         if state.breaker.reason == WORKFLOW:
             self.find_workflow(state.breaker.unfollowed)
             return
-        reason = state.breaker.reason or OUTAGE  # where it was opened meanwhile
+        reason = state.breaker.reason or OUTAGE  # where it was closed meanwhile
         if not self.account_is_well(reason) or now < state.breaker.next_trial_at:
             return
         at = self.deps.throttle.admit_head(self.deps.clock.now(), trial=True)  # the probe may have taken a while

@@ -35,7 +35,7 @@ def lacks_picture(render: Render) -> bool:
 def has_given_link(render: Render) -> bool:
     """Whether the link to the picture came in when the render was settled: Segmind's own may be what did not do."""
     completed = [entry for entry in render["history"] if entry["what"] == "completed"]
-    return bool(completed) and "generation" in completed[-1]
+    return bool(completed) and "generation" in completed[-1] and "request_id" not in completed[-1]
 
 
 def sent_at(render: Render) -> float:
@@ -142,6 +142,7 @@ def with_picture(
     }
     paid["undelivered"] = None
     noted: HistoryEntry = {"what": "completed", "cost": cost}
+    noted |= {"request_id": request_id} if request_id else {}  # whose link it is: a person's names no job
     return _settled(renders, render, Status.COMPLETED, now, noted, *owned, *booked, **paid)
 
 

@@ -145,7 +145,7 @@ def _checked(answer: httpx.Response) -> Iterator[bytes]:
         yield from _bounded(unpacked(answer))
     except PackedOtherwise as problem:
         raise DeliveryError(
-            "the result's host packs the picture, and not as gzip", tries=_TRIES_OF_BAD_BYTES
+            "the result's host packs the picture in a way that cannot be unpacked", tries=_TRIES_OF_BAD_BYTES
         ) from problem
 
 
