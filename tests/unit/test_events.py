@@ -18,7 +18,7 @@ from kontext.drops.pairs import Pair, Ready, pair_key
 from kontext.drops.store import Drops
 from kontext.dynamodb import Table
 from kontext.errors import CODES, REASONS, problem
-from kontext.model import JobMetrics, ObjectRead, Render, Result, Status
+from kontext.model import ErrorCode, JobMetrics, ObjectRead, Render, Result, Status
 from kontext.renders.claims import Claims
 from kontext.renders.deliveries import Deliveries
 from kontext.renders.jobs import Jobs
@@ -333,7 +333,7 @@ def test_an_input_named_by_a_url_is_told_without_its_query(renders: Renders, pai
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_every_error_code_says_what_it_means_what_it_cost_and_what_to_do(code: str) -> None:
+def test_every_error_code_says_what_it_means_what_it_cost_and_what_to_do(code: ErrorCode) -> None:
     error = problem(code, "what happened")
 
     assert set(error) == {"code", "message", "charged", "remedy"}
