@@ -92,7 +92,8 @@ test-adversarial: $(READY) ## play what is hostile, prove the roles, and look fo
 	@PYTHONPATH=.:functions $(BIN)/python -m tests.adversarial
 
 .PHONY: generated
-generated: $(READY) ## write anew what follows from the code: alarms and dashboard in the template, tables in docs/
+generated: $(READY) ## write anew what follows from the code: a request's type, the events' schema, alarms and dashboard, tables in the docs
+	$(BIN)/python -m scripts.contracts
 	$(BIN)/python -m monitoring.template
 	$(BIN)/python -m docs.tables
 

@@ -9,12 +9,17 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from kontext.drops.request import PARAMETERS
 from kontext.errors import CODES, REASONS, Code
 from kontext.metrics import METRICS
+from kontext.model import TUNABLE
 from monitoring.alarms import ALARMS
 
 DOCS = Path(__file__).parent
-PART = re.compile(r"(?<=<!-- generated: )(?P<name>[^>]+)(?P<open> -->\n)(?P<text>.*?)(?=<!-- end -->)", re.DOTALL)
+PAGES = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
+DEMO = "demo"
+"""What only a run can tell: `scripts.show_demo` writes it."""
+PART = re.compile(r"(?<=<!-- generated: )(?P<name>[^>]+)(?P<open> -->\n?)(?P<text>.*?)(?=<!-- end -->)", re.DOTALL)
 
 
 def table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -38,6 +43,8 @@ def of_metrics() -> str:
 def generated(name: str) -> str:
     """The text of a generated part."""
     made: dict[str, Callable[[], str]] = {
+        "parameters": lambda: ", ".join(f"`{name}`" for name in PARAMETERS),
+        "columns": lambda: ", ".join(f"`{name.replace('_', ' ')}`" for name in TUNABLE),
         "error codes": lambda: of_codes(CODES.items(), "code"),
         "reasons": lambda: of_codes(REASONS.items(), "reason"),
         "metrics": of_metrics,
@@ -47,12 +54,14 @@ def generated(name: str) -> str:
 
 def filled(text: str) -> str:
     """A page with its generated parts as they ought to be."""
-    return PART.sub(lambda part: f"{part['name']}{part['open']}{generated(part['name'])}", text)
+    return PART.sub(
+        lambda part: part[0] if part["name"] == DEMO else f"{part['name']}{part['open']}{generated(part['name'])}", text
+    )
 
 
 def main() -> None:
     """Write every page anew."""
-    for page in sorted(DOCS.glob("*.md")):
+    for page in PAGES:
         page.write_text(filled(page.read_text()))
 
 

@@ -73,7 +73,7 @@ Happening = Literal[
 
 
 class Parameters(TypedDict, total=False):
-    """What is asked of Segmind for a render, as `schemas/request.v1.json` has it."""
+    """What is asked of Segmind for a render: `make generated` writes it from `schemas/request.v1.json`."""
 
     prompt: str
     aspect_ratio: str
