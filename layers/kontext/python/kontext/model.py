@@ -32,43 +32,16 @@ Reason = Literal[AccountReason, "pace", "rate_limited", "workflow", "outage", "p
 """Why a render waits; `errors.REASONS` says what each means."""
 
 ErrorCode = Literal[
-    "unknown_drop",
-    "invalid_request",
-    "invalid_image",
-    "near_miss",
-    "refused",
-    "render_failed",
-    "server_error",
-    "expired",
-    "no_result",
-    "delivery_delayed",
-    "delivery",
-    "superseded",
-    "cancelled",
-    "inputs_expired",
-    "uncertain",
-    "given_up",
-]
+    "unknown_drop", "invalid_request", "invalid_image", "near_miss", "refused", "render_failed", "server_error",
+    "expired", "no_result", "delivery_delayed", "delivery", "superseded", "cancelled", "inputs_expired",
+    "uncertain", "given_up",
+]  # fmt: skip
 """Why there is no picture; `errors.CODES` says what each means."""
 
 Happening = Literal[
-    "claimed",
-    "rejected",
-    "parked",
-    "submitting",
-    "accepted",
-    "uncertain",
-    "processing",
-    "restarted",
-    "completed",
-    "unlinked",
-    "relinked",
-    "undelivered",
-    "kept",
-    "delivered",
-    "failed",
-    "again",
-]
+    "claimed", "rejected", "parked", "submitting", "accepted", "uncertain", "processing", "restarted",
+    "completed", "unlinked", "relinked", "undelivered", "kept", "delivered", "failed", "again",
+]  # fmt: skip
 """What the history of a render tells."""
 
 
