@@ -13,7 +13,6 @@ from botocore.exceptions import ClientError
 from cloudevents.core.bindings.http import HTTPMessage, from_structured_event, to_structured_event
 
 from kontext.clock import iso
-from kontext.drops import request
 from kontext.drops.pairs import Pair, Ready, pair_key
 from kontext.drops.store import Drops
 from kontext.dynamodb import Table
@@ -346,14 +345,6 @@ def test_the_contract_lists_every_code_that_an_event_can_hold() -> None:
     listed = SCHEMA["definitions"]["error"]["properties"]["code"]["examples"]
 
     assert set(listed) == CODES.keys() - {"unknown_drop"}  # which is no render's
-
-
-def test_the_contract_knows_what_a_request_may_ask_for() -> None:
-    asked = json.loads((Path(request.__file__).parents[1] / "schemas" / "request.v1.json").read_text())["properties"]
-
-    told = SCHEMA["definitions"]["request"]["properties"]
-
-    assert told.keys() == asked.keys() - {"$schema", "input_image_1", "input_image_2"}
 
 
 def test_an_error_file_says_it_to_the_one_who_dropped(ended: Callable[[str], Render]) -> None:
