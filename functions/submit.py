@@ -32,13 +32,11 @@ prepare(
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: Batch, context: Any, deps: Connections | None = None) -> dict[str, list[dict[str, str]]]:
-    """The entry point: a batch of the upload queue in, the messages that must come back out."""
+    """The entry point: a message of the upload queue in, by its id out if it must come back."""
     deps = deps or connect()
     overdue = Overdue(deps, lambda: float(context.get_remaining_time_in_millis()) / 1000)
     count_drops(event["Records"])
-    failed = deps.redelivery.work_through(
-        event["Records"], lambda record: work_on(record, overdue), overdue.seconds_left
-    )
+    failed = deps.redelivery.work_through(event["Records"], lambda record: work_on(record, overdue))
     return {"batchItemFailures": [{"itemIdentifier": record["messageId"]} for record in failed]}
 
 

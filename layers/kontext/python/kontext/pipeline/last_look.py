@@ -51,9 +51,12 @@ class LastLook:
         return None
 
     def reconsider(self, pair: pairs.Pair) -> None:
-        """What was dropped has become another drop: let somebody look what it asks for."""
-        self.deps.drops.change(pair, self.deps.clock.now())
-        self.deps.hints.send_due(pairs.pair_key(pair.prefix))
+        """What was dropped has become another drop: let somebody look what it asks for, once it has settled."""
+        now = self.deps.clock.now()
+        self.deps.drops.change(pair, now)
+        decision = self.reader.decide(pair, self.deps.defaults, now)
+        settles = decision.until - now if isinstance(decision, pairs.AwaitingMore) else 0.0
+        self.deps.hints.send_due(pairs.pair_key(pair.prefix), settles)
 
     def supersede(self, render: Render) -> None:
         """End a render whose pair asks for another one."""
