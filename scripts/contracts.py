@@ -95,10 +95,7 @@ PARTS: dict[Path, list[tuple[re.Pattern[str], Callable[[], str]]]] = {
     MODEL: [(re.compile(r'(class Parameters\(.*?"""\n\n).*?(\n\nIMAGES)', re.DOTALL), fields)],
     EVENT: [
         (_between('empty if the drop was rejected.",\n      "properties": {\n', "\n      }"), told),
-        (
-            _between('"reason": {\n          "enum": [\n', "\n          ]"),
-            reasons,
-        ),
+        (_between('"reason": {\n          "enum": [\n', "\n          ]"), reasons),
         (_between('"examples": [\n', "\n          ]"), codes),
     ],
 }
