@@ -14,7 +14,7 @@ from kontext.drops import keys, pairs
 from kontext.due import LINE, TELL_SECONDS, TIMER, UNKNOWN, WAITING
 from kontext.dynamodb import Table
 from kontext.errors import BadDrop
-from kontext.model import Parameters, RenderInput, Status
+from kontext.model import HistoryEntry, Parameters, RenderInput, Status
 from kontext.renders.record import render_key, render_of
 from kontext.throttle.admission import State
 from kontext.throttle.circuit_breaker import PAUSED
@@ -47,7 +47,7 @@ class Render:
     cost: float | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: list[HistoryEntry] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from kontext.errors import REASONS
+from kontext.model import HistoryEntry
 from kontext.model import Render as RenderRecord
 from kontext.renders.workflow import execution_name, last_poll
 from kontext_cli.records import Records, Render, moment
@@ -104,7 +105,7 @@ def _cause(details: dict[str, Any]) -> str:
         return str(details.get("error"))
 
 
-def describe_entry(entry: dict[str, Any]) -> str:
+def describe_entry(entry: HistoryEntry) -> str:
     """One entry of a render's history in words."""
     match entry:
         case {"what": "claimed"}:
@@ -138,16 +139,16 @@ def describe_entry(entry: dict[str, Any]) -> str:
             job = f"; its answer names the job {entry['candidate_id']}" if "candidate_id" in entry else ""
             return f"UNCERTAIN: {entry.get('message')}{job}"
         case {"what": "parked", "reason": reason}:
-            known = REASONS.get(reason)
+            meaning = REASONS[reason].meaning if reason in REASONS else ""
             answer = f" (Segmind: {entry['message']})" if entry.get("message") else ""
-            return f"parked ({reason}{_times(entry)}): {known.meaning if known else ''}{answer}"
+            return f"parked ({reason}{_times(entry)}): {meaning}{answer}"
     rest = (f"{name}={value}" for name, value in entry.items() if name not in ("at", "what", "last_at"))
     return " ".join((str(entry.get("what", "?")), *rest))
 
 
-def _times(entry: dict[str, Any]) -> str:
+def _times(entry: HistoryEntry) -> str:
     return f", {entry['times']} times until {entry['last_at'][11:19]}" if "times" in entry else ""
 
 
-def _reopened(entry: dict[str, Any]) -> str:
+def _reopened(entry: HistoryEntry) -> str:
     return "taken up again: " if entry.get("reason") == "reopened" else ""

@@ -8,13 +8,13 @@ from kontext import text
 from kontext.connections import Connections
 from kontext.drops import pairs
 from kontext.log import logger
-from kontext.model import Render, RenderInput
+from kontext.model import ErrorCode, Render, RenderInput
 from kontext.pipeline.ends import Ends
 from kontext.pipeline.reading import PairReader
 from kontext.renders.claims import inputs_of
 from kontext.renders.record import render_of
 
-TAKEN_BACK = ("cancelled", "inputs_expired")
+TAKEN_BACK: tuple[ErrorCode, ...] = ("cancelled", "inputs_expired")
 """The codes with which a render ends because something of its pair is gone, or a person said so: it was not sent."""
 
 
