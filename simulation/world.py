@@ -216,9 +216,13 @@ class World:
         well by then."""
         target = self._target(self.client)
 
+        def again() -> None:
+            if not self._over:
+                self.operate(decide)
+
         def ended(_: Any, problem: BaseException | None) -> None:
             if problem:
-                self.scheduler.at(self.scheduler.now + _A_COMMAND_SECONDS, lambda: self._over or self.operate(decide))
+                self.scheduler.at(self.scheduler.now + _A_COMMAND_SECONDS, again)
 
         self.scheduler.process(
             "operator", lambda: decide(Operator(target, self.clock, self.transport)), _A_COMMAND_SECONDS, ended
