@@ -15,19 +15,7 @@ from kontext.log import logger
 from kontext.pipeline.intake import count_drops
 from kontext.pipeline.overdue import Overdue
 
-prepare(
-    "inputs",
-    "drops",
-    "renders",
-    "throttle",
-    "line",
-    "hints",
-    "defaults",
-    "segmind",
-    "secrets",
-    "poll_history",
-    "workflow",
-)
+prepare("inputs", "drops", "renders", "throttle", "hints", "segmind", "secrets", "poll_history", "workflow")
 
 
 @logger.inject_lambda_context(clear_state=True)
