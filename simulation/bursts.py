@@ -27,6 +27,7 @@ SIZES = (10, 100, 1000, 10_000)
 PER_MINUTE = 50.0
 _LATE = "shared/late.png"
 _LONGEST_MESSAGE = 20.0
+_SHARE = 0.97
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,10 @@ def rough(pairs: int, per_minute: float = PER_MINUTE, seed: int = 1) -> Burst:
     replaced = names[pairs // 3 :: 10]
     wrong = [Step(120.0, request(name, prompt="")) for name in replaced]
     ends = {name: {"DELIVERED", "FAILED invalid_request"} for name in replaced}
-    return _played(pairs, per_minute, Schedule((*steps, *wrong), seed=seed, hints_lost=0.02), ends)
+    played = _played(pairs, per_minute, Schedule((*steps, *wrong), seed=seed, hints_lost=0.02), ends)
+    unused = () if played.used >= _SHARE else (f"{played.used:.1%} of the slots used",)
+    overtaken = (f"{played.overtaken} out of order",) if played.overtaken else ()
+    return replace(played, violations=(*played.violations, *unused, *overtaken))
 
 
 def late(pairs: int, per_minute: float = PER_MINUTE) -> Burst:

@@ -24,6 +24,7 @@ LARGE_SHARE, LARGE = 10, 1000
 """Of a large story's faults a tenth as many are played, and never more than a tenth of this."""
 BURSTS = (10, 100, 1000)
 CROWD, CROWD_PER_MINUTE = 1000, 1000.0
+ROUGH = 1000
 
 Again = str
 """What plays a run again."""
@@ -193,10 +194,11 @@ def play_until_broken(story: str, faults: Sequence[Fault]) -> Played:
 
 def drop_bursts(pool: Processes) -> Played:
     """Print what a pair costs in bursts of several sizes, and how long they take; returns what they broke."""
-    crowd = pool.apply_async(bursts.late, (CROWD, CROWD_PER_MINUTE))
+    crowd, bad_day = pool.apply_async(bursts.late, (CROWD, CROWD_PER_MINUTE)), pool.apply_async(bursts.rough, (ROUGH,))
     measured = sorted(pool.imap_unordered(bursts.burst, sorted(BURSTS, reverse=True)), key=lambda one: one.pairs)
     print("calls per pair, all pairs dropped at once:", bursts.table(measured), *map(bursts.pace, measured), sep="\n")
-    late = crowd.get()
+    late, rough = crowd.get(), bad_day.get()
     print("all name one photograph, which comes last:", bursts.pace(late), sep="\n")
-    broken = [(f"{one.pairs} pairs", "", words) for one in (*measured, late) for words in one.violations]
-    return Played(len(measured) + 1, broken)
+    print("sweeps and messages are late, lost or doubled, a tenth is replaced:", bursts.pace(rough), sep="\n")
+    broken = [(f"{one.pairs} pairs", "", words) for one in (*measured, late, rough) for words in one.violations]
+    return Played(len(measured) + 2, broken)

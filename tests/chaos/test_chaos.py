@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from simulation.bursts import Burst, burst, late
+from simulation.bursts import Burst, burst, late, rough
 from simulation.evidence import Evidence
 from simulation.explore import fragile_faults, named, next_faults, play
 from simulation.fault_injection import CRASHES, Fault
@@ -149,6 +149,10 @@ def test_many_pairs_take_as_long_as_the_rate_allows_and_never_meet_a_429(bursts:
     assert many.violations == ()
     assert many.refused == 0
     assert many.used > 0.97
+
+
+def test_on_a_bad_day_the_slots_are_used_in_order_and_none_meets_a_429() -> None:
+    assert rough(300).violations == ()
 
 
 def test_a_crowd_that_waits_for_one_photograph_is_delivered_and_no_message_takes_long() -> None:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from kontext.errors import DeliveryError
+from kontext.images.image import Limits
 from kontext.model import Result
 from kontext.net.unpacking import PIECE_BYTES, unpacked
 from kontext.results import copy as results_copy
@@ -191,10 +192,10 @@ def _bomb(packed: list[int]) -> Iterator[bytes]:
 def test_a_packed_picture_that_grows_too_large_is_refused_as_it_grows(
     deliver: Deliver, delivered: Callable[[], list[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(results_copy, "MAX_PICTURE_BYTES", 2_000_000)
+    monkeypatch.setattr(results_copy, "LIMITS", Limits(megabytes=2, megapixels=200))
     packed: list[int] = []
 
-    with pytest.raises(DeliveryError, match="larger than 2000000 bytes") as refused:
+    with pytest.raises(DeliveryError, match="more than 2 megabytes") as refused:
         deliver(Host(_answer(_bomb(packed), content_encoding="gzip")))
 
     assert refused.value.final

@@ -329,6 +329,35 @@ def test_all_submitters_share_one_schedule(table: Table) -> None:
     assert len(permits) == len(set(permits)) == 15
 
 
+def test_a_request_that_comes_late_to_segmind_moves_the_slots_that_are_left(table: Table) -> None:
+    throttle = Throttle(table, PRO)
+    throttle.admit(NOW)
+    planned = throttle.read().slots.next_free
+
+    throttle.make_up_for(NOW, NOW + 0.5, NOW + 0.7)
+    as_usual = throttle.read().slots.next_free
+    throttle.make_up_for(NOW, NOW + 0.5, NOW + 3.2)
+
+    assert as_usual == planned
+    assert throttle.read().slots.next_free == pytest.approx(planned + 3.2 - 0.24 - 1.0)
+
+
+def test_a_way_to_segmind_that_has_become_longer_slows_nobody_down_for_long(table: Table) -> None:
+    throttle = Throttle(table, PRO)
+    throttle.admit(NOW)
+    throttle.make_up_for(NOW, NOW, NOW + 0.4)
+
+    moved = []
+    for _ in range(30):
+        before = throttle.read().slots.next_free
+        throttle.make_up_for(NOW, NOW, NOW + 2.0)
+        moved.append(throttle.read().slots.next_free - before)
+
+    assert moved[0] == pytest.approx(2.0 - 0.48 - 1.0)
+    assert sum(moved) < 3.0
+    assert moved[-1] == 0.0
+
+
 def test_what_stops_all_is_seen_by_every_submitter(table: Table) -> None:
     here, there = Throttle(table, PRO), Throttle(table, PRO)
     there.admit(NOW)

@@ -13,7 +13,7 @@ THROTTLE = (
     ),
     Mutant(
         "slots that are too near to one another",
-        (in_layer("throttle/rate_limiter", "WINDOW_SECONDS = 61.0", "WINDOW_SECONDS = 50.0"),),
+        (in_layer("throttle/rate_limiter", "WINDOW_SECONDS = 60.0 + SPARE", "WINDOW_SECONDS = 49.0 + SPARE"),),
         ("in line",),
     ),
     Mutant(

@@ -51,11 +51,8 @@ class HeadOfLine:
             except Exception:
                 logger.exception("the next in line goes", item=key)
                 continue
-            if taken and slot.has_passed():
-                self.post.requeue.join_line(taken[0], "pace")
-                break
             if taken:
-                self.post.send(*taken, trial=trial)
+                self.post.send(*taken, slot, trial=trial)
                 break
         else:
             return False

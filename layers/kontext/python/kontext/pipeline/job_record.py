@@ -32,7 +32,7 @@ class JobRecord:
         except JobTaken as taken:
             return self.to_uncertain(render, str(taken))
         except ConditionFailed as moved:
-            return render_of(moved.found) if moved.found else render
+            return _as_found(moved, render)
 
     def to_uncertain(self, render: Render, why: str) -> Render:
         """What became of the render's own request nobody knows. Finalize tells it."""
@@ -42,7 +42,7 @@ class JobRecord:
         try:
             return self.deps.submissions.mark_uncertain(render, error, key, self.deps.clock.now())
         except ConditionFailed as moved:
-            return render_of(moved.found) if moved.found else render
+            return _as_found(moved, render)
 
     def keep_status(self, render: Render, seen: JobStatus) -> Render:
         """Keep that a worker has the job."""
@@ -83,7 +83,7 @@ class JobRecord:
         try:
             return with_picture(self.deps.renders, render, found["link"], now, metrics=found["metrics"], request_id=job)
         except ConditionFailed as moved:  # or the job is another render's
-            return render_of(moved.found) if moved.found else render
+            return _as_found(moved, render)
 
     def unexplained(self, render: Render, now: float) -> float | None:
         """What the balance has lost beside what is booked; the picture does not wait for it."""
@@ -92,3 +92,8 @@ class JobRecord:
         except Exception:
             logger.exception("the balance is not compared")
             return None
+
+
+def _as_found(moved: ConditionFailed, render: Render) -> Render:
+    """The render as it was found, changed by somebody else; as it was if it is gone."""
+    return render_of(moved.found) if moved.found else render

@@ -18,6 +18,7 @@ from kontext.pipeline.breaker import Breaker
 from kontext.pipeline.candidate import is_known, verify_candidate
 from kontext.pipeline.ends import Ends
 from kontext.pipeline.requeue import Requeue
+from kontext.pipeline.slot import Slot
 from kontext.pipeline.watch import Watch
 from kontext.renders.job_owner import JobTaken
 from kontext.throttle.line import hand_out_permits
@@ -50,8 +51,11 @@ class Post:
         links = [image.get("url") or self.deps.inputs.presign(image) for image in render["inputs"]]
         return {**render["parameters"], "input_image_1": links[0], "input_image_2": links[1]}
 
-    def send(self, render: Render, body: Parameters, *, trial: bool) -> None:
+    def send(self, render: Render, body: Parameters, slot: Slot, *, trial: bool) -> None:
         """Send it, once. The answer's class decides what may happen next."""
+        if slot.has_passed():
+            self.requeue.join_line(render, "pace")
+            return
         sent_at = self.deps.clock.now()
         try:
             request_id = self.request(body)
@@ -81,8 +85,10 @@ class Post:
         except RequestRefused as refused:
             self.ends.fail(render, refused.code, str(refused))
         else:
+            answered_at = self.deps.clock.now()
             if not self.record_job(self.signed(render), request_id, sent_at, trial=trial):
                 return
+            self.deps.throttle.make_up_for(slot.at, sent_at, answered_at)
         self.hear_answer(trial=trial)
 
     def request(self, body: Parameters) -> str:

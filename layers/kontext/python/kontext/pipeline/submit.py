@@ -63,7 +63,4 @@ class Submitter:
             self.breaker.open("spend_limit", render)
             self.requeue.join_line(render, "spend_limit", {"message": "the stack's daily spend limit is reached"})
             return
-        if slot.has_passed():
-            self.requeue.join_line(render, "pace")
-            return
-        self.post.send(render, body, trial=False)
+        self.post.send(render, body, slot, trial=False)

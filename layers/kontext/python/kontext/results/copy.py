@@ -142,7 +142,7 @@ def _checked(answer: httpx.Response) -> Iterator[bytes]:
     if size > MAX_PICTURE_BYTES:
         raise DeliveryError(f"the picture is larger than {MAX_PICTURE_BYTES} bytes", final=True)
     try:
-        yield from _bounded(unpacked(answer))
+        yield from unpacked(answer)
     except PackedOtherwise as problem:
         raise DeliveryError(
             "the result's host packs the picture in a way that cannot be unpacked", tries=_TRIES_OF_BAD_BYTES
@@ -153,16 +153,6 @@ def _is_all_of_it(answer: httpx.Response) -> bool:
     """Whether the part of a file that is given, unasked, is the whole file."""
     told = re.fullmatch(r"bytes 0-([0-9]{1,18})/([0-9]{1,18})", answer.headers.get("content-range", ""))
     return answer.status_code == 206 and told is not None and int(told[1]) + 1 == int(told[2])
-
-
-def _bounded(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The same chunks, unless they are more than any picture has."""
-    size = 0
-    for chunk in chunks:
-        size += len(chunk)
-        if size > MAX_PICTURE_BYTES:
-            raise DeliveryError(f"the picture is larger than {MAX_PICTURE_BYTES} bytes", final=True)
-        yield chunk
 
 
 def _head_of(chunks: Iterator[bytes]) -> bytes:
@@ -181,9 +171,7 @@ def _uploaded(chunks: Iterator[bytes], upload: Upload) -> Iterator[bytes]:
     for chunk in chunks:
         part.write(chunk)
         if part.tell() >= PART_BYTES:
-            upload.add(
-                part.getvalue()
-            )  # shares the memory: a second copy of each part would be a third of what we hold
+            upload.add(part.getvalue())  # shares the memory, where a copy would be a third of what we hold
             part = BytesIO()
         yield chunk
     if part.tell():

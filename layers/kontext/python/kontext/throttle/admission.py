@@ -39,6 +39,11 @@ class State:
         return next((stop for stop in (self.paused, self.breaker) if stop.reason), None)
 
     @property
+    def why_stopped(self) -> Reason | None:
+        """For which reason nobody goes."""
+        return self.stopped.reason if self.stopped else None
+
+    @property
     def unannounced(self) -> list[Change]:
         """The changes that subscribers have not been told of."""
         return [change for stop in (self.paused, self.breaker) if (change := unannounced_change(stop))]
@@ -77,8 +82,8 @@ def admit(state: State, rate: Rate, now: float) -> tuple[State, Admit | Wait]:
 def join(state: State, rate: Rate, now: float) -> tuple[State, Wait]:
     """Somebody joins the line."""
     state = joined(state, now)
-    if (stop := state.stopped) and stop.reason:
-        return state, Wait(stop.reason)
+    if reason := state.why_stopped:
+        return state, Wait(reason)
     state, permits = grant(state, rate, now, 1)
     return state, Wait("pace", permits)
 

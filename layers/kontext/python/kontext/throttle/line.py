@@ -92,11 +92,10 @@ def why_parked(render: Render, state: State) -> Park | None:
     if not is_in_line(render):
         reason = cast("Reason", (render.get("history") or [{}])[-1].get("reason", "outage"))
         return {"reason": reason, "until": render["due_at"]} if render.get("failures") else None
-    stop = state.stopped
-    park: Park = {"reason": stop.reason if stop and stop.reason else "pace"}
+    park: Park = {"reason": state.why_stopped or "pace"}
     if "waiting_since" in render:
         park["since"] = render["waiting_since"]
-    if stop is state.breaker:
+    if state.stopped is state.breaker:
         park["until"] = state.breaker.next_trial_at
     return park
 

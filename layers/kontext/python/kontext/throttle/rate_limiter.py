@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from kontext.errors import RateLimited
 
-WINDOW_SECONDS = 61.0
+SPARE_SECONDS = 1.0
+WINDOW_SECONDS = 60.0 + SPARE_SECONDS
 """A minute, and a second for requests that arrive late: no minute at Segmind's end then sees more than its share."""
 PATIENCE_SECONDS = 5.0
 """A slot this near is slept for."""
@@ -55,6 +56,11 @@ def take_slot(slots: Slots, rate: Rate, now: float) -> tuple[Slots, float]:
         return replace(slots, burst=first_ones - 1), now
     at = max(now, slots.next_free)
     return Slots(next_free=at + rate.interval, burst=0), at
+
+
+def postpone(slots: Slots, seconds: float) -> Slots:
+    """All slots that are left come so much later."""
+    return replace(slots, next_free=slots.next_free + seconds)
 
 
 def reset_by_our_clock(limited: RateLimited, now: float) -> float | None:

@@ -1,5 +1,6 @@
 """What all submitters of a stack share: the slots of the rate limiter, the circuit breaker, the pause and the line."""
 
+import math
 from dataclasses import replace
 
 from kontext.dynamodb import Key, Table
@@ -15,11 +16,14 @@ from kontext.throttle.circuit_breaker import (
     open_breaker,
     pause,
 )
-from kontext.throttle.rate_limiter import Rate, back_off
+from kontext.throttle.rate_limiter import SPARE_SECONDS, Rate, back_off, postpone
 from kontext.throttle.shared_state import SharedState, is_restored
 
 DOUBT_SECONDS = 10.0
 """So long nobody goes after a lost answer: those that are on their way tell whether it is an outage."""
+
+_SLOWER = 1.2
+"""A request may take so much more than the last one and still be as fast as usual: the way may have become longer."""
 
 
 class Throttle:
@@ -30,6 +34,8 @@ class Throttle:
     def __init__(self, table: Table, rate: Rate) -> None:
         self.shared = SharedState(table)
         self.rate = rate
+        self.usual_seconds = math.inf
+        """What a request takes at least, as of late."""
 
     def read(self) -> State:
         """The state now, unchanged."""
@@ -60,6 +66,15 @@ class Throttle:
             return replace(joined(state, now), slots=slots, permits_until=0.0)
 
         self.shared.put(later)
+
+    def make_up_for(self, slot: float, sent_at: float, answered_at: float) -> None:
+        """A request was taken. One that reached Segmind later after its slot than others do moves the slots that are
+        left by as much: else there would be one too many in the minute that begins with it. Mostly nothing is written.
+        """
+        self.usual_seconds = min(answered_at - sent_at, _SLOWER * self.usual_seconds)
+        late = answered_at - self.usual_seconds - slot - SPARE_SECONDS
+        if late > 0:
+            self.shared.put(lambda state: replace(state, slots=postpone(state.slots, late)))
 
     def open_breaker(self, reason: Reason, now: float, *, trial: bool = False, unfollowed: Key | None = None) -> State:
         """`open_breaker`, for all submitters. The permits that are out let nobody go."""
