@@ -20,8 +20,8 @@ from kontext.renders.balance import TOP_UP_PRICES, told_at, tolerated
 from kontext.renders.ledger import is_believable
 from kontext.renders.record import render_of
 from kontext_cli import target
+from kontext_cli.decide.operate import Operator
 from kontext_cli.errors import CommandError
-from kontext_cli.operate import Operator
 from kontext_cli.terminal import print_json, progress, terminal
 
 SHOWN = 5

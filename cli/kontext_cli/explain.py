@@ -18,12 +18,12 @@ from kontext.model import Part, Status
 from kontext.text import escape_line
 from kontext_cli import links, target
 from kontext_cli.errors import CommandError
-from kontext_cli.newest import loose_objects
-from kontext_cli.records import Pair, Records, moment
+from kontext_cli.read.newest import loose_objects
+from kontext_cli.read.records import Pair, Records, moment
+from kontext_cli.read.timeline import Step, Timeline, describe_entry
 from kontext_cli.status import STYLES
 from kontext_cli.target import Target
 from kontext_cli.terminal import print_json, terminal
-from kontext_cli.timeline import Step, Timeline, describe_entry
 
 UNDECIDED = Status.CLAIMED
 SOME = 5

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 from kontext.drops.pairs import pair_key
-from kontext_cli.records import Render
+from kontext_cli.read.records import Render
+from kontext_cli.read.timeline import Timeline
 from kontext_cli.resources import physical_ids
 from kontext_cli.target import LOCAL, Target
-from kontext_cli.timeline import Timeline
 
 LOGS = ("SubmitLog", "SweepLog", "PollLog", "FinalizeLog")
 WEEK_SECONDS = 7 * 86_400

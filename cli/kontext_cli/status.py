@@ -19,10 +19,10 @@ from kontext.due import LINE, TIMER, UNKNOWN
 from kontext.model import ENDED, Status
 from kontext_cli import target
 from kontext_cli.errors import CommandError
-from kontext_cli.newest import MOST, Listing
-from kontext_cli.records import Filter, Pair, Records, Render, is_parked, parked
+from kontext_cli.read.newest import MOST, Listing
+from kontext_cli.read.records import Filter, Pair, Records, Render, is_parked, parked
+from kontext_cli.read.timeline import describe_entry
 from kontext_cli.terminal import print_json, terminal
-from kontext_cli.timeline import describe_entry
 
 LOOK_SECONDS = 2.0
 STYLES = {

@@ -14,10 +14,10 @@ from kontext.errors import problem
 from kontext.model import Part, Render, Status
 from kontext.throttle.admission import State
 from kontext.throttle.circuit_breaker import Breaker, Stop
-from kontext_cli.newest import LANES
+from kontext_cli.read.newest import LANES
 from kontext_cli.target import Target
-from kontext_cli.webconsole import views
-from kontext_cli.webconsole.gallery import EXPECTED_SECONDS, LOOK_SECONDS, Gallery
+from kontext_cli.web import views
+from kontext_cli.web.gallery import EXPECTED_SECONDS, LOOK_SECONDS, Gallery
 
 if TYPE_CHECKING:
     from kontext.model import Reason

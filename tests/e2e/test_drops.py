@@ -21,7 +21,7 @@ from PIL import Image
 
 from kontext.drops.pairs import pair_key
 from kontext.model import Render
-from kontext_cli.operate import Operator
+from kontext_cli.decide.operate import Operator
 from kontext_cli.target import LOCAL, Target
 from kontext_local.stack import LocalStack
 from tests.e2e.conftest import Eventually

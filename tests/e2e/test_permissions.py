@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from kontext_cli import operate
+from kontext_cli.decide import operate
 from kontext_cli.target import LOCAL, Target
 from kontext_local.stack import LocalStack
 from tests.e2e.conftest import Eventually

@@ -17,9 +17,9 @@ import httpx
 import pytest
 
 from examples.https_endpoint import Endpoint, server
+from kontext_cli.demo.subscriber import Subscriber
 from kontext_cli.errors import CommandError
 from kontext_cli.explain import Story, the_pair
-from kontext_cli.subscriber import Subscriber
 from kontext_local import stack
 from tests.e2e.conftest import Eventually
 from tests.e2e.scene import LOGS, Scene, keeps_to_the_contract
