@@ -1,6 +1,6 @@
 """A pair as dropped so far, and what to do with it: `decide`, whatever the order in which its parts came."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from kontext import text
@@ -230,9 +230,33 @@ def _wrong(named: dict[str, ObjectRead | None]) -> Wanted:
     return {key: read["etag"] for key, read in named.items() if read and "problem" in read}
 
 
+_PAIR = "pair#"
+
+
+def partition(prefix: str) -> str:
+    """Where the items of a pair stand together: its own, and its renders."""
+    return f"{_PAIR}{prefix}"
+
+
 def pair_key(prefix: str) -> Key:
-    """Where a pair stands in the table; its renders share the `pk`."""
-    return {"pk": f"pair#{prefix}", "sk": "pair"}
+    """Where a pair stands in the table."""
+    return {"pk": partition(prefix), "sk": "pair"}
+
+
+def prefix_of(key: Key) -> str | None:
+    """The pair whose item it is, its own or one of its renders; None if it is another item."""
+    return key["pk"].removeprefix(_PAIR) if key["pk"].startswith(_PAIR) else None
+
+
+def folder_key(prefix: str) -> Key:
+    """Where it stands in the table what place in line the last of a pair's first folder has."""
+    folder, slash, _ = prefix.partition("/")
+    return {"pk": f"folder#{folder if slash else ''}", "sk": "line"}
+
+
+def pair_among(items: Iterable[Item]) -> Pair:
+    """The pair among the items of its partition; one without parts, where only renders are left of it."""
+    return pair_of(next((item for item in items if item["sk"] == "pair"), {}))
 
 
 def pair_of(item: Item) -> Pair:
