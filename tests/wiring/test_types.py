@@ -15,7 +15,8 @@ from kontext.errors import REASONS
 from kontext.model import Reason
 
 WORDS = """
-from kontext.model import Ending, HistoryEntry, PollState, Render, Status
+from kontext.model import HistoryEntry, Render, Status
+from kontext.workflow_state import Ending, PollState
 from kontext.renders.submissions import Submissions
 from tests.unit.life import MakeReady
 from kontext.drops.pairs import Pair

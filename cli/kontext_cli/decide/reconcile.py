@@ -20,10 +20,11 @@ from kontext.clock import iso
 from kontext.drops import keys
 from kontext.dynamodb import ConditionFailed
 from kontext.errors import problem
-from kontext.model import ENDED, IN_FLIGHT, Render, Result, Status, WorkflowState
+from kontext.model import ENDED, IN_FLIGHT, Render, Result, Status
 from kontext.renders.record import render_of
 from kontext.renders.settle import with_picture
 from kontext.renders.submissions import Submissions
+from kontext.workflow_state import WorkflowState
 from kontext_cli import target
 from kontext_cli.decide.operate import Operator
 from kontext_cli.terminal import print_json, progress
