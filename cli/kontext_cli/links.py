@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote
 
-from kontext.drops.pairs import pair_key
-from kontext_cli.read.records import Render
+from kontext.drops.pairs import partition
+from kontext_cli.read.pairs import Render
 from kontext_cli.read.timeline import Timeline
 from kontext_cli.resources import physical_ids
 from kontext_cli.target import LOCAL, Target
@@ -42,7 +42,7 @@ def _console(target: Target) -> tuple[str, str]:
 
 
 def _items(target: Target, console: str, region: str, prefix: str) -> str:
-    table, pk = target.output("RendersTable"), quote(pair_key(prefix)["pk"], safe="")
+    table, pk = target.output("RendersTable"), quote(partition(prefix), safe="")
     return f"{console}/dynamodbv2/home?region={region}#item-explorer?operation=QUERY&pk={pk}&table={table}"
 
 

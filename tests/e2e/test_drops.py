@@ -59,7 +59,7 @@ class Customer:
         """The one render of a pair, once it is delivered."""
 
         def find() -> Render | None:
-            renders = list(self.operator.renders_of(prefix))
+            renders = list(self.operator.renders.of_pair(prefix))
             return renders[0] if [one["status"] for one in renders] == ["DELIVERED"] else None
 
         return self.eventually(find, f"{prefix} delivered, once")

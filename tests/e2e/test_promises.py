@@ -101,7 +101,7 @@ class Customer:
 
     def render(self, name: str) -> Render:
         none: Render = {}
-        return next(iter(self.operator.renders_of(f"{name}/")), none)
+        return next(iter(self.operator.renders.of_pair(f"{name}/")), none)
 
     def statuses(self, names: Collection[str]) -> Counter[str]:
         """How many renders of these pairs have come how far."""

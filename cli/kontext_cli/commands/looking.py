@@ -33,7 +33,7 @@ def status(
         raise typer.Exit(command.ledger(stack=stack, as_json=json))
     from kontext_cli.read.records import Filter
 
-    wanted = Filter(of, day.date() if day else None)
+    wanted = Filter(of or "", day.date() if day else None)
     raise typer.Exit(command.run(prefix, wanted, watch=watch, stack=stack, limit=limit, as_json=json))
 
 

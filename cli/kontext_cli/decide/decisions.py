@@ -21,7 +21,6 @@ from kontext.errors import DeliveryError, RecordGone, SegmindError, problem
 from kontext.model import Render, Status
 from kontext.renders import settle
 from kontext.renders.overdue import RECORD_SECONDS
-from kontext.renders.record import render_of
 from kontext.results.cloudevents import announce
 from kontext.results.output_bucket import OutputBucket
 from kontext.segmind.answers import REQUEST_ID
@@ -80,7 +79,7 @@ class Resolver:
     def undecided(self, prefix: str, what: What = "request-id") -> Render:
         """The render of a pair that a decision is about. Raises CommandError if there is none."""
         pair = self.operator.pair(prefix)
-        renders = self.operator.renders_of(pair.prefix)
+        renders = self.operator.renders_of(pair)
         found = [render for render in renders if render["status"] == Status.UNCERTAIN]
         if what == "give-up":
             found += [render for render in renders if _is_unannounced(render)]
@@ -147,8 +146,7 @@ class Resolver:
 
     @cached_property
     def _renders(self) -> list[Render]:
-        items = self.operator.table.scan()
-        return [render_of(item) for item in items if item["sk"].startswith("render#") and "history" in item]
+        return self.operator.all_renders()
 
     @cached_property
     def _jobs(self) -> dict[str, Render]:

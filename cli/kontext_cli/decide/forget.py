@@ -10,6 +10,7 @@ from rich.markup import escape
 from kontext.drops import keys, pairs
 from kontext.drops.reads import read_key
 from kontext.drops.waiters import Waiters
+from kontext.dynamodb import EXISTS, key_of
 from kontext.model import ENDED, Status
 from kontext.text import escape_line
 from kontext_cli import target
@@ -40,7 +41,7 @@ class Forgetting:
         if pair is None:
             raise CommandError(f"There is no pair {prefix!r} in {operator.chosen.name}.")
         self.pair = pair
-        self.renders = operator.renders_of(pair.prefix)
+        self.renders = operator.renders_of(pair)
         for render in self.renders:
             if render["status"] not in ENDED or render["status"] == Status.UNCERTAIN:
                 first = "kontext cancel" if render["status"] == Status.CLAIMED else "kontext status"
@@ -96,9 +97,9 @@ class Forgetting:
             Waiters(table).forget(key, prefix)
         places = [read_key(key) for key in sorted({one.key for one in self.versions})]
         own = [place for place in places if table.get(place)]
-        items = [{"pk": item["pk"], "sk": item["sk"]} for item in table.query(pairs.pair_key(prefix)["pk"])]
-        for place in (*own, *sorted(items, key=lambda item: item["sk"] == "pair")):
-            table.delete(place, "attribute_exists(#pk)")
+        items = [key_of(item) for item in table.query(pairs.partition(prefix))]
+        for place in (*own, *sorted(items, key=lambda key: key == pairs.pair_key(prefix))):
+            table.delete(place, EXISTS)
 
 
 def run(prefix: str, *, delete: bool, stack: str | None, as_json: bool) -> int:

@@ -13,8 +13,9 @@ from kontext.due import TIMER
 from kontext.dynamodb import ConditionFailed
 from kontext.hints import Hints
 from kontext.model import IN_FLIGHT, Render, Status
+from kontext.renders.claims import speaking_first
 from kontext.renders.overdue import RECORD_SECONDS
-from kontext.renders.record import render_of
+from kontext.renders.record import renders_among
 from kontext.renders.workflow import Workflow
 from kontext.results.cloudevents import Topic, announce_changes
 from kontext.results.copy import Delivery
@@ -26,7 +27,7 @@ from kontext.throttle.line import hand_out_permits
 from kontext_cli import target
 from kontext_cli.errors import CommandError
 from kontext_cli.read.newest import renders_in
-from kontext_cli.read.records import SEPARATORS
+from kontext_cli.read.records import SEPARATORS, name_of
 from kontext_cli.resources import description, parameters
 from kontext_cli.target import Target
 from kontext_cli.terminal import print_json, progress
@@ -89,15 +90,17 @@ class Operator(Stores):
             raise CommandError(f"There is no pair {prefix!r} in {self.chosen.name}.")
         return pair
 
-    def renders_of(self, prefix: str) -> list[Render]:
-        """All renders of a pair, the newest first."""
-        items = self.table.query(pairs.pair_key(prefix)["pk"])
-        found = [render_of(item) for item in items if item["sk"].startswith("render#")]
-        return sorted(found, key=lambda render: render["created_at"], reverse=True)
+    def renders_of(self, pair: pairs.Pair) -> list[Render]:
+        """All renders of a pair, the one that speaks for it first."""
+        return speaking_first(pair, self.renders.of_pair(pair.prefix))
+
+    def all_renders(self) -> list[Render]:
+        """Every render, which reads the whole table. What is left of one without its history is passed over."""
+        return [render for render in renders_among(self.table.scan()) if "history" in render]
 
     def paid(self, prefix: str) -> Render:
         """The newest render of a pair whose job may have a picture. Raises CommandError if there is none."""
-        renders, now = self.renders_of(self.pair(prefix).prefix), self.clock.now()
+        renders, now = self.renders_of(self.pair(prefix)), self.clock.now()
         render = next((render for render in renders if _may_have_picture(render, now)), None)
         if render is None:
             raise CommandError(f"No render of {prefix!r} is paid: there is nothing to deliver.")
@@ -144,7 +147,7 @@ def deliver(operator: Operator, prefix: str | None, *, as_json: bool) -> int:
     if prefix:
         paid = [operator.paid(prefix)]
     else:
-        found = (render_of(item) for lane in (TIMER, Status.FAILED) for item in renders_in(operator.table, lane))
+        found = (render for lane in (TIMER, Status.FAILED) for render in renders_in(operator.table, lane))
         paid = [render for render in found if _undelivered(render, operator.clock.now())]
     with progress() as shown:
         for render in paid:
@@ -227,7 +230,7 @@ def about(body: str) -> str:
         if "waiters" in told:
             return str(told["waiters"])
         if "due" in told:
-            return messages.due_key(told)["pk"].removeprefix("pair#")
+            return name_of(messages.due_key(told))
         return ", ".join(event.key for event in messages.object_events(told))
     except (messages.Unreadable, KeyError, TypeError):
         return body[:80]

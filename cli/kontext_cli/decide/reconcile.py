@@ -21,7 +21,6 @@ from kontext.drops import keys
 from kontext.dynamodb import ConditionFailed
 from kontext.errors import problem
 from kontext.model import ENDED, IN_FLIGHT, Render, Result, Status
-from kontext.renders.record import render_of
 from kontext.renders.settle import with_picture
 from kontext.renders.submissions import Submissions
 from kontext.workflow_state import WorkflowState
@@ -48,7 +47,7 @@ class Reconciliation:
 
     def run(self) -> Iterator[tuple[Render, str]]:
         """Bring up each render that has not ended; yields those of which more was known, and what."""
-        known = [render_of(item) for item in self.operator.table.scan() if item["sk"].startswith("render#")]
+        known = self.operator.all_renders()
         newest = max((render["updated_at"] for render in known), default="")
         jobs = self._jobs(newest)
         for render in known:

@@ -28,7 +28,7 @@ def cancel(prefix: str, *, stack: str | None, as_json: bool) -> int:
 def take_back(operator: Operator, prefix: str) -> Render:
     """End the render of a pair that was not sent yet. Raises CommandError if there is none."""
     pair = operator.pair(prefix)
-    render = next(iter(operator.renders_of(pair.prefix)), None)
+    render = next(iter(operator.renders_of(pair)), None)
     if render is None:
         raise CommandError(f"{pair.prefix!r} waits for no request: delete its objects to take it back.")
     if render["status"] != Status.CLAIMED:

@@ -22,7 +22,7 @@ from kontext_cli.demo.subscriber import Subscriber
 from kontext_cli.drop.client import Drop, DropClient, prepare
 from kontext_cli.drop.saving import Destination
 from kontext_cli.errors import RENDER_FAILED, CommandError
-from kontext_cli.read.records import Render
+from kontext_cli.read.pairs import Render
 from kontext_cli.read.timeline import Step, Timeline
 from kontext_cli.target import LOCAL, Target
 from kontext_cli.terminal import Progress, progress

@@ -8,7 +8,7 @@ from kontext.errors import REASONS, AccountRefused, SegmindError
 from kontext.throttle.circuit_breaker import PAUSED
 from kontext.throttle.shared_state import is_restored, state_in
 from kontext_cli.doctor.checks import Finding, StackInspection
-from kontext_cli.read.records import moment
+from kontext_cli.read.pairs import moment, reason_of
 
 
 def api_key(inspection: StackInspection) -> Iterator[Finding]:
@@ -65,7 +65,7 @@ def circuit_breaker(inspection: StackInspection) -> Iterator[Finding]:
         yield Finding("circuit breaker", "good", "renders go to Segmind")
         return
     since = moment(stop.since).strftime("%Y-%m-%d %H:%M:%S UTC")
-    known = REASONS[reason]
+    known = reason_of(reason)
     says = f"all renders wait since {since} ({reason}). {known.meaning}"
     probe = "" if reason == PAUSED else " The account is looked at every minute, and the first in line goes as a trial."
     yield Finding("circuit breaker", "wrong", says, known.remedy + probe)

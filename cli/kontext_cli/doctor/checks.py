@@ -11,8 +11,8 @@ from functools import cached_property
 from typing import Any, Literal
 
 from kontext.due import TIMER
-from kontext.dynamodb import Item, Table
-from kontext.model import Status
+from kontext.dynamodb import Table
+from kontext.model import Render, Status
 from kontext_cli.read.newest import renders_in
 from kontext_cli.resources import description, parameters, physical_ids, stack_name
 from kontext_cli.target import LOCAL, Target
@@ -69,7 +69,7 @@ class StackInspection:
         return str(self.attribute("UploadQueueUrl", "QueueArn"))
 
     @cached_property
-    def renders(self) -> list[Item]:
+    def renders(self) -> list[Render]:
         """The renders that are on their way, wait for a person, or have failed; of each the newest `LOOKED_AT`."""
         lanes = (TIMER, Status.UNCERTAIN, Status.FAILED)
         return [render for lane in lanes for render in renders_in(self.table, lane, LOOKED_AT)]

@@ -6,17 +6,15 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from kontext.drops import keys
 from kontext.drops.redelivery import REASON, reason_of
 from kontext.due import STUCK_AFTER, DueIndex
-from kontext.dynamodb import Item, Key
-from kontext.model import Status
+from kontext.model import Render, Status
 from kontext.renders.store import LEASE_SECONDS
 from kontext.text import escape_line
-from kontext.throttle.throttle import Throttle
 from kontext_cli.decide.operate import about
 from kontext_cli.doctor.checks import LOOKED_AT, Finding, StackInspection
 from kontext_cli.read import newest
+from kontext_cli.read.records import name_of
 from kontext_cli.read.unrecorded import Comparison
 
 LISTINGS = 2
@@ -52,7 +50,7 @@ def loose_objects(inspection: StackInspection) -> Iterator[Finding]:
     """Objects that fit no rule: somebody may wait for a picture of them."""
     found = newest.loose_objects(inspection.table)
     if found:
-        some = _some([f"{escape_line(one.key)} ({keys.rule_missed(one.key)})" for one in found])
+        some = _some([f"{escape_line(one.key)} ({one.why})" for one in found])
         says = f"{len(found)} of the input bucket's objects fit no rule: {some}"
         yield Finding("names", "note", says, REMEDY_LOOSE)
     else:
@@ -87,17 +85,12 @@ REMEDY_DEAD = (
 def stuck_items(inspection: StackInspection, now: Callable[[], float] = time.time) -> Iterator[Finding]:
     """What nobody could bring on, however often it was looked at."""
     overdue = islice(DueIndex(inspection.table).over(now(), page_size=newest.MOST), newest.MOST)
-    found = sorted({_name(item.key) for item in overdue if item.is_stuck})
+    found = sorted({escape_line(name_of(item.key)) for item in overdue if item.is_stuck})
     if found:
         says = f"{len(found)} that {STUCK_AFTER} looks did not move: {_some(found)}"
         yield Finding("stuck", "wrong", says, REMEDY_STUCK)
     else:
         yield Finding("stuck", "good", "what stood still has gone on")
-
-
-def _name(key: Key) -> str:
-    """A pair by its prefix, an object by its key."""
-    return "the circuit breaker" if key == Throttle.KEY else escape_line(key["pk"].partition("#")[2])
 
 
 def _some(names: list[str]) -> str:
@@ -134,7 +127,7 @@ REMEDY_STUCK = (
 )
 
 
-def _renders(what: str, found: list[Item], remedy: str) -> Finding | None:
+def _renders(what: str, found: list[Render], remedy: str) -> Finding | None:
     if not found:
         return None
     some = _some(sorted(escape_line(item["prefix"]) for item in found))
@@ -142,17 +135,17 @@ def _renders(what: str, found: list[Item], remedy: str) -> Finding | None:
     return Finding("renders", "wrong", f"{count} {what}: {some}", remedy)
 
 
-def _in_status(inspection: StackInspection, *statuses: str) -> list[Item]:
+def _in_status(inspection: StackInspection, *statuses: str) -> list[Render]:
     return [item for item in inspection.renders if item["status"] in statuses]
 
 
-def _undelivered(item: Item) -> bool:
+def _undelivered(item: Render) -> bool:
     failed = item["status"] == Status.FAILED and item["error"]["code"] == "delivery"
     late = item["status"] == Status.COMPLETED and "undelivered" in item
     return bool(item.get("output_url")) and (failed or late)
 
 
-def _stands_still(item: Item) -> bool:
+def _stands_still(item: Render) -> bool:
     now = time.time()
     if item["status"] == Status.SUBMITTING:
         return bool(item.get("lease_until", 0) < now - LEASE_SECONDS)

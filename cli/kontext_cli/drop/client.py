@@ -18,12 +18,13 @@ from kontext.drops import request
 from kontext.drops.keys import IMAGE_SLOTS, Slot
 from kontext.errors import BadDrop
 from kontext.images.image import Limits
-from kontext.model import Parameters, RenderInput, Status
+from kontext.model import Parameters, RenderError, RenderInput, Status
 from kontext_cli.drop.input_bucket import GIVE_ANOTHER_NAME, Bucket, PlannedPair, Refused, UploadObject
 from kontext_cli.drop.photographs import EXTENSIONS, inspect_file, limits_of
 from kontext_cli.drop.upload import check
 from kontext_cli.errors import CommandError
-from kontext_cli.read.records import Records, Render
+from kontext_cli.read.pairs import Render
+from kontext_cli.read.records import Records
 from kontext_cli.resources import description, parameters
 from kontext_cli.target import Target
 
@@ -71,7 +72,7 @@ class Outcome:
 
     render: Render | None
     key: str | None = None
-    error: dict[str, Any] | None = None
+    error: RenderError | dict[str, Any] | None = None
 
 
 def prepare(
@@ -207,7 +208,7 @@ class DropClient:
 
     def _render(self, drop: Drop) -> Render | None:
         pair = self.records.pair(drop.prefix)
-        return next(iter(pair.renders), None) if pair else None
+        return pair.render if pair else None
 
     def error_mark(self, drop: Drop) -> str | None:
         """What changes when another error.json comes for the drop; None if there is none."""

@@ -10,16 +10,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from heapq import merge
-from itertools import groupby, islice
-from operator import attrgetter, itemgetter
-from typing import Generic, TypeVar
+from itertools import islice
+from operator import attrgetter
 
-from kontext.drops.pairs import pair_key
+from kontext.drops.keys import rule_missed
+from kontext.drops.pairs import pair_key, prefix_of
 from kontext.drops.waiters import object_of
 from kontext.due import LINE, TIMER, UNKNOWN, WAITING
-from kontext.dynamodb import Item, Key, Table
-from kontext.model import ENDED
-from kontext.renders.record import render_key
+from kontext.dynamodb import Item, Key, Table, key_of
+from kontext.model import ENDED, Render
+from kontext.renders.record import render_id_of, render_key, renders_among
+from kontext_cli.read.pairs import Pair
 
 RESTING = (WAITING, *ENDED)
 LANES = (TIMER, LINE, *RESTING)
@@ -28,7 +29,6 @@ MOST = 3_000
 AT_ONCE = 50
 """Pairs that are read together: a pair and its render are two of the hundred items of a batch."""
 
-T = TypeVar("T")
 Between = tuple[float, float]
 
 
@@ -37,39 +37,39 @@ class Entry:
     """Where an item of a pair stands: in which lane, and at what time (unix seconds)."""
 
     prefix: str
-    sk: str
+    key: Key
     lane: str
     at: float
 
 
 @dataclass(frozen=True)
-class Listing(Generic[T]):
+class Listing:
     """The newest pairs that were asked for; `is_whole`: whether these are all."""
 
-    pairs: list[T]
+    pairs: list[Pair]
     is_whole: bool
 
 
-class Newest(Generic[T]):
+class Newest:
     """The newest pairs of a stack.
 
     `make`: what the items of a pair are made into, None if they are no pair. What is at rest and has not moved since
     it was read is not read again.
     """
 
-    def __init__(self, table: Table, make: Callable[[list[Item]], T | None]) -> None:
+    def __init__(self, table: Table, make: Callable[[list[Item]], Pair | None]) -> None:
         self.table = table
         self.make = make
-        self._kept: dict[str, tuple[Entry, T]] = {}
+        self._kept: dict[str, tuple[Entry, Pair]] = {}
 
     def listing(
         self,
         limit: int,
-        fits: Callable[[T], bool] = lambda _: True,
-        lanes: Iterable[str] = LANES,
-        start: str = "",
-        between: Between | None = None,
-    ) -> Listing[T]:
+        fits: Callable[[Pair], bool],
+        lanes: Iterable[str],
+        start: str,
+        between: Between | None,
+    ) -> Listing:
         """The newest pairs in some lanes that fit, at most `limit`.
 
         `start`: how their prefixes begin. `between`: when those at rest came to rest (unix seconds).
@@ -77,8 +77,8 @@ class Newest(Generic[T]):
         looked: Counter[str] = Counter()
         walks = [self._entries(lane, start, between, limit, looked) for lane in lanes]
         found = _one_a_pair(merge(*walks, key=attrgetter("at"), reverse=True))
-        pairs: list[T] = []
-        kept: dict[str, tuple[Entry, T]] = {}
+        pairs: list[Pair] = []
+        kept: dict[str, tuple[Entry, Pair]] = {}
         while len(pairs) <= limit and (some := list(islice(found, min(limit + 1, AT_ONCE)))):
             read = self._read(some)
             pairs += filter(fits, (pair for _, pair in read.values()))
@@ -92,7 +92,7 @@ class Newest(Generic[T]):
         for lane in LANES:
             if start or lane == TIMER:
                 entries = self._entries(lane, start, None, MOST, Counter())
-                counts.update(WAITING if entry.sk == "pair" else lane for entry in entries)
+                counts.update(lane if render_id_of(entry.key) else WAITING for entry in entries)
             else:
                 counts[lane] += min(MOST, self.table.count_due(lane, MOST))
         return +counts
@@ -106,22 +106,23 @@ class Newest(Generic[T]):
         items = self.table.query_due(lane, until, size, since=since, newest_first=True)
         for item in islice(items, MOST):
             looked[lane] += 1
-            prefix = item["pk"].removeprefix("pair#")
-            if prefix != item["pk"] and prefix.startswith(start):
-                yield Entry(prefix, item["sk"], lane, float(item["due_at"]))
+            prefix = prefix_of(item)
+            if prefix is not None and prefix.startswith(start):
+                yield Entry(prefix, key_of(item), lane, float(item["due_at"]))
 
-    def _read(self, entries: list[Entry]) -> dict[str, tuple[Entry, T]]:
+    def _read(self, entries: list[Entry]) -> dict[str, tuple[Entry, Pair]]:
         """Each pair as it is; what is at rest where it was when it was read is as it was then."""
         known = {one.prefix: self._kept[one.prefix] for one in entries if self._is_known(one)}
         asked = {entry.prefix: entry for entry in entries if entry.prefix not in known}
         items = self.table.get_many(list(_places(asked.values())))
-        there = {(item["pk"], item["sk"]) for item in items}
-        current = [place for item in items if (place := _current(item)) and (place["pk"], place["sk"]) not in there]
-        items += self.table.get_many(current)
-        groups = groupby(sorted(items, key=itemgetter("pk", "sk")), itemgetter("pk"))
-        made = {pk.removeprefix("pair#"): self.make(list(group)) for pk, group in groups}
-        read = {prefix: (asked[prefix], pair) for prefix, pair in made.items() if pair is not None}
-        return {entry.prefix: (known | read)[entry.prefix] for entry in entries if entry.prefix in known | read}
+        there = [key_of(item) for item in items]
+        items += self.table.get_many([key for item in items if (key := _current(item)) and key not in there])
+        groups: dict[str | None, list[Item]] = {}
+        for item in items:
+            groups.setdefault(prefix_of(item), []).append(item)
+        made = {prefix: (entry, self.make(groups.get(prefix, []))) for prefix, entry in asked.items()}
+        read = known | {prefix: (entry, pair) for prefix, (entry, pair) in made.items() if pair}
+        return {entry.prefix: read[entry.prefix] for entry in entries if entry.prefix in read}
 
     def _is_known(self, entry: Entry) -> bool:
         return entry.lane in RESTING and self._kept.get(entry.prefix, (None,))[0] == entry
@@ -134,21 +135,26 @@ class LooseObject:
     key: str
     at: float
 
+    @property
+    def why(self) -> str:
+        """The rule that it misses."""
+        return rule_missed(self.key)
+
 
 def loose_objects(table: Table, start: str = "") -> list[LooseObject]:
     """The objects that fit no rule and whose key begins so, the newest first, of the newest `MOST`."""
     items = islice(table.query_due(UNKNOWN, page_size=MOST, newest_first=True), MOST)
-    found = ((object_of({"pk": item["pk"], "sk": item["sk"]}), float(item["due_at"])) for item in items)
+    found = ((object_of(item), float(item["due_at"])) for item in items)
     return [LooseObject(key, at) for key, at in found if key is not None and key.startswith(start)]
 
 
-def renders_in(table: Table, lane: str, most: int | None = None) -> Iterator[Item]:
+def renders_in(table: Table, lane: str, most: int | None = None) -> Iterator[Render]:
     """The renders of a lane, whole: in `timer` the longest overdue, else the newest first. All of them; or at most so
     many, of the first `MOST` items, which is one request and one more for each hundred that are found."""
     items = islice(table.query_due(lane, page_size=MOST, newest_first=lane != TIMER), MOST if most else None)
-    entries = islice((item for item in items if item["sk"].startswith("render#")), most)
-    while some := [{"pk": item["pk"], "sk": item["sk"]} for item in islice(entries, 2 * AT_ONCE)]:
-        yield from table.get_many(some)
+    entries = islice((key_of(item) for item in items if render_id_of(item) is not None), most)
+    while some := list(islice(entries, 2 * AT_ONCE)):
+        yield from renders_among(table.get_many(some))
 
 
 def _one_a_pair(entries: Iterable[Entry]) -> Iterator[Entry]:
@@ -163,10 +169,10 @@ def _places(entries: Iterable[Entry]) -> Iterator[Key]:
     for entry in entries:
         key = pair_key(entry.prefix)
         yield key
-        if entry.sk != key["sk"]:
-            yield {**key, "sk": entry.sk}
+        if entry.key != key:
+            yield entry.key
 
 
 def _current(item: Item) -> Key | None:
     """Where the render stands that speaks for a pair."""
-    return render_key(item["prefix"], item["current"]) if item["sk"] == "pair" and "current" in item else None
+    return render_key(item["prefix"], item["current"]) if "current" in item else None

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from kontext.errors import REASONS
+from kontext.model import HistoryEntry
 from kontext.model import Render as RenderRecord
 from kontext.renders.workflow import execution_name, last_poll
-from kontext_cli.read.records import Records, Render, moment
+from kontext_cli.read.pairs import Render, moment, reason_of
+from kontext_cli.read.records import Records
 from kontext_cli.target import Target
 
 
@@ -36,11 +37,16 @@ class Timeline:
     def steps(self) -> list[Step]:
         """Everything that has happened so far, in order."""
         pair = self._records.pair(self._prefix)
-        self.render = pair.renders[0] if pair and pair.renders else None
-        if self.render is None:
-            return []
-        noted = [Step(moment(entry["at"]), describe_entry(entry)) for entry in self.render.history]
-        return sorted((*noted, *self.executions(self.render)), key=lambda step: step.at)
+        self.render = pair.render if pair else None
+        return self.steps_of(self.render) if self.render else []
+
+    def noted(self, render: Render) -> list[Step]:
+        """What the record of a render says."""
+        return [Step(moment(entry["at"]), describe_entry(entry)) for entry in render.history]
+
+    def steps_of(self, render: Render) -> list[Step]:
+        """What its record and its executions say, in order."""
+        return sorted((*self.noted(render), *self.executions(render)), key=lambda step: step.at)
 
     def execution_arns(self, render: Render) -> list[str]:
         """The executions that have followed a render, one for each generation, the newest last."""
@@ -104,7 +110,7 @@ def _cause(details: dict[str, Any]) -> str:
         return str(details.get("error"))
 
 
-def describe_entry(entry: dict[str, Any]) -> str:
+def describe_entry(entry: HistoryEntry) -> str:
     """One entry of a render's history in words."""
     match entry:
         case {"what": "claimed"}:
@@ -138,16 +144,15 @@ def describe_entry(entry: dict[str, Any]) -> str:
             job = f"; its answer names the job {entry['candidate_id']}" if "candidate_id" in entry else ""
             return f"UNCERTAIN: {entry.get('message')}{job}"
         case {"what": "parked", "reason": reason}:
-            known = REASONS.get(reason)
             answer = f" (Segmind: {entry['message']})" if entry.get("message") else ""
-            return f"parked ({reason}{_times(entry)}): {known.meaning if known else ''}{answer}"
+            return f"parked ({reason}{_times(entry)}): {reason_of(reason).meaning}{answer}"
     rest = (f"{name}={value}" for name, value in entry.items() if name not in ("at", "what", "last_at"))
     return " ".join((str(entry.get("what", "?")), *rest))
 
 
-def _times(entry: dict[str, Any]) -> str:
+def _times(entry: HistoryEntry) -> str:
     return f", {entry['times']} times until {entry['last_at'][11:19]}" if "times" in entry else ""
 
 
-def _reopened(entry: dict[str, Any]) -> str:
+def _reopened(entry: HistoryEntry) -> str:
     return "taken up again: " if entry.get("reason") == "reopened" else ""

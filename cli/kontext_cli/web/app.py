@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from kontext_cli.drop.client import DropClient
 from kontext_cli.errors import explain
+from kontext_cli.read.pairs import GROUPS, LADDER
 from kontext_cli.target import Target
 from kontext_cli.web import uploads
 from kontext_cli.web.gallery import Gallery
@@ -117,7 +118,8 @@ class App:
             raise Refused(502 if type(error).__module__.startswith("botocore") else 400, message) from error
 
     def _stack(self, _: Request) -> Answer:
-        return _json({"name": self._target.name, "choices": uploads.choices()})
+        shown = {"groups": GROUPS, "ladder": len(LADDER)}
+        return _json({"name": self._target.name, "choices": uploads.choices(), **shown})
 
     def _pairs(self, request: Request) -> Answer:
         limit = _number(request.query.get("limit"), PAGE_PAIRS)

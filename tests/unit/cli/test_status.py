@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from math import inf
 from operator import itemgetter
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 import pytest
 from boto3.dynamodb.types import TypeSerializer
@@ -19,10 +19,11 @@ from rich.text import Text
 from kontext.clock import iso
 from kontext.due import LINE, TIMER, UNKNOWN, WAITING
 from kontext.errors import problem
-from kontext.model import ENDED, ObjectRead, Part, Render, Status
+from kontext.model import ENDED, HistoryEntry, ObjectRead, Part, Render, Status
 from kontext.throttle.throttle import Throttle
 from kontext_cli.read.newest import MOST
-from kontext_cli.read.records import Filter, Pair, Records
+from kontext_cli.read.pairs import Pair
+from kontext_cli.read.records import Filter, Records
 from kontext_cli.read.timeline import describe_entry
 from kontext_cli.status import age, progress_of, watch_pairs
 from kontext_cli.target import Target
@@ -262,7 +263,7 @@ WORDS: list[tuple[Item, Callable[[str], bool]]] = [
 
 @pytest.mark.parametrize(("entry", "fits"), WORDS, ids=[f"{entry['what']}-{len(entry)}" for entry, _ in WORDS])
 def test_every_entry_of_a_history_can_be_told(entry: Item, fits: Callable[[str], bool]) -> None:
-    assert fits(describe_entry(entry))
+    assert fits(describe_entry(cast("HistoryEntry", entry)))
 
 
 YESTERDAY = (NOW - timedelta(days=1)).isoformat()

@@ -1,22 +1,12 @@
 // The page of `kontext console`. Whatever comes from the stack is hostile text: it becomes text nodes and
 // attributes, never markup (the content security policy forbids the rest).
 
-const GROUPS = [
-  ["", "All"], ["running", "Running"], ["parked", "Parked"], ["waiting", "Waiting"],
-  ["delivered", "Delivered"], ["failed", "Failed"], ["uncertain", "Uncertain"],
-];
-const WORDS = {
-  DROPPED: "Dropped", CLAIMED: "Claimed", SUBMITTING: "Sending", QUEUED: "Queued", PROCESSING: "Rendering",
-  COMPLETED: "Delivering", DELIVERED: "Delivered", FAILED: "Failed", REJECTED: "Rejected",
-  UNCERTAIN: "Uncertain", WAITING: "Waiting",
-};
-const LADDER = ["CLAIMED", "SUBMITTING", "QUEUED", "PROCESSING", "COMPLETED"];
 const PAGE = 24;
 const SOON = 1000;
 const LATER = 3000;
 
 const by = (id) => document.getElementById(id);
-const view = { group: "", prefix: "", limit: PAGE, cards: new Map(), pairs: [], lag: 0, open: null, told: "" };
+const view = { group: "", prefix: "", limit: PAGE, cards: new Map(), pairs: [], groups: [], ladder: 0, lag: 0, open: null, told: "" };
 
 function h(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -61,14 +51,12 @@ function bytes(count) {
   return count >= 1e6 ? `${(count / 1e6).toFixed(1)} MB` : `${Math.round(count / 1e3)} kB`;
 }
 
-function status(pair) {
-  return pair.group === "parked" ? "Parked" : WORDS[pair.status] || pair.status;
-}
-
 function times(notice) {
   const parts = [];
   if (notice.since) parts.push(`since ${clock(notice.since)}`);
-  if (notice.until) parts.push(notice.until > now() ? `looks again at ${clock(notice.until)}` : "looks again now");
+  const does = notice.place ? "goes" : "looks again";
+  if (notice.place) parts.push(`number ${notice.place} in line`);
+  if (notice.until) parts.push(notice.until > now() ? `${does} at ${clock(notice.until)}` : `${does} now`);
   return parts.join(", ");
 }
 
@@ -108,19 +96,14 @@ function state(pair) {
   return h("div", { class: "state" },
     h("b", {}, word), more ? h("span", { class: "lead" }, more) : null,
     notice.tone === "parked" ? h("span", {}, times(notice)) : h("span", { class: "clamp" }, h("bdi", {}, notice.text)),
-    notice.charged ? h("span", {}, charged(notice.charged)) : null);
+    notice.charged ? h("span", {}, notice.charged) : null);
 }
 
 function running(pair) {
-  const reached = LADDER.indexOf(pair.status);
   return h("div", { class: "state" },
-    h("b", {}, status(pair)),
+    h("b", {}, pair.label),
     h("span", { class: "seconds", "data-since": String(pair.since) }, seconds(now() - pair.since)),
-    h("div", { class: "ladder", "aria-hidden": "true" }, LADDER.map((_, step) => h("i", { class: step <= reached ? "done" : null }))));
-}
-
-function charged(word) {
-  return { no: "Nothing was charged.", yes: "It was charged.", unknown: "It may have been charged." }[word] || `Charged: ${word}.`;
+    h("div", { class: "ladder", "aria-hidden": "true" }, [...Array(view.ladder).keys()].map((step) => h("i", { class: step < pair.step ? "done" : null }))));
 }
 
 // ---- the gallery
@@ -134,7 +117,7 @@ function card(pair) {
 }
 
 function facts(pair) {
-  const told = [h("span", { class: `status ${pair.group}` }, status(pair))];
+  const told = [h("span", { class: `status ${pair.group}` }, pair.label)];
   if (pair.seconds !== null) told.push(h("span", {}, seconds(pair.seconds)));
   if (pair.cost !== null) told.push(h("span", {}, money(pair.cost)));
   told.push(h("span", { "data-ago": String(pair.since) }, ago(pair.since)));
@@ -191,14 +174,14 @@ function emptiness(page) {
 }
 
 function news(pairs) {
-  const known = new Map(view.pairs.map((pair) => [pair.prefix, status(pair)]));
-  const changed = pairs.filter((pair) => known.has(pair.prefix) && known.get(pair.prefix) !== status(pair));
-  if (changed.length) by("news").textContent = changed.slice(0, 3).map((pair) => `${titled(pair.prefix)}: ${status(pair)}.`).join(" ");
+  const known = new Map(view.pairs.map((pair) => [pair.prefix, pair.label]));
+  const changed = pairs.filter((pair) => known.has(pair.prefix) && known.get(pair.prefix) !== pair.label);
+  if (changed.length) by("news").textContent = changed.slice(0, 3).map((pair) => `${titled(pair.prefix)}: ${pair.label}.`).join(" ");
 }
 
 function chips(counts, most) {
   const all = Object.values(counts).reduce((sum, count) => sum + count, 0);
-  for (const [group] of GROUPS) {
+  for (const group of ["", ...view.groups]) {
     const count = group ? counts[group] || 0 : all;
     by(`count-${group}`).textContent = count >= most ? `${most.toLocaleString()}+` : count ? count.toLocaleString() : "";
     by(`chip-${group}`).hidden = group === "uncertain" && !count && view.group !== group;
@@ -214,7 +197,7 @@ function today(ledger) {
 function banners(page) {
   const told = [];
   if (page.problem) told.push(h("p", { class: "banner failed", role: "alert" }, h("b", {}, "The stack cannot be read. "), page.problem));
-  if (page.stop) told.push(h("p", { class: "banner parked" }, h("b", {}, `Nothing is sent just now: waits for ${page.stop.title.split("waits for ")[1]}. `), `${page.stop.text} ${capital(times(page.stop))}.`));
+  if (page.stop) told.push(h("p", { class: "banner parked" }, h("b", {}, `Nothing is sent just now: waits for ${page.stop.title.split("waits for ")[1]}. `), `${page.stop.text} ${page.stop.remedy} ${capital(times(page.stop))}.`));
   if (page.loose.length) {
     const some = page.loose.slice(0, 5).map((one) => `${one.key} (${one.why})`).join("; ");
     const count = page.loose.length === 1 ? "One object fits no rule. " : `${page.loose.length} objects fit no rule. `;
@@ -290,7 +273,7 @@ function storyOf({ pair, drops, renders }) {
 }
 
 function olderRender(render) {
-  const ended = [WORDS[render.status] || render.status, render.cost === null ? "" : money(render.cost)].filter(Boolean).join(", ");
+  const ended = [render.label, render.cost === null ? "" : money(render.cost)].filter(Boolean).join(", ");
   return h("section", { class: "older" },
     h("h3", {}, `An earlier render: ${ended}`),
     render.parameters.prompt ? h("p", {}, h("bdi", {}, render.parameters.prompt)) : null,
@@ -321,7 +304,7 @@ function notice(told) {
   return h("div", { class: `notice ${told.tone}` },
     h("h3", {}, told.title),
     h("p", {}, h("bdi", {}, told.text)),
-    told.charged ? h("p", {}, charged(told.charged)) : null,
+    told.charged ? h("p", {}, told.charged) : null,
     told.remedy ? h("p", {}, `What to do: ${told.remedy}`) : null,
     times(told) ? h("p", {}, `${capital(times(told))}.`) : null);
 }
@@ -482,10 +465,10 @@ function filter(group, prefix) {
   by(`chip-${group}`).querySelector("input").checked = true;
 }
 
-function chip([group, word]) {
+function chip(group) {
   const input = h("input", { type: "radio", name: "group", value: group, checked: group === "" });
   input.addEventListener("change", () => { filter(group, view.prefix); look(); });
-  return h("label", { id: `chip-${group}` }, input, word, h("span", { class: "count", id: `count-${group}` }));
+  return h("label", { id: `chip-${group}` }, input, capital(group) || "All", h("span", { class: "count", id: `count-${group}` }));
 }
 
 // ---- living
@@ -511,10 +494,12 @@ async function look() {
     if (turn !== looking) return;
     replace("banners", [problem.cause
       ? h("p", { class: "banner failed", role: "alert" }, h("b", {}, "The console refuses to answer. "), problem.message)
-      : h("p", { class: "banner failed", role: "alert" }, h("b", {}, "The console does not answer. "), "Was it stopped? `kontext console` starts it again.")]);
+      : silence()]);
   }
   timer = setTimeout(look, document.hidden ? 20 * LATER : pause);
 }
+
+const silence = () => h("p", { class: "banner failed", role: "alert" }, h("b", {}, "The console does not answer. "), "Was it stopped? `kontext console` starts it again.");
 
 function tick() {
   for (const node of document.querySelectorAll("[data-since]")) node.textContent = seconds(now() - Number(node.dataset.since));
@@ -562,11 +547,20 @@ function listen() {
 }
 
 async function start() {
-  by("chips").append(...GROUPS.map(chip));
+  let stack;
+  try {
+    stack = await (await fetch("/api/stack")).json();
+  } catch {
+    replace("banners", [silence()]);
+    setTimeout(start, LATER);
+    return;
+  }
+  const { name, choices, groups, ladder } = stack;
+  Object.assign(view, { groups, ladder });
+  by("chips").append(...["", ...groups].map(chip));
   listen();
   look();
   setInterval(tick, 1000);
-  const { name, choices } = await (await fetch("/api/stack")).json();
   by("stack").textContent = name;
   document.title = `kontext / ${name}`;
   for (const [field, values] of Object.entries(choices)) {

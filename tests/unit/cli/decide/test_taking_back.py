@@ -110,6 +110,19 @@ def test_a_pair_that_waits_is_cancelled_and_told(shop: Target) -> None:
 
     assert (ended["status"], ended["error"]["code"], ended["error"]["charged"]) == ("FAILED", "cancelled", "no")
     assert "taj/error.json" in kept(shop, "pictures")
+
+
+def test_what_was_dropped_last_is_cancelled_though_another_render_was_made_later(shop: Target) -> None:
+    operator = Operator(shop)
+    render(operator.table, Status.CLAIMED, prompt="p")
+    later: Render = {"prefix": "taj/", "render_id": "later", "status": Status.DELIVERED, "attempt": 1, "drop_id": 1}
+    later |= {"created_at": "2026-11-28T00:00:00.000Z", "updated_at": AT, "history": []}
+    names = ", ".join(f"#{name} = :{name}" for name in later)
+    operator.table.update({"pk": "pair#taj/", "sk": "render#later"}, f"SET {names}", **later)
+
+    ended = taking_back.take_back(operator, "taj")
+
+    assert (ended["render_id"], ended["error"]["code"]) == ("r", "cancelled")
     pair = operator.drops.get("taj/")
     assert isinstance(pair, Pair)
     assert pair.current == "r"
