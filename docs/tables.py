@@ -12,8 +12,12 @@ from typing import Any
 
 from kontext.errors import CODES, REASONS, Code
 from kontext.metrics import METRICS
+from kontext.model import STATUSES
 
 DOCS = Path(__file__).parent
+PAGES = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
+DEMO = "demo"
+"""What only a run can tell: `scripts.show_demo` writes it."""
 PART = re.compile(r"(?<=<!-- generated: )(?P<name>[^>]+)(?P<open> -->\n)(?P<text>.*?)(?=<!-- end -->)", re.DOTALL)
 
 
@@ -47,24 +51,34 @@ def of_metrics() -> str:
     return table(("metric", "unit", "one value is"), rows)
 
 
+def of_statuses() -> str:
+    """What the statuses of a render mean, and why one may be parked."""
+    rows = [(f"`{status}`", text.meaning) for status, text in STATUSES.items()]
+    reasons = ", ".join(f"`{reason}`" for reason in REASONS)
+    return f"{table(('status', 'meaning'), rows)}\nParked for one of these reasons: {reasons}.\n"
+
+
 def generated(name: str) -> str:
     """The text of a generated part."""
     made: dict[str, Callable[[], str]] = {
         "error codes": lambda: of_codes(CODES.items(), "code"),
         "reasons": lambda: of_codes(REASONS.items(), "reason"),
         "metrics": of_metrics,
+        "statuses": of_statuses,
     }
     return made[name]() if name in made else f"> {alarms()[name]}\n"
 
 
 def filled(text: str) -> str:
     """A page with its generated parts as they ought to be."""
-    return PART.sub(lambda part: f"{part['name']}{part['open']}{generated(part['name'])}", text)
+    return PART.sub(
+        lambda part: part[0] if part["name"] == DEMO else f"{part['name']}{part['open']}{generated(part['name'])}", text
+    )
 
 
 def main() -> None:
     """Write every page anew."""
-    for page in sorted(DOCS.glob("*.md")):
+    for page in PAGES:
         page.write_text(filled(page.read_text()))
 
 

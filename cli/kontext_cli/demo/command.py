@@ -16,7 +16,7 @@ from typing import Any
 from PIL import Image
 from rich.markup import escape
 
-from kontext.model import Status
+from kontext.model import ENDED, Status
 from kontext_cli.demo import sheet
 from kontext_cli.demo.subscriber import Subscriber
 from kontext_cli.drop.client import Drop, DropClient, prepare
@@ -57,7 +57,7 @@ class DemoPair:
     @property
     def has_arrived(self) -> bool:
         """Whether its end is on the record and a subscriber has heard of it."""
-        ended = self.render is not None and self.render.status in (Status.DELIVERED, Status.FAILED, Status.UNCERTAIN)
+        ended = self.render is not None and self.render.status in ENDED
         return ended and self.event is not None
 
 
