@@ -17,6 +17,7 @@ from kontext.model import Part, Status
 from kontext.text import escape_line
 from kontext_cli import links, target
 from kontext_cli.errors import CommandError
+from kontext_cli.read.newest import how_many
 from kontext_cli.read.pairs import Pair, Render, moment
 from kontext_cli.read.records import Records
 from kontext_cli.read.timeline import Step, Timeline
@@ -119,7 +120,8 @@ def beside(chosen: Target, start: str) -> str | None:
     if not found:
         return None
     some = "; ".join(f"{escape_line(one.key)} ({one.why})" for one in found[:SOME])
-    return f"{len(found)} {'object fits' if len(found) == 1 else 'objects fit'} no rule of the drop convention: {some}."
+    fit = "object fits" if len(found) == 1 else "objects fit"
+    return f"{how_many(len(found))} {fit} no rule of the drop convention: {some}."
 
 
 def _unknown(chosen: Target, prefix: str) -> str:

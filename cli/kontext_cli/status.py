@@ -19,7 +19,7 @@ from kontext.due import LINE, TIMER, UNKNOWN
 from kontext.model import ENDED, Status
 from kontext_cli import target
 from kontext_cli.errors import CommandError
-from kontext_cli.read.newest import MOST, Listing
+from kontext_cli.read.newest import Listing, how_many
 from kontext_cli.read.pairs import Pair, Render, group_of
 from kontext_cli.read.records import Filter, Records
 from kontext_cli.read.timeline import describe_entry
@@ -127,13 +127,9 @@ def progress_of(records: Records, prefix: str, wanted: Filter, listing: Listing)
 def _told(counts: Counter[str]) -> str:
     """How many pairs are where: `12 of 20 delivered, 5 parked, 3 FAILED`, in rich's markup."""
     loose, delivered = counts.pop(UNKNOWN, 0), counts.pop(Status.DELIVERED, 0)
-    told = [f"{_counted(delivered)} of {_counted(delivered + counts.total())} [green]delivered[/]"]
-    told += [f"{_counted(count)} {styled(status)}" for status, count in counts.most_common()]
-    return ", ".join(told + ([f"{_counted(loose)} [yellow]fit no rule[/]"] if loose else []))
-
-
-def _counted(count: int) -> str:
-    return f"{MOST:,} or more" if count >= MOST else str(count)
+    told = [f"{how_many(delivered)} of {how_many(delivered + counts.total())} [green]delivered[/]"]
+    told += [f"{how_many(count)} {styled(status)}" for status, count in counts.most_common()]
+    return ", ".join(told + ([f"{how_many(loose)} [yellow]fit no rule[/]"] if loose else []))
 
 
 def _show_one(console: Console, pair: Pair) -> None:

@@ -51,7 +51,7 @@ def loose_objects(inspection: StackInspection) -> Iterator[Finding]:
     found = newest.loose_objects(inspection.table)
     if found:
         some = _some([f"{escape_line(one.key)} ({one.why})" for one in found])
-        says = f"{len(found)} of the input bucket's objects fit no rule: {some}"
+        says = f"{newest.how_many(len(found))} of the input bucket's objects fit no rule: {some}"
         yield Finding("names", "note", says, REMEDY_LOOSE)
     else:
         yield Finding("names", "good", "every object that was dropped fits a rule")
@@ -84,10 +84,11 @@ REMEDY_DEAD = (
 
 def stuck_items(inspection: StackInspection, now: Callable[[], float] = time.time) -> Iterator[Finding]:
     """What nobody could bring on, however often it was looked at."""
-    overdue = islice(DueIndex(inspection.table).over(now(), page_size=newest.MOST), newest.MOST)
+    overdue = list(islice(DueIndex(inspection.table).over(now(), page_size=newest.MOST), newest.MOST))
     found = sorted({escape_line(name_of(item.key)) for item in overdue if item.is_stuck})
     if found:
-        says = f"{len(found)} that {STUCK_AFTER} looks did not move: {_some(found)}"
+        cut = f", of the {newest.MOST:,} longest overdue" if len(overdue) >= newest.MOST else ""
+        says = f"{len(found)} that {STUCK_AFTER} looks did not move{cut}: {_some(found)}"
         yield Finding("stuck", "wrong", says, REMEDY_STUCK)
     else:
         yield Finding("stuck", "good", "what stood still has gone on")

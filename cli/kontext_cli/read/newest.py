@@ -141,6 +141,11 @@ class LooseObject:
         return rule_missed(self.key)
 
 
+def how_many(count: int) -> str:
+    """How many were found where no more than `MOST` are looked through."""
+    return f"{MOST:,} or more" if count >= MOST else str(count)
+
+
 def loose_objects(table: Table, start: str = "") -> list[LooseObject]:
     """The objects that fit no rule and whose key begins so, the newest first, of the newest `MOST`."""
     items = islice(table.query_due(UNKNOWN, page_size=MOST, newest_first=True), MOST)

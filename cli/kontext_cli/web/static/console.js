@@ -200,7 +200,7 @@ function banners(page) {
   if (page.stop) told.push(h("p", { class: "banner parked" }, h("b", {}, `Nothing is sent just now: waits for ${page.stop.title.split("waits for ")[1]}. `), `${page.stop.text} ${page.stop.remedy} ${capital(times(page.stop))}.`));
   if (page.loose.length) {
     const some = page.loose.slice(0, 5).map((one) => `${one.key} (${one.why})`).join("; ");
-    const count = page.loose.length === 1 ? "One object fits no rule. " : `${page.loose.length} objects fit no rule. `;
+    const count = page.loose.length === 1 ? "One object fits no rule. " : `${page.loose.length}${page.loose.length >= page.most ? " or more" : ""} objects fit no rule. `;
     told.push(h("p", { class: "banner parked" }, h("b", {}, count), `${some}${page.loose.length > 5 ? "; …" : "."}`));
   }
   replace("banners", told);
