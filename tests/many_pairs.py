@@ -72,6 +72,7 @@ def examination(target: Target) -> None:
 def page(target: Target) -> None:
     shown = Gallery(target).page("", "", 24)
     assert (len(shown["pairs"]), shown["problem"]) == (24, None)
+    assert all(pair["notice"]["place"] for pair in shown["pairs"] if pair["group"] == "parked")
 
 
 LOOKS = {"status": status, "folder": folder, "doctor": examination, "page": page}

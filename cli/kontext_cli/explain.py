@@ -12,7 +12,6 @@ from rich.markup import escape
 from kontext.drops import keys
 from kontext.drops.waiters import object_key
 from kontext.due import UNKNOWN
-from kontext.dynamodb import Table
 from kontext.model import Part, Status
 from kontext.text import escape_line
 from kontext_cli import links, target
@@ -125,8 +124,7 @@ def beside(chosen: Target, start: str) -> str | None:
 
 
 def _unknown(chosen: Target, prefix: str) -> str:
-    table = Table(chosen.client("dynamodb"), chosen.output("RendersTable"))
-    if "prefix" in (table.get(object_key(prefix)) or {}):
+    if "prefix" in (Records(chosen).table.get(object_key(prefix)) or {}):
         return (
             f"{escape_line(prefix)} is an object that a request.json names, not a pair: explain the pair that names it."
         )

@@ -16,9 +16,11 @@ from kontext.model import Part, Render, Status
 from kontext.throttle.admission import State
 from kontext.throttle.circuit_breaker import Breaker, Stop
 from kontext_cli.read.newest import LANES
+from kontext_cli.read.pairs import TEXTS
 from kontext_cli.read.pairs import pair_of as pair_among
 from kontext_cli.target import Target
 from kontext_cli.web import views
+from kontext_cli.web.app import STATIC
 from kontext_cli.web.gallery import EXPECTED_SECONDS, LOOK_SECONDS, Gallery
 
 if TYPE_CHECKING:
@@ -151,6 +153,12 @@ def test_the_newest_drop_speaks_for_its_pair() -> None:
 
     assert pair is not None
     assert pair.render_id == "new"
+
+
+def test_the_program_of_the_page_has_no_list_of_statuses_or_reasons() -> None:
+    program = (STATIC / "console.js").read_text()
+
+    assert [name for name in (*TEXTS, *REASONS) if f'"{name}"' in program or f"{name}:" in program] == []
 
 
 def test_a_long_prompt_is_cut() -> None:

@@ -286,7 +286,7 @@ def test_the_story_of_a_delivered_pair_is_whole_and_in_order(day: Day, eventuall
         pytest.param(1, "blocked", "FAILED", "content blocked", "drop the pair again", id="failed"),
         pytest.param(0, "poison", "FAILED", "1.png: it is not a PNG", "Drop a PNG, JPEG or WebP", id="no picture"),
         pytest.param(0, "lost", "UNCERTAIN", "answer did not arrive", "kontext resolve", id="uncertain"),
-        pytest.param(0, "half", "WAITING", "image 2: told-", "Drop what is missing", id="half a pair"),
+        pytest.param(0, "half", "WAITING", "image 2: told-", "Drop told-", id="half a pair"),
     ],
 )
 def test_the_story_of_a_pair_in_trouble_says_what_to_do(

@@ -10,27 +10,13 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from kontext import model
 from kontext.drops import pairs
 from kontext.drops.pairs import pair_among
 from kontext.due import UNKNOWN, WAITING
 from kontext.dynamodb import Item
 from kontext.errors import CODES, REASONS, BadDrop, ParkReason
-from kontext.model import (
-    ENDED,
-    STATUSES,
-    Charged,
-    HistoryEntry,
-    JobMetrics,
-    Parameters,
-    Park,
-    RenderError,
-    RenderInput,
-    Result,
-    Status,
-    StatusText,
-    Undelivered,
-)
-from kontext.model import Render as RenderRecord
+from kontext.model import ENDED, STATUSES, Charged, Park, Status, StatusText
 from kontext.renders.claims import speaking_first
 from kontext.renders.record import renders_among
 from kontext.throttle.admission import State
@@ -73,23 +59,23 @@ class Render:
     render_id: str
     status: Status
     attempt: int = 1
-    parameters: Parameters = field(default_factory=Parameters)
-    inputs: list[RenderInput] = field(default_factory=list)
+    parameters: model.Parameters = field(default_factory=model.Parameters)
+    inputs: list[model.RenderInput] = field(default_factory=list)
     request_id: str | None = None
     parked: Park | None = None
     place: int | None = None
     """The place in line, 1 is next, of a render that waits for its turn."""
-    error: RenderError | None = None
-    result: Result | None = None
+    error: model.RenderError | None = None
+    result: model.Result | None = None
     cost: float | None = None
-    metrics: JobMetrics = field(default_factory=JobMetrics)
-    undelivered: Undelivered | None = None
+    metrics: model.JobMetrics = field(default_factory=model.JobMetrics)
+    undelivered: model.Undelivered | None = None
     answer: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
     submitted_at: datetime | None = None
     completed_at: datetime | None = None
-    history: list[HistoryEntry] = field(default_factory=list)
+    history: list[model.HistoryEntry] = field(default_factory=list)
 
     @property
     def label(self) -> str:
@@ -263,7 +249,7 @@ def _waiting(dropped: pairs.Pair) -> Pair:
     return pair
 
 
-def _render(record: RenderRecord, state: State) -> Render:
+def _render(record: model.Render, state: State) -> Render:
     item: Item = {**record, "parked": why_parked(record, state)}
     values: Item = {one.name: item[one.name] for one in fields(Render) if item.get(one.name) is not None}
     times: Item = {name: moment(value) for name, value in values.items() if name.endswith("_at")}
