@@ -12,7 +12,7 @@ from rich.markup import escape
 from kontext.drops import keys
 from kontext.drops.waiters import object_key
 from kontext.due import UNKNOWN
-from kontext.model import Part, Status
+from kontext.model import Part
 from kontext.text import escape_line
 from kontext_cli import links, target
 from kontext_cli.errors import CommandError
@@ -24,7 +24,6 @@ from kontext_cli.status import styled
 from kontext_cli.target import Target
 from kontext_cli.terminal import print_json, terminal
 
-UNDECIDED = Status.CLAIMED
 SOME = 5
 """So many pairs are named where a beginning fits several."""
 
@@ -59,7 +58,7 @@ class Story:
             "cost": sum(render.cost or 0.0 for render in self.pair.renders),
             "now": self.now(),
             "beside": beside(self.target, keys.folder_of(self.pair.prefix)) if "/" in self.pair.prefix else None,
-            "links": links.of_pair(self.target, self.timeline, self.pair.renders),
+            "links": links.of_render(self.target, self.timeline, self.pair.render) if self.pair.render else {},
         }
 
     def drops(self) -> list[Step]:

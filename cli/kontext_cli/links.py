@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from urllib.parse import quote
 
 from kontext.drops.pairs import partition
@@ -16,22 +15,21 @@ LOGS = ("SubmitLog", "SweepLog", "PollLog", "FinalizeLog")
 WEEK_SECONDS = 7 * 86_400
 
 
-def of_pair(target: Target, timeline: Timeline, renders: Iterable[Render]) -> dict[str, str]:
-    """The console's pages about a pair, by what they show; none for a local stack, which has no console."""
-    newest = next(iter(renders), None)
+def of_render(target: Target, timeline: Timeline, render: Render) -> dict[str, str]:
+    """The console's pages about a render, by what they show; none for a local stack, which has no console."""
     if target.name == LOCAL:
         return {}
     console, region = _console(target)
-    found = {}
-    if newest is not None:
-        found["record"] = _items(target, console, region, newest.prefix)
-        found["logs"] = _logs(target, console, region, newest.render_id)
-    if newest is not None and newest.request_id:
-        for arn in timeline.execution_arns(newest)[-1:]:
+    found = {
+        "record": _items(target, console, region, render.prefix),
+        "logs": _logs(target, console, region, render.render_id),
+    }
+    if render.request_id:
+        for arn in timeline.execution_arns(render)[-1:]:
             execution = quote(arn, safe=":")
             found["execution"] = f"{console}/states/home?region={region}#/v2/executions/details/{execution}"
-    if newest is not None and newest.result:
-        bucket, key = newest.result["bucket"], quote(newest.result["key"], safe="")
+    if render.result:
+        bucket, key = render.result["bucket"], quote(render.result["key"], safe="")
         found["result"] = f"{console}/s3/object/{bucket}?region={region}&prefix={key}"
     return found
 
