@@ -14,7 +14,7 @@ from itertools import islice
 from operator import attrgetter
 
 from kontext.drops.keys import rule_missed
-from kontext.drops.pairs import pair_key, prefix_of
+from kontext.drops.pairs import pair_key, pair_of, prefix_of
 from kontext.drops.waiters import object_of
 from kontext.due import LINE, TIMER, UNKNOWN, WAITING
 from kontext.dynamodb import Item, Key, Table, key_of
@@ -116,7 +116,7 @@ class Newest:
         asked = {entry.prefix: entry for entry in entries if entry.prefix not in known}
         items = self.table.get_many(list(_places(asked.values())))
         there = [key_of(item) for item in items]
-        items += self.table.get_many([key for item in items if (key := _current(item)) and key not in there])
+        items += self.table.get_many([key for item in items if (key := _speaker(item)) and key not in there])
         groups: dict[str | None, list[Item]] = {}
         for item in items:
             groups.setdefault(prefix_of(item), []).append(item)
@@ -178,6 +178,7 @@ def _places(entries: Iterable[Entry]) -> Iterator[Key]:
             yield entry.key
 
 
-def _current(item: Item) -> Key | None:
+def _speaker(item: Item) -> Key | None:
     """Where the render stands that speaks for a pair."""
-    return render_key(item["prefix"], item["current"]) if "current" in item else None
+    pair = pair_of(item)
+    return render_key(pair.prefix, pair.speaker) if pair.speaker else None

@@ -155,6 +155,19 @@ def test_the_render_that_speaks_for_the_pair_comes_first() -> None:
     assert pair.status == "DELIVERED"
 
 
+@pytest.mark.parametrize("asked", ["", "cat"], ids=["among all", "alone"])
+def test_a_drop_that_was_rejected_speaks_also_while_an_older_one_is_on_its_way(asked: str) -> None:
+    known = {"current": "1", "current_count": 1, "rejected": "2", "rejected_count": 2}
+    running = render("cat/", "1", drop_id=1, due_lane=TIMER, due_at=SINCE + 900)
+    wrong = render("cat/", "2", drop_id=2, status=Status.FAILED, error=problem("invalid_request", "seed is x"))
+    reader, _ = records(dropped() | known, running, wrong)
+
+    (pair,) = newest(reader, asked)
+
+    assert (pair.status, pair.detail) == ("FAILED", "seed is x")
+    assert [one.render_id for one in pair.renders] == ["2", "1"]
+
+
 @pytest.mark.parametrize(
     ("items", "status", "said"),
     [

@@ -30,6 +30,8 @@ class Pair:
     """The slots that were filled more than once."""
     rejected_drop: int = 0
     """The `drop_id` of the newest drop that could not be rendered."""
+    rejected: str | None = None
+    """The render_id under which that is recorded."""
     written: frozenset[str] = frozenset()
     """The keys in the output bucket that speak, or once spoke, for this pair."""
     due_at: float | None = None
@@ -44,6 +46,11 @@ class Pair:
     """Whether others wait, or once waited, for an object of this pair."""
     wanted_by: frozenset[str] = frozenset()
     """Prefixes of other pairs that wait for an object of this one, as they were kept once."""
+
+    @property
+    def speaker(self) -> str | None:
+        """The render that speaks for the pair: that of its newest drop, as far as the pair knows it."""
+        return (self.rejected if self.rejected_drop > self.current_drop else None) or self.current
 
     def asks_for(self, render_id: str) -> bool:
         """Whether the newest drop asks for this render."""
@@ -270,6 +277,7 @@ def pair_of(item: Item) -> Pair:
         claimed_images=tuple(item.get("claimed_images", ())),
         dropped_again=frozenset(slot for slot in keys.SLOTS if item.get(f"times_{slot}", 0) > 1),
         rejected_drop=item.get("rejected_count", 0),
+        rejected=item.get("rejected"),
         written=frozenset(item.get("written", ())),
         due_at=item["due_at"] if item.get("due_lane") == TIMER else None,
         removed_at=item.get("removed_at", 0.0),

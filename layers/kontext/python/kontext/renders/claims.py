@@ -61,13 +61,13 @@ class Claims:
         render = _made_due(render, now)
         newest: Write = (
             pair_key(pair.prefix),
-            f"SET #rejected_count = :drop REMOVE {REMOVE_DUE} ADD #written :key",
+            f"SET #rejected_count = :drop, #rejected = :id REMOVE {REMOVE_DUE} ADD #written :key",
             # What was recorded meanwhile is newer: what brings somebody back to it is not taken away here.
             " OR ".join(
                 f"#drops = :drop AND {one}"
                 for one in ("attribute_not_exists(#rejected_count)", "#rejected_count <= :drop")
             ),
-            {"key": {key}, "drop": pair.drop_id},
+            {"key": {key}, "drop": pair.drop_id, "id": render["render_id"]},
         )
         try:
             self.renders.table.transact(write(render, "attribute_not_exists(#pk)", dict(render)), newest)
