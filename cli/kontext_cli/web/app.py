@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 from kontext_cli.drop.client import DropClient
 from kontext_cli.errors import explain
 from kontext_cli.read.pairs import GROUPS, LADDER
+from kontext_cli.read.records import Records
 from kontext_cli.target import Target
 from kontext_cli.web import uploads
 from kontext_cli.web.gallery import Gallery
@@ -72,6 +73,7 @@ class App:
         self._desk = DropClient(target)
         self._dropping = threading.Lock()
         self._pictures = Pictures(target)
+        self._records = Records(target)
         self._routes: dict[tuple[str, str], Callable[[Request], Answer]] = {
             ("GET", "/api/stack"): self._stack,
             ("GET", "/api/pairs"): self._pairs,
@@ -129,7 +131,7 @@ class App:
         return _unless_known(request, Answer(answer.body, answer.kind, headers={"x-now": f"{now:.3f}"}))
 
     def _pair(self, request: Request) -> Answer:
-        told = story(self._target, request.query.get("prefix", ""))
+        told = story(self._target, self._records, request.query.get("prefix", ""))
         return _json(told or {"message": "Nothing has been dropped there, or it is not known yet."})
 
     def _picture(self, request: Request) -> Answer:

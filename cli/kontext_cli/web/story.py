@@ -20,9 +20,9 @@ from kontext_cli.web import views
 TIMES = {"queue_time": "queued", "inference_time": "inference", "total_time": "at Segmind"}
 
 
-def story(target: Target, prefix: str) -> dict[str, Any] | None:
+def story(target: Target, records: Records, prefix: str) -> dict[str, Any] | None:
     """The story of the pair under exactly this prefix, the render that speaks for it first; None if there is none."""
-    pair = Records(target).pair(prefix)
+    pair = records.pair(prefix)
     if pair is None:
         return None
     return {

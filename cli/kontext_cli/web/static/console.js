@@ -181,7 +181,7 @@ function news(pairs) {
 
 function chips(counts, most) {
   const all = Object.values(counts).reduce((sum, count) => sum + count, 0);
-  for (const group of ["", ...view.groups]) {
+  for (const group of view.groups) {
     const count = group ? counts[group] || 0 : all;
     by(`count-${group}`).textContent = count >= most ? `${most.toLocaleString()}+` : count ? count.toLocaleString() : "";
     by(`chip-${group}`).hidden = group === "uncertain" && !count && view.group !== group;
@@ -556,9 +556,8 @@ async function start() {
     return;
   }
   const { name, choices, groups, ladder } = stack;
-  Object.assign(view, { groups, ladder });
-  by("chips").append(...["", ...groups].map(chip));
-  listen();
+  Object.assign(view, { groups: ["", ...groups], ladder });
+  by("chips").append(...view.groups.map(chip));
   look();
   setInterval(tick, 1000);
   by("stack").textContent = name;
@@ -569,4 +568,5 @@ async function start() {
   await follow();
 }
 
+listen();
 start();
