@@ -102,7 +102,7 @@ def notice(state: State, /, **item: Unpack[Render]) -> tuple[bool, float | None,
     pair = view([both(), render(**item)], state)
     assert pair is not None
     assert pair.notice is not None
-    return pair.notice["title"].startswith("Parked: waits for "), pair.notice.get("since"), pair.notice.get("until")
+    return pair.notice.title.startswith("Parked: waits for "), pair.notice.since, pair.notice.until
 
 
 def test_a_failed_pair_says_what_was_charged_and_what_to_do() -> None:
@@ -111,10 +111,9 @@ def test_a_failed_pair_says_what_was_charged_and_what_to_do() -> None:
     pair = view([both(), render(status=Status.FAILED, error=error)], State())
 
     assert pair is not None
-    assert pair.notice == {
-        **{"tone": "failed", "title": "Failed", "text": "Content blocked"},
-        **{"charged": "Nothing was charged.", "remedy": error["remedy"], "since": None, "until": None, "place": None},
-    }
+    assert pair.notice == views.Notice(
+        "failed", "Failed", "Content blocked", charged="Nothing was charged.", remedy=error["remedy"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -131,7 +130,7 @@ def test_a_half_pair_says_which_part_is_missing(parts: dict[str, Any], title: st
     pair = view([dropped(**parts)], State())
 
     assert pair is not None
-    assert (pair.group, pair.notice and pair.notice["title"]) == ("waiting", title)
+    assert (pair.group, pair.notice and pair.notice.title) == ("waiting", title)
 
 
 def test_a_wrong_drop_is_shown_as_rejected() -> None:
@@ -142,7 +141,7 @@ def test_a_wrong_drop_is_shown_as_rejected() -> None:
     assert pair is not None
     assert (pair.status, pair.group) == ("REJECTED", "failed")
     assert pair.notice is not None
-    assert "it is empty" in pair.notice["text"]
+    assert "it is empty" in pair.notice.text
 
 
 def test_the_newest_drop_speaks_for_its_pair() -> None:

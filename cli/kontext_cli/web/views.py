@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -47,7 +47,7 @@ class View:
     result: dict[str, Any] | None = None
     seconds: float | None = None
     cost: float | None = None
-    notice: dict[str, Any] | None = None
+    notice: Notice | None = None
     render_id: str | None = None
     step: int = 0
 
@@ -67,7 +67,7 @@ def view(pair: Pair) -> View:
         result=_pointer(render.result) if render and render.result else None,
         seconds=render.seconds if render else None,
         cost=render.cost if render else None,
-        notice=_shown(notice_of(render) if render else _waiting(pair)),
+        notice=notice_of(render) if render else _waiting(pair),
         render_id=render.render_id if render else None,
         step=LADDER.index(render.status) + 1 if render and render.status in LADDER else 0,
     )
@@ -109,10 +109,6 @@ def _waiting(pair: Pair) -> Notice | None:
     named = [part.partition(":")[0] if part.startswith(("image ", "a prompt")) else part for part in pair.missing]
     title = f"{pair.label} for {' and '.join(named)}"
     return Notice(pair.group, title, meaning.remedy or "", since=unix(pair.since))
-
-
-def _shown(notice: Notice | None) -> dict[str, Any] | None:
-    return asdict(notice) if notice else None
 
 
 def inputs_of(render: Render | None, dropped: pairs.Pair) -> list[dict[str, Any] | None]:
