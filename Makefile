@@ -91,6 +91,12 @@ fuzz: $(VENV)/.fuzz ## feed the parsers what coverage-guided chance comes up wit
 test-adversarial: $(READY) ## play what is hostile, prove the roles, and look for secrets, on the embedded cloud (about ten minutes)
 	@PYTHONPATH=.:functions $(BIN)/python -m tests.adversarial
 
+.PHONY: generated
+generated: $(READY) ## write anew what follows from the code: a request's type, the events' schema, alarms and dashboard, tables in the docs
+	$(BIN)/python -m scripts.contracts
+	$(BIN)/python -m monitoring.template
+	$(BIN)/python -m docs.tables
+
 .PHONY: drawings
 drawings: $(READY) ## draw the architecture and the state machine anew, from template and workflow
 	$(BIN)/python -m scripts.draw_architecture

@@ -125,7 +125,7 @@ def _run(world: TimedWorld, count: int, pairs_a_minute: float) -> Run:
 def _by_service(world: TimedWorld, count: int) -> dict[str, float]:
     made = Counter(call.service for call in world.injector.calls)
     dropped = 2 * count
-    # Each batch is received and deleted by Lambda; each drop is put by somebody, and told to the queue by S3.
+    # Each message is received and deleted by Lambda; each drop is put by somebody, and told to the queue by S3.
     made["sqs"] += 2 * world.runs["SubmitFunction"] + dropped
     made["s3"] += dropped
     return {service: made[service] for service in SERVICES}

@@ -23,11 +23,11 @@ END_TRANSITIONS = 3  # Finalize, IsDelivered?, Delivered
 # `calls.py` (steady). Lambda's time has 0.06 s of a whole processor (1769 MB) added, which virtual time does not show:
 # see `memory.py`. The logs' size is an estimate.
 AROUND: dict[str, float] = {
-    "lambda_request": 2.8,  # Submit for one or both of the photographs, and when they have settled; Finalize
+    "lambda_request": 4,  # Submit for each of the photographs, and when they have settled; Finalize
     "lambda_gb_second": 0.48 + 0.06 * 1769 / 1024,
     "s3_put": 3,  # two drops, the result
     "s3_get": 5,
-    "sqs_request": 6.6,
+    "sqs_request": 9,
     "dynamodb_write": 42,
     "dynamodb_read": 5,
     "sns_publish": 1,

@@ -1,4 +1,4 @@
-"""Writes the parts of the documentation that say what the code says: `.venv/bin/python docs/tables.py`.
+"""Writes the parts of the documentation that say what the code says: `make generated`.
 
 They stand between `<!-- generated: NAME -->` and `<!-- end -->`.
 """
@@ -8,29 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
+from kontext.drops.request import PARAMETERS
 from kontext.errors import CODES, REASONS, Code
 from kontext.metrics import METRICS
-from kontext.model import STATUSES
+from kontext.model import STATUSES, TUNABLE
+from monitoring.alarms import ALARMS
 
 DOCS = Path(__file__).parent
 PAGES = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
 DEMO = "demo"
 """What only a run can tell: `scripts.show_demo` writes it."""
-PART = re.compile(r"(?<=<!-- generated: )(?P<name>[^>]+)(?P<open> -->\n)(?P<text>.*?)(?=<!-- end -->)", re.DOTALL)
-
-
-def alarms() -> dict[str, str]:
-    """The description of each alarm in the template, without its link."""
-    from samcli.yamlhelper import yaml_parse
-
-    resources: dict[str, Any] = yaml_parse((DOCS.parent / "template.yaml").read_text())["Resources"]
-    return {
-        name: resource["Properties"]["AlarmDescription"].rpartition(" (docs/")[0]
-        for name, resource in resources.items()
-        if resource["Type"] == "AWS::CloudWatch::Alarm"
-    }
+PART = re.compile(r"(?<=<!-- generated: )(?P<name>[^>]+)(?P<open> -->\n?)(?P<text>.*?)(?=<!-- end -->)", re.DOTALL)
 
 
 def table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -61,12 +50,14 @@ def of_statuses() -> str:
 def generated(name: str) -> str:
     """The text of a generated part."""
     made: dict[str, Callable[[], str]] = {
+        "parameters": lambda: ", ".join(f"`{name}`" for name in PARAMETERS),
+        "columns": lambda: ", ".join(f"`{name.replace('_', ' ')}`" for name in TUNABLE),
         "error codes": lambda: of_codes(CODES.items(), "code"),
         "reasons": lambda: of_codes(REASONS.items(), "reason"),
         "metrics": of_metrics,
         "statuses": of_statuses,
     }
-    return made[name]() if name in made else f"> {alarms()[name]}\n"
+    return made[name]() if name in made else f"> {ALARMS[name].says}\n"
 
 
 def filled(text: str) -> str:

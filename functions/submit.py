@@ -15,30 +15,16 @@ from kontext.log import logger
 from kontext.pipeline.intake import count_drops
 from kontext.pipeline.overdue import Overdue
 
-prepare(
-    "inputs",
-    "drops",
-    "renders",
-    "throttle",
-    "line",
-    "hints",
-    "defaults",
-    "segmind",
-    "secrets",
-    "poll_history",
-    "workflow",
-)
+prepare("inputs", "drops", "renders", "throttle", "hints", "segmind", "secrets", "poll_history", "workflow")
 
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: Batch, context: Any, deps: Connections | None = None) -> dict[str, list[dict[str, str]]]:
-    """The entry point: a batch of the upload queue in, the messages that must come back out."""
+    """The entry point: a message of the upload queue in, by its id out if it must come back."""
     deps = deps or connect()
     overdue = Overdue(deps, lambda: float(context.get_remaining_time_in_millis()) / 1000)
     count_drops(event["Records"])
-    failed = deps.redelivery.work_through(
-        event["Records"], lambda record: work_on(record, overdue), overdue.seconds_left
-    )
+    failed = deps.redelivery.work_through(event["Records"], lambda record: work_on(record, overdue))
     return {"batchItemFailures": [{"itemIdentifier": record["messageId"]} for record in failed]}
 
 

@@ -17,6 +17,10 @@ _BETWEEN_PROBES_SECONDS = 4.0
 _IN_AN_HOUR, _HOUR_SECONDS = 10, 3600.0
 _ON_THEIR_WAY = 5
 """As many may go at once, and be on their way when the first is refused."""
+_LONGEST_CHAIN = 4
+"""Lambda stops a function at about sixteen: https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html"""
+_LARGEST_ITEM = 100 * 1024
+"""A quarter of what DynamoDB takes, in bytes."""
 _NEEDED = ("dynamodb", "stepfunctions")
 """Without these a paid job cannot be finished."""
 
@@ -84,7 +88,17 @@ def no_invocation_is_cut_off(seen: Evidence) -> Broken:
             yield f"{process} was cut off by its time limit at {at - BEGINNING:.0f} s"
 
 
+def nothing_grows_without_bound(seen: Evidence) -> Broken:
+    """11. What one message leads to, and what stands in one item of the table, is bounded."""
+    chain, item = seen.world.queue.longest_chain, seen.world.dynamodb.largest_item
+    if chain > _LONGEST_CHAIN:
+        yield f"a chain of {chain} invocations, one by the other's message"
+    if item > _LARGEST_ITEM:
+        yield f"an item of {item} bytes"
+
+
 BRAKES: tuple[Promise, ...] = (
+    nothing_grows_without_bound,
     a_pause_holds,
     one_probe_at_a_time,
     an_outage_costs_few_requests,

@@ -177,6 +177,12 @@ class Evidence:
         jobs = [*self.sent_jobs(), *((nobodys, job) for job in self.jobs_of_nobody)]
         yield from ((render, job) for render, job in jobs if job.state != "FAILED")
 
+    def lost_without_a_job(self) -> Iterator[str]:
+        """When (ISO 8601) it was found that a request's answer is lost, of renders that end so and have no job."""
+        for render in self.all_renders:
+            if render["status"] == "UNCERTAIN" and all(job.state == "FAILED" for job in self.jobs_of(render)):
+                yield render["updated_at"]
+
     def current(self, pair: Pair) -> Render | None:
         """The render that speaks for a pair."""
         if pair.rejected_drop > pair.current_drop:

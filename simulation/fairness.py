@@ -44,8 +44,9 @@ def _waits(seen: Evidence) -> list[tuple[float, float, str]]:
 
 
 def _has_room(seen: Evidence, at: float) -> bool:
-    """Whether the spend limit lets another one go then."""
+    """Whether the spend limit lets another one go then: it counts what may have been charged."""
     sent = sum(day(job.accepted_at) == day(at) for _, job in seen.running_jobs())
+    sent += sum(lost.startswith(day(at)) for lost in seen.lost_without_a_job())
     limit, price = min(seen.deployed("DailySpendLimit")), max(seen.deployed("PricePerRender"))
     return (sent + 1) * price <= limit + 1e-6
 

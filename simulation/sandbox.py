@@ -34,10 +34,6 @@ class Sandbox(Connections):
     def client(self, service: str) -> Any:
         return self._world.client(service)
 
-    def chain(self) -> int:
-        running = self._world.scheduler.running
-        return running.chain if running else 1
-
     @cached_property
     def secrets(self) -> SecretsProvider:
         return SecretsProvider(self.client("secretsmanager"), self.clock)
@@ -59,16 +55,14 @@ class Sandbox(Connections):
 
 
 class TimedRedelivery(Redelivery):
-    """The messages of a batch; the world knows for how long one was worked on."""
+    """The messages; the world knows for how long one was worked on."""
 
     def __init__(self, world: World, *of_queue: Any) -> None:
         super().__init__(*of_queue)
         self._world = world
 
-    def work_through(
-        self, records: Sequence[Record], work: Callable[[Record], None], seconds_left: Callable[[], float]
-    ) -> list[Record]:
-        return super().work_through(records, partial(self._timed, work), seconds_left)
+    def work_through(self, records: Sequence[Record], work: Callable[[Record], None]) -> list[Record]:
+        return super().work_through(records, partial(self._timed, work))
 
     def _timed(self, work: Callable[[Record], None], record: Record) -> None:
         began = self.clock.now()

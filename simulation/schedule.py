@@ -63,7 +63,7 @@ class Schedule:
     faults: tuple[Fault, ...] = ()
     seed: int | None = None
     window: float = 0.0
-    """For how many seconds a batch of messages forms; with a `seed` that is a matter of chance."""
+    """For how many seconds messages gather before they are received, in any order; by chance with a `seed`."""
     stops_loops: bool | None = None
     """Whether Lambda stops recursive loops, as it does unless told otherwise; by default as the template says."""
     rests_within: float = LONGEST_RUN_SECONDS

@@ -1,9 +1,9 @@
 """The queues, and the mapping that calls Submit: at least once, in no order, in batches, as the template says.
 
-What is played of AWS: a receive window in which a batch of at most `BatchSize` forms; a batch that is throttled, which
-uses up a receive and waits for the visibility time-out; failed items of a batch; dead letters, and their redrive under
-new message ids; and Lambda's detection of recursive loops, which travels with the messages (the header
-`X-Amzn-Trace-Id …;Lineage=`).
+What is played of AWS: messages that gather until they are received, in batches of at most `BatchSize`; a batch that is
+throttled, which uses up a receive and waits for the visibility time-out; failed items of a batch; dead letters, and
+their redrive under new message ids; and Lambda's detection of recursive loops, which travels with the messages (the
+header `X-Amzn-Trace-Id …;Lineage=`).
 """
 
 # ruff: noqa: N803  the services' own names
@@ -55,9 +55,9 @@ class Queue:
     """The upload queue and its dead-letter queue.
 
     `call`: invokes the function with a batch, which is the so-manieth invocation of its chain; `order`: in which order
-    visible messages are taken; `window`: for how many seconds a batch forms; `stops_loops`: whether Lambda stops long
-    chains, if not as the template says; `loses`: whether a message of our own is lost. Nothing is received while the
-    service stands still, `stalled_until`.
+    visible messages are taken; `window`: after how many seconds a message is received, if a function is free;
+    `stops_loops`: whether Lambda stops long chains, if not as the template says; `loses`: whether a message of our own
+    is lost. Nothing is received while the service stands still, `stalled_until`.
     """
 
     def __init__(
@@ -83,7 +83,6 @@ class Queue:
         self._there: dict[str, Message] = {}
         self._visible: dict[Message, None] = {}
         self._invocations = 0
-        self._receiving = False
         self.follow(template)
 
     def follow(self, template: Template) -> None:
@@ -162,7 +161,7 @@ class Queue:
     def _hide(self, message: Message, seconds: float) -> None:
         def appear() -> None:
             self._visible[message] = None
-            self._receive_soon()
+            self._receive_within(self._window())
 
         message.appears = self.scheduler.at(self.scheduler.now + seconds, appear)
 
@@ -175,18 +174,15 @@ class Queue:
     def come_back(self) -> None:
         """Let the service no longer stand still: whoever polls it is answered."""
         if self.scheduler.now < self.stalled_until:
-            self.stalled_until, self._receiving = 0.0, False
-            self._receive_soon()
+            self.stalled_until = 0.0
+            self._receive_within(self._window())
 
-    def _receive_soon(self) -> None:
-        if not self._receiving:
-            self._receiving = True
-            self.scheduler.at(max(self.scheduler.now + self._window(), self.stalled_until), self._receive)
+    def _receive_within(self, seconds: float) -> None:
+        self.scheduler.at(max(self.scheduler.now + seconds, self.stalled_until), self._receive)
 
     def _receive(self) -> None:
-        self._receiving = False
         if self.scheduler.now < self.stalled_until:
-            self._receive_soon()
+            self._receive_within(0.0)
             return
         while self._invocations < self._concurrency and (batch := self._received()):
             if any(message.throttled for message in batch):
@@ -234,8 +230,8 @@ class Queue:
                 message.keeps = False
                 continue
             self._delete(message)
-        if self._visible:
-            self._receive_soon()
+        if self._visible:  # Lambda has it already, and had nobody to give it to
+            self._receive_within(0.0)
 
 
 def event(batch: list[Message]) -> dict[str, Any]:

@@ -212,12 +212,17 @@ class World:
         return Sandbox(self, function)
 
     def operate(self, decide: Callable[[Operator], object]) -> None:
-        """Let a person decide something, with a command that may die on the way; then it is given again."""
+        """Let a person decide something, with a command that may die on the way; then it is given again, unless all is
+        well by then."""
         target = self._target(self.client)
+
+        def again() -> None:
+            if not self._over:
+                self.operate(decide)
 
         def ended(_: Any, problem: BaseException | None) -> None:
             if problem:
-                self.scheduler.at(self.scheduler.now + _A_COMMAND_SECONDS, lambda: self.operate(decide))
+                self.scheduler.at(self.scheduler.now + _A_COMMAND_SECONDS, again)
 
         self.scheduler.process(
             "operator", lambda: decide(Operator(target, self.clock, self.transport)), _A_COMMAND_SECONDS, ended

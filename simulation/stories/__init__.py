@@ -15,7 +15,7 @@ vendor        what the vendor answers on a bad day
 trials        what nobody knows at the time: trials, probes, and what they cost
 money         an account that refuses, requests that are paid although they were refused, costs that cannot be
 operator      what the operator does by mistake
-queue         batches, purges, dead letters
+queue         many at once, purges, dead letters
 workflow      executions and their tasks
 remedies      what people are told to do is done; `tests/wiring/test_remedies.py` plays them
 """

@@ -1,4 +1,4 @@
-"""The queue: batches, purges, dead letters and their redrive, messages that kill whoever reads them."""
+"""The queue: many at once, purges, dead letters and their redrive, messages that kill whoever reads them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def told(steps: list[tuple[float, Drop]], times: int) -> Steps:
     return [(at, replace(drop, notices=times)) for at, drop in steps]
 
 
-def batch(count: int = 9) -> Steps:
-    """Pairs whose last parts come in one batch."""
+def at_once(count: int = 9) -> Steps:
+    """Pairs whose last parts come at once."""
     first: Steps = [(0.0, image(f"p{n}/1.png")) for n in range(count)]
     return [*first, *((10.0, image(f"p{n}/2.png", prompt=f"both of {n}")) for n in range(count))]
 
@@ -175,20 +175,20 @@ TOLD = (
     rewired("drops that SNS has wrapped", lambda key: in_sns(by_hand(key))),
     rewired("drops that EventBridge tells of", by_eventbridge),
 )
-BATCHES = (
-    story("nine pairs in one batch", *batch(), window=0.3),
+TOGETHER = (
+    story("nine pairs at once", *at_once(), window=0.3),
     story(
-        "nine pairs in one batch, and its function dies halfway",
-        *batch(),
+        "nine pairs at once, and a function dies",
+        *at_once(),
         window=0.3,
         faults=(Fault(60, "crash after", "submit"),),
     ),
-    story("nine pairs in one batch with a message that nobody can read", *batch(), (10.0, Send("poison")), window=0.3),
+    story("nine pairs at once with a message that nobody can read", *at_once(), (10.0, Send("poison")), window=0.3),
     story(
-        "nine pairs in one batch with an image that is larger than the memory",
+        "nine pairs at once with an image that is larger than the memory",
         (9.9, Deadly("poison/1.png")),
         (10.0, image("poison/1.png")),
-        *batch(),
+        *at_once(),
         window=0.3,
     ),
     story(
@@ -199,4 +199,4 @@ BATCHES = (
         faults=(Fault(1, "late"), Fault(3, "late"), Fault(5, "late")),
     ),
 )
-QUEUE: tuple[Story, ...] = (*PURGES, *REPLAYS, *LETTERS, *TOLD, *BATCHES)
+QUEUE: tuple[Story, ...] = (*PURGES, *REPLAYS, *LETTERS, *TOLD, *TOGETHER)

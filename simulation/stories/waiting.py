@@ -18,7 +18,7 @@ WRONG = Drop("shared/a.png", b"text")
 
 
 def no_credits(name: str, *more: tuple[float, Action], refilled: float = 60.0, missing: str = "", **said: Any) -> Story:
-    """Three pairs wait together until the account is in credit again; their messages come in batches."""
+    """Three pairs wait together until the account is in credit again; their messages come together."""
     steps = [*many(3, every=0.0), *more, (refilled, REFILLED)]
     return story(name, *steps, missing=missing, account=EMPTY, window=0.3, rests_within=AN_HOUR, **said)
 

@@ -253,9 +253,6 @@ class Queue:
     def change_message_visibility(self, *, QueueUrl: str, ReceiptHandle: str, VisibilityTimeout: int) -> None:  # noqa: N803
         """It changes nothing here: every message comes back when the queue's own time is over."""
 
-    def delete_message(self, *, QueueUrl: str, ReceiptHandle: str) -> None:  # noqa: N803
-        """It is deleted with the end of its batch, as it has one of its own."""
-
 
 class States:
     """Step Functions, as a client; executions are played when nothing else is due."""
@@ -422,7 +419,7 @@ class World:
     def _comes_back(self, record: Json) -> bool:
         try:
             return bool(self.invoke("Submit", {"Records": [record]})["batchItemFailures"])
-        except Exception:  # noqa: BLE001  then the whole batch does
+        except Exception:  # noqa: BLE001  then it does
             return True
 
     def _execute(self, execution: Execution) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from kontext.drops.pairs import pair_key
-from kontext.hints import LONGEST_CHAIN, Hints, chain_of, waits_of_first_edition
+from kontext.hints import Hints, waits_of_first_edition
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -38,12 +37,7 @@ def queue() -> Queue:
 
 @pytest.fixture
 def hints(queue: Queue) -> Hints:
-    return hints_to(queue)
-
-
-def hints_to(queue: Queue, chain: Callable[[], int] = lambda: 1) -> Hints:
-    """Hints to a stand-in for the client of SQS."""
-    return Hints(cast("SQSClient", queue), URL, chain)
+    return Hints(cast("SQSClient", queue), URL)
 
 
 @pytest.mark.parametrize(
@@ -96,26 +90,3 @@ def test_the_waits_that_the_first_edition_kept_in_its_messages_are_understood(
     body: Any, waits: list[tuple[str, str]]
 ) -> None:
     assert waits_of_first_edition(body) == waits
-
-
-@pytest.mark.parametrize(
-    ("trace", "chain"),
-    [
-        ("", 1),
-        ("Root=1-67000000-000000000000000000000000;Parent=0000000000000000;Sampled=1", 1),
-        ("Root=1-67000000-000000000000000000000000;Sampled=1;Lineage=1:fc3b4ff1:0", 1),
-        ("Root=1-67000000-000000000000000000000000;Lineage=1:fc3b4ff1:14;Sampled=1", 15),
-    ],
-)
-def test_a_function_knows_which_of_its_chain_of_messages_it_is(trace: str, chain: int) -> None:
-    assert chain_of(trace) == chain
-
-
-def test_no_hint_leads_to_one_that_lambda_would_take_for_a_loop() -> None:
-    queue, chains = Queue(), iter((LONGEST_CHAIN - 1, LONGEST_CHAIN))
-    hints = hints_to(queue, lambda: next(chains))
-
-    hints.send_due(pair_key("first/"))
-    hints.send_due(pair_key("second/"))
-
-    assert [sent["due"]["pk"] for sent, _ in queue.sent] == ["pair#first/"]

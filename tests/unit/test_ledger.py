@@ -10,7 +10,7 @@ import pytest
 from kontext.clock import day
 from kontext.dynamodb import Table
 from kontext.errors import problem
-from kontext.model import Render, Status
+from kontext.model import ErrorCode, Render, Status
 from kontext.renders import settle
 from kontext.renders.claims import Claims
 from kontext.renders.ledger import OverLimit, ledger_key
@@ -94,7 +94,7 @@ def test_who_joins_the_line_without_having_been_sent_is_given_nothing_back(
 
 @pytest.mark.parametrize("code", ["expired", "delivery"])
 def test_what_may_have_been_charged_is_not_given_back(
-    life: Life, ledger: Callable[[], dict[str, Any]], code: str
+    life: Life, ledger: Callable[[], dict[str, Any]], code: ErrorCode
 ) -> None:
     life.renders.mark_failed(life.queued(), problem(code, "x"), "taj/error.json", NOW)
 

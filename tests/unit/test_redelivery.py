@@ -38,9 +38,6 @@ class Queues:
     def change_message_visibility(self, *, QueueUrl: str, ReceiptHandle: str, VisibilityTimeout: int) -> None:  # noqa: N803
         self._do(ReceiptHandle, "comes back in", VisibilityTimeout)
 
-    def delete_message(self, *, QueueUrl: str, ReceiptHandle: str) -> None:  # noqa: N803
-        self._do(ReceiptHandle, "deleted")
-
     def send_message(self, *, QueueUrl: str, MessageBody: str, MessageAttributes: Any) -> None:  # noqa: N803
         self._do(MessageBody, f"to {QueueUrl}", MessageAttributes["reason"]["StringValue"])
 
@@ -80,13 +77,9 @@ def names(records: list[Record]) -> list[str]:
     return [record["messageId"] for record in records]
 
 
-def plenty() -> float:
-    return 120.0
-
-
 def test_what_fails_comes_back_alone_and_later_each_time(redelivery: Redelivery, queues: Queues) -> None:
     for receives in range(1, 10):
-        failed = redelivery.work_through([message("good"), message("bad", receives)], fails("bad"), plenty)
+        failed = redelivery.work_through([message("good"), message("bad", receives)], fails("bad"))
         assert names(failed) == ["bad"]
 
     told = [seconds for name, what, seconds in [one for one in queues.done if len(one) == 3] if name == "bad"]
@@ -94,8 +87,8 @@ def test_what_fails_comes_back_alone_and_later_each_time(redelivery: Redelivery,
 
 
 def test_what_failed_for_two_days_is_a_dead_letter_with_its_reason(redelivery: Redelivery, queues: Queues) -> None:
-    young = redelivery.work_through([message("bad", 200, age=1.9 * DAY)], fails("bad"), plenty)
-    old = redelivery.work_through([message("bad", 201, age=2.1 * DAY)], fails("bad"), plenty)
+    young = redelivery.work_through([message("bad", 200, age=1.9 * DAY)], fails("bad"))
+    old = redelivery.work_through([message("bad", 201, age=2.1 * DAY)], fails("bad"))
 
     letters = [one for one in queues.done if "dead" in one[1]]
     assert (names(young), names(old)) == (["bad"], [])
@@ -103,7 +96,7 @@ def test_what_failed_for_two_days_is_a_dead_letter_with_its_reason(redelivery: R
 
 
 def test_what_no_try_can_read_is_a_dead_letter_at_once(redelivery: Redelivery, queues: Queues) -> None:
-    failed = redelivery.work_through([message("bad")], fails("bad", how=Unreadable), plenty)
+    failed = redelivery.work_through([message("bad")], fails("bad", how=Unreadable))
 
     assert failed == []
     assert queues.done == [('{"of": "bad"}', "to dead letters", "bad is wrong")]
@@ -112,7 +105,7 @@ def test_what_no_try_can_read_is_a_dead_letter_at_once(redelivery: Redelivery, q
 def test_a_hint_of_our_own_is_never_a_dead_letter(redelivery: Redelivery, queues: Queues) -> None:
     hint = message("hint") | {"body": '{"due": 5}'}
 
-    failed = redelivery.work_through([hint], fails("hint", how=Unreadable), plenty)
+    failed = redelivery.work_through([hint], fails("hint", how=Unreadable))
 
     assert failed == []
     assert queues.done == []
@@ -121,48 +114,22 @@ def test_a_hint_of_our_own_is_never_a_dead_letter(redelivery: Redelivery, queues
 def test_a_message_that_cannot_be_given_up_yet_comes_back(redelivery: Redelivery, queues: Queues) -> None:
     queues.away = True
 
-    assert names(redelivery.work_through([message("bad")], fails("bad", how=Unreadable), plenty)) == ["bad"]
+    assert names(redelivery.work_through([message("bad")], fails("bad", how=Unreadable))) == ["bad"]
 
 
 def test_the_reason_of_a_message_that_sqs_itself_moves_is_kept_under_its_id(redelivery: Redelivery) -> None:
-    redelivery.work_through([message("bad")], fails("bad"), plenty)
+    redelivery.work_through([message("bad")], fails("bad"))
 
     assert reason_of(redelivery.table, {"MessageId": "bad"}) == "OSError: bad is wrong"
     assert reason_of(redelivery.table, {"MessageId": "other"}) is None
 
 
-def test_a_message_that_kills_its_function_takes_no_other_with_it_twice(redelivery: Redelivery, queues: Queues) -> None:
-    deadly = fails("deadly", how=Died)
-    with pytest.raises(Died):
-        redelivery.work_through([message("a"), message("deadly"), message("b")], deadly, plenty)
-    with pytest.raises(Died):
-        redelivery.work_through([message("a", 2), message("deadly", 2), message("b", 2)], deadly, plenty)
-
-    with pytest.raises(Died):
-        redelivery.work_through([message("deadly", 3), message("b", 3), message("new")], deadly, plenty)
-
-    assert [name for name, *what in queues.done if what == ["deleted"]] == ["a", "new", "b"]
-
-
-def test_of_several_that_may_have_killed_a_function_one_is_tried_and_the_others_come_back_apart(
-    redelivery: Redelivery, queues: Queues
-) -> None:
-    for name in "abc":
-        with pytest.raises(Died):
-            redelivery.work_through([message(name, 2)], fails(name, how=Died), plenty)
-
-    failed = redelivery.work_through([message(name, 3) for name in "abc"], fails(), plenty)
-
-    assert names(failed) == ["b", "c"]
-    assert queues.done == [("b", "comes back in", 1), ("c", "comes back in", 2), ("a", "deleted")]
-
-
 def test_what_kills_the_function_again_and_again_is_a_dead_letter(redelivery: Redelivery, queues: Queues) -> None:
     for receives in range(2, 2 + MOST_DEATHS):
         with pytest.raises(Died):
-            redelivery.work_through([message("deadly", receives)], fails("deadly", how=Died), plenty)
+            redelivery.work_through([message("deadly", receives)], fails("deadly", how=Died))
 
-    failed = redelivery.work_through([message("deadly", 20)], fails("deadly", how=Died), plenty)
+    failed = redelivery.work_through([message("deadly", 20)], fails("deadly", how=Died))
 
     ((_, where, reason),) = queues.done
     assert failed == []
@@ -172,14 +139,6 @@ def test_what_kills_the_function_again_and_again_is_a_dead_letter(redelivery: Re
 
 def test_a_message_that_failed_with_a_word_is_not_taken_for_a_deadly_one(redelivery: Redelivery) -> None:
     for receives in range(1, 30):
-        redelivery.work_through([message("bad", receives)], fails("bad"), plenty)
+        redelivery.work_through([message("bad", receives)], fails("bad"))
 
-    assert redelivery.work_through([message("bad", 30)], fails(), plenty) == []
-
-
-def test_a_message_for_which_no_time_is_left_goes_to_another_invocation(redelivery: Redelivery, queues: Queues) -> None:
-    failed = redelivery.work_through([message("late"), message("again", 2)], fails(how=Died), lambda: 69.0)
-
-    assert names(failed) == ["late", "again"]
-    assert queues.done == [("late", "comes back in", 0), ("again", "comes back in", 0)]
-    assert redelivery.work_through([message("again", 3)], fails(), plenty) == []
+    assert redelivery.work_through([message("bad", 30)], fails()) == []

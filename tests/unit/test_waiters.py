@@ -132,7 +132,7 @@ def test_what_waits_is_forgotten_some_day(waiting: Waiters) -> None:
 
 
 def test_a_crowd_is_woken_page_by_page(waiting: Waiters) -> None:
-    for n in range(PAGE + 20):
+    for n in range(PAGE + 5):
         waiting.add(KEY, f"m/{n:03}/", "", NOW)
     waiting.arrive(KEY, NOW)
 
@@ -140,7 +140,7 @@ def test_a_crowd_is_woken_page_by_page(waiting: Waiters) -> None:
     second = waiting.page(KEY, first[-1].place)
 
     assert len(first) == PAGE
-    assert names(second) == [f"m/{n:03}/" for n in range(PAGE, PAGE + 20)]
+    assert names(second) == [f"m/{n:03}/" for n in range(PAGE, PAGE + 5)]
 
 
 def test_a_crowd_leaves_nobodys_item_larger(waiting: Waiters) -> None:

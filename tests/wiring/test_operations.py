@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import re
 from itertools import combinations
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import typer
 
-from kontext.errors import REASONS
-from kontext.metrics import METRICS, NAMESPACE, parked
+import monitoring.template
+from docs import tables
+from kontext.errors import CODES, REASONS
+from kontext.metrics import METRICS, NAMESPACE, Metric, parked
 from kontext.throttle.circuit_breaker import PAUSED, WORKFLOW
+from monitoring.dashboard import PARKED, drops, ours
 
 Json = dict[str, Any]
 
@@ -66,15 +67,24 @@ def widgets(body: str) -> list[Json]:
     return widgets
 
 
-@pytest.fixture(scope="session")
-def tables(root: Path) -> ModuleType:
-    """The program that writes the generated parts of the pages."""
-    spec = importlib.util.spec_from_file_location("tables", root / "docs" / "tables.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def test_alarms_and_dashboard_of_the_template_are_those_of_the_code(root: Path) -> None:
+    text = (root / "template.yaml").read_text()
+
+    assert text == monitoring.template.filled(text), "run `make generated`"
+
+
+def test_a_new_count_and_a_new_reason_have_a_place_on_the_dashboard() -> None:
+    added = METRICS | {"Counted": Metric("Count", "what is counted from now on")}
+
+    assert drops(added).lines == [*drops(METRICS).lines, ours("Counted")]
+    assert [ours(parked(reason)) for reason in REASONS] == PARKED.lines
+
+
+def test_an_alarm_names_only_codes_and_reasons_that_exist(alarms: dict[str, Json]) -> None:
+    named = set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", " ".join(alarm["AlarmDescription"] for alarm in alarms.values())))
+
+    assert named
+    assert named <= CODES.keys() | REASONS.keys()
 
 
 def test_every_alarm_calls_the_operators(alarms: dict[str, Json]) -> None:
@@ -213,11 +223,11 @@ def test_every_reason_to_park_has_a_measure_and_a_meaning(root: Path) -> None:
     assert {parked(reason) for reason in REASONS} <= METRICS.keys()
 
 
-@pytest.mark.parametrize("page", ["docs/events.md", "docs/operations.md", "README.md"])
-def test_what_a_page_says_of_the_code_is_what_the_code_says(root: Path, tables: ModuleType, page: str) -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/events.md", "docs/operations.md"])
+def test_what_a_page_says_of_the_code_is_what_the_code_says(root: Path, page: str) -> None:
     text = (root / page).read_text()
 
-    assert text == tables.filled(text), "run `.venv/bin/python docs/tables.py`"
+    assert text == tables.filled(text), "run `make generated`"
     assert "<!-- generated: " in text
 
 

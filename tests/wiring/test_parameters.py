@@ -1,4 +1,4 @@
-"""A parameter of a request is written down in three places: the schemas, the type, the command's options."""
+"""A parameter of a request is written down in three places: its schema, the command's options, the emulator."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from kontext.drops.request import PARAMETERS
 from kontext.model import INTEGERS, TUNABLE
 from kontext_cli.commands.dropping import drop
 from kontext_local.segmind.parameters import Parameters as Emulated
+from scripts import contracts
 
 SCHEMAS = Path("layers/kontext/python/kontext/schemas")
 
@@ -29,6 +32,11 @@ def test_an_event_tells_all_that_may_be_asked_for(root: Path) -> None:
     told = _schema(root, "event.v1.json")["definitions"]["request"]["properties"]
 
     assert tuple(told) == TUNABLE
+
+
+@pytest.mark.parametrize("path", contracts.PARTS, ids=lambda path: path.name)
+def test_type_and_events_are_those_of_the_requests_schema(path: Path) -> None:
+    assert path.read_text() == contracts.filled(path), "run `make generated`"
 
 
 def test_the_command_line_has_an_option_for_all_that_may_be_asked_for() -> None:

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 CORE = sorted(path for folder in ("functions", "layers") for path in (ROOT / folder).rglob("*.py"))
 PRODUCT = [*CORE, *sorted((ROOT / "cli").rglob("*.py"))]
 
+LINES_OF_A_FUNCTION = 60
 LINES_OF_A_FILE = 300
 LINES_OF_A_CLASS = 150
 UNTYPED = 15
@@ -22,6 +23,11 @@ UNTYPED = 15
 @pytest.mark.parametrize("path", PRODUCT, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_file_is_read_in_one_sitting(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= LINES_OF_A_FILE
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "functions").glob("*.py")), ids=lambda path: path.name)
+def test_a_function_of_lambda_fits_a_screen(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= LINES_OF_A_FUNCTION
 
 
 def test_a_class_is_read_on_a_few_screens() -> None:

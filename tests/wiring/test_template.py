@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 from kontext.polling.schedule import DEFAULT_POLL_COST, LONGEST_STAY_SECONDS
 from kontext.renders.overdue import RESTORE_SECONDS, RESTORING_SECONDS
@@ -141,6 +142,24 @@ def test_every_output_says_what_it_is_for(template: Json) -> None:
     silent = [name for name, output in template["Outputs"].items() if not output.get("Description")]
 
     assert silent == []
+
+
+def test_every_resource_that_can_says_what_it_is_for(transformed: Json) -> None:
+    silent = [
+        name
+        for name, resource in transformed["Resources"].items()
+        if "Description" in _properties_of(resource["Type"])
+        if len(str(resource["Properties"].get("Description", ""))) < 10
+    ]
+
+    assert silent == []
+
+
+def _properties_of(kind: str) -> Json:
+    """The properties that a type of resource has in CloudFormation's own schema."""
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", kind).schema
+    properties: Json = schema["properties"]
+    return properties
 
 
 def test_the_local_deployment_sets_only_parameters_that_exist(root: Path, template: Json) -> None:

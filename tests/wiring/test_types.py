@@ -11,24 +11,30 @@ from typing import Any, get_args
 
 import pytest
 
-from kontext.errors import REASONS
-from kontext.model import Reason
+from kontext.errors import CODES, REASONS
+from kontext.model import ErrorCode, Reason
 
-WORDS = """
+IMPORTS = """
+from kontext.drops.pairs import Pair
+from kontext.errors import BadDrop, problem
 from kontext.model import HistoryEntry, Render, Status
 from kontext.workflow_state import Ending, PollState
 from kontext.renders.submissions import Submissions
 from tests.unit.life import MakeReady
-from kontext.drops.pairs import Pair
-
-
-def a_helper(submissions: Submissions, complete: MakeReady, render: Render) -> None:
-    {0}
+"""
+FUNCTION = """
+def function_{0}(submissions: Submissions, complete: MakeReady, render: Render, noted: HistoryEntry) -> object:
+    {1}
+    return None
 """
 RIGHT = [
     'render["status"] = Status.QUEUED',
     'later: Render = {"status": Status.DELIVERED, "output_url": "https://a"}',
-    'noted: HistoryEntry = {"what": "parked", "reason": "no_credits"}',
+    'noted = {"what": "parked", "reason": "no_credits"}',
+    'problem("near_miss", "x")',
+    'if render["error"]["code"] == "no_result": return 0',
+    'if noted["what"] == "completed": return 1',
+    'match noted["what"]:\n        case "relinked": return 2',
     'submissions.join_line(render, 1.0, "pace", 0.0)',
     'polled: PollState = {"outcome": "completed"}',
     'ended: Ending = {"outcome": "postponed"}',
@@ -39,7 +45,13 @@ MISSPELT = {
     "a status as a text": 'later: Render = {"status": "DELIVERD"}',
     "a field": 'later: Render = {"status": Status.DELIVERED, "output_ulr": "https://a"}',
     "a field that is read": 'print(render["ouput_url"])',
-    "a reason": 'noted: HistoryEntry = {"what": "parked", "reason": "no_credit"}',
+    "a reason": 'noted = {"what": "parked", "reason": "no_credit"}',
+    "an error code": 'problem("near_mis", "x")',
+    "an error code that is raised": 'raise BadDrop("invalid_imge", "x")',
+    "an error code that is told apart": 'if render["error"]["code"] == "no_reslt": return 0',
+    "what the history tells": 'noted = {"what": "parkd", "reason": "no_credits"}',
+    "what the history tells, told apart": 'if noted["what"] == "complete": return 1',
+    "what the history tells, in a match": 'match noted["what"]:\n        case "relink": return 2',
     "a reason that is handed over": 'submissions.join_line(render, 1.0, "pase", 0.0)',
     "an outcome of Poll": 'polled: PollState = {"outcome": "complete"}',
     "an outcome of Finalize": 'ended: Ending = {"outcome": "postpond"}',
@@ -70,18 +82,24 @@ def _package(path: Path, roots: list[Path]) -> str:
     return path.relative_to(base).parts[0].removesuffix(".py")
 
 
-def test_every_reason_that_has_a_type_is_explained() -> None:
+def test_every_reason_and_every_error_code_that_has_a_type_is_explained() -> None:
     assert set(get_args(Reason)) == REASONS.keys()
+    assert set(get_args(ErrorCode)) == CODES.keys()
 
 
 def test_the_words_of_the_model_pass_and_each_that_is_misspelt_is_found(root: Path, tmp_path: Path) -> None:
     lines = [*RIGHT, *MISSPELT.values()]
     file = tmp_path / "words.py"
-    file.write_text(WORDS.format("\n    ".join(lines)))
-    first = file.read_text().splitlines().index(f"    {lines[0]}") + 1
+    file.write_text(IMPORTS + "".join(FUNCTION.format(number, line) for number, line in enumerate(lines)))
 
     command = [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path), "--no-error-summary", str(file)]
     said = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False).stdout
 
-    found = {int(number) - first for number in re.findall(r"words\.py:(\d+): error", said)}
-    assert [line for number, line in enumerate(lines) if number in found] == list(MISSPELT.values()), said
+    written = file.read_text().splitlines()
+    wrong = {"\n".join(written[: int(number)]).count("def function_") - 1 for number in _numbers(said)}
+    assert [line for number, line in enumerate(lines) if number in wrong] == list(MISSPELT.values()), said
+
+
+def _numbers(said: str) -> list[str]:
+    """The lines that mypy complains about."""
+    return re.findall(r"words\.py:(\d+): error", said)

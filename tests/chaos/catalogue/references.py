@@ -43,7 +43,7 @@ REFERENCES = (
     Mutant(
         "one of all those who wait is woken",
         (
-            in_layer("pipeline/waking", "in enumerate(waiting):", "in enumerate(waiting[:1]):"),
+            in_layer("pipeline/waking", "for waiter in waiting:", "for waiter in waiting[:1]:"),
             in_layer("drops/waiters", "if next(self.to_wake(key), None) is None:", "if True:"),
         ),
         ("two pairs wait for one image",),
@@ -64,9 +64,9 @@ REFERENCES = (
     Mutant(
         "a crowd is woken within one message",
         (
-            in_layer("drops/waiters", "PAGE = 20", "PAGE = 100_000"),
+            in_layer("drops/waiters", "PAGE = 10", "PAGE = 100_000"),
             in_layer("pipeline/waking", "MESSAGE = 10.0", "MESSAGE = 10_000.0"),
-            in_layer("drops/redelivery", "MESSAGE = 70.0", "MESSAGE = -1.0"),
+            in_layer("pipeline/waking", "PAIR = 70.0", "PAIR = -1.0"),
         ),
         ("a thousand requests wait for one photograph",),
     ),

@@ -34,13 +34,13 @@ WORKFLOW = (
     Mutant(
         "what a recorded drop asks for is not looked at again after it has failed",
         ((PAIRS, "self.deps.drops.look_again(pair.prefix, self.deps.clock.now())", "pass"),),
-        ("nine pairs in one batch",),
+        ("nine pairs at once",),
         kinds=("error",),
     ),
     Mutant(
-        "a message that kills its function is worked on before others",
-        (in_layer("drops/redelivery", 'if deaths[record["messageId"]]]', "if False]"),),
-        ("nine pairs in one batch with an image that is larger than the memory",),
+        "messages that share an invocation, and so its death",
+        (("template.yaml", "BatchSize: 1\n", "BatchSize: 10\n"),),
+        ("nine pairs at once with an image that is larger than the memory",),
     ),
     Mutant(
         "a look that crashes and is not repeated",

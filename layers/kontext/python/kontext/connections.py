@@ -33,17 +33,11 @@ class Connections(Stores):
         super().__init__(environment, clock)
         self.transport = transport
 
-    def chain(self) -> int:
-        """Which invocation of its chain of messages this one is: Lambda writes it into the trace of each."""
-        from kontext.hints import chain_of
-
-        return chain_of(os.environ.get("_X_AMZN_TRACE_ID", ""))
-
     @cached_property
     def hints(self) -> "Hints":
         from kontext.hints import Hints
 
-        return Hints(self.client("sqs"), self.environment["UPLOAD_QUEUE_URL"], self.chain)
+        return Hints(self.client("sqs"), self.environment["UPLOAD_QUEUE_URL"])
 
     @cached_property
     def redelivery(self) -> "Redelivery":

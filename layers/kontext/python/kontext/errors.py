@@ -16,7 +16,7 @@ KontextError
 
 from dataclasses import dataclass
 
-from kontext.model import AccountReason, Charged, Reason, RenderError
+from kontext.model import AccountReason, Charged, ErrorCode, Reason, RenderError
 
 
 class KontextError(Exception):
@@ -24,13 +24,9 @@ class KontextError(Exception):
 
 
 class BadDrop(KontextError):
-    """A drop that cannot become a render.
+    """A drop that cannot become a render."""
 
-    Attributes:
-        code: a key of `CODES`.
-    """
-
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(message)
         self.code = code
 
@@ -44,9 +40,9 @@ class SegmindError(KontextError):
 
 
 class RequestRefused(SegmindError):
-    """This request is wrong. `code` is a key of `CODES`."""
+    """This request is wrong."""
 
-    def __init__(self, message: str, status: int | None = None, code: str = "refused") -> None:
+    def __init__(self, message: str, status: int | None = None, code: ErrorCode = "refused") -> None:
         super().__init__(message, status)
         self.code = code
 
@@ -117,7 +113,7 @@ class Code:
     remedy: str
 
 
-CODES: dict[str, Code] = {
+CODES: dict[ErrorCode, Code] = {
     "unknown_drop": Code(
         "The name of the object fits no rule of the drop convention.",
         "no",
@@ -282,7 +278,7 @@ REASONS: dict[Reason, ParkReason] = {
 """Why a render may be parked, and what ends it."""
 
 
-def problem(code: str, message: str, charged: Charged | None = None) -> RenderError:
+def problem(code: ErrorCode, message: str, charged: Charged | None = None) -> RenderError:
     """The error as it stands on the record, in the event and in error.json."""
     known = CODES[code]
     return {

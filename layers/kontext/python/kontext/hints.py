@@ -6,32 +6,24 @@ which those who wait for it are to be woken. A *permit* names nothing: it lets t
 
 import json
 import math
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from kontext.drops.messages import Unreadable
 from kontext.dynamodb import Key
-from kontext.log import logger
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 MAX_DELAY_SECONDS = 900
-LONGEST_CHAIN = 10
-"""So many invocations may lead to a hint, one by the other's message: then Sweep sends it. Lambda stops a function at
-about sixteen, and all that its batch holds becomes dead letters.
-https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html"""
-_LINEAGE = re.compile(r"Lineage=[^;]*:(\d+)")
 
 
 class Hints:
-    """The upload queue, for what we tell ourselves. `chain`: which invocation of its chain this one is."""
+    """The upload queue, for what we tell ourselves."""
 
-    def __init__(self, client: "SQSClient", queue_url: str, chain: Callable[[], int] = lambda: 1) -> None:
+    def __init__(self, client: "SQSClient", queue_url: str) -> None:
         self.client = client
         self.queue_url = queue_url
-        self.chain = chain
 
     def send_due(self, key: Key, delay: float = 0.0) -> None:
         """Let somebody look at an item of the table, `delay` seconds from now (at most 900, rounded up)."""
@@ -49,17 +41,8 @@ class Hints:
             self._send({"waiters": key, "after": place}, 0)
 
     def _send(self, body: dict[str, object], delay: int) -> None:
-        if self.chain() >= LONGEST_CHAIN:
-            logger.info("a hint is left to Sweep, which begins a new chain", hint=body)
-            return
         seconds = max(0, min(MAX_DELAY_SECONDS, delay))
         self.client.send_message(QueueUrl=self.queue_url, MessageBody=json.dumps(body), DelaySeconds=seconds)
-
-
-def chain_of(trace: str) -> int:
-    """Which invocation of its chain of messages one is, as its trace header tells; 1 where that tells nothing."""
-    lineage = _LINEAGE.search(trace)
-    return int(lineage[1]) + 1 if lineage else 1
 
 
 def waits_of_first_edition(body: Any) -> list[tuple[str, str]]:

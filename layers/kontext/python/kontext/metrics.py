@@ -9,7 +9,7 @@ from typing import NamedTuple, get_args
 from aws_lambda_powertools import Metrics
 
 from kontext.errors import REASONS
-from kontext.model import AccountReason, JobMetrics, Reason, Render, Status
+from kontext.model import AccountReason, ErrorCode, JobMetrics, Reason, Render, Status
 
 NAMESPACE = "kontext-drop"
 
@@ -60,7 +60,7 @@ METRICS: dict[str, Metric] = {
     **{parked(reason): Metric("Count", f"renders put aside: {said.meaning}") for reason, said in REASONS.items()},
 }
 
-_ENDS = {
+_ENDS: dict[ErrorCode, str] = {
     "invalid_request": "Rejected",
     "invalid_image": "Rejected",
     "near_miss": "Rejected",

@@ -52,9 +52,22 @@ AccountReason = Literal["no_credits", "bad_key", "forbidden", "configuration", "
 Reason = Literal[AccountReason, "pace", "rate_limited", "workflow", "outage", "paused"]
 """Why a render waits; `errors.REASONS` says what each means."""
 
+ErrorCode = Literal[
+    "unknown_drop", "invalid_request", "invalid_image", "near_miss", "refused", "render_failed", "server_error",
+    "expired", "no_result", "delivery_delayed", "delivery", "superseded", "cancelled", "inputs_expired",
+    "uncertain", "given_up",
+]  # fmt: skip
+"""Why there is no picture; `errors.CODES` says what each means."""
+
+Happening = Literal[
+    "claimed", "rejected", "parked", "submitting", "accepted", "uncertain", "processing", "restarted",
+    "completed", "unlinked", "relinked", "undelivered", "kept", "delivered", "failed", "again",
+]  # fmt: skip
+"""What the history of a render tells."""
+
 
 class Parameters(TypedDict, total=False):
-    """What is asked of Segmind for a render, as `schemas/request.v1.json` has it."""
+    """What is asked of Segmind for a render: `make generated` writes it from `schemas/request.v1.json`."""
 
     prompt: str
     aspect_ratio: str
@@ -72,9 +85,9 @@ INTEGERS = tuple(name for name, kind in Parameters.__annotations__.items() if ki
 
 
 class Problem(TypedDict):
-    """Why a part cannot be used: a code of `errors.CODES`, and a sentence."""
+    """Why a part cannot be used: a code, and a sentence."""
 
-    code: str
+    code: ErrorCode
     message: str
 
 
@@ -120,7 +133,7 @@ class RenderInput(TypedDict, total=False):
 class RenderError(TypedDict):
     """Why a render ended without a picture, as it stands on the record, in the event and in error.json."""
 
-    code: str
+    code: ErrorCode
     message: str
     charged: Charged
     remedy: str
@@ -130,12 +143,12 @@ class HistoryEntry(TypedDict, total=False):
     """What happened to a render, and when. What repeats itself is counted: `times`, the last at `last_at`."""
 
     at: str
-    what: str
+    what: Happening
     times: int
     last_at: str
     reason: Literal[Reason, "strange_cost", "other_format", "reopened"]
     status: int | None
-    code: str
+    code: ErrorCode
     message: str
     attempt: int
     request_id: str

@@ -10,7 +10,7 @@ import pytest
 
 from kontext.dynamodb import ConditionFailed, Table
 from kontext.errors import problem
-from kontext.model import Render, Status
+from kontext.model import ErrorCode, Render, Status
 from kontext.renders import record
 from kontext.throttle.shared_state import state_in
 from kontext.throttle.throttle import Throttle
@@ -86,7 +86,7 @@ def ended(target: Target, prefix: str, **values: Any) -> None:
 
 @pytest.mark.parametrize("code", ["expired", "no_result"])
 def test_what_was_not_seen_within_its_hour_is_looked_at_again_and_not_paid(
-    target: Target, uncertain: str, code: str
+    target: Target, uncertain: str, code: ErrorCode
 ) -> None:
     error = problem(code, "none")
     ended(target, uncertain, status="FAILED", request_id="q-1", submitted_at=1000.0, error=error, reserved=0.05)

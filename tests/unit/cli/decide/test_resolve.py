@@ -14,7 +14,7 @@ from botocore.exceptions import EndpointConnectionError
 from kontext.clock import Clock, iso
 from kontext.due import LINE, TIMER
 from kontext.dynamodb import Table
-from kontext.model import Charged, Render, RenderError, Status
+from kontext.model import Charged, ErrorCode, Render, RenderError, Status
 from kontext.renders import record
 from kontext_cli.decide.decisions import Decision
 from kontext_cli.decide.operate import Operator
@@ -112,7 +112,7 @@ def delivered(table: Table, prefix: str) -> None:
     )
 
 
-def failed(table: Table, code: str, charged: Charged, /, **more: Unpack[Render]) -> str:
+def failed(table: Table, code: ErrorCode, charged: Charged, /, **more: Unpack[Render]) -> str:
     """A pair whose render has failed, and was told."""
     error: RenderError = {"code": code, "message": "m", "charged": charged, "remedy": "r"}
     more = {"status": Status.FAILED, "error": error, "announced": True, **more}
@@ -358,7 +358,7 @@ def test_a_link_that_leads_to_a_picture_of_another_format_than_was_asked_for_is_
 
 @pytest.mark.parametrize(("code", "decision"), [("given_up", "request-id"), ("expired", "output-url")])
 def test_what_was_given_up_or_has_expired_is_taken_up_again_as_another_attempt(
-    operator: Operator, table: Table, code: str, decision: Any
+    operator: Operator, table: Table, code: ErrorCode, decision: Any
 ) -> None:
     prefix = failed(table, code, "unknown", expires_at=5)
 
@@ -378,7 +378,7 @@ def booked(render: Any, table: Table) -> tuple[float, ...]:
 
 @pytest.mark.parametrize("code", ["no_result", "delivery"])
 def test_a_paid_picture_that_could_not_be_had_is_delivered_by_its_link_and_booked_once(
-    operator: Operator, table: Table, code: str
+    operator: Operator, table: Table, code: ErrorCode
 ) -> None:
     prefix = failed(table, code, "yes", request_id=JOB, cost=0.05)
 

@@ -14,7 +14,7 @@ from kontext.errors import BadDrop
 from kontext.images.image import BadPicture, Limits
 from kontext.images.inspection import inspect
 from kontext.images.source import PIECE_BYTES
-from kontext.model import ObjectRead, RenderInput
+from kontext.model import ErrorCode, ObjectRead, RenderInput
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -102,7 +102,7 @@ class InputBucket:
         code = error.response["Error"]["Code"]
         if code in _ABSENT:
             return None
-        wrong = "invalid_request" if slot in ("request", "prompt") else "invalid_image"
+        wrong: ErrorCode = "invalid_request" if slot in ("request", "prompt") else "invalid_image"
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/troubleshoot-403-errors.html
         is_our_role = "no identity-based policy allows the s3:" in error.response["Error"].get("Message", "")
         if (code in _CLOSED or code.startswith("KMS.")) and not is_our_role:
@@ -154,6 +154,6 @@ class InputBucket:
         )
 
 
-def _problem(key: str, code: str, message: str) -> ObjectRead:
+def _problem(key: str, code: ErrorCode, message: str) -> ObjectRead:
     message = message.removeprefix("request.json: ").removeprefix("prompt.txt: ")  # which the key says
     return {"problem": {"code": code, "message": f"{text.escape_line(key)}: {message}"}}

@@ -7,7 +7,7 @@ from kontext import text
 from kontext.drops import keys, references, request
 from kontext.due import TIMER
 from kontext.dynamodb import Item, Key
-from kontext.model import ObjectRead, Parameters, Part, RenderInput
+from kontext.model import ErrorCode, ObjectRead, Parameters, Part, RenderInput
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Rejected:
     """Cannot be rendered as dropped; with `wanted`, once those objects are replaced it may be. `cause`: the version
     that is wrong."""
 
-    code: str
+    code: ErrorCode
     message: str
     cause: str = ""
     wanted: Wanted = field(default_factory=dict)

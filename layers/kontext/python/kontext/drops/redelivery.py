@@ -1,14 +1,12 @@
 """What becomes of a message that could not be worked on.
 
 S3 does not repeat itself, so what may go well another time is tried for two days, ever more seldom. What no try can
-read is a dead letter at once. What kills the function is tried alone, so that it takes no other message with it, and
-is a dead letter after a few deaths. Why a message failed stands beside it in the dead-letter queue, or is kept in the
-table under its id, which it also has there.
+read is a dead letter at once. What kills the function, in an invocation of its own, is one after a few deaths. Why a
+message failed stands beside it in the dead-letter queue, or is kept in the table under its id, which it also has there.
 """
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from kontext import text
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
 TRIED_SECONDS = 2 * 86_400.0
 BACKOFF_SECONDS = (10, 900)
 MOST_DEATHS = 8
-TIME_FOR_A_MESSAGE = 70.0
-"""Seconds that must be left before another message is begun: an AWS call that hangs is given up within them."""
 DIED = f"the function died {MOST_DEATHS} times while it worked on this message: it takes too much memory, or time"
 REASON = "reason"
 """The attribute of a dead letter that says why it is one."""
@@ -47,66 +43,32 @@ class Redelivery:
         self.table = table
         self.clock = clock or Clock()
 
-    def work_through(
-        self, records: Sequence[Record], work: Callable[[Record], None], seconds_left: Callable[[], float]
-    ) -> list[Record]:
-        """Work on each message of a batch alone; returns those that must come back.
+    def work_through(self, records: Sequence[Record], work: Callable[[Record], None]) -> list[Record]:
+        """Work on each message; returns those that must come back."""
+        return [record for record in records if not self._is_done(record, work)]
 
-        One that came back without a word may have killed its function: it is worked on last, when the others are off
-        the queue.
-        """
-
-        def attempt(record: Record) -> bool:
-            if seconds_left() < TIME_FOR_A_MESSAGE:
-                self._show_again(record, 0)
-                return False
-            if receives(record) == 1:
-                return self._work_on(record, work)
-            done = self._begin(record) and self._work_on(record, work)
-            self._delete([record] if done else [])
-            return done
-
-        fresh = [record for record in records if receives(record) == 1]
-        returned = [record for record in records if receives(record) > 1]
-        failed = [record for record in fresh if not attempt(record)]
-        if returned:
-            self._delete([record for record in fresh if record not in failed])
-        deaths = {record["messageId"]: self._deaths(record) for record in returned}
-        suspects = [record for record in returned if deaths[record["messageId"]]]
-        failed += [record for record in returned if record not in suspects and not attempt(record)]
-        for seconds, record in enumerate(suspects[1:], 1):
-            self._show_again(record, seconds)
-            failed.append(record)
-        for record in suspects[:1]:
-            often = deaths[record["messageId"]] >= MOST_DEATHS
-            if not (self._give_up(record, DIED) if often else attempt(record)):
-                failed.append(record)
-        return failed
+    def _is_done(self, record: Record, work: Callable[[Record], None]) -> bool:
+        """Work on a message; False if it must come back. One that came back may have killed its function."""
+        try:
+            deaths = self._begin(record) if receives(record) > 1 else 0
+        except Exception as problem:  # noqa: BLE001
+            return self._retry(record, problem)
+        return self._give_up(record, DIED) if deaths >= MOST_DEATHS else self._work_on(record, work)
 
     def _work_on(self, record: Record, work: Callable[[Record], None]) -> bool:
         try:
             work(record)
         except Unreadable as problem:
             return self._give_up(record, str(problem))
-        except Exception as problem:  # noqa: BLE001  the other messages of the batch are none of its business
-            return self._retry(record, problem)
-        return True
-
-    def _begin(self, record: Record) -> bool:
-        """Note that a message that came back is begun: should the function die of it, the next one knows."""
-        try:
-            self._note(record, "SET #at = :at, #expires_at = :expires_at ADD #begun :one", one=1)
         except Exception as problem:  # noqa: BLE001
             return self._retry(record, problem)
         return True
 
-    def _deaths(self, record: Record) -> int:
-        """How often a function has begun with a message, and then neither ended it nor said why not."""
-        try:
-            return int(failure_of(self.table, record["messageId"]).get("begun", 0))
-        except Exception:
-            logger.exception("it is not known how often a message was begun")
-            return 0
+    def _begin(self, record: Record) -> int:
+        """Note that a message is begun once more; how often a function has begun with it before, and then neither ended
+        it nor said why not."""
+        noted = self._note(record, "SET #at = :at, #expires_at = :expires_at ADD #begun :one", one=1)
+        return int(noted["begun"]) - 1
 
     def _retry(self, record: Record, problem: Exception) -> bool:
         """Let a message come back, later each time; False, as it has to. After two days it is given up."""
@@ -139,10 +101,10 @@ class Redelivery:
             return False
         return True
 
-    def _note(self, record: Record, expression: str, **values: Any) -> None:
+    def _note(self, record: Record, expression: str, **values: Any) -> Item:
         now = self.clock.now()
         said: Item = {"at": iso(now), "expires_at": int(now + _KEPT_SECONDS)}
-        self.table.update(_key(record["messageId"]), expression, **said, **values)
+        return self.table.update(_key(record["messageId"]), expression, **said, **values)
 
     def _back_off(self, record: Record) -> None:
         least, most = BACKOFF_SECONDS
@@ -156,12 +118,6 @@ class Redelivery:
             )
         except Exception:
             logger.exception("a message comes back later than it could")
-
-    def _delete(self, records: Sequence[Record]) -> None:
-        """Take what is done off the queue now, and not only with the end of the batch."""
-        for record in records:
-            with suppress(Exception):  # it comes back, and is known then
-                self.client.delete_message(QueueUrl=self.queue_url, ReceiptHandle=record["receiptHandle"])
 
 
 def receives(record: Record) -> int:

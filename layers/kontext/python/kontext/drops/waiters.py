@@ -20,8 +20,8 @@ from kontext.due import REMOVE_DUE, SENT, SET_DUE, TIMER
 from kontext.dynamodb import ConditionFailed, Key, Table, Write
 from kontext.errors import KontextError
 
-PAGE = 20
-"""So many are woken by one message, which is worked on for some nine seconds then."""
+PAGE = 10
+"""So many are woken by one message, each in some tenths of a second, or at its slot."""
 MOST = 10_000
 """So many pairs wait for one object at most."""
 WAITING_SECONDS = 400 * 86_400.0

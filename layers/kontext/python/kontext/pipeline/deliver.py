@@ -14,7 +14,7 @@ from kontext.due import DELIVERY_SECONDS
 from kontext.dynamodb import ConditionFailed
 from kontext.errors import DeliveryError, KontextError, problem
 from kontext.log import logger
-from kontext.model import IN_FLIGHT, Render, Status
+from kontext.model import IN_FLIGHT, ErrorCode, Render, Status
 from kontext.pipeline.ends import charged_for
 from kontext.pipeline.job_record import JobRecord
 from kontext.pipeline.placing import Placing
@@ -82,7 +82,7 @@ class Finalize:
         self.fail(code, message)
         return None
 
-    def why_failed(self) -> tuple[str, str]:
+    def why_failed(self) -> tuple[ErrorCode, str]:
         """The error code and message of a job that did not complete, or of which nobody knows where its picture is."""
         if "answer" not in self.render and (crash := self.event.get("crash")):
             return "expired", f"Segmind's record of the job ended while it could not be looked at: {_name(crash)}"
@@ -120,7 +120,7 @@ class Finalize:
         self.render = self.deps.deliveries.put_off(self.render, message, self.deps.clock.now())
         return {"outcome": "postponed", "error": problem("delivery_delayed", message)}
 
-    def fail(self, code: str, message: str) -> None:
+    def fail(self, code: ErrorCode, message: str) -> None:
         """The render ends without a picture."""
         charged = charged_for(self.polled)
         error, key = error_of(self.render, code, message, charged), keys.error_key(self.render["prefix"])

@@ -5,7 +5,7 @@ from kontext.connections import Connections
 from kontext.drops import keys
 from kontext.errors import problem
 from kontext.log import logger
-from kontext.model import Charged, Render
+from kontext.model import Charged, ErrorCode, Render
 from kontext.renders.settle import error_of
 from kontext.results import cloudevents
 from kontext.workflow_state import PollState
@@ -17,7 +17,7 @@ class Ends:
     def __init__(self, deps: Connections) -> None:
         self.deps = deps
 
-    def fail(self, render: Render, code: str, message: str, charged: Charged | None = None) -> None:
+    def fail(self, render: Render, code: ErrorCode, message: str, charged: Charged | None = None) -> None:
         """The render ends without a picture."""
         error, key = error_of(render, code, message, charged), keys.error_key(render["prefix"])
         unknown = charged == "unknown"

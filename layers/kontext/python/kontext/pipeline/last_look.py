@@ -8,13 +8,13 @@ from kontext import text
 from kontext.connections import Connections
 from kontext.drops import pairs
 from kontext.log import logger
-from kontext.model import Render, RenderInput
+from kontext.model import ErrorCode, Render, RenderInput
 from kontext.pipeline.ends import Ends
 from kontext.pipeline.reading import PairReader
 from kontext.renders.claims import inputs_of
 from kontext.renders.record import render_of
 
-TAKEN_BACK = ("cancelled", "inputs_expired")
+TAKEN_BACK: tuple[ErrorCode, ...] = ("cancelled", "inputs_expired")
 """The codes with which a render ends because something of its pair is gone, or a person said so: it was not sent."""
 
 
@@ -51,9 +51,12 @@ class LastLook:
         return None
 
     def reconsider(self, pair: pairs.Pair) -> None:
-        """What was dropped has become another drop: let somebody look what it asks for."""
-        self.deps.drops.change(pair, self.deps.clock.now())
-        self.deps.hints.send_due(pairs.pair_key(pair.prefix))
+        """What was dropped has become another drop: let somebody look what it asks for, once it has settled."""
+        now = self.deps.clock.now()
+        self.deps.drops.change(pair, now)
+        decision = self.reader.decide(pair, self.deps.defaults, now)
+        settles = decision.until - now if isinstance(decision, pairs.AwaitingMore) else 0.0
+        self.deps.hints.send_due(pairs.pair_key(pair.prefix), settles)
 
     def supersede(self, render: Render) -> None:
         """End a render whose pair asks for another one."""

@@ -11,6 +11,7 @@ from kontext.drops import keys, pairs
 from kontext.drops.keys import Slot
 from kontext.errors import BadDrop
 from kontext.log import logger
+from kontext.model import ErrorCode
 
 MOST_LISTED = 100
 """So many keys under a prefix are looked at: of more, the usual names of a prompt are asked for one by one."""
@@ -90,6 +91,6 @@ def _of(part: keys.Part, there: Sequence[str]) -> list[str]:
     return [key for key in there if keys.parse(key) == part]
 
 
-def bad_request(pair: pairs.Pair, message: str, code: str = "invalid_request") -> pairs.Rejected:
+def bad_request(pair: pairs.Pair, message: str, code: ErrorCode = "invalid_request") -> pairs.Rejected:
     """What is wrong with a pair whose request.json cannot be followed."""
     return pairs.Rejected(code, message, pairs.version_of(pair.parts["request"]))

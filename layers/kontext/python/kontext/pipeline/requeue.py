@@ -4,7 +4,7 @@ from kontext import metrics
 from kontext.connections import Connections
 from kontext.errors import AccountRefused, Doubtful, SegmindError, ServerError, Unavailable
 from kontext.log import logger
-from kontext.model import IN_FLIGHT, HistoryEntry, Reason, Render
+from kontext.model import IN_FLIGHT, ErrorCode, HistoryEntry, Reason, Render
 from kontext.pipeline.breaker import Breaker
 from kontext.pipeline.ends import Ends, charged_for
 from kontext.renders.ledger import another_was_accepted
@@ -109,7 +109,7 @@ def _entry(failure: SegmindError) -> HistoryEntry:
     return entry
 
 
-def _code_of(render: Render, failure: SegmindError) -> str:
+def _code_of(render: Render, failure: SegmindError) -> ErrorCode:
     """The error code of a render that has failed too often."""
     if render["status"] in IN_FLIGHT:
         return "render_failed"

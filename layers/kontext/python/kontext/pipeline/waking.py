@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 
 from kontext.connections import Connections
 from kontext.drops import pairs
-from kontext.drops.redelivery import TIME_FOR_A_MESSAGE
 from kontext.drops.waiters import PAGE, Waiter
 from kontext.log import logger
 from kontext.pipeline.pairs import Advancer
 
 SECONDS_OF_A_MESSAGE = 10.0
 """For so long one message is worked on: a page takes as long where each pair is sent at once."""
+TIME_FOR_A_PAIR = 70.0
+"""Seconds that must be left before another pair is begun: an AWS call that hangs is given up within them."""
 
 
 class Waker:
@@ -39,12 +40,11 @@ class Waker:
 
     def wake(self, key: str, waiting: Sequence[Waiter]) -> None:
         """Go on with pairs that waited for an object to come, or to be out of their way, as many as there is time
-        for; another message goes on behind them."""
+        for: what is left stays due, and Sweep finds it."""
         is_gone = bool(waiting) and self.deps.inputs.newest(key) is None
         until = self.deps.clock.now() + SECONDS_OF_A_MESSAGE
-        for number, waiter in enumerate(waiting):
-            if self.seconds_left() < TIME_FOR_A_MESSAGE or self.deps.clock.now() > until:
-                self.deps.hints.send_pages(key, [one.place for one in waiting[:number][-1:]])
+        for waiter in waiting:
+            if self.seconds_left() < TIME_FOR_A_PAIR or self.deps.clock.now() > until:
                 return
             if pair := self.pair_of(waiter, is_gone=is_gone):
                 self.pairs.try_to_advance(pair)

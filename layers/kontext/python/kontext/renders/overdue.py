@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from kontext.model import Render, Status
+from kontext.model import ErrorCode, Render, Status
 
 RECORD_SECONDS = 3600.0
 """How long Segmind keeps the record of a job."""
@@ -59,7 +59,7 @@ def is_late(render: Render, now: float) -> bool:
     return render["status"] == Status.COMPLETED and now >= late_at(render) and not render.get("delay_announced")
 
 
-def unseen(render: Render, message: str | None = None) -> tuple[str, str]:
+def unseen(render: Render, message: str | None = None) -> tuple[ErrorCode, str]:
     """The error code and message of a job whose picture nobody has seen before Segmind's record of it ended."""
     if "answer" in render:
         return "no_result", "Segmind says that the job is complete, and where its picture is was never said"

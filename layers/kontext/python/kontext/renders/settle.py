@@ -13,7 +13,7 @@ from typing import Any
 from kontext.due import SENT, SET_LANE
 from kontext.dynamodb import ConditionFailed
 from kontext.errors import SERVER_ERRORS, problem
-from kontext.model import Charged, HistoryEntry, JobMetrics, Render, RenderError, Status
+from kontext.model import Charged, ErrorCode, HistoryEntry, JobMetrics, Render, RenderError, Status
 from kontext.renders import balance, job_owner, ledger
 from kontext.renders.record import render_key
 from kontext.renders.store import Renders
@@ -80,12 +80,12 @@ def is_an_earlier_requests(render: Render) -> bool:
             sent_on = entry["at"][:10]
         elif entry["what"] == "uncertain" or entry.get("status") in SERVER_ERRORS or entry.get("code") == "expired":
             is_open = sent_on == render.get("day")
-        elif entry["what"] in ("accepted", "completed"):
+        elif entry["what"] == "accepted" or entry["what"] == "completed":
             is_open = False
     return is_open and render.get("reserved") == 0 and "request_id" not in render
 
 
-def error_of(render: Render, code: str, message: str, charged: Charged | None = None) -> RenderError:
+def error_of(render: Render, code: ErrorCode, message: str, charged: Charged | None = None) -> RenderError:
     """Why a render ends without a picture, and whether anything was charged for it: for all of its requests."""
     error = problem(code, message, charged)
     if error["charged"] == "no" and may_be_charged_before(render):

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 from kontext import text
 from kontext.clock import iso
 from kontext.errors import REASONS, problem
-from kontext.model import JobMetrics, Parameters, Reason, Render, RenderError, RenderInput, Result, Status
+from kontext.model import Charged, JobMetrics, Parameters, Reason, Render, RenderError, RenderInput, Result, Status
 from kontext.renders.overdue import late_at
 from kontext.results import error_file
 
@@ -52,6 +52,15 @@ class Times(TypedDict):
     segmind_seconds: float | None
 
 
+class StopError(TypedDict):
+    """Why all renders wait, in the shape of a render's error."""
+
+    code: Reason
+    message: str
+    charged: Charged
+    remedy: str
+
+
 class EventData(TypedDict, total=False):
     """What an event tells; `reason` and `since` where it concerns all pairs."""
 
@@ -66,7 +75,7 @@ class EventData(TypedDict, total=False):
     times: Times
     cost: float | None
     remaining_credits: float | None
-    error: RenderError | None
+    error: RenderError | StopError | None
     reason: Reason
     since: str
 
@@ -202,7 +211,7 @@ def _folder(prefix: str) -> str:
 def _stop_of(change: "Change") -> EventData:
     closed = change.what == "parked"
     known = REASONS[change.reason]
-    error = RenderError(code=change.reason, message=known.meaning, charged=known.charged, remedy=known.remedy)
+    error = StopError(code=change.reason, message=known.meaning, charged=known.charged, remedy=known.remedy)
     return {
         "pair": None,
         "render_id": None,
