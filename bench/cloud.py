@@ -28,7 +28,7 @@ from bench.part import Part
 from bench.workers import Workers
 from bench.workloads import Renders
 from kontext.dynamodb import Table
-from kontext_cli.subscriber import Subscriber
+from kontext_cli.demo.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack
 from kontext_local.project import ROOT

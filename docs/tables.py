@@ -12,7 +12,7 @@ from pathlib import Path
 from kontext.drops.request import PARAMETERS
 from kontext.errors import CODES, REASONS, Code
 from kontext.metrics import METRICS
-from kontext.model import TUNABLE
+from kontext.model import STATUSES, TUNABLE
 from monitoring.alarms import ALARMS
 
 DOCS = Path(__file__).parent
@@ -40,6 +40,13 @@ def of_metrics() -> str:
     return table(("metric", "unit", "one value is"), rows)
 
 
+def of_statuses() -> str:
+    """What the statuses of a render mean, and why one may be parked."""
+    rows = [(f"`{status}`", text.meaning) for status, text in STATUSES.items()]
+    reasons = ", ".join(f"`{reason}`" for reason in REASONS)
+    return f"{table(('status', 'meaning'), rows)}\nParked for one of these reasons: {reasons}.\n"
+
+
 def generated(name: str) -> str:
     """The text of a generated part."""
     made: dict[str, Callable[[], str]] = {
@@ -48,6 +55,7 @@ def generated(name: str) -> str:
         "error codes": lambda: of_codes(CODES.items(), "code"),
         "reasons": lambda: of_codes(REASONS.items(), "reason"),
         "metrics": of_metrics,
+        "statuses": of_statuses,
     }
     return made[name]() if name in made else f"> {ALARMS[name].says}\n"
 

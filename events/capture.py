@@ -19,7 +19,7 @@ from kontext.due import TIMER
 from kontext.dynamodb import Table
 from kontext.renders.overdue import DELAY_SECONDS
 from kontext.throttle.shared_state import state_in
-from kontext_cli.subscriber import Subscriber
+from kontext_cli.demo.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack
 from kontext_local.project import ROOT

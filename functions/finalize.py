@@ -8,8 +8,8 @@ from typing import Any
 
 from kontext.connections import Connections, connect, prepare
 from kontext.log import logger
-from kontext.model import Ending, WorkflowState
 from kontext.pipeline.deliver import Finalize
+from kontext.workflow_state import Ending, WorkflowState
 
 prepare("renders", "drops", "outputs", "delivery", "topic")
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from kontext.connections import Connections, connect, prepare
 from kontext.log import logger
-from kontext.model import PollState, WorkflowState
 from kontext.pipeline.poll import Poll
+from kontext.workflow_state import PollState, WorkflowState
 
 prepare("renders", "poll_history", "segmind", "secrets", "allowed")
 

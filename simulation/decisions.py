@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from kontext.model import Render
-from kontext_cli import replay, taking_back
-from kontext_cli.decisions import Decision, Resolver, Unanswered
+from kontext_cli.decide import replay, taking_back
+from kontext_cli.decide.decisions import Decision, Resolver, Unanswered
+from kontext_cli.decide.operate import Operator
 from kontext_cli.errors import CommandError
-from kontext_cli.operate import Operator
 
 if TYPE_CHECKING:
     from kontext_local.segmind.jobs import Job

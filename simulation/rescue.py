@@ -12,9 +12,9 @@ from functools import partial
 
 from kontext.dynamodb import ConditionFailed
 from kontext.model import Render
-from kontext_cli.decisions import Decision, Resolver, What
+from kontext_cli.decide.decisions import Decision, Resolver, What
+from kontext_cli.decide.operate import Operator
 from kontext_cli.errors import CommandError
-from kontext_cli.operate import Operator
 from kontext_local.segmind.jobs import Job
 from simulation.decisions import told_what_is_wrong
 from simulation.evidence import Evidence

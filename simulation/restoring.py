@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from kontext_cli.reconcile import Reconciliation
+from kontext_cli.decide.reconcile import Reconciliation
 
 if TYPE_CHECKING:
-    from kontext_cli.operate import Operator
+    from kontext_cli.decide.operate import Operator
     from simulation.dynamodb import DynamoDB
     from simulation.expressions import Item
     from simulation.world import World

@@ -20,7 +20,7 @@ import httpx
 from kontext.aws import config
 from kontext.due import LINE, TIMER
 from kontext.dynamodb import Table
-from kontext_cli.operate import Operator
+from kontext_cli.decide.operate import Operator
 from kontext_cli.target import Target
 from kontext_local.segmind import Lognormal, Segmind, Settings
 from kontext_local.segmind.settings import MODEL

@@ -1,28 +1,15 @@
-"""`kontext`, the command line. A command's work is in the module of its name; `commands` parses and calls, `main` runs.
+"""`kontext`, the command line. `commands` holds what can be typed, `main` runs it; a command's work is in the module or
+package of its name.
 
-Dropping: drop, backfill, fetch, demo
-  dropping              one pair put into a stack, and waited for
-  sources, plan, upload many pairs: what a table or folder holds, what that would cost, what is to be uploaded
-  input_bucket          what the bucket has of a pair, and parts put into it on conditions
-  photographs           a person's files, looked at before they are uploaded
-  saving, sheet         where a picture is saved; the demo's contact sheet
-  subscriber            a subscriber of the topic
+read     the read model: what terminal, page and doctor say of a pair
+drop     drop, fetch; backfill: many pairs at once; demo
+web      the page: `kontext console`
+doctor   what is wrong with a stack
+decide   what a person decides: resolve, redeliver, cancel, again, forget, replay, redrive, reconcile, pause, resume
 
-Looking: status, explain, webconsole (`kontext console`)
-  newest                which pairs there are, the newest first
-  records, timeline     the table read for people; what happened to a pair, step by step
-  links                 pages of the AWS console
+status, explain, audit  look, and change nothing; links: pages of the AWS console
+up, env, segmind        the stack on this machine
 
-What is wrong: doctor, audit
-  checks, account_checks, standstill_checks  of a deployment, of the vendor's account, of what does not move
-
-What a person decides: resolve, operate (redeliver, redrive, pause, resume), replay, reconcile, taking_back
-(cancel, again), forget
-  decisions             what is checked before a render that may be paid is settled
-  unrecorded            objects that the stack does not know
-
-The stack: up (and down), env, segmind
-  target, resources     which stack a command speaks to, and what it is made of
-
+target, resources       which stack a command speaks to, and what it is made of
 terminal, errors        what is printed while a command works, and what ends it
 """

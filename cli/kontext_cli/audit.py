@@ -18,10 +18,9 @@ from kontext.model import Render, Status
 from kontext.renders import settle
 from kontext.renders.balance import TOP_UP_PRICES, told_at, tolerated
 from kontext.renders.ledger import is_believable
-from kontext.renders.record import render_of
 from kontext_cli import target
+from kontext_cli.decide.operate import Operator
 from kontext_cli.errors import CommandError
-from kontext_cli.operate import Operator
 from kontext_cli.terminal import print_json, progress, terminal
 
 SHOWN = 5
@@ -68,7 +67,7 @@ def compare(operator: Operator, *, as_json: bool) -> int:
     """The same, for a stack that is found."""
     with progress() as shown, closing(operator):
         shown.spin("reading the table")
-        renders = [render_of(item) for item in operator.table.scan() if item["sk"].startswith("render#")]
+        renders = operator.all_renders()
         held = _held(operator)
     days = audit(renders, operator.renders.price, held, operator.clock.now())
     if as_json:
@@ -80,7 +79,7 @@ def compare(operator: Operator, *, as_json: bool) -> int:
 
 def audit(renders: Iterable[Render], price: float, held: float, now: float) -> list[Day]:
     """The days on which anything has moved, the newest first. `held`: the balance at the time `now`."""
-    found = [render for render in renders if "history" in render]
+    found = list(renders)
     days: dict[str, Day] = {}
 
     def of(at: float) -> Day:

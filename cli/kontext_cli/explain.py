@@ -9,23 +9,21 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from kontext.drops import keys, pairs
+from kontext.drops import keys
 from kontext.drops.waiters import object_key
 from kontext.due import UNKNOWN
-from kontext.dynamodb import Item, Table
-from kontext.errors import CODES, REASONS
-from kontext.model import Part, Status
+from kontext.model import Part
 from kontext.text import escape_line
 from kontext_cli import links, target
 from kontext_cli.errors import CommandError
-from kontext_cli.newest import loose_objects
-from kontext_cli.records import Pair, Records, moment
-from kontext_cli.status import STYLES
+from kontext_cli.read.newest import how_many
+from kontext_cli.read.pairs import Pair, Render, moment
+from kontext_cli.read.records import Records
+from kontext_cli.read.timeline import Step, Timeline
+from kontext_cli.status import styled
 from kontext_cli.target import Target
 from kontext_cli.terminal import print_json, terminal
-from kontext_cli.timeline import Step, Timeline, describe_entry
 
-UNDECIDED = Status.CLAIMED
 SOME = 5
 """So many pairs are named where a beginning fits several."""
 
@@ -48,8 +46,6 @@ class Story:
         self.target = chosen
         self.pair = pair
         self.timeline = Timeline(chosen, pair.prefix)
-        self.table = Table(chosen.client("dynamodb"), chosen.output("RendersTable"))
-        self.items = self.table.query(pairs.pair_key(pair.prefix)["pk"])
 
     def document(self) -> dict[str, Any]:
         """The story as a document; `steps` in order, each with the seconds since the first."""
@@ -62,76 +58,43 @@ class Story:
             "cost": sum(render.cost or 0.0 for render in self.pair.renders),
             "now": self.now(),
             "beside": beside(self.target, keys.folder_of(self.pair.prefix)) if "/" in self.pair.prefix else None,
-            "links": links.of_pair(self.target, self.timeline, self.pair.renders),
+            "links": links.of_render(self.target, self.timeline, self.pair.render) if self.pair.render else {},
         }
 
     def drops(self) -> list[Step]:
         """When each part came; of a part dropped twice only the last time is known."""
-        dropped = pairs.pair_of(next((item for item in self.items if item["sk"] == "pair"), {}))
-        return [Step(moment(part["at"]), _drop(part)) for part in dropped.parts.values()]
+        return [Step(moment(part["at"]), _drop(part)) for part in self.pair.dropped.parts.values()]
 
     def renders(self) -> list[Step]:
         """What the records and the workflows of all renders and attempts say."""
         steps = []
         for render in self.pair.renders:
-            steps += [Step(moment(entry["at"]), describe_entry(entry)) for entry in render.history]
-            steps += self.timeline.executions(render)
+            steps += self.timeline.steps_of(render)
         return steps
 
     def times(self) -> dict[str, float]:
         """Where the time of the current render went, in seconds."""
-        item = next((item for item in self.items if self._is_current(item)), {})
-        metrics = item.get("metrics", {})
+        render = self.pair.render
+        if render is None:
+            return {}
         first = min((step.at for step in self.drops()), default=None)
-        marks: dict[str, datetime] = {
-            name: moment(item[name]) for name in ("created_at", "submitted_at", "completed_at") if name in item
-        }
-        marks |= {"ended_at": moment(item["updated_at"])} if item.get("status") == Status.DELIVERED else {}
         spans = {
-            "from the first drop to the claim": _between(first, marks.get("created_at")),
-            "from the claim to Segmind": _between(marks.get("created_at"), marks.get("submitted_at")),
-            "in Segmind's queue": metrics.get("queue_time"),
-            "inference": metrics.get("inference_time"),
-            "until completion was seen": _lag(marks, metrics),
-            "until it was delivered": _between(marks.get("completed_at"), marks.get("ended_at")),
+            "from the first drop to the claim": _between(first, render.created_at),
+            "from the claim to Segmind": _between(render.created_at, render.submitted_at),
+            "in Segmind's queue": render.metrics.get("queue_time"),
+            "inference": render.metrics.get("inference_time"),
+            "until completion was seen": _lag(render),
+            "until it was delivered": _between(render.completed_at, render.delivered_at),
         }
         return {name: round(span, 1) for name, span in spans.items() if span is not None}
 
     def now(self) -> dict[str, Any]:
         """What the pair's state means, whether anything was charged, and what to do."""
-        if self.pair.status == "WAITING":
-            return {"means": f"The pair waits {self.pair.detail}.", "charged": "no", "remedy": "Drop what is missing."}
-        if not self.pair.renders:
-            return {"means": self.pair.detail, "charged": "no", "remedy": "Correct it and drop it again."}
-        render = self.pair.renders[0]
-        if render.error:
-            return {"means": self._means(render.error), **{k: render.error[k] for k in ("code", "charged", "remedy")}}
-        if render.status == UNDECIDED and render.parked:
-            known = REASONS[render.parked["reason"]]
-            until = render.parked.get("until")
-            at = f" Next try at about {moment(until):%H:%M:%S UTC}." if until else ""
-            return {"means": f"{known.meaning}{at}", "charged": "no", "remedy": known.remedy}
-        if render.status == Status.DELIVERED:
-            key = (render.result or {}).get("key")
-            return {"means": f"The picture is in the output bucket as {key}.", "charged": "yes", "remedy": None}
-        if render.status == Status.COMPLETED:
-            return self._is_paid()
-        return {"means": f"The render is {render.status}.", "charged": "unknown", "remedy": "Nothing to do yet."}
-
-    def _is_paid(self) -> dict[str, Any]:
-        item = next(item for item in self.items if self._is_current(item))
-        if "undelivered" not in item:
-            return {"means": "The picture is paid, and is being copied.", "charged": "yes", "remedy": None}
-        known, why = CODES["delivery_delayed"], item["undelivered"]["last"]
-        return {"means": f"The picture is paid and late: {why}.", "charged": known.charged, "remedy": known.remedy}
-
-    def _means(self, error: dict[str, Any]) -> str:
-        """What has happened, with Segmind's own answer where that is all that is left of a picture."""
-        answer = next((item.get("answer") for item in self.items if self._is_current(item)), None)
-        return f"{error['message']}: {answer}" if answer else error["message"]
-
-    def _is_current(self, item: Item) -> bool:
-        return bool(self.pair.renders) and item.get("render_id") == self.pair.renders[0].render_id
+        text, charged, remedy, code = self.pair.meaning
+        parked = self.pair.render and self.pair.render.parked
+        next_try = f" Next try at about {moment(parked['until']):%H:%M:%S UTC}." if parked and "until" in parked else ""
+        named = {"code": code} if code else {}
+        return {"means": f"{text}{next_try}", **named, "charged": charged, "remedy": remedy}
 
 
 def the_pair(chosen: Target, prefix: str) -> Pair:
@@ -151,16 +114,16 @@ def the_pair(chosen: Target, prefix: str) -> Pair:
 
 def beside(chosen: Target, start: str) -> str | None:
     """The objects whose key begins so and that fit no rule, with the rule that each misses; None if there are none."""
-    found = loose_objects(Table(chosen.client("dynamodb"), chosen.output("RendersTable")), start)
+    found = Records(chosen).loose(start)
     if not found:
         return None
-    some = "; ".join(f"{escape_line(one.key)} ({keys.rule_missed(one.key)})" for one in found[:SOME])
-    return f"{len(found)} {'object fits' if len(found) == 1 else 'objects fit'} no rule of the drop convention: {some}."
+    some = "; ".join(f"{escape_line(one.key)} ({one.why})" for one in found[:SOME])
+    fit = "object fits" if len(found) == 1 else "objects fit"
+    return f"{how_many(len(found))} {fit} no rule of the drop convention: {some}."
 
 
 def _unknown(chosen: Target, prefix: str) -> str:
-    table = Table(chosen.client("dynamodb"), chosen.output("RendersTable"))
-    if "prefix" in (table.get(object_key(prefix)) or {}):
+    if "prefix" in (Records(chosen).table.get(object_key(prefix)) or {}):
         return (
             f"{escape_line(prefix)} is an object that a request.json names, not a pair: explain the pair that names it."
         )
@@ -198,11 +161,11 @@ def _between(start: datetime | None, end: datetime | None) -> float | None:
     return max(0.0, (end - start).total_seconds()) if start and end else None
 
 
-def _lag(marks: dict[str, datetime], metrics: dict[str, float]) -> float | None:
-    at_segmind = _between(marks.get("submitted_at"), marks.get("completed_at"))
-    if at_segmind is None or "inference_time" not in metrics:
+def _lag(render: Render) -> float | None:
+    at_segmind = _between(render.submitted_at, render.completed_at)
+    if at_segmind is None or "inference_time" not in render.metrics:
         return None
-    return max(0.0, at_segmind - metrics.get("queue_time", 0.0) - metrics["inference_time"])
+    return max(0.0, at_segmind - render.metrics.get("queue_time", 0.0) - render.metrics["inference_time"])
 
 
 def _show(console: Console, story: dict[str, Any]) -> None:
@@ -211,7 +174,7 @@ def _show(console: Console, story: dict[str, Any]) -> None:
 
     status = story["status"]
     cost = f"  USD {story['cost']:.2f}" if story["cost"] else ""
-    line(f"[{STYLES.get(status, 'cyan')}]{escape(status)}[/]  {escape(escape_line(story['pair']))}{cost}")
+    line(f"{styled(status)}  {escape(escape_line(story['pair']))}{cost}")
     for step in story["steps"]:
         after = f"{step['after_seconds']:9.1f} s"
         times = f" ({step['times']} times until {step['last_at']:%H:%M:%S})" if step["times"] > 1 else ""

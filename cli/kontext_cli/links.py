@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from urllib.parse import quote
 
-from kontext.drops.pairs import pair_key
-from kontext_cli.records import Render
+from kontext.drops.pairs import partition
+from kontext_cli.read.pairs import Render
+from kontext_cli.read.timeline import Timeline
 from kontext_cli.resources import physical_ids
 from kontext_cli.target import LOCAL, Target
-from kontext_cli.timeline import Timeline
 
 LOGS = ("SubmitLog", "SweepLog", "PollLog", "FinalizeLog")
 WEEK_SECONDS = 7 * 86_400
 
 
-def of_pair(target: Target, timeline: Timeline, renders: Iterable[Render]) -> dict[str, str]:
-    """The console's pages about a pair, by what they show; none for a local stack, which has no console."""
-    newest = next(iter(renders), None)
+def of_render(target: Target, timeline: Timeline, render: Render) -> dict[str, str]:
+    """The console's pages about a render, by what they show; none for a local stack, which has no console."""
     if target.name == LOCAL:
         return {}
     console, region = _console(target)
-    found = {}
-    if newest is not None:
-        found["record"] = _items(target, console, region, newest.prefix)
-        found["logs"] = _logs(target, console, region, newest.render_id)
-    if newest is not None and newest.request_id:
-        for arn in timeline.execution_arns(newest)[-1:]:
+    found = {
+        "record": _items(target, console, region, render.prefix),
+        "logs": _logs(target, console, region, render.render_id),
+    }
+    if render.request_id:
+        for arn in timeline.execution_arns(render)[-1:]:
             execution = quote(arn, safe=":")
             found["execution"] = f"{console}/states/home?region={region}#/v2/executions/details/{execution}"
-    if newest is not None and newest.result:
-        bucket, key = newest.result["bucket"], quote(newest.result["key"], safe="")
+    if render.result:
+        bucket, key = render.result["bucket"], quote(render.result["key"], safe="")
         found["result"] = f"{console}/s3/object/{bucket}?region={region}&prefix={key}"
     return found
 
@@ -42,7 +40,7 @@ def _console(target: Target) -> tuple[str, str]:
 
 
 def _items(target: Target, console: str, region: str, prefix: str) -> str:
-    table, pk = target.output("RendersTable"), quote(pair_key(prefix)["pk"], safe="")
+    table, pk = target.output("RendersTable"), quote(partition(prefix), safe="")
     return f"{console}/dynamodbv2/home?region={region}#item-explorer?operation=QUERY&pk={pk}&table={table}"
 
 

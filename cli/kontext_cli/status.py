@@ -19,20 +19,15 @@ from kontext.due import LINE, TIMER, UNKNOWN
 from kontext.model import ENDED, Status
 from kontext_cli import target
 from kontext_cli.errors import CommandError
-from kontext_cli.newest import MOST, Listing
-from kontext_cli.records import Filter, Pair, Records, Render, is_parked, parked
+from kontext_cli.read.newest import Listing, how_many
+from kontext_cli.read.pairs import Pair, Render, group_of
+from kontext_cli.read.records import Filter, Records
+from kontext_cli.read.timeline import describe_entry
 from kontext_cli.terminal import print_json, terminal
-from kontext_cli.timeline import describe_entry
 
 LOOK_SECONDS = 2.0
-STYLES = {
-    Status.DELIVERED: "green",
-    Status.FAILED: "red",
-    "REJECTED": "red",
-    Status.UNCERTAIN: "bold red",
-    "WAITING": "dim",
-    UNKNOWN: "yellow",
-}
+STYLES = {"delivered": "green", "failed": "red", "uncertain": "bold red", "waiting": "dim", "unknown": "yellow"}
+"""How the statuses of a group are shown; the others are on their way."""
 
 
 def run(prefix: str, wanted: Filter, *, watch: bool = False, stack: str | None, limit: int, as_json: bool) -> int:
@@ -42,7 +37,7 @@ def run(prefix: str, wanted: Filter, *, watch: bool = False, stack: str | None, 
     chosen = target.find(stack)
     records, console = Records(chosen), terminal()
 
-    def read() -> Listing[Pair]:
+    def read() -> Listing:
         return records.newest(prefix, limit, wanted)
 
     if watch:
@@ -50,7 +45,7 @@ def run(prefix: str, wanted: Filter, *, watch: bool = False, stack: str | None, 
         return 0
     listing = read()
     if as_json:
-        print_json([asdict(pair) for pair in listing.pairs])
+        print_json([document(pair) for pair in listing.pairs])
     elif not listing.pairs:
         console.print(f"Nothing under {prefix!r} in {chosen.name}." if prefix else f"Nothing in {chosen.name} so far.")
     elif len(listing.pairs) == 1:
@@ -60,9 +55,20 @@ def run(prefix: str, wanted: Filter, *, watch: bool = False, stack: str | None, 
     return 0
 
 
+def document(pair: Pair) -> dict[str, Any]:
+    """A pair for programs."""
+    return {
+        "prefix": pair.prefix,
+        "status": pair.status,
+        "detail": pair.detail,
+        "since": pair.since,
+        "renders": [asdict(render) for render in pair.renders],
+    }
+
+
 def watch_pairs(
-    read: Callable[[], Listing[Pair]],
-    drawn: Callable[[Listing[Pair]], RenderableType],
+    read: Callable[[], Listing],
+    drawn: Callable[[Listing], RenderableType],
     console: Console,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
@@ -84,57 +90,54 @@ def ledger(*, stack: str | None, as_json: bool) -> int:
     """Show what was spent each UTC day; returns the exit code."""
     days = Records(target.find(stack)).ledger()
     if as_json:
-        print_json(days)
+        print_json(list(map(asdict, days)))
         return 0
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("UTC day", "submitted", "not charged", "completed", "reserved USD", "cost USD"):
         table.add_column(title, justify="left" if title == "UTC day" else "right")
     for day in days:
-        counts = (str(day[name]) for name in ("submitted", "not_charged", "completed"))
-        table.add_row(day["day"], *counts, f"{day['reserved']:.2f}", f"{day['cost']:.2f}")
+        counts = map(str, (day.submitted, day.not_charged, day.completed))
+        table.add_row(day.day, *counts, f"{day.reserved:.2f}", f"{day.cost:.2f}")
     terminal().print(table if days else "Nothing has been spent so far.")
     return 0
 
 
-def _many(listing: Listing[Pair], progress: str) -> Group:
+def _many(listing: Listing, progress: str) -> Group:
     """How far they all are, and a line for each of the newest."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("pair", "status", "age", ""):
         table.add_column(title, overflow="fold")
     for pair in listing.pairs:
-        table.add_row(escape(pair.prefix), _styled(pair.status), age(pair.since), escape(pair.detail))
+        table.add_row(escape(pair.prefix), styled(pair.status), age(pair.since), escape(pair.detail))
     more = [] if listing.is_whole else ["[dim]… and more: --limit shows them, --status and --day choose among them.[/]"]
     return Group(progress, "", table, *more)
 
 
-def progress_of(records: Records, prefix: str, wanted: Filter, listing: Listing[Pair]) -> str:
+def progress_of(records: Records, prefix: str, wanted: Filter, listing: Listing) -> str:
     """How far all are: of those that are shown, if these are all, else of what the table holds."""
     if listing.is_whole:
-        return _told(Counter("parked" if is_parked(pair) else pair.status for pair in listing.pairs))
+        return _told(Counter("parked" if pair.is_parked else pair.status for pair in listing.pairs))
     if wanted != Filter():
         return f"the newest {len(listing.pairs)} of those"
     names = {LINE: "parked", TIMER: "in work"}
-    return _told(Counter({names.get(lane, lane): count for lane, count in records.counts(prefix).items()}))
+    counts = Counter({names.get(lane, lane): count for lane, count in records.counts(prefix).items()})
+    return _told(counts + Counter({UNKNOWN: len(records.loose(prefix))}))
 
 
 def _told(counts: Counter[str]) -> str:
     """How many pairs are where: `12 of 20 delivered, 5 parked, 3 FAILED`, in rich's markup."""
     loose, delivered = counts.pop(UNKNOWN, 0), counts.pop(Status.DELIVERED, 0)
-    told = [f"{_counted(delivered)} of {_counted(delivered + counts.total())} [green]delivered[/]"]
-    told += [f"{_counted(count)} {_styled(status)}" for status, count in counts.most_common()]
-    return ", ".join(told + ([f"{_counted(loose)} [yellow]fit no rule[/]"] if loose else []))
-
-
-def _counted(count: int) -> str:
-    return f"{MOST:,} or more" if count >= MOST else str(count)
+    told = [f"{how_many(delivered)} of {how_many(delivered + counts.total())} [green]delivered[/]"]
+    told += [f"{how_many(count)} {styled(status)}" for status, count in counts.most_common()]
+    return ", ".join(told + ([f"{how_many(loose)} [yellow]fit no rule[/]"] if loose else []))
 
 
 def _show_one(console: Console, pair: Pair) -> None:
     if not pair.renders:
-        console.print(f"{_styled(pair.status)}  {escape(pair.prefix)}  {escape(pair.detail)}", soft_wrap=True)
+        console.print(f"{styled(pair.status)}  {escape(pair.prefix)}  {escape(pair.detail)}", soft_wrap=True)
     for render in pair.renders:
         ago = f"[dim]{age(render.created_at)} ago[/]"
-        console.print(f"{_styled(render.status)}  {escape(pair.prefix)}  {ago}", soft_wrap=True)
+        console.print(f"{styled(render.status)}  {escape(pair.prefix)}  {ago}", soft_wrap=True)
         for line in _lines(render):
             console.print(line, soft_wrap=True)
 
@@ -146,17 +149,17 @@ def _lines(render: Render) -> list[str]:
 
 
 def _facts(render: Render) -> dict[str, Any]:
-    result, error = render.result or {}, render.error or {}
+    error = render.meaning if render.error else None
     return {
         "render id": render.render_id,
         "request id": render.request_id,
         "prompt": render.parameters.get("prompt"),
-        "waits": parked(render.parked, render.place) if render.parked else None,
-        "result": result.get("key"),
+        "waits": render.detail if render.parked else None,
+        "result": render.result["key"] if render.result else None,
         "cost": f"USD {render.cost:.2f}" if render.cost else None,
-        "error": error.get("message"),
-        "charged": error.get("charged"),
-        "remedy": error.get("remedy"),
+        "error": error and error.text,
+        "charged": error and error.charged,
+        "remedy": error and error.remedy,
     }
 
 
@@ -171,5 +174,6 @@ def age(since: datetime | None) -> str:
     return f"{max(seconds, 0):.0f} s"
 
 
-def _styled(status: str) -> str:
-    return f"[{STYLES.get(status, 'cyan')}]{escape(status)}[/]"
+def styled(status: str) -> str:
+    """A status, in rich's markup."""
+    return f"[{STYLES.get(group_of(status), 'cyan')}]{escape(status)}[/]"

@@ -17,8 +17,8 @@ from kontext.model import Render
 from kontext.polling.durations import SLOTS, Durations
 from kontext.polling.history import PollHistory
 from kontext.renders.record import render_of
+from kontext_cli.demo.subscriber import Subscriber
 from kontext_cli.resources import physical_ids
-from kontext_cli.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack
 from simulation.world import KEY

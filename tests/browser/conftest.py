@@ -21,7 +21,7 @@ from kontext.due import TIMER, WAITING
 from kontext.dynamodb import Table
 from kontext.model import ENDED, Part, Render, Status
 from kontext_cli.target import Target
-from kontext_cli.webconsole.command import Served, serving
+from kontext_cli.web.command import Served, serving
 from simulation.template import Template
 
 if TYPE_CHECKING:

@@ -10,14 +10,18 @@ from boto3.dynamodb.types import TypeSerializer
 from botocore.exceptions import EndpointConnectionError
 
 from kontext.due import LINE, TIMER
-from kontext.errors import problem
+from kontext.dynamodb import Item
+from kontext.errors import REASONS, problem
 from kontext.model import Part, Render, Status
 from kontext.throttle.admission import State
 from kontext.throttle.circuit_breaker import Breaker, Stop
-from kontext_cli.newest import LANES
+from kontext_cli.read.newest import LANES
+from kontext_cli.read.pairs import TEXTS
+from kontext_cli.read.pairs import pair_of as pair_among
 from kontext_cli.target import Target
-from kontext_cli.webconsole import views
-from kontext_cli.webconsole.gallery import EXPECTED_SECONDS, LOOK_SECONDS, Gallery
+from kontext_cli.web import views
+from kontext_cli.web.app import STATIC
+from kontext_cli.web.gallery import EXPECTED_SECONDS, LOOK_SECONDS, Gallery
 
 if TYPE_CHECKING:
     from kontext.model import Reason
@@ -43,6 +47,11 @@ def render(render_id: str = "r1", /, **more: Unpack[Render]) -> dict[str, Any]:
     return {"pk": "pair#cat/", "sk": f"render#{render_id}", "prefix": "cat/", "render_id": render_id, **known, **more}
 
 
+def view(items: list[Item], state: State) -> views.View | None:
+    pair = pair_among(items, state)
+    return views.view(pair) if pair else None
+
+
 def both(**more: Any) -> dict[str, Any]:
     return dropped(part_1=part("1"), part_2=part("2"), **more)
 
@@ -60,14 +69,14 @@ def both(**more: Any) -> dict[str, Any]:
     ],
 )
 def test_every_status_has_its_group(said: Render, group: str) -> None:
-    pair = views.view([both(), render(**said)], State())
+    pair = view([both(), render(**said)], State())
 
     assert pair is not None
     assert pair.group == group
 
 
 @pytest.mark.parametrize(
-    "reason", [*sorted(views.PARKED.keys() - {"pace", "rate_limited", "paused"}), "a reason of tomorrow"]
+    "reason", [*sorted(REASONS.keys() - {"pace", "rate_limited", "paused"}), "a reason of tomorrow"]
 )
 def test_a_pair_that_waits_for_the_account_says_why_since_when_and_until_when(reason: str) -> None:
     stopped = State(breaker=Breaker(cast("Reason", reason), since=NOW - 60, next_trial_at=LATER))
@@ -90,34 +99,21 @@ def test_a_parked_pair_says_why_since_when_and_until_when(state: State, item: Re
 def notice(state: State, /, **item: Unpack[Render]) -> tuple[bool, float | None, float | None]:
     """Whether a claimed pair says why it waits; since when, and until when."""
     item = {**item, "status": Status.CLAIMED}
-    pair = views.view([both(), render(**item)], state)
+    pair = view([both(), render(**item)], state)
     assert pair is not None
     assert pair.notice is not None
-    return pair.notice["title"].startswith("Parked: waits for "), pair.notice.get("since"), pair.notice.get("until")
-
-
-def test_the_reasons_are_those_that_the_pipeline_parks_for() -> None:
-    source = "".join(file.read_text() for file in views_sources())
-
-    assert all(f'"{reason}"' in source for reason in views.PARKED)
-
-
-def views_sources() -> list[Any]:
-    from kontext_local.project import ROOT
-
-    return [*(ROOT / "layers/kontext/python/kontext").rglob("*.py"), ROOT / "functions/submit.py"]
+    return pair.notice.title.startswith("Parked: waits for "), pair.notice.since, pair.notice.until
 
 
 def test_a_failed_pair_says_what_was_charged_and_what_to_do() -> None:
     error = problem("render_failed", "Content blocked")
 
-    pair = views.view([both(), render(status=Status.FAILED, error=error)], State())
+    pair = view([both(), render(status=Status.FAILED, error=error)], State())
 
     assert pair is not None
-    assert pair.notice == {
-        **{"tone": "failed", "title": "Failed", "text": "Content blocked", "charged": "no"},
-        **{"remedy": error["remedy"], "since": None, "until": None},
-    }
+    assert pair.notice == views.Notice(
+        "failed", "Failed", "Content blocked", charged="Nothing was charged.", remedy=error["remedy"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -131,35 +127,41 @@ def test_a_failed_pair_says_what_was_charged_and_what_to_do() -> None:
     ],
 )  # fmt: skip
 def test_a_half_pair_says_which_part_is_missing(parts: dict[str, Any], title: str) -> None:
-    pair = views.view([dropped(**parts)], State())
+    pair = view([dropped(**parts)], State())
 
     assert pair is not None
-    assert (pair.group, pair.notice and pair.notice["title"]) == ("waiting", title)
+    assert (pair.group, pair.notice and pair.notice.title) == ("waiting", title)
 
 
 def test_a_wrong_drop_is_shown_as_rejected() -> None:
     wrong = part("1", problem={"code": "invalid_image", "message": "cat/1.png: it is empty (0 bytes)"})
 
-    pair = views.view([dropped(part_1=wrong, part_2=part("2"))], State())
+    pair = view([dropped(part_1=wrong, part_2=part("2"))], State())
 
     assert pair is not None
     assert (pair.status, pair.group) == ("REJECTED", "failed")
     assert pair.notice is not None
-    assert "it is empty" in pair.notice["text"]
+    assert "it is empty" in pair.notice.text
 
 
 def test_the_newest_drop_speaks_for_its_pair() -> None:
     old = render("old", status=Status.DELIVERED, drop_id=1)
     new = render("new", status=Status.FAILED, drop_id=2, error=problem("invalid_request", "no"))
 
-    pair = views.view([both(current="old"), new, old], State())
+    pair = view([both(current="old"), new, old], State())
 
     assert pair is not None
     assert pair.render_id == "new"
 
 
+def test_the_program_of_the_page_has_no_list_of_statuses_or_reasons() -> None:
+    program = (STATIC / "console.js").read_text()
+
+    assert [name for name in (*TEXTS, *REASONS) if f'"{name}"' in program or f"{name}:" in program] == []
+
+
 def test_a_long_prompt_is_cut() -> None:
-    pair = views.view([both(), render(parameters={"prompt": "x" * 5000})], State())
+    pair = view([both(), render(parameters={"prompt": "x" * 5000})], State())
 
     assert pair is not None
     assert pair.prompt is not None

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from kontext_cli.dropping import DropClient, prepare
+from kontext_cli.drop.client import DropClient, prepare
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack as local_stack
 from kontext_local.project import ROOT

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 from kontext.errors import problem
 from kontext.model import Status
-from kontext_cli.webconsole.command import Served
+from kontext_cli.web.command import Served
 from tests.browser.conftest import Serve, Stack
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from PIL import Image
 
-from kontext_cli.webconsole.command import Served
+from kontext_cli.web.command import Served
 from tests.browser.conftest import Serve, Stack
 
 

@@ -15,7 +15,7 @@ import pytest
 from kontext.dynamodb import Table
 from kontext.polling.durations import SLOTS, Durations
 from kontext.polling.history import PollHistory
-from kontext_cli.subscriber import Subscriber
+from kontext_cli.demo.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack
 from kontext_local.project import ROOT

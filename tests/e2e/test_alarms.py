@@ -24,10 +24,10 @@ from kontext.hints import MAX_DELAY_SECONDS
 from kontext.model import Render
 from kontext.renders.overdue import DELAY_SECONDS
 from kontext.renders.record import render_key, render_of
-from kontext_cli.checks import Finding, StackInspection
-from kontext_cli.doctor import examine
+from kontext_cli.demo.subscriber import Subscriber
+from kontext_cli.doctor.checks import Finding, StackInspection
+from kontext_cli.doctor.command import examine
 from kontext_cli.explain import Story, the_pair
-from kontext_cli.subscriber import Subscriber
 from tests.e2e.conftest import Eventually
 from tests.e2e.scene import Measured, Scene, keeps_to_the_contract
 

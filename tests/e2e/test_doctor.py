@@ -23,9 +23,9 @@ from kontext.model import ENDED, Render, Status
 from kontext.renders.record import render_key
 from kontext.throttle.rate_limiter import Rate
 from kontext.throttle.throttle import Throttle
-from kontext_cli import account_checks, checks, standstill_checks
-from kontext_cli.checks import Finding, StackInspection
-from kontext_cli.doctor import examine
+from kontext_cli.doctor import account_checks, checks, standstill_checks
+from kontext_cli.doctor.checks import Finding, StackInspection
+from kontext_cli.doctor.command import examine
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack
 from tests.existing import existing

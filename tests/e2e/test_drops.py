@@ -21,7 +21,7 @@ from PIL import Image
 
 from kontext.drops.pairs import pair_key
 from kontext.model import Render
-from kontext_cli.operate import Operator
+from kontext_cli.decide.operate import Operator
 from kontext_cli.target import LOCAL, Target
 from kontext_local.stack import LocalStack
 from tests.e2e.conftest import Eventually
@@ -59,7 +59,7 @@ class Customer:
         """The one render of a pair, once it is delivered."""
 
         def find() -> Render | None:
-            renders = list(self.operator.renders_of(prefix))
+            renders = list(self.operator.renders.of_pair(prefix))
             return renders[0] if [one["status"] for one in renders] == ["DELIVERED"] else None
 
         return self.eventually(find, f"{prefix} delivered, once")

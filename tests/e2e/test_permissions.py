@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from kontext_cli import operate
+from kontext_cli.decide import operate
 from kontext_cli.target import LOCAL, Target
 from kontext_local.stack import LocalStack
 from tests.e2e.conftest import Eventually
@@ -34,10 +34,12 @@ def test_a_submitter_that_may_not_read_drops_renders_nothing_until_it_may(
     eventually(lambda: _said(operator), "a message refused")
 
     assert "AccessDenied" in _said(operator)
-    assert operator.renders_of("taj/") == []
+    assert operator.renders.of_pair("taj/") == []
 
     _put(local, role, policy)
-    eventually(lambda: [r for r in operator.renders_of("taj/") if r["status"] == "DELIVERED"], "the pair delivered")
+    eventually(
+        lambda: [r for r in operator.renders.of_pair("taj/") if r["status"] == "DELIVERED"], "the pair delivered"
+    )
 
 
 def _policy_of(local: LocalStack, logical_id: str) -> tuple[str, dict[str, Any]]:

@@ -29,7 +29,7 @@ from kontext.model import Parameters, Render
 from kontext.renders.record import render_of
 from kontext.renders.workflow import execution_name
 from kontext.results import cloudevents as published
-from kontext_cli.subscriber import Subscriber
+from kontext_cli.demo.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target
 from kontext_local.deploy import BIN
 from kontext_local.stack import LocalStack

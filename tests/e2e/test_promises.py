@@ -29,9 +29,9 @@ from kontext.model import Render
 from kontext.renders.record import render_key
 from kontext.throttle.line import why_parked
 from kontext.throttle.shared_state import state_in
-from kontext_cli import operate
-from kontext_cli.decisions import Decision
-from kontext_cli.resolve import decide
+from kontext_cli.decide import operate
+from kontext_cli.decide.decisions import Decision
+from kontext_cli.decide.resolve import decide
 from kontext_cli.resources import physical_ids
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack
@@ -101,7 +101,7 @@ class Customer:
 
     def render(self, name: str) -> Render:
         none: Render = {}
-        return next(iter(self.operator.renders_of(f"{name}/")), none)
+        return next(iter(self.operator.renders.of_pair(f"{name}/")), none)
 
     def statuses(self, names: Collection[str]) -> Counter[str]:
         """How many renders of these pairs have come how far."""

@@ -17,9 +17,9 @@ import httpx
 import pytest
 
 from examples.https_endpoint import Endpoint, server
+from kontext_cli.demo.subscriber import Subscriber
 from kontext_cli.errors import CommandError
 from kontext_cli.explain import Story, the_pair
-from kontext_cli.subscriber import Subscriber
 from kontext_local import stack
 from tests.e2e.conftest import Eventually
 from tests.e2e.scene import LOGS, Scene, keeps_to_the_contract
@@ -286,7 +286,7 @@ def test_the_story_of_a_delivered_pair_is_whole_and_in_order(day: Day, eventuall
         pytest.param(1, "blocked", "FAILED", "content blocked", "drop the pair again", id="failed"),
         pytest.param(0, "poison", "FAILED", "1.png: it is not a PNG", "Drop a PNG, JPEG or WebP", id="no picture"),
         pytest.param(0, "lost", "UNCERTAIN", "answer did not arrive", "kontext resolve", id="uncertain"),
-        pytest.param(0, "half", "WAITING", "image 2: told-", "Drop what is missing", id="half a pair"),
+        pytest.param(0, "half", "WAITING", "image 2: told-", "Drop told-", id="half a pair"),
     ],
 )
 def test_the_story_of_a_pair_in_trouble_says_what_to_do(

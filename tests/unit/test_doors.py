@@ -18,11 +18,11 @@ from kontext.images.inspection import inspect
 from kontext.results.copy import Delivery
 from kontext.results.hosts import Allowed
 from kontext.results.output_bucket import OutputBucket
-from kontext_cli import sources
-from kontext_cli.dropping import DropClient, prepare
+from kontext_cli.backfill import sources
+from kontext_cli.drop.client import DropClient, prepare
 from kontext_cli.target import Target
-from kontext_cli.webconsole import uploads
-from kontext_cli.webconsole.pictures import NoPicture, Pictures, Pointer
+from kontext_cli.web import uploads
+from kontext_cli.web.pictures import NoPicture, Pictures, Pointer
 from tests.aws import Aws
 from tests.unit.photographs import CORPUS, PNG
 

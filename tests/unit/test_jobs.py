@@ -9,9 +9,10 @@ import pytest
 from kontext.clock import iso
 from kontext.due import SLACK_SECONDS, DueIndex
 from kontext.dynamodb import ConditionFailed, Table
-from kontext.model import Render, WorkflowState
+from kontext.model import Render
 from kontext.renders.overdue import is_stale
 from kontext.renders.workflow import execution_name
+from kontext.workflow_state import WorkflowState
 from tests.existing import existing
 from tests.unit.life import NOW, Life
 

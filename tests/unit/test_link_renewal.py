@@ -9,11 +9,12 @@ import pytest
 
 from kontext.dynamodb import ConditionFailed
 from kontext.errors import RecordGone, SegmindError
-from kontext.model import Render, Status, WorkflowState
+from kontext.model import Render, Status
 from kontext.pipeline.link_renewal import renew_link
 from kontext.renders import settle
 from kontext.results.hosts import Allowed
 from kontext.segmind.answers import JobStatus, Result
+from kontext.workflow_state import WorkflowState
 from tests.unit.life import NOW, Life
 
 if TYPE_CHECKING:

@@ -10,11 +10,12 @@ import pytest
 import poll
 from kontext.due import POLL_SECONDS
 from kontext.errors import RateLimited, RecordGone, SegmindError, Unavailable
-from kontext.model import PollState, Render, Status, WorkflowState
+from kontext.model import Render, Status
 from kontext.pipeline.ends import charged_for
 from kontext.polling.schedule import DEADLINE
 from kontext.results.hosts import Allowed
 from kontext.segmind.answers import JobStatus, Result
+from kontext.workflow_state import PollState, WorkflowState
 
 if TYPE_CHECKING:
     from kontext.connections import Connections

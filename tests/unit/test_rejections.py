@@ -65,7 +65,7 @@ def test_what_is_wrong_is_told_once_whatever_the_number_of_parts_that_come_to_it
     assert another_version["render_id"] != first["render_id"]
     known = drops.get("taj/")
     assert known is not None
-    assert known.rejected_drop == 3
+    assert (known.rejected_drop, known.speaker) == (3, another_version["render_id"])
 
 
 def test_a_picture_that_comes_good_while_the_wrong_one_is_refused_is_not_forgotten(

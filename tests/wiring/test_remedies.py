@@ -25,7 +25,7 @@ from simulation.stories.story import Story
 Json = dict[str, Any]
 
 E2E, UNIT = "tests/e2e/", "tests/unit/"
-AUDIT, RESOLVE = f"{UNIT}test_cli_audit.py::", f"{UNIT}test_cli_resolve.py::"
+AUDIT, RESOLVE = f"{UNIT}cli/test_audit.py::", f"{UNIT}cli/decide/test_resolve.py::"
 DOCTOR, PROMISES, ALARMS = f"{E2E}test_doctor.py::", f"{E2E}test_promises.py::", f"{E2E}test_alarms.py::"
 
 _OWN_LIMIT = "the spend limit is raised while a pair waits for the next day"
@@ -39,8 +39,8 @@ _NO_ROOM = "fifty minutes in which Lambda has no room"
 _REDRIVE = "a drop is a dead letter after an hour without S3, and is moved back"
 _REPLAY = "the queue is purged with drops in it, and they are replayed"
 _REDELIVER = "a picture that could not be copied is delivered again when the file host is well"
-_RESTORED = "tests/unit/test_reconcile.py::test_a_restored_table_pays_nothing_twice_and_loses_nothing"
-_AS_AWS_RESTORES = "tests/unit/test_reconcile.py::test_a_table_that_aws_has_restored_starts_paused"
+_RESTORED = "tests/unit/cli/decide/test_reconcile.py::test_a_restored_table_pays_nothing_twice_and_loses_nothing"
+_AS_AWS_RESTORES = "tests/unit/cli/decide/test_reconcile.py::test_a_table_that_aws_has_restored_starts_paused"
 _UNCERTAIN = (_ADOPT, _RESUBMIT, _GIVE_UP)
 
 CARRIED_OUT: dict[str, tuple[str, ...]] = {
@@ -60,7 +60,7 @@ CARRIED_OUT: dict[str, tuple[str, ...]] = {
     "code delivery": (_REDELIVER, "delivered by another drop"),
     "code no_result": (
         "the link to the picture is not there",
-        f"{UNIT}test_cli_operate.py::test_what_was_not_seen_within_its_hour_is_looked_at_again_and_not_paid",
+        f"{UNIT}cli/decide/test_operate.py::test_what_was_not_seen_within_its_hour_is_looked_at_again_and_not_paid",
     ),
     "code delivery_delayed": ("the file host answers 503 for an hour", _HOST),
     "code superseded": ("changed while parked",),
@@ -111,8 +111,10 @@ CARRIED_OUT: dict[str, tuple[str, ...]] = {
         f"{RESOLVE}test_the_link_of_a_picture_is_delivered_from_and_booked_at_the_price",
     ),
     "alarm StuckAlarm": ("nobody can be told for five hours",),
-    "doctor stack: 'Look again when it is done.'": (f"{UNIT}test_checks.py::test_a_deployment_is_looked_at",),
-    "doctor stack: remedy": (f"{UNIT}test_checks.py::test_a_deployment_is_looked_at",),
+    "doctor stack: 'Look again when it is done.'": (
+        f"{UNIT}cli/doctor/test_checks.py::test_a_deployment_is_looked_at",
+    ),
+    "doctor stack: remedy": (f"{UNIT}cli/doctor/test_checks.py::test_a_deployment_is_looked_at",),
     "doctor event_wiring: deploy": (
         f"{DOCTOR}test_a_bucket_that_tells_nobody",
         f"{DOCTOR}test_a_queue_that_lets_nobody_in",
@@ -120,7 +122,9 @@ CARRIED_OUT: dict[str, tuple[str, ...]] = {
     "doctor _mapping: 'Run `sam deploy` again.'": (f"{DOCTOR}test_a_function_that_does_not_read_the_queue",),
     "doctor _mapping: enable": (f"{DOCTOR}test_a_function_that_does_not_read_the_queue",),
     "doctor functions: allow": (f"{DOCTOR}test_a_function_that_may_not_run",),
-    "doctor functions: ask": (f"{UNIT}test_checks.py::test_the_accounts_concurrency_is_compared_with_the_stacks_rate",),
+    "doctor functions: ask": (
+        f"{UNIT}cli/doctor/test_checks.py::test_the_accounts_concurrency_is_compared_with_the_stacks_rate",
+    ),
     "doctor throttles: REMEDY_THROTTLED": (_NO_ROOM, f"{DOCTOR}test_a_function_that_may_not_run"),
     "doctor schedule: enable": (f"{DOCTOR}test_a_schedule_that_calls_nobody",),
     "doctor subscriptions: confirm": (f"{DOCTOR}test_a_subscription_that_nobody_confirmed",),
@@ -132,7 +136,7 @@ CARRIED_OUT: dict[str, tuple[str, ...]] = {
         f"{DOCTOR}test_a_resource_that_somebody_changed",
     ),
     'doctor drift: "Look at the stack\'s drift page later."': (
-        f"{UNIT}test_checks.py::test_a_comparison_that_takes_long",
+        f"{UNIT}cli/doctor/test_checks.py::test_a_comparison_that_takes_long",
     ),
     "doctor api_key: remedy": ("wrong key", f"{DOCTOR}test_a_secret_without_a_key"),
     "doctor api_key: fix": ("wrong key", "the model is forbidden, and then allowed"),
@@ -143,7 +147,7 @@ CARRIED_OUT: dict[str, tuple[str, ...]] = {
     "doctor circuit_breaker: known.remedy + probe": ("goes on soon after the operator resumes", "no credits"),
     "doctor unknown_drops: REMEDY_UNKNOWN": (_REPLAY,),
     "doctor loose_objects: REMEDY_LOOSE": ("a photograph under a wrong name, and under a right one",),
-    "doctor unknown_drops: rest": (f"{UNIT}test_cli_replay.py::test_a_hundred_and_more_objects_are_compared",),
+    "doctor unknown_drops: rest": (f"{UNIT}cli/decide/test_replay.py::test_a_hundred_and_more_objects_are_compared",),
     "doctor dead_letters: REMEDY_DEAD": (_REDRIVE, f"{DOCTOR}test_a_dead_letter_says_what_it_died_of"),
     "doctor stuck_items: REMEDY_STUCK": ("nobody can be told for five hours",),
     "doctor stuck_renders: REMEDY_UNCERTAIN": _UNCERTAIN,
@@ -163,13 +167,13 @@ CARRIED_OUT: dict[str, tuple[str, ...]] = {
     "command kontext resolve --resubmit": (_RESUBMIT,),
     "command kontext resolve --give-up": (_GIVE_UP,),
     "command kontext redeliver --all": (
-        f"{UNIT}test_cli_operate.py::test_all_that_is_paid_and_not_delivered_is_delivered_again",
+        f"{UNIT}cli/decide/test_operate.py::test_all_that_is_paid_and_not_delivered_is_delivered_again",
     ),
     "command kontext redrive": (_REDRIVE,),
     "command kontext replay": (_REPLAY,),
     "command kontext replay --all --send": (
         _REPLAY,
-        f"{UNIT}test_cli_replay.py::test_what_may_be_rendered_is_told_only_for_a_price_that_was_said",
+        f"{UNIT}cli/decide/test_replay.py::test_what_may_be_rendered_is_told_only_for_a_price_that_was_said",
     ),
 }
 """A remedy, and who carries it out. A new code, reason, alarm, finding or command needs a line here."""
@@ -184,7 +188,7 @@ def test_every_remedy_is_carried_out_by_a_test(root: Path, resources: Json) -> N
         *(f"code {code}" for code in CODES),
         *(f"reason {reason}" for reason in REASONS),
         *(f"alarm {name}" for name, one in resources.items() if one["Type"] == "AWS::CloudWatch::Alarm"),
-        *(f"doctor {finding}" for path in root.glob("cli/kontext_cli/*checks.py") for finding in findings(path)),
+        *(f"doctor {finding}" for path in root.glob("cli/kontext_cli/doctor/*checks.py") for finding in findings(path)),
         *(f"command {command}" for command in commands((root / "docs" / "operations.md").read_text())),
     }
 

@@ -17,7 +17,8 @@ from kontext.model import ErrorCode, Reason
 IMPORTS = """
 from kontext.drops.pairs import Pair
 from kontext.errors import BadDrop, problem
-from kontext.model import Ending, HistoryEntry, PollState, Render, Status
+from kontext.model import HistoryEntry, Render, Status
+from kontext.workflow_state import Ending, PollState
 from kontext.renders.submissions import Submissions
 from tests.unit.life import MakeReady
 """

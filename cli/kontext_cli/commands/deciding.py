@@ -41,7 +41,7 @@ def resolve(
     first, which costs nothing; whatever is in doubt leaves the render undecided. The decisions of a table are
     request-id, output-url, resubmit and give-up; none is carried out unless all can be.
     """
-    from kontext_cli import resolve as command
+    from kontext_cli.decide import resolve as command
 
     code = command.run(
         prefix,
@@ -64,7 +64,7 @@ def redeliver(
     json: Json = False,
 ) -> None:
     """Copy paid pictures again, and tell of them again; never pays."""
-    from kontext_cli import operate as command
+    from kontext_cli.decide import operate as command
 
     raise typer.Exit(command.redeliver(prefix, everything=everything, stack=stack, as_json=json))
 
@@ -76,7 +76,7 @@ def cancel(
     json: Json = False,
 ) -> None:
     """Take a pair back that waits and was not sent yet; dropped again it is rendered after all."""
-    from kontext_cli import taking_back as command
+    from kontext_cli.decide import taking_back as command
 
     raise typer.Exit(command.cancel(prefix, stack=stack, as_json=json))
 
@@ -89,7 +89,7 @@ def again(
     json: Json = False,
 ) -> None:
     """Render the same images and prompt once more, for the price of a picture."""
-    from kontext_cli import taking_back as command
+    from kontext_cli.decide import taking_back as command
 
     raise typer.Exit(command.run_again(prefix, send=send, stack=stack, as_json=json))
 
@@ -102,7 +102,7 @@ def forget(
     json: Json = False,
 ) -> None:
     """Delete every version of a pair's images, its pictures, its prompt and its record, for good."""
-    from kontext_cli import forget as command
+    from kontext_cli.decide import forget as command
 
     raise typer.Exit(command.run(prefix, delete=delete, stack=stack, as_json=json))
 
@@ -121,7 +121,7 @@ def replay(
 
     What cannot cost anything is told at once; where pairs may be rendered, their price is said, and --send does it.
     """
-    from kontext_cli import replay as command
+    from kontext_cli.decide import replay as command
 
     raise typer.Exit(command.run(prefix, everything=everything, send=send, stack=stack, as_json=json))
 
@@ -129,7 +129,7 @@ def replay(
 @app.command()
 def redrive(stack: Stack = None, json: Json = False) -> None:
     """Move dead letters back to the upload queue, and tell what they died of."""
-    from kontext_cli import operate as command
+    from kontext_cli.decide import operate as command
 
     raise typer.Exit(command.redrive(stack=stack, as_json=json))
 
@@ -137,7 +137,7 @@ def redrive(stack: Stack = None, json: Json = False) -> None:
 @app.command()
 def reconcile(stack: Stack = None, json: Json = False) -> None:
     """Tell a table that was restored to an earlier moment what has been paid since."""
-    from kontext_cli import reconcile as command
+    from kontext_cli.decide import reconcile as command
 
     raise typer.Exit(command.run(stack=stack, as_json=json))
 
@@ -145,7 +145,7 @@ def reconcile(stack: Stack = None, json: Json = False) -> None:
 @app.command()
 def pause(stack: Stack = None) -> None:
     """Submit nothing more until `resume`; drops wait."""
-    from kontext_cli import operate as command
+    from kontext_cli.decide import operate as command
 
     raise typer.Exit(command.pause(stack=stack))
 
@@ -153,6 +153,6 @@ def pause(stack: Stack = None) -> None:
 @app.command()
 def resume(stack: Stack = None) -> None:
     """Submit again, after `pause` or once an account is put right."""
-    from kontext_cli import operate as command
+    from kontext_cli.decide import operate as command
 
     raise typer.Exit(command.resume(stack=stack))

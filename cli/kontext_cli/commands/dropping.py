@@ -33,7 +33,7 @@ def drop(
     What the bucket has already is neither uploaded nor paid again; a pair of which more than one part has changed is
     refused, for each part would be paid.
     """
-    from kontext_cli import drop as command
+    from kontext_cli.drop import command
 
     parameters = {
         "prompt": prompt,
@@ -68,7 +68,7 @@ def backfill(
     json: Json = False,
 ) -> None:
     """Drop many pairs at once; says first what is wrong, what it costs and how long it takes."""
-    from kontext_cli import backfill as command
+    from kontext_cli.backfill import command
 
     raise typer.Exit(command.run(source, under, upload=upload, stack=stack, as_json=json))
 
@@ -81,7 +81,7 @@ def fetch(
     json: Json = False,
 ) -> None:
     """Save the picture of a pair that was delivered; never pays."""
-    from kontext_cli import fetch as command
+    from kontext_cli.drop import fetch as command
 
     raise typer.Exit(command.run(prefix, output, stack=stack, as_json=json))
 
@@ -92,6 +92,6 @@ def demo(
     picture: Annotated[str, typer.Option("--picture", help="Where the contact sheet goes.")] = "kontext-demo.png",
 ) -> None:
     """Watch two pairs of photographs go through the whole stack."""
-    from kontext_cli import demo as command
+    from kontext_cli.demo import command
 
     raise typer.Exit(command.run(inference or 0, picture))

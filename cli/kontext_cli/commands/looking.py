@@ -31,9 +31,9 @@ def status(
 
     if ledger:
         raise typer.Exit(command.ledger(stack=stack, as_json=json))
-    from kontext_cli.records import Filter
+    from kontext_cli.read.records import Filter
 
-    wanted = Filter(of, day.date() if day else None)
+    wanted = Filter(of or "", day.date() if day else None)
     raise typer.Exit(command.run(prefix, wanted, watch=watch, stack=stack, limit=limit, as_json=json))
 
 
@@ -58,7 +58,7 @@ def doctor(
     json: Json = False,
 ) -> None:
     """Check a deployed stack; exit code 1 if something is wrong."""
-    from kontext_cli import doctor as command
+    from kontext_cli.doctor import command
 
     raise typer.Exit(command.run(stack=stack, drift=drift, as_json=json))
 
@@ -81,6 +81,6 @@ def console(
     ] = None,
 ) -> None:
     """Serve a page on this machine that shows the stack's pairs, and takes new ones."""
-    from kontext_cli.webconsole import command
+    from kontext_cli.web import command
 
     raise typer.Exit(command.run(stack, port, open_browser=open_browser))

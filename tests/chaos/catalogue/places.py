@@ -5,8 +5,8 @@ from __future__ import annotations
 from tests.chaos.mutants import Change
 
 KONTEXT = "layers/kontext/python/kontext"
-AWS, OPERATE = f"{KONTEXT}/aws.py", "cli/kontext_cli/operate.py"
-DECISIONS = "cli/kontext_cli/decisions.py"
+AWS, OPERATE = f"{KONTEXT}/aws.py", "cli/kontext_cli/decide/operate.py"
+DECISIONS = "cli/kontext_cli/decide/decisions.py"
 SUBMIT, PAIRS, INTAKE = (f"{KONTEXT}/pipeline/{module}.py" for module in ("submit", "pairs", "intake"))
 PROBE, POST, HEAD = (f"{KONTEXT}/pipeline/{module}.py" for module in ("probe", "post", "head_of_line"))
 BREAKER, POLL, DELIVER = (f"{KONTEXT}/pipeline/{module}.py" for module in ("breaker", "poll", "deliver"))

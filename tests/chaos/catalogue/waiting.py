@@ -35,7 +35,7 @@ WAITING = (
     ),
     Mutant(
         "a line in which a folder's flood goes first",
-        (in_layer("throttle/line", "folder if slash else", "0 if slash else"),),
+        (in_layer("drops/pairs", "folder if slash else", "0 if slash else"),),
         ("a pair comes behind another folder's flood",),
     ),
     Mutant(

@@ -11,8 +11,9 @@ images       what kind and size a picture is, and whether it is complete
 net          safe HTTP
 schemas      JSON schemas of the request and of the events
 
-model        the nouns: typed records, statuses
+model        the nouns: typed records, statuses and what they mean to people
 errors       what can go wrong, and what each code and reason means to people
+workflow_state  what the states of the workflow hand to each other
 due          when somebody must look at an item again
 hints        messages of our own in the upload queue
 dynamodb     the one seam to the table

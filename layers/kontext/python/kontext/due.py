@@ -28,7 +28,7 @@ rest stands in a lane that is called as its status, the newest last: views read 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kontext.dynamodb import ConditionFailed, Item, Key, Table
+from kontext.dynamodb import ConditionFailed, Item, Key, Table, key_of
 from kontext.model import Render, Status
 
 TIMER = "timer"
@@ -113,8 +113,7 @@ class DueIndex:
     def over(self, now: float, page_size: int = 1000) -> Iterator[DueItem]:
         """What is over, the oldest first. The index may be a little behind the table."""
         for item in self.table.query_due(TIMER, now, page_size):
-            key = {"pk": item["pk"], "sk": item["sk"]}
-            yield DueItem(key, int(item.get("dispatches", 0)), float(item.get("dispatched_until", 0.0)))
+            yield DueItem(key_of(item), int(item.get("dispatches", 0)), float(item.get("dispatched_until", 0.0)))
 
     def dispatch(self, item: DueItem, now: float) -> bool:
         """Take it on to send a message for an item; False if it has moved, or another sweep has taken it on.

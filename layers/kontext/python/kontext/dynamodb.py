@@ -19,9 +19,21 @@ Item = dict[str, Any]
 Key = dict[str, str]
 Write = tuple[Key, str, str | None, Item]
 """One write of a transaction: the item, its expression, its condition, and the values in both."""
+EXISTS = "attribute_exists(#pk)"
+"""The condition that an item is there."""
 
 _CONFLICTS = ("TransactionConflictException", "TransactionInProgressException", "TransactionConflict")
 _MOST_TRIES = 20
+
+
+def stack_key(name: str) -> Key:
+    """Where an item stands of which the stack has one."""
+    return {"pk": "stack", "sk": name}
+
+
+def key_of(item: Item) -> Key:
+    """Where an item stands."""
+    return {"pk": item["pk"], "sk": item["sk"]}
 
 
 class ConditionFailed(KontextError):

@@ -200,61 +200,79 @@ CODES: dict[ErrorCode, Code] = {
 }
 
 
-REASONS: dict[Reason, Code] = {
-    "pace": Code(
+@dataclass(frozen=True)
+class ParkReason(Code):
+    """Why a render waits, and what ends that; `waits_for`: the same in a word or two."""
+
+    waits_for: str
+
+
+REASONS: dict[Reason, ParkReason] = {
+    "pace": ParkReason(
         "Renders are spaced to the account's rate limit, and this one's turn has not come.",
         "no",
         "Nothing to do; if Segmind allows more, raise the stack's RequestsPerMinute parameter.",
+        "its turn",
     ),
-    "rate_limited": Code(
+    "rate_limited": ParkReason(
         "Segmind answered that there were too many requests.",
         "no",
         "Nothing to do; if it happens often, lower the stack's RequestsPerMinute parameter to what the plan allows.",
+        "the rate limit",
     ),
-    "no_credits": Code(
+    "no_credits": ParkReason(
         "Segmind's account holds less than a picture costs.",
         "no",
         "Top the account up at Segmind; the renders then go on by themselves.",
+        "credits",
     ),
-    "bad_key": Code(
+    "bad_key": ParkReason(
         "Segmind does not accept the API key.",
         "no",
         "Put a valid API key into the stack's secret (output SegmindSecretArn); the renders then go on by themselves.",
+        "a valid API key",
     ),
-    "forbidden": Code(
+    "forbidden": ParkReason(
         "Segmind's account may not use the model.",
         "no",
         "Have the model allowed for the account at Segmind; the renders then go on by themselves.",
+        "permission",
     ),
-    "configuration": Code(
+    "configuration": ParkReason(
         "Segmind does not offer the model under the configured name (any more).",
         "no",
         "Set the stack's SegmindModel parameter to a model that exists; the renders then go on by themselves.",
+        "the right model",
     ),
-    "unknown_refusal": Code(
+    "unknown_refusal": ParkReason(
         "Segmind refuses renders in words that are not known.",
         "no",
         "`kontext explain` tells Segmind's words: put right what they name; the renders then go on by themselves.",
+        "an answer that is known",
     ),
-    "workflow": Code(
+    "workflow": ParkReason(
         "AWS Step Functions starts no executions: nothing more is paid until it does.",
         "no",
         "Nothing to do: what is paid is looked after without it, and the renders go on by themselves.",
+        "AWS",
     ),
-    "spend_limit": Code(
+    "spend_limit": ParkReason(
         "A spend limit is reached: the stack's for the day, or the team's at Segmind.",
         "no",
         "Wait for the next day (UTC), or raise the stack's DailySpendLimit parameter, or the team's limit at Segmind.",
+        "money",
     ),
-    "outage": Code(
+    "outage": ParkReason(
         "Segmind cannot be reached, answers with server errors, or its answers are lost.",
         "no",
         "Nothing to do: the renders go on by themselves when Segmind answers again; `kontext resume` tries it at once.",
+        "Segmind",
     ),
-    "paused": Code(
+    "paused": ParkReason(
         "An operator paused the stack.",
         "no",
         "Run `kontext resume` when the renders may go on.",
+        "an operator",
     ),
 }
 """Why a render may be parked, and what ends it."""

@@ -4,16 +4,16 @@ A measure is written at once, in CloudWatch's embedded metric format, so that wh
 invocation takes nothing back. The alarms and the dashboard in `template.yaml` read these names.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from aws_lambda_powertools import Metrics
 
 from kontext.errors import REASONS
-from kontext.model import ErrorCode, JobMetrics, Reason, Render, Status
+from kontext.model import AccountReason, ErrorCode, JobMetrics, Reason, Render, Status
 
 NAMESPACE = "kontext-drop"
 
-REFUSALS = frozenset({"bad_key", "forbidden", "no_credits", "spend_limit", "configuration", "unknown_refusal"})
+REFUSALS = frozenset(get_args(AccountReason))
 """The reasons of a park that only a person can end."""
 
 

@@ -4,7 +4,7 @@ Times are unix seconds unless they are texts, then ISO 8601 in UTC with millisec
 """
 
 from enum import StrEnum
-from typing import Literal, TypedDict
+from typing import Literal, NamedTuple, TypedDict
 
 
 class Status(StrEnum):
@@ -20,6 +20,27 @@ class Status(StrEnum):
     UNCERTAIN = "UNCERTAIN"
 
 
+class StatusText(NamedTuple):
+    """What people are told of a status: its name on the page, and what it means."""
+
+    label: str
+    meaning: str
+
+
+STATUSES = {
+    Status.CLAIMED: StatusText("Claimed", "ours to submit; may be parked with a reason, and goes on when that ends"),
+    Status.SUBMITTING: StatusText("Sending", "its request is on its way"),
+    Status.QUEUED: StatusText("Queued", "its job waits at Segmind; the workflow runs"),
+    Status.PROCESSING: StatusText("Rendering", "a worker of Segmind's has its job; the workflow runs"),
+    Status.COMPLETED: StatusText(
+        "Delivering", "paid; where the picture is stands on the record before anything is copied"
+    ),
+    Status.DELIVERED: StatusText("Delivered", "the picture is in the output bucket, the event is published"),
+    Status.FAILED: StatusText("Failed", "ended with a code, whether it was charged, and a remedy"),
+    Status.UNCERTAIN: StatusText(
+        "Uncertain", "the answer to the request never came; never sent again by itself, a person decides"
+    ),
+}
 IN_FLIGHT = (Status.QUEUED, Status.PROCESSING)
 ENDED = (Status.DELIVERED, Status.FAILED, Status.UNCERTAIN)
 
@@ -179,58 +200,6 @@ class Undelivered(TypedDict):
     tries: int
     first: str
     last: str
-
-
-class FoundPicture(TypedDict):
-    """Where a paid picture is, as long as that cannot be recorded."""
-
-    link: str
-    metrics: JobMetrics
-
-
-class PollState(TypedDict, total=False):
-    """What one stay of Poll hands to the next, or to Finalize, by way of the workflow."""
-
-    outcome: Literal["waiting", "completed", "failed", "expired", "ended"]
-    wait: int
-    progress: dict[str, float]
-    misses: int
-    doubts: int
-    """How often the job had failed, and that could not be confirmed."""
-    message: str
-    cost: float
-    """USD that Segmind states for a job that failed: the contract says none."""
-    contradicted: bool
-    """Whether a job that failed by its result is done by its status."""
-    found: FoundPicture
-
-
-class Ending(TypedDict, total=False):
-    """What Finalize hands to the workflow. `outcome`: `delivered`; `failed`, `postponed` or `parked`, with the `error`;
-    or `again`, after `wait` seconds, when so many `tries` are behind it."""
-
-    outcome: Literal["delivered", "failed", "postponed", "parked", "again"]
-    error: RenderError
-    wait: int
-    tries: int
-
-
-class WorkflowState(TypedDict, total=False):
-    """The state of an execution of the workflow. `crash`, `given_up`: an error that the workflow has caught."""
-
-    prefix: str
-    render_id: str
-    attempt: int
-    generation: int
-    request_id: str
-    submitted_at: float
-    submitted_with: str
-    poll: PollState
-    look: PollState
-    """What executions that began before this version call `poll`."""
-    delivery: dict[str, int]
-    crash: dict[str, str]
-    given_up: dict[str, str]
 
 
 class Render(TypedDict, total=False):

@@ -1,6 +1,6 @@
 """A pair as dropped so far, and what to do with it: `decide`, whatever the order in which its parts came."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from kontext import text
@@ -30,6 +30,8 @@ class Pair:
     """The slots that were filled more than once."""
     rejected_drop: int = 0
     """The `drop_id` of the newest drop that could not be rendered."""
+    rejected: str | None = None
+    """The render_id under which that is recorded."""
     written: frozenset[str] = frozenset()
     """The keys in the output bucket that speak, or once spoke, for this pair."""
     due_at: float | None = None
@@ -44,6 +46,11 @@ class Pair:
     """Whether others wait, or once waited, for an object of this pair."""
     wanted_by: frozenset[str] = frozenset()
     """Prefixes of other pairs that wait for an object of this one, as they were kept once."""
+
+    @property
+    def speaker(self) -> str | None:
+        """The render that speaks for the pair: that of its newest drop, as far as the pair knows it."""
+        return (self.rejected if self.rejected_drop > self.current_drop else None) or self.current
 
     def asks_for(self, render_id: str) -> bool:
         """Whether the newest drop asks for this render."""
@@ -230,9 +237,33 @@ def _wrong(named: dict[str, ObjectRead | None]) -> Wanted:
     return {key: read["etag"] for key, read in named.items() if read and "problem" in read}
 
 
+_PAIR = "pair#"
+
+
+def partition(prefix: str) -> str:
+    """Where the items of a pair stand together: its own, and its renders."""
+    return f"{_PAIR}{prefix}"
+
+
 def pair_key(prefix: str) -> Key:
-    """Where a pair stands in the table; its renders share the `pk`."""
-    return {"pk": f"pair#{prefix}", "sk": "pair"}
+    """Where a pair stands in the table."""
+    return {"pk": partition(prefix), "sk": "pair"}
+
+
+def prefix_of(key: Key) -> str | None:
+    """The pair whose item it is, its own or one of its renders; None if it is another item."""
+    return key["pk"].removeprefix(_PAIR) if key["pk"].startswith(_PAIR) else None
+
+
+def folder_key(prefix: str) -> Key:
+    """Where it stands in the table what place in line the last of a pair's first folder has."""
+    folder, slash, _ = prefix.partition("/")
+    return {"pk": f"folder#{folder if slash else ''}", "sk": "line"}
+
+
+def pair_among(items: Iterable[Item]) -> Pair:
+    """The pair among the items of its partition; one without parts, where only renders are left of it."""
+    return pair_of(next((item for item in items if item["sk"] == "pair"), {}))
 
 
 def pair_of(item: Item) -> Pair:
@@ -246,6 +277,7 @@ def pair_of(item: Item) -> Pair:
         claimed_images=tuple(item.get("claimed_images", ())),
         dropped_again=frozenset(slot for slot in keys.SLOTS if item.get(f"times_{slot}", 0) > 1),
         rejected_drop=item.get("rejected_count", 0),
+        rejected=item.get("rejected"),
         written=frozenset(item.get("written", ())),
         due_at=item["due_at"] if item.get("due_lane") == TIMER else None,
         removed_at=item.get("removed_at", 0.0),

@@ -15,6 +15,7 @@ from itertools import islice
 
 from kontext import text
 from kontext.drops import keys
+from kontext.drops.pairs import pair_key
 from kontext.due import REMOVE_DUE, SENT, SET_DUE, TIMER
 from kontext.dynamodb import ConditionFailed, Key, Table, Write
 from kontext.errors import KontextError
@@ -169,8 +170,8 @@ def object_of(key: Key) -> str | None:
 def _flag(key: str) -> Iterator[Write]:
     """The pair that the object is a part of is told that somebody waits: its own drops need not ask."""
     if owner := keys.parse(key):
-        place = {"pk": f"pair#{owner.prefix}", "sk": "pair"}
-        yield place, "SET #prefix = :prefix, #awaited = :yes", None, {"prefix": owner.prefix, "yes": True}
+        values = {"prefix": owner.prefix, "yes": True}
+        yield pair_key(owner.prefix), "SET #prefix = :prefix, #awaited = :yes", None, values
 
 
 def _waiter_key(key: str, waiter: Waiter) -> Key:

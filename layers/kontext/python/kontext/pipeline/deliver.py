@@ -14,7 +14,7 @@ from kontext.due import DELIVERY_SECONDS
 from kontext.dynamodb import ConditionFailed
 from kontext.errors import DeliveryError, KontextError, problem
 from kontext.log import logger
-from kontext.model import IN_FLIGHT, Ending, ErrorCode, Render, Status, WorkflowState
+from kontext.model import IN_FLIGHT, ErrorCode, Render, Status
 from kontext.pipeline.ends import charged_for
 from kontext.pipeline.job_record import JobRecord
 from kontext.pipeline.placing import Placing
@@ -24,6 +24,7 @@ from kontext.renders.record import render_of
 from kontext.renders.settle import error_of
 from kontext.renders.workflow import last_poll
 from kontext.results import cloudevents, error_file
+from kontext.workflow_state import Ending, WorkflowState
 
 UNFINISHED = (Status.SUBMITTING, *IN_FLIGHT)
 """A job that nobody has seen complete; `SUBMITTING` if only the workflow knows that Segmind took it."""

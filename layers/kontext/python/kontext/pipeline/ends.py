@@ -5,9 +5,10 @@ from kontext.connections import Connections
 from kontext.drops import keys
 from kontext.errors import problem
 from kontext.log import logger
-from kontext.model import Charged, ErrorCode, PollState, Render
+from kontext.model import Charged, ErrorCode, Render
 from kontext.renders.settle import error_of
 from kontext.results import cloudevents
+from kontext.workflow_state import PollState
 
 
 class Ends:

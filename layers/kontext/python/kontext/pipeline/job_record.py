@@ -6,12 +6,13 @@ from kontext.drops import keys
 from kontext.dynamodb import ConditionFailed
 from kontext.errors import problem
 from kontext.log import logger
-from kontext.model import IN_FLIGHT, FoundPicture, JobMetrics, Render, Status, WorkflowState
+from kontext.model import IN_FLIGHT, JobMetrics, Render, Status
 from kontext.renders.balance import unexplained
 from kontext.renders.job_owner import JobTaken
 from kontext.renders.record import render_of
 from kontext.renders.settle import may_be_paid, with_picture
 from kontext.segmind.answers import JobStatus, Result
+from kontext.workflow_state import FoundPicture, WorkflowState
 
 
 class JobRecord:

@@ -9,10 +9,11 @@ from kontext.connections import Connections
 from kontext.dynamodb import ConditionFailed
 from kontext.errors import SegmindError
 from kontext.log import logger
-from kontext.model import Render, Status, WorkflowState
+from kontext.model import Render, Status
 from kontext.renders.overdue import RECORD_SECONDS
 from kontext.renders.settle import has_given_link
 from kontext.segmind.answers import Result
+from kontext.workflow_state import WorkflowState
 
 ONCE_IN_TRIES = 3
 """Of the tries of one execution; each later execution begins with one."""

@@ -15,6 +15,7 @@ from kontext.pipeline.intake import Intake
 from kontext.pipeline.probe import Probe
 from kontext.pipeline.watch import Watch
 from kontext.renders.overdue import is_late, overdue_action, unseen
+from kontext.renders.record import render_id_of
 
 
 class Overdue:
@@ -44,16 +45,17 @@ class Overdue:
         if name := object_of(key):
             self.waker.wake_all(name)
             return
-        pair = self.deps.drops.get(key["pk"].removeprefix("pair#"))
+        prefix, render_id = pairs.prefix_of(key), render_id_of(key)
+        pair = None if prefix is None else self.deps.drops.get(prefix)
         if pair is None:
             return
         now = self.deps.clock.now()
-        if key == pairs.pair_key(pair.prefix):
+        if render_id is None:
             if pair.due_at is not None:
                 self.pairs.try_to_advance(pair)  # a claim takes it out of the index before all is done
                 self.deps.drops.rest(pair.prefix, now)
             return
-        render = self.deps.renders.get(pair.prefix, key["sk"].removeprefix("render#"))
+        render = self.deps.renders.get(pair.prefix, render_id)
         if render is None or render.get("due_lane") != TIMER or render["due_at"] > now:
             return  # it has moved: this was said to an older state
         logger.append_keys(pair=pair.prefix, render_id=render["render_id"], request_id=render.get("request_id"))

@@ -14,7 +14,7 @@ from kontext.connections import Connections
 from kontext.due import POLL_SECONDS
 from kontext.errors import AccountRefused, RateLimited, RecordGone, SegmindError
 from kontext.log import logger
-from kontext.model import IN_FLIGHT, FoundPicture, PollState, Render, Status, WorkflowState
+from kontext.model import IN_FLIGHT, Render, Status
 from kontext.pipeline.job_record import JobRecord
 from kontext.pipeline.job_requests import JobRequests
 from kontext.pipeline.link_renewal import renew_link
@@ -24,6 +24,7 @@ from kontext.renders.overdue import is_stale
 from kontext.renders.workflow import last_poll
 from kontext.segmind.answers import JobStatus, Result
 from kontext.throttle.rate_limiter import reset_by_our_clock, sane_reset
+from kontext.workflow_state import FoundPicture, PollState, WorkflowState
 
 JUST_OVER_SECONDS = 10.0
 """A reset may be stated in whole seconds, and by another clock."""

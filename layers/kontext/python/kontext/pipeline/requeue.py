@@ -4,11 +4,12 @@ from kontext import metrics
 from kontext.connections import Connections
 from kontext.errors import AccountRefused, Doubtful, SegmindError, ServerError, Unavailable
 from kontext.log import logger
-from kontext.model import IN_FLIGHT, ErrorCode, HistoryEntry, PollState, Reason, Render
+from kontext.model import IN_FLIGHT, ErrorCode, HistoryEntry, Reason, Render
 from kontext.pipeline.breaker import Breaker
 from kontext.pipeline.ends import Ends, charged_for
 from kontext.renders.ledger import another_was_accepted
 from kontext.segmind.answers import refusal_of_job
+from kontext.workflow_state import PollState
 
 UNKNOWN = "unknown_refusal"
 MOST_FAILURES = 3

@@ -6,12 +6,13 @@ from kontext.connections import Connections
 from kontext.due import SLACK_SECONDS
 from kontext.dynamodb import ConditionFailed, Key
 from kontext.log import logger
-from kontext.model import IN_FLIGHT, PollState, Render, Status, WorkflowState
+from kontext.model import IN_FLIGHT, Render, Status
 from kontext.pipeline.breaker import Breaker
 from kontext.pipeline.ends import Ends, charged_for
 from kontext.pipeline.poll import Poll
 from kontext.pipeline.requeue import Requeue
 from kontext.throttle.circuit_breaker import WORKFLOW
+from kontext.workflow_state import PollState, WorkflowState
 
 AGAIN_SECONDS, DONE_AGAIN_SECONDS = 30.0, 300.0
 """Until a paid render is looked at again for which no workflow starts; sooner if Segmind will forget its job."""

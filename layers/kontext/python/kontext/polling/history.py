@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from kontext.clock import Clock
-from kontext.dynamodb import Key, Table
+from kontext.dynamodb import Key, Table, stack_key
 from kontext.model import JobMetrics
 from kontext.polling.durations import Durations
 from kontext.polling.schedule import DEADLINE, Progress, next_polls, poll_times
@@ -19,7 +19,7 @@ class PollHistory:
     `poll_cost`: the seconds of waiting that one poll is worth. `deadline`: the age in seconds of the last poll.
     """
 
-    KEY: ClassVar[Key] = {"pk": "stack", "sk": "sketch"}
+    KEY: ClassVar[Key] = stack_key("sketch")
 
     def __init__(self, table: Table, clock: Clock, *, poll_cost: float, deadline: float = DEADLINE) -> None:
         self.table = table

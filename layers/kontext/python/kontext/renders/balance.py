@@ -7,7 +7,7 @@ was charged without our knowing, or was spent by others on the same account: `ko
 import math
 
 from kontext.clock import day
-from kontext.dynamodb import Item, Key, Table, Write
+from kontext.dynamodb import Item, Key, Table, Write, stack_key
 from kontext.model import Render
 from kontext.renders.ledger import ledger_key
 
@@ -22,7 +22,7 @@ LATE_SECONDS = 120.0
 
 def balance_key(utc_day: str) -> Key:
     """Where the balance of a UTC day stands."""
-    return {"pk": "stack", "sk": f"balance#{utc_day}"}
+    return stack_key(f"balance#{utc_day}")
 
 
 def tolerated(price: float, booked: float) -> float:

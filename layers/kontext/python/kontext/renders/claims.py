@@ -5,6 +5,7 @@ pair, so that nothing older may any more.
 """
 
 import hashlib
+from collections.abc import Iterable
 
 from kontext.clock import iso
 from kontext.drops.pairs import Pair, Ready, identity, pair_key
@@ -60,13 +61,13 @@ class Claims:
         render = _made_due(render, now)
         newest: Write = (
             pair_key(pair.prefix),
-            f"SET #rejected_count = :drop REMOVE {REMOVE_DUE} ADD #written :key",
+            f"SET #rejected_count = :drop, #rejected = :id REMOVE {REMOVE_DUE} ADD #written :key",
             # What was recorded meanwhile is newer: what brings somebody back to it is not taken away here.
             " OR ".join(
                 f"#drops = :drop AND {one}"
                 for one in ("attribute_not_exists(#rejected_count)", "#rejected_count <= :drop")
             ),
-            {"key": {key}, "drop": pair.drop_id},
+            {"key": {key}, "drop": pair.drop_id, "id": render["render_id"]},
         )
         try:
             self.renders.table.transact(write(render, "attribute_not_exists(#pk)", dict(render)), newest)
@@ -134,6 +135,17 @@ def drop_number(render: Render) -> int:
     """The `drop_id` of a render; 0 if it was made when S3's sequencer stood there, which is text."""
     drop_id: int | str = render.get("drop_id", 0)
     return 0 if isinstance(drop_id, str) else drop_id
+
+
+def speaking_first(pair: Pair, renders: Iterable[Render]) -> list[Render]:
+    """The renders of a pair, the one that speaks for it first: that of its newest drop. A drop of what was rendered
+    already begins no attempt: then only the pair says that its render is that of a newer drop."""
+
+    def place(render: Render) -> tuple[int, bool, str]:
+        is_current = render["render_id"] == pair.current
+        return max(drop_number(render), pair.current_drop * is_current), is_current, render.get("created_at", "")
+
+    return sorted(renders, key=place, reverse=True)
 
 
 def _make_current(pair: Pair, render: Render, *, anew: bool = False) -> Write:

@@ -2,10 +2,11 @@
 
 from kontext.due import SLACK_SECONDS
 from kontext.dynamodb import ConditionFailed
-from kontext.model import IN_FLIGHT, HistoryEntry, JobMetrics, Render, Status, WorkflowState
+from kontext.model import IN_FLIGHT, HistoryEntry, JobMetrics, Render, Status
 from kontext.renders import ledger
 from kontext.renders.record import render_of
 from kontext.renders.store import Renders
+from kontext.workflow_state import WorkflowState
 
 
 class Jobs:

@@ -1,7 +1,7 @@
 """The money of a UTC day: one item, moved in the same transaction as the render that it is about."""
 
 from kontext.clock import day
-from kontext.dynamodb import Key, Table, Write
+from kontext.dynamodb import Key, Table, Write, stack_key
 from kontext.errors import KontextError
 from kontext.model import JobMetrics, Render
 
@@ -15,7 +15,7 @@ class OverLimit(KontextError):
 def ledger_key(utc_day: str) -> Key:
     """Where the money of a UTC day stands: `submitted`, `not_charged`, `completed` (counts), `reserved`, `cost`
     (USD); and when the render that completed last was accepted, `accepted_at` (unix seconds)."""
-    return {"pk": "stack", "sk": f"ledger#{utc_day}"}
+    return stack_key(f"ledger#{utc_day}")
 
 
 def reserve(price: float, daily_limit: float, now: float) -> Write:

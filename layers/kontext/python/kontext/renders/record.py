@@ -1,5 +1,6 @@
 """A render's item in the table: where it stands, how it is written, what a new attempt keeps of it."""
 
+from collections.abc import Iterable
 from typing import cast
 from uuid import uuid4
 
@@ -12,17 +13,28 @@ from kontext.model import HistoryEntry, Render, Status
 HISTORY_KEPT = 60
 OF_A_JOB = ("request_id", "candidate_id", "output_url", "answer", "cost", "submitted_at", "day", "submitted_with")
 """What is known of a job: another one knows nothing of it."""
+_RENDER = "render#"
 _OF_A_DELIVERY = ("redelivered_at", "undelivered", "delay_announced", "restore_from", "stays_delivered")
 
 
 def render_key(prefix: str, render_id: str) -> Key:
     """Where a render stands in the table, beside its pair."""
-    return {"pk": f"pair#{prefix}", "sk": f"render#{render_id}"}
+    return {**pair_key(prefix), "sk": f"{_RENDER}{render_id}"}
+
+
+def render_id_of(key: Key) -> str | None:
+    """The render whose item it is; None if it is another item."""
+    return key["sk"].removeprefix(_RENDER) if key["sk"].startswith(_RENDER) else None
 
 
 def render_of(item: Item) -> Render:
     """The render in a table item."""
     return cast("Render", item)
+
+
+def renders_among(items: Iterable[Item]) -> list[Render]:
+    """The renders among items of the table."""
+    return [render_of(item) for item in items if render_id_of(item) is not None]
 
 
 def write(render: Render, condition: str, values: Item) -> Write:

@@ -13,12 +13,13 @@ is: whoever finds `SUBMITTING` without a living lease knows that the answer is l
 from contextlib import suppress
 from typing import Any
 
+from kontext.drops.pairs import partition
 from kontext.due import SENT, SET_DUE, SET_LANE, TIMER
 from kontext.dynamodb import ConditionFailed, Item, Key, Table, Write
 from kontext.errors import CODES
 from kontext.model import ENDED, IN_FLIGHT, HistoryEntry, Render, RenderError, Status
 from kontext.renders import balance, job_owner, ledger
-from kontext.renders.record import fresh_attempt, next_state, render_key, render_of, write, wrote
+from kontext.renders.record import fresh_attempt, next_state, render_key, render_of, renders_among, write, wrote
 
 LEASE_SECONDS = 130.0
 """Longer than a submitter can live (its function's timeout is 120 s): an expired lease has no living owner.
@@ -47,8 +48,12 @@ class Renders:
 
     def unannounced(self, prefix: str) -> list[Render]:
         """The renders of a pair that have ended and were not told, in the order in which they ended."""
-        renders = [render_of(item) for item in self.table.query(f"pair#{prefix}") if item.get("status") in ENDED]
-        return sorted((render for render in renders if not render.get("announced")), key=lambda one: one["updated_at"])
+        ended = [render for render in self.of_pair(prefix) if render.get("status") in ENDED]
+        return sorted((render for render in ended if not render.get("announced")), key=lambda one: one["updated_at"])
+
+    def of_pair(self, prefix: str) -> list[Render]:
+        """All renders of a pair."""
+        return renders_among(self.table.query(partition(prefix)))
 
     def look_again(self, render: Render, at: float) -> None:
         """Somebody has to come back to a render at a time, though nothing else has changed."""

@@ -8,7 +8,8 @@ from kontext import text
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
-    from kontext.model import PollState, Render, WorkflowState
+    from kontext.model import Render
+    from kontext.workflow_state import PollState, WorkflowState
 
 
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9]+")

@@ -7,8 +7,9 @@ a folder drops at once stands an interval apart, so that another folder's next d
 from collections.abc import Iterator
 from typing import cast
 
+from kontext.drops.pairs import folder_key
 from kontext.due import LINE
-from kontext.dynamodb import ConditionFailed, Key, Table
+from kontext.dynamodb import ConditionFailed, Key, Table, key_of
 from kontext.hints import Hints
 from kontext.model import Park, Reason, Render, Status
 from kontext.throttle.admission import State
@@ -59,7 +60,7 @@ class Line:
     def heads(self) -> Iterator[Key]:
         """The renders that wait, the first in line first. The index may be a little behind the table."""
         for item in self.table.query_due(LINE, page_size=_HEADS):
-            yield {"pk": item["pk"], "sk": item["sk"]}
+            yield key_of(item)
 
     def length(self) -> int:
         """How many wait, counted up to about ten thousand."""
@@ -98,9 +99,3 @@ def why_parked(render: Render, state: State) -> Park | None:
     if state.stopped is state.breaker:
         park["until"] = state.breaker.next_trial_at
     return park
-
-
-def folder_key(prefix: str) -> Key:
-    """Where the last place of a first folder stands in the table."""
-    folder, slash, _ = prefix.partition("/")
-    return {"pk": f"folder#{folder if slash else ''}", "sk": "line"}

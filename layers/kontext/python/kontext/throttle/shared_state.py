@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeVar
 from uuid import uuid4
 
 from kontext.due import REMOVE_DUE, SENT, SET_DUE, TELL_SECONDS, TIMER
-from kontext.dynamodb import ConditionFailed, Item, Key, Table
+from kontext.dynamodb import ConditionFailed, Item, Key, Table, stack_key
 from kontext.throttle.admission import State
 from kontext.throttle.circuit_breaker import PAUSED, Breaker, Stop, pause
 from kontext.throttle.rate_limiter import Slots
@@ -18,7 +18,7 @@ Answer = TypeVar("Answer")
 class SharedState:
     """The item. Remembers what it saw last, so that it mostly needs no read."""
 
-    KEY: ClassVar[Key] = {"pk": "stack", "sk": "throttle"}
+    KEY: ClassVar[Key] = stack_key("throttle")
 
     def __init__(self, table: Table) -> None:
         self.table = table
@@ -97,7 +97,7 @@ def state_in(table: Table) -> State:
 
 
 def _read(table: Table) -> Item:
-    return table.get(SharedState.KEY) or _of_first_edition(table.get({"pk": "stack", "sk": "pace"}) or {})
+    return table.get(SharedState.KEY) or _of_first_edition(table.get(stack_key("pace")) or {})
 
 
 def state_of(item: Item, table: str) -> State:
