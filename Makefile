@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
+# Some containers forbid Python to keep what it has compiled: then each command, test worker and `sam` compiles all it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The Lambda runtime is Python 3.13: use it where it is found, else the newest of 3.11 to 3.14.
 # (A version manager's stub answers `command -v` and then fails, so each candidate is run.)
