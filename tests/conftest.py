@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
@@ -35,6 +36,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         name = item.path.stem
         if _is_slow(item) and name not in ANYWHERE and "own_stack" not in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group(APART.get(item.name, name)))
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector look no more through what has been loaded: it stays for the whole run."""
+    gc.collect()
+    gc.freeze()
 
 
 def _is_slow(item: pytest.Item) -> bool:
