@@ -518,8 +518,10 @@ def test_an_explanation_that_is_written_late_replaces_no_newer_one(
             tell(render)
 
     s3.meta.events.register("before-call.s3.PutObject", overtake)
-
-    error_file.write(old, drops, OutputBucket(s3, bucket), stage.renders)
+    try:
+        error_file.write(old, drops, OutputBucket(s3, bucket), stage.renders)
+    finally:
+        s3.meta.events.unregister("before-call.s3.PutObject", overtake)
 
     said = json.loads(s3.get_object(Bucket=bucket, Key="taj/error.json")["Body"].read())
     assert said["code"] == "invalid_request"
