@@ -158,6 +158,7 @@ def undelivered(scene: Scene, eventually: Eventually) -> list[Measured]:
     completed_at = render["completed_at"] - DELAY_SECONDS
     key = render_key(render["prefix"], render["render_id"])
     scene.table.update(key, "SET #completed_at = :then, #due_at = :now", then=completed_at, now=0.0)
+    scene.sweep()
 
     return eventually(lambda: scene.measured("elsewhere", "Undelivered"), "the end")
 
