@@ -14,8 +14,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 AUDIT := .venv-audit
 AUDIT_READY := $(AUDIT)/.ready
-# Half of the time of these folders goes into six files that play whole days, or start the command each time.
-LONG := tests/wiring/test_events.py $(patsubst %,tests/unit/test_%.py,unrecorded bench_simulate cli cli_resolve hostile_answers)
+# Half of the time of these folders goes into five files that play whole days, or start the command each time.
+LONG := tests/wiring/test_events.py $(patsubst %,tests/unit/test_%.py,unrecorded bench_simulate cli hostile_answers)
 QUICK := tests/unit tests/wiring $(LONG:%=--ignore=%)
 IN_PROCESS := tests/unit tests/wiring tests/contract tests/adversarial
 RUNTIME := .lambda-runtime
