@@ -7,7 +7,8 @@ import pytest
 from kontext.due import TIMER
 from kontext.pipeline.requeue import ASIDE_SECONDS, MOST_FAILURES
 from kontext.throttle.admission import State
-from tests.unit.pipeline import BEGINNING, REQUEST_ID
+from tests.unit.pipeline import REQUEST_ID
+from tests.unit.strikes import BEGINNING
 from tests.unit.submitting.conftest import OTHER, Play, due, later, state, table, told
 
 

@@ -18,7 +18,8 @@ from kontext.pipeline.post import TIME_FOR_A_SUBMIT
 from kontext.renders.record import render_key
 from kontext.renders.store import LEASE_SECONDS
 from kontext.throttle.throttle import Throttle
-from tests.unit.pipeline import BEGINNING, PREFIX, Call, Context, Nobody, Strike, World
+from tests.unit.pipeline import PREFIX, Context, World
+from tests.unit.strikes import BEGINNING, Call, Nobody, Strike
 from tests.unit.submitting.conftest import PERMIT, RESET_SECONDS, Json, Play, due, in_line, later, seen, table, told
 
 

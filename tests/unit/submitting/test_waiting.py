@@ -12,7 +12,8 @@ from kontext.drops.pairs import pair_key
 from kontext.due import LINE
 from kontext.renders.ledger import ledger_key
 from kontext.throttle.throttle import Throttle
-from tests.unit.pipeline import BEGINNING, PREFIX, Call, Strike
+from tests.unit.pipeline import PREFIX
+from tests.unit.strikes import BEGINNING, Call, Strike
 from tests.unit.submitting.conftest import OTHER, PERMIT, RESET_SECONDS, Play, in_line, later, state, table, told
 
 
