@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
+# Some containers forbid Python to keep what it has compiled: then each command, test worker and `sam` compiles all it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The Lambda runtime is Python 3.13: use it where it is found, else the newest of 3.11 to 3.14.
 # (A version manager's stub answers `command -v` and then fails, so each candidate is run.)
@@ -12,7 +14,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 AUDIT := .venv-audit
 AUDIT_READY := $(AUDIT)/.ready
-# Half of the time of these folders goes into six files that play whole days, or start the command each time.
+# Half of the time of these folders goes into five files that play whole days, or start the command each time.
 LONG := tests/wiring/test_events.py $(patsubst %,tests/unit/%.py,test_unrecorded test_bench_simulate test_hostile_answers cli/test_main cli/decide/test_resolve)
 QUICK := tests/unit tests/wiring $(LONG:%=--ignore=%)
 IN_PROCESS := tests/unit tests/wiring tests/contract tests/adversarial

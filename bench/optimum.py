@@ -24,7 +24,7 @@ def best_poll_times(times: Distribution, longest: float, poll_cost: float) -> Fl
     height = ages * done - moment
     for k in reversed(range(_GRID - 1)):
         expected = height[k + 1 :] - ages[k + 1 :] * done[k]
-        best[k] = k + 1 + int(np.argmin(expected))
+        best[k] = k + 1 + expected.argmin()
         cost[k] = poll_cost * (1 - done[k]) + moment[k] + expected[best[k] - k - 1]
         height[k] += cost[k]
     path, k = [], 0

@@ -49,7 +49,8 @@ def _webp(content: bytes) -> bytes:
 def _noisy(size: int) -> bytes:
     """A PNG of noise, which packing leaves as large as it is."""
     side = int(size**0.5)
-    pixels = b"".join(b"\0" + _random(side) for _ in range(side))
+    noise = _random(side * side)
+    pixels = b"".join(b"\0" + noise[at : at + side] for at in range(0, len(noise), side))
     header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
     return _PNG[:8] + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(pixels, 1)) + _chunk(b"IEND", b"")
 
@@ -94,10 +95,10 @@ def pieces(content: bytes) -> Iterator[bytes]:
     return (content[at : at + PIECE_BYTES] for at in range(0, len(content), PIECE_BYTES))
 
 
-def verdict(content: bytes) -> str:
+def verdict(given: Iterator[bytes]) -> str:
     """What the reader says of a file."""
     try:
-        return inspect(pieces(content), LIMITS).image.kind
+        return inspect(given, LIMITS).image.kind
     except BadPicture as refused:
         return str(refused).partition(";")[0]
 
@@ -105,16 +106,24 @@ def verdict(content: bytes) -> str:
 def seconds(content: bytes) -> float:
     """How long the processor takes to read a file."""
     started = time.process_time()
-    verdict(content)
+    verdict(pieces(content))
     return time.process_time() - started
 
 
-def peak_bytes(content: bytes) -> int:
-    """How much is held at once while a file is read, the file itself not counted."""
+def peak_bytes(content: bytes) -> list[int]:
+    """How much was held at once, at most, before each piece of a file was read, and at its end; the file itself not
+    counted."""
+    peaks: list[int] = []
+
+    def noted() -> Iterator[bytes]:
+        for piece in pieces(content):
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            yield piece
+
     tracemalloc.start()
     try:
-        verdict(content)
-        return tracemalloc.get_traced_memory()[1]
+        verdict(noted())
+        return [*peaks, tracemalloc.get_traced_memory()[1]]
     finally:
         tracemalloc.stop()
 
@@ -123,7 +132,7 @@ def rows() -> Iterator[tuple[str, list[float], int, str]]:
     """Each case: its name, the seconds at each size, the most bytes held at the largest, and what is said of it."""
     for name, make in CASES.items():
         files = [make(size * 1_000_000) for size in MEGABYTES]
-        yield name, [seconds(content) for content in files], peak_bytes(files[-1]), verdict(files[-1])
+        yield name, [seconds(content) for content in files], peak_bytes(files[-1])[-1], verdict(pieces(files[-1]))
 
 
 if __name__ == "__main__":

@@ -7,15 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from bench.optimum import Frontier
 from bench.workloads import DESCRIPTIONS, Floats, Lognormals
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from bench.simulate import Row
 
 _OURS, _BEST, _OTHER, _FAINT = "#d9480f", "#212529", "#4263eb", "#adb5bd"
@@ -31,7 +30,6 @@ _STYLE: Any = {
     "axes.axisbelow": True,
     "legend.frameon": False,
 }
-mpl.rcParams.update(_STYLE)
 
 
 @dataclass(frozen=True)
@@ -170,6 +168,10 @@ def cost(bill: Mapping[str, Mapping[str, float]]) -> bytes:
 
 
 def _figure(width: float, height: float, rows: int, columns: int) -> tuple[Figure, Any]:
+    import matplotlib as mpl  # half a second, which whoever draws nothing need not wait
+    from matplotlib.figure import Figure
+
+    mpl.rcParams.update(_STYLE)
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)
 
@@ -179,6 +181,8 @@ def _title(name: str) -> str:
 
 
 def _log_axes(axes: Any) -> None:
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter
+
     axes.set(xscale="log", yscale="log")
     for axis, ticks in ((axes.xaxis, [1, 2, 5, 10, 20, 50, 100]), (axes.yaxis, [0.2, 0.5, 1, 2, 5, 10, 20])):
         axis.set_ticks(ticks)

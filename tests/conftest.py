@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import hypothesis
 import pytest
 
 from simulation.template import Template
 from tests.aws import Aws
-
-if TYPE_CHECKING:
-    import boto3
 
 # How long an example takes says more about what else runs on the machine.
 hypothesis.settings.register_profile("any machine", deadline=None)
@@ -37,6 +36,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(APART.get(item.name, name)))
 
 
+def pytest_collection_finish() -> None:
+    """Let the garbage collector look no more through what has been loaded: it stays for the whole run."""
+    gc.collect()
+    gc.freeze()
+
+
 def _is_slow(item: pytest.Item) -> bool:
     return item.path.parent.name in ("e2e", "browser")
 
@@ -47,16 +52,16 @@ def _rank(item: pytest.Item) -> int:
 
 
 @pytest.fixture(scope="session")
-def boto_session() -> boto3.session.Session:
-    """Kept for the whole run: reading the services' descriptions takes longer than most tests."""
+def clients() -> Aws:
+    """The client of each service, kept for the whole run: to make one takes longer than most tests."""
     import boto3
     import moto  # noqa: F401  has to be there before a client is
 
-    return boto3.session.Session("test", "test", region_name=REGION)
+    return cast("Aws", functools.cache(boto3.session.Session("test", "test", region_name=REGION).client))
 
 
 @pytest.fixture
-def aws(boto_session: boto3.session.Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+def aws(clients: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     """An empty AWS account in process: gives the client of a service."""
     from moto import mock_aws
 
@@ -66,7 +71,7 @@ def aws(boto_session: boto3.session.Session, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
-        yield cast("Aws", boto_session.client)
+        yield clients
 
 
 @pytest.fixture

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
 import re
 import socket
 import subprocess
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,28 +19,12 @@ import httpx
 import pytest
 
 from kontext_local import cloud
+from tests.e2e.calls import CODE, NAMES, ROLE, SECRET, call, calls, looked_at, own_endpoints, packed
 from tests.signing import Call, Keys, Signed, as_link, in_header
 
-SECRET = "SG_what-only-its-owner-may-read"
-ROLE = "arn:aws:iam::000000000000:role/worker"
 FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:worker"
 TRUST = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
 MAY_READ = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::mine/*"}
-CODE = """
-import boto3, json, os
-def handler(event, context):
-    read = boto3.client("s3").get_object(Bucket="mine", Key="note")["Body"].read().decode()
-    return {"environment": dict(os.environ), "read": read}
-"""
-FORM = {"content-type": "application/x-www-form-urlencoded"}
-JSON = {"content-type": "application/x-amz-json-1.1"}
-
-
-def _packed(code: str) -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as files:
-        files.writestr("x.py", code)
-    return packed.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +39,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cloud.Cloud]:
         iam.create_role(RoleName="worker", AssumeRolePolicyDocument=_policy(TRUST))
         iam.put_role_policy(RoleName="worker", PolicyName="read", PolicyDocument=_policy(MAY_READ))
         given = {"Runtime": "python3.13", "Handler": "x.handler", "Role": ROLE, "Timeout": 60}
-        running.client("lambda").create_function(FunctionName="worker", Code={"ZipFile": _packed(CODE)}, **given)
+        running.client("lambda").create_function(FunctionName="worker", Code={"ZipFile": packed(CODE)}, **given)
         running.client("lambda").get_waiter("function_active_v2").wait(FunctionName="worker")
         yield running
 
@@ -76,65 +58,6 @@ def untouched(aws: cloud.Cloud) -> Iterator[None]:
     before = _state(aws)
     yield
     assert _state(aws) == before
-
-
-def calls(url: str) -> dict[str, Call]:
-    """What a thief would like to do, one call of each protocol, and MiniStack's own endpoints."""
-    secret = {**JSON, "x-amz-target": "secretsmanager.GetSecretValue"}
-    table = {**JSON, "x-amz-target": "DynamoDB_20120810.CreateTable"}
-    function = json.dumps(
-        {
-            "FunctionName": "thief",
-            "Role": ROLE,
-            "Runtime": "python3.13",
-            "Handler": "x.handler",
-            "Code": {"ZipFile": base64.b64encode(_packed(CODE)).decode()},
-        }
-    )
-    keys = [{"AttributeName": "a", "KeyType": "HASH"}]
-    kinds = [{"AttributeName": "a", "AttributeType": "S"}]
-    new_table = {
-        "TableName": "thief",
-        "KeySchema": keys,
-        "AttributeDefinitions": kinds,
-        "BillingMode": "PAY_PER_REQUEST",
-    }
-    return {
-        "read an object": Call("GET", f"{url}/mine/note", "s3"),
-        "list a bucket": Call("GET", f"{url}/mine", "s3"),
-        "write an object": Call("PUT", f"{url}/mine/more", "s3", "x"),
-        "read a secret": Call("POST", f"{url}/", "secretsmanager", '{"SecretId": "key"}', secret),
-        "make a table": Call("POST", f"{url}/", "dynamodb", json.dumps(new_table), table),
-        "make a queue": Call("POST", f"{url}/", "sqs", "Action=CreateQueue&QueueName=thief", FORM),
-        "make a queue by GET": Call("GET", f"{url}/?Action=CreateQueue&QueueName=thief", "sqs"),
-        "make a user": Call("POST", f"{url}/", "iam", "Action=CreateUser&UserName=thief&Version=2010-05-08", FORM),
-        "make a function": Call("POST", f"{url}/2015-03-31/functions", "lambda", function, JSON),
-        "invoke a function": Call("POST", f"{url}/2015-03-31/functions/worker/invocations", "lambda", "{}"),
-        "list functions": Call("GET", f"{url}/2015-03-31/functions", "lambda"),
-    }
-
-
-def own_endpoints(url: str) -> dict[str, Call]:
-    """MiniStack's own, which it serves to everybody."""
-    config = '{"stepfunctions._SFN_WAIT_SCALE": 9}'
-    return {
-        "health": Call("GET", f"{url}/_ministack/health", "s3"),
-        "health as LocalStack calls it": Call("GET", f"{url}/_localstack/health", "s3"),
-        "ready": Call("GET", f"{url}/_ministack/ready", "s3"),
-        "config": Call("POST", f"{url}/_ministack/config", "s3", config),
-        "code of a function": Call("GET", f"{url}/_ministack/lambda-code/worker", "s3"),
-        "mails": Call("GET", f"{url}/_aws/ses", "s3"),
-        "messages": Call("GET", f"{url}/_aws/sqs/messages?QueueUrl={url}/000000000000/mine", "s3"),
-        "reset": Call("POST", f"{url}/_ministack/reset", "s3"),
-    }
-
-
-def call(aws: cloud.Cloud, name: str) -> Call:
-    url = aws.account.endpoint
-    return {**calls(url), **own_endpoints(url)}[name]
-
-
-NAMES = [*calls(""), *own_endpoints("")]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -381,13 +304,6 @@ def _state(aws: cloud.Cloud) -> dict[str, Any]:
         look.body or look.url: re.sub(r"<RequestId>.*?</RequestId>|<LastModified>.*?<", "", text)
         for look, text in zip(looks, texts, strict=True)
     }
-
-
-def looked_at(url: str) -> Iterator[Call]:
-    """What tells whether something was made."""
-    yield Call("POST", f"{url}/", "sqs", "Action=ListQueues", FORM)
-    yield Call("POST", f"{url}/", "iam", "Action=ListUsers&Version=2010-05-08", FORM)
-    yield Call("POST", f"{url}/", "dynamodb", "{}", {**JSON, "x-amz-target": "DynamoDB_20120810.ListTables"})
 
 
 def _forget_the_thief(aws: cloud.Cloud) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from kontext.pipeline.watch import DONE_AGAIN_SECONDS
-from tests.unit.pipeline import PREFIX, Call, Strike, World
+from tests.unit.pipeline import PREFIX, World
+from tests.unit.strikes import Call, Strike
 
 Play = Callable[..., World]
 

@@ -9,7 +9,8 @@ import pytest
 
 from kontext.pipeline.requeue import ASIDE_SECONDS, MOST_FAILURES
 from kontext.segmind.answers import refusal_of_job
-from tests.unit.pipeline import Call, Strike, World
+from tests.unit.pipeline import World
+from tests.unit.strikes import Call, Strike
 
 Play = Callable[..., World]
 POOR = {"error": "Insufficient credits: your balance is 0.01, this model costs 0.05"}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from boto3.dynamodb.types import TypeSerializer
 from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +39,19 @@ def test_a_value_comes_back_as_it_went_in(value: Any) -> None:
     back = _from(_to({"value": value}))["value"]
 
     assert _same(back, value)
+
+
+@given(VALUES)
+def test_a_value_is_written_as_boto3_would_write_it(value: Any) -> None:
+    exact = json.loads(json.dumps(value), parse_float=Decimal)
+
+    assert _to({"value": value})["value"] == TypeSerializer().serialize(exact)
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, b"bytes", object()])
+def test_what_dynamodb_has_no_place_for_is_refused(value: Any) -> None:
+    with pytest.raises(TypeError, match="DynamoDB has no"):
+        _to({"value": value})
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -11,7 +11,8 @@ import pytest
 
 from kontext.errors import CODES
 from kontext.renders.job_owner import own
-from tests.unit.pipeline import DAY, PREFIX, REQUEST_ID, Call, Strike, World
+from tests.unit.pipeline import PREFIX, REQUEST_ID, World
+from tests.unit.strikes import DAY, Call, Strike
 
 Play = Callable[..., World]
 OUTAGE = 3 * DAY

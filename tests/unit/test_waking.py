@@ -8,7 +8,8 @@ from typing import Any
 
 from kontext.model import Status
 from simulation.s3 import S3
-from tests.unit.pipeline import StandingClock, World
+from tests.unit.pipeline import World
+from tests.unit.strikes import StandingClock
 
 LATE = "shared/late.png"
 PAIRS = 12

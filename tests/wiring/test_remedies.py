@@ -25,7 +25,8 @@ from simulation.stories.story import Story
 Json = dict[str, Any]
 
 E2E, UNIT = "tests/e2e/", "tests/unit/"
-AUDIT, RESOLVE = f"{UNIT}cli/test_audit.py::", f"{UNIT}cli/decide/test_resolve.py::"
+AUDIT = f"{UNIT}cli/test_audit.py::"
+RESOLVE, TABLES = f"{UNIT}cli/decide/test_resolve.py::", f"{UNIT}cli/decide/test_tables.py::"
 DOCTOR, PROMISES, ALARMS = f"{E2E}test_doctor.py::", f"{E2E}test_promises.py::", f"{E2E}test_alarms.py::"
 
 _OWN_LIMIT = "the spend limit is raised while a pair waits for the next day"
@@ -106,7 +107,7 @@ CARRIED_OUT: dict[str, tuple[str, ...]] = {
     ),
     "alarm UnexplainedSpendAlarm": (f"{AUDIT}test_what_the_stack_may_have_been_charged_for_is_named_with_its_day",),
     "command kontext audit": (f"{AUDIT}test_the_audit_of_a_stack_reads_its_table_and_asks_for_the_balance_alone",),
-    "command kontext resolve --file": (f"{RESOLVE}test_a_table_is_carried_out_row_by_row_and_says_what_was_done",),
+    "command kontext resolve --file": (f"{TABLES}test_a_table_is_carried_out_row_by_row_and_says_what_was_done",),
     "command kontext resolve --output-url": (
         f"{RESOLVE}test_the_link_of_a_picture_is_delivered_from_and_booked_at_the_price",
     ),

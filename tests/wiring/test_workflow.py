@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cfnlint.api import ManualArgs, lint
 
 from kontext.errors import CODES
 from kontext.renders.overdue import OUTPUT_SECONDS
@@ -169,6 +168,8 @@ def test_what_the_workflow_branches_on_is_what_the_functions_say(workflow: Json,
 
 def _linted(definitions: dict[str, Json]) -> set[str]:
     """The names of the definitions in which cfn-lint finds fault; it does not follow the template to another file."""
+    from cfnlint.api import ManualArgs, lint  # takes a second, which whoever plays other tests need not wait
+
     machines = {
         name: {
             "Type": "AWS::StepFunctions::StateMachine",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from boto3.dynamodb.types import DYNAMODB_CONTEXT
 from botocore.exceptions import ClientError
 
 from kontext.errors import KontextError
@@ -239,32 +239,57 @@ def _words(text: str, mark: str) -> set[str]:
     return set(re.findall(rf"{mark}(\w+)", text))
 
 
+# Each in one walk: with boto3's own, a second one turns floats into decimals before, and back after.
 def _to(item: Item) -> Any:
-    serialize = TypeSerializer().serialize
-    return {name: serialize(_exact(value)) for name, value in item.items()}
+    return {name: _attribute(value) for name, value in item.items()}
 
 
 def _from(item: Any) -> Item:
-    deserialize = TypeDeserializer().deserialize
-    return {name: _natural(deserialize(value)) for name, value in item.items()}
+    return {name: _natural(attribute) for name, attribute in item.items()}
 
 
-def _exact(value: Any) -> Any:
+def _attribute(value: Any) -> Any:
+    match value:
+        case None:
+            return {"NULL": True}
+        case str():
+            return {"S": value}
+        case bool():
+            return {"BOOL": value}
+        case int() | float():
+            return {"N": _digits(value)}
+        case dict():
+            return {"M": {name: _attribute(inner) for name, inner in value.items() if inner is not None}}
+        case list() | tuple():
+            return {"L": [_attribute(inner) for inner in value]}
+        case set() | frozenset():
+            return {"SS": list(value)}
+    raise TypeError(f"DynamoDB has no type for {value!r}")
+
+
+def _digits(value: float) -> str:
     # DynamoDB knows decimal numbers only; repr() is the shortest text that gives the same float again.
-    if isinstance(value, float):
-        return Decimal(repr(value))
-    if isinstance(value, dict):
-        return {name: _exact(inner) for name, inner in value.items() if inner is not None}
-    if isinstance(value, list | tuple):
-        return [_exact(inner) for inner in value]
+    exact = DYNAMODB_CONTEXT.create_decimal(repr(value))
+    if not exact.is_finite():
+        raise TypeError(f"DynamoDB has no number {value!r}")
+    return str(exact)
+
+
+def _natural(attribute: Any) -> Any:
+    ((kind, value),) = attribute.items()
+    match kind:
+        case "N":
+            return _number(Decimal(value))
+        case "M":
+            return {name: _natural(inner) for name, inner in value.items()}
+        case "L":
+            return [_natural(inner) for inner in value]
+        case "SS":
+            return set(value)
+        case "NULL":
+            return None
     return value
 
 
-def _natural(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, dict):
-        return {name: _natural(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_natural(inner) for inner in value]
-    return value
+def _number(value: Decimal) -> int | float:
+    return int(value) if value == value.to_integral_value() else float(value)

@@ -5,118 +5,33 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
-import httpx
 import pytest
-from botocore.exceptions import EndpointConnectionError
 
 from kontext.clock import Clock, iso
 from kontext.due import LINE, TIMER
 from kontext.dynamodb import Table
-from kontext.model import Charged, ErrorCode, Render, RenderError, Status
-from kontext.renders import record
+from kontext.model import ErrorCode, Render, Status
 from kontext_cli.decide.decisions import Decision
 from kontext_cli.decide.operate import Operator
-from kontext_cli.decide.resolve import asked, decide, read
+from kontext_cli.decide.resolve import asked, decide
 from kontext_cli.errors import CommandError, Unfinished
 from kontext_cli.target import Target
+from tests.unit.cli.decide.conftest import (
+    HOUR,
+    JOB,
+    OTHER_JOB,
+    PICTURE,
+    LaterClock,
+    Segmind,
+    delivered,
+    failed,
+    messages,
+    render_of,
+    without,
+)
 from tests.unit.conftest import add_uncertain
-
-JOB = "3f2c8f5e-8f5e-4b7a-9d6e-0123456789ab"
-OTHER_JOB = "9a1d7c04-1111-4222-8333-abcdefabcdef"
-PICTURE = f"https://images.segmind.com/outputs/{JOB}.png"
-HOUR = 3600.0
-
-
-class Segmind(httpx.MockTransport):
-    """Knows some jobs and serves their pictures, unless it is `away`; keeps what it was asked."""
-
-    def __init__(self, picture: bytes) -> None:
-        super().__init__(self.answer)
-        self.picture, self.jobs, self.away = picture, [JOB], 0
-        self.asked: list[httpx.Request] = []
-
-    def answer(self, request: httpx.Request) -> httpx.Response:
-        self.asked.append(request)
-        if self.away:
-            return httpx.Response(self.away, json={"error": "temporarily unavailable"})
-        name = next((job for job in self.jobs if job in request.url.path), None)
-        if name is None:
-            return httpx.Response(404, json={"error": "not found"})
-        if request.url.host == "images.segmind.com":
-            return httpx.Response(200, content=self.picture)
-        return httpx.Response(200, json={"status": "COMPLETED", "request_id": name, "metrics": {}})
-
-
-class LaterClock(Clock):
-    """The machine's clock, put forward; nobody sleeps."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.slept: list[float] = []
-
-    def now(self) -> float:
-        return super().now() + self.seconds
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-
-
-class Away:
-    """A client for whose writes there is no network."""
-
-    def __init__(self, client: Any) -> None:
-        self.client = client
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.client, name)
-
-    def send_message(self, **asked: Any) -> None:
-        raise EndpointConnectionError(endpoint_url="https://sqs.example")
-
-    def update_item(self, **asked: Any) -> None:
-        raise EndpointConnectionError(endpoint_url="https://dynamodb.example")
-
-
-@pytest.fixture
-def segmind(encoded: Callable[..., bytes]) -> Segmind:
-    return Segmind(encoded("PNG"))
-
-
-@pytest.fixture
-def operator(target: Target, segmind: Segmind) -> Operator:
-    return Operator(target, LaterClock(0.0), segmind)
-
-
-def messages(target: Target) -> list[Any]:
-    received = target.client("sqs").receive_message(QueueUrl=target.output("UploadQueueUrl"), MaxNumberOfMessages=10)
-    return [json.loads(message["Body"]) for message in received.get("Messages", ())]
-
-
-def render_of(target: Target, prefix: str) -> Render:
-    table = Table(target.client("dynamodb"), target.output("RendersTable"))
-    return record.render_of(table.get({"pk": f"pair#{prefix}", "sk": f"render#of {prefix}"}) or {})
-
-
-def without(target: Target, service: str) -> Target:
-    """The stack while one of its services does not answer."""
-    away = Away(target.client(service))
-    return Target("shop", target.outputs, lambda name: away if name == service else target.client(name))
-
-
-def delivered(table: Table, prefix: str) -> None:
-    """A pair whose picture is there."""
-    add_uncertain(
-        table, prefix, status=Status.DELIVERED, request_id=OTHER_JOB, output_url="https://images.segmind.com/b.png"
-    )
-
-
-def failed(table: Table, code: ErrorCode, charged: Charged, /, **more: Unpack[Render]) -> str:
-    """A pair whose render has failed, and was told."""
-    error: RenderError = {"code": code, "message": "m", "charged": charged, "remedy": "r"}
-    more = {"status": Status.FAILED, "error": error, "announced": True, **more}
-    return add_uncertain(table, "a cat/", **more)
 
 
 def test_sending_again_says_its_price_and_what_may_be_paid_twice(
@@ -232,48 +147,6 @@ def test_a_wrong_decision_leaves_the_render_undecided_and_says_why(
 
     with pytest.raises(CommandError, match=why):
         decide(operator, asked(**options), as_json=False)
-
-    assert render_of(operator.chosen, uncertain) == before
-
-
-@pytest.mark.parametrize(
-    ("content", "why"),
-    [
-        pytest.param(b"\xff\xfe\x00", "cannot be read as a table", id="no text"),
-        pytest.param(b"", "holds 0 decisions", id="empty"),
-        pytest.param(b"prefix,decision,value\n", "holds 0 decisions", id="a header alone"),
-        pytest.param(b'a cat/,"request-id', "cannot be read as a table", id="an open quotation"),
-        pytest.param(
-            f"a cat/,request-id,{JOB}\nb/,perhaps,\n".encode(), "row 2: the decision is 'perhaps'", id="a decision"
-        ),
-        pytest.param(
-            f"a cat/,request-id,{JOB}\nb/,request-id,\n".encode(), "row 2: request-id needs a value", id="no value"
-        ),
-        pytest.param(f"a cat/,give-up,{JOB}\n".encode(), "row 1: give-up needs no value", id="a value too many"),
-        pytest.param(f"a cat/,request-id,{JOB},x\n".encode(), "row 1: there must be a pair", id="a cell too many"),
-        pytest.param(b"a cat/\n", "row 1", id="a cell too few"),
-        pytest.param(
-            f"a cat/,request-id,{JOB}\na cat/,give-up\n".encode(), "a cat/ stands in it more than once", id="twice"
-        ),
-        pytest.param(
-            f"a cat/,request-id,{JOB}\nb/,request-id,{JOB.upper()}\n".encode(),
-            "stands in it more than once",
-            id="one job for two",
-        ),
-        pytest.param(
-            f"a cat/,request-id,{JOB}\nb/,give-up,\n".encode(), r"row 2 \(b/\): No render", id="a row that is wrong"
-        ),
-    ],
-)
-def test_of_a_table_with_a_fault_nothing_is_carried_out(
-    operator: Operator, table: Table, uncertain: str, tmp_path: Path, content: bytes, why: str
-) -> None:
-    delivered(table, "b/")
-    before = render_of(operator.chosen, uncertain)
-    (tmp_path / "table.csv").write_bytes(content)
-
-    with pytest.raises(CommandError, match=why):
-        decide(operator, read(tmp_path / "table.csv"), as_json=False)
 
     assert render_of(operator.chosen, uncertain) == before
 
@@ -426,59 +299,3 @@ def test_what_a_newer_drop_has_replaced_is_not_sent_again(operator: Operator, ta
 
     with pytest.raises(CommandError, match="A newer drop has replaced"):
         decide(operator, [Decision(uncertain, "resubmit")], as_json=False)
-
-
-def test_a_table_is_carried_out_row_by_row_and_says_what_was_done(
-    operator: Operator, segmind: Segmind, table: Table, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    segmind.jobs = [JOB, OTHER_JOB]
-    for prefix in ("a/", "b/", "c/", "d/"):
-        add_uncertain(table, prefix)
-    rows = (
-        "\ufeffPrefix,decision,value",
-        f"a/,request-id,{JOB}",
-        f"b/,request-id,{OTHER_JOB}",
-        "",
-        "c/,give-up",
-        "d/,resubmit,",
-    )
-    (tmp_path / "table.csv").write_text("\r\n".join(rows))
-
-    code = decide(operator, read(tmp_path / "table.csv"), as_json=True)
-
-    said = capsys.readouterr()
-    assert code == 0
-    assert [(one["prefix"], one["status"]) for one in json.loads(said.out)] == [
-        ("a/", "QUEUED"),
-        ("b/", "QUEUED"),
-        ("c/", "FAILED"),
-        ("d/", "CLAIMED"),
-    ]
-    assert "d/ is sent again for USD 0.05" in said.err
-    assert isinstance(operator.clock, LaterClock)
-    assert operator.clock.slept == [0.0, operator.throttle.rate.interval]
-
-
-class SecondTopicAway:
-    """An SNS that takes one message, and then no more."""
-
-    def __init__(self, client: Any) -> None:
-        self.client, self.left = client, 1
-
-    def publish(self, **asked: Any) -> Any:
-        self.left -= 1
-        if self.left < 0:
-            raise EndpointConnectionError(endpoint_url="https://sns.example")
-        return self.client.publish(**asked)
-
-
-def test_a_table_that_breaks_off_says_which_rows_were_done(target: Target, table: Table) -> None:
-    for prefix in ("a/", "b/"):
-        add_uncertain(table, prefix)
-    sns = SecondTopicAway(target.client("sns"))
-    operator = Operator(Target("shop", target.outputs, lambda name: sns if name == "sns" else target.client(name)))
-
-    with pytest.raises(Unfinished, match=r"Done: rows 1 to 1; without them the table may be given again\.") as broken:
-        decide(operator, [Decision("a/", "give-up"), Decision("b/", "give-up")], as_json=True)
-
-    assert [one["prefix"] for one in broken.value.document["done"]] == ["a/"]
