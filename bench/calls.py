@@ -35,7 +35,7 @@ class Run:
 
     `aws`: requests by service, with those of who drops and of Lambda's reading of the queue. `lambda_ms`: by
     function, on the virtual clock: what calls and sleeps take, without the processor's time. `billed`: what is not
-    part of the looking, by the names in prices.json. `pairs_a_minute`: through the handlers, on this machine.
+    part of the polling, by the names in prices.json. `pairs_a_minute`: through the handlers, on this machine.
     """
 
     pairs: int
@@ -190,7 +190,7 @@ def _kind(call: Call) -> str:
     if call.name.startswith("POST"):
         return "request"
     if call.name.endswith("/status"):
-        return "looks"
+        return "polls"
     return "result" if "/requests/" in call.name else "picture"
 
 
@@ -204,7 +204,7 @@ def _table(runs: Mapping[int, Run]) -> str:
     for run in runs.values():
         figures = {f"{service} requests": number for service, number in run.aws.items()}
         figures |= {"**AWS requests**": sum(run.aws.values()), "state transitions": run.transitions}
-        figures |= {f"Segmind: {kind}": run.segmind[kind] for kind in ("request", "looks", "result", "picture")}
+        figures |= {f"Segmind: {kind}": run.segmind[kind] for kind in ("request", "polls", "result", "picture")}
         figures |= {f"{name}: invocations": number for name, number in run.invocations.items()}
         figures |= {f"{name}: ms": number for name, number in run.lambda_ms.items()}
         figures |= {"pairs a minute through the handlers, here": run.pairs_a_minute}

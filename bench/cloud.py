@@ -151,7 +151,7 @@ def _told(subscriber: Subscriber, count: int) -> dict[str, float]:
     return found
 
 
-def _part(pairs: list[Pair], looks: float, plain: list[float], taken: dict[str, dict[str, float]]) -> Part:
+def _part(pairs: list[Pair], polls: float, plain: list[float], taken: dict[str, dict[str, float]]) -> Part:
     measured = pairs[WARM_UP:]
     times = Renders(np.array([pair.queued for pair in pairs]), np.array([pair.inference for pair in pairs]))
     simulated = pollers.learning(times)
@@ -163,12 +163,12 @@ def _part(pairs: list[Pair], looks: float, plain: list[float], taken: dict[str, 
         "lag_s": _quantiles(lags) | {"mean": mean(lags)},
         "seen_to_event_s": _quantiles([pair.told - pair.seen for pair in measured]),
         "completed_to_event_s": _quantiles([pair.told - pair.completed for pair in measured]),
-        "looks_per_render": looks,
+        "polls_per_render": polls,
         "functions": taken,
         "simulated": {
             "mean_lag_s": float(simulated.lag[WARM_UP:].mean()),
             "p50_lag_s": float(np.median(simulated.lag[WARM_UP:])),
-            "looks_per_render": float(simulated.looks.mean()),
+            "polls_per_render": float(simulated.polls.mean()),
         },
     }
     return Part(summary=_summary(figures), figures=figures, text=_text(figures))
@@ -268,5 +268,5 @@ def _text(figures: dict[str, Any]) -> str:
         f"| seconds | p50 | p95 |\n|---|--:|--:|\n{table}\n\n"
         "| | measured | simulated, the same render times |\n|---|--:|--:|\n"
         f"| mean lag, s | {figures['lag_s']['mean']:.2f} | {simulated['mean_lag_s']:.2f} |\n"
-        f"| looks per render | {figures['looks_per_render']:.2f} | {simulated['looks_per_render']:.2f} |"
+        f"| polls per render | {figures['polls_per_render']:.2f} | {simulated['polls_per_render']:.2f} |"
     )

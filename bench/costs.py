@@ -19,7 +19,7 @@ MEMORY_GB = {  # as in template.yaml
 LOOP_TRANSITIONS = 3  # WaitToPoll, Poll, IsFinished?
 END_TRANSITIONS = 3  # Finalize, IsDelivered?, Delivered
 
-# Everything around the looking, for a pair of two photographs and a prompt whose picture fits one part: as counted by
+# Everything around the polling, for a pair of two photographs and a prompt whose picture fits one part: as counted by
 # `calls.py` (steady). Lambda's time has 0.06 s of a whole processor (1769 MB) added, which virtual time does not show:
 # see `memory.py`. The logs' size is an estimate.
 AROUND: dict[str, float] = {
@@ -38,8 +38,8 @@ AROUND: dict[str, float] = {
 
 MINUTES_A_MONTH = 30 * 24 * 60
 
-# A sweep that finds nothing: two queries of the index and a look at the gate, in less than 50 ms. Its three lines in
-# the log are an estimate.
+# A sweep that finds nothing: two queries of the index and a read of the circuit breaker, in less than 50 ms. Its three
+# lines in the log are an estimate.
 SWEEP: dict[str, float] = {
     "schedule_call": 1,
     "lambda_request": 1,
@@ -59,10 +59,10 @@ def sweeping() -> float:
     return MINUTES_A_MONTH * usd(SWEEP)
 
 
-def looking(transitions: float, polls: float, seconds: float) -> dict[str, float]:
-    """The calls of the looking itself: its transitions, and its Lambda invocations lasting `seconds` in all."""
+def polling(transitions: float, invocations: float, seconds: float) -> dict[str, float]:
+    """The calls of the polling itself: its transitions, and its Lambda invocations lasting `seconds` in all."""
     return {
         "state_transition": transitions,
-        "lambda_request": polls,
+        "lambda_request": invocations,
         "lambda_gb_second": seconds * MEMORY_GB["PollFunction"],
     }

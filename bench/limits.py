@@ -29,7 +29,7 @@ def promises(summary: Summary) -> Iterator[Promise]:
         yield Promise(f"lag ÷ the least possible, {name}, {after}", ratio, 1.3 if name == "drift" else 1.15)
     if "mean_lag_s" in summary:
         yield Promise("mean lag at the default setting, cv0.2", summary["mean_lag_s"], 1.0, "s")
-        yield Promise("looks per render, cv0.2", summary["looks_per_render"], 4.8)
+        yield Promise("polls per render, cv0.2", summary["polls_per_render"], 4.8)
         yield Promise("AWS, everything counted, per 1,000 renders", summary["usd_per_1000"], 0.25, "USD")
     if "upload_to_post_p50_s" in summary:
         queue, lag = summary["plain_queue_p50_s"], summary["lag_p50_s"]

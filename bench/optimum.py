@@ -1,4 +1,4 @@
-"""The least lag that any sequence of looks can have, for a known distribution of completion times.
+"""The least lag that any sequence of polls can have, for a known distribution of completion times.
 
 Independent of the pipeline's `schedule.py`: exact distribution functions on an even grid, and at every grid point
 a search through all later ones (no convexity, no histogram, no learning).
@@ -16,7 +16,7 @@ _GRID = 4000
 
 
 def best_poll_times(times: Distribution, longest: float, poll_cost: float) -> Floats:
-    """The ages of the looks that minimise E[lag] + poll_cost · E[looks], up to the age `longest`."""
+    """The ages of the polls that minimise E[lag] + poll_cost · E[polls], up to the age `longest`."""
     ages = np.linspace(0.0, longest, _GRID)
     done, moment = times.cdf(ages), times.partial_mean(ages)
     done[-1] = 1.0
@@ -34,9 +34,9 @@ def best_poll_times(times: Distribution, longest: float, poll_cost: float) -> Fl
     return np.array(path)
 
 
-def evaluate(times: Distribution, looks: Floats) -> tuple[float, float]:
-    """(expected number of looks, expected lag in seconds) of looking at the ages `looks`."""
-    ages = np.concatenate([[0.0], looks])
+def evaluate(times: Distribution, polls: Floats) -> tuple[float, float]:
+    """(expected number of polls, expected lag in seconds) of polling at the ages `polls`."""
+    ages = np.concatenate([[0.0], polls])
     done = times.cdf(ages)
     done[-1] = 1.0
     lag = np.sum(ages[1:] * np.diff(done) - np.diff(times.partial_mean(ages)))
@@ -45,20 +45,20 @@ def evaluate(times: Distribution, looks: Floats) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Frontier:
-    """The optimum's expected lag (seconds) for each expected number of looks, in rising order of looks."""
+    """The optimum's expected lag (seconds) for each expected number of polls, in rising order of polls."""
 
-    looks: Floats
+    polls: Floats
     lag: Floats
 
-    def lag_at(self, looks: float) -> float:
-        """The least possible lag with this many looks; an error outside of what has been computed."""
-        if not self.looks[0] <= looks <= self.looks[-1]:
-            raise ValueError(f"{looks:.2f} looks is outside the frontier's {self.looks[0]:.2f}–{self.looks[-1]:.2f}")
-        return float(np.exp(np.interp(np.log(looks), np.log(self.looks), np.log(self.lag))))
+    def lag_at(self, polls: float) -> float:
+        """The least possible lag with this many polls; an error outside of what has been computed."""
+        if not self.polls[0] <= polls <= self.polls[-1]:
+            raise ValueError(f"{polls:.2f} polls is outside the frontier's {self.polls[0]:.2f}–{self.polls[-1]:.2f}")
+        return float(np.exp(np.interp(np.log(polls), np.log(self.polls), np.log(self.lag))))
 
 
 def frontier(times: Distribution, longest: float) -> Frontier:
-    """The trade-off between looks and lag, from about one look to about thirty."""
+    """The trade-off between polls and lag, from about one poll to about thirty."""
     points = [evaluate(times, best_poll_times(times, longest, cost)) for cost in np.geomspace(0.004, 12, 32)]
-    looks, lag = np.array(sorted(set(points))).T
-    return Frontier(looks, lag)
+    polls, lag = np.array(sorted(set(points))).T
+    return Frontier(polls, lag)

@@ -34,23 +34,23 @@ _STYLE: Any = {
 
 @dataclass(frozen=True)
 class Example:
-    """A known distribution, the looks of a stack that has learned it, and the optimum's."""
+    """A known distribution, the polls of a stack that has learned it, and the optimum's."""
 
     known: Lognormals
     learned: Floats
     best: Floats
 
 
-def lag_and_looks(
+def lag_and_polls(
     table: Mapping[str, Mapping[str, Row]],
     curves: Mapping[str, Frontier],
     trade_off: Mapping[str, Sequence[tuple[float, float]]],
 ) -> bytes:
-    """Lag against looks: the limit, the pipeline along its trade-off, and everybody else."""
+    """Lag against polls: the limit, the pipeline along its trade-off, and everybody else."""
     names = [name for name in curves if name != "drift"]
     figure, grid = _figure(11, 8.2, 2, 2)
     for axes, name in zip(grid.flat, names, strict=True):
-        axes.plot(curves[name].looks, curves[name].lag, color=_BEST, lw=1.5, label="optimum, distribution known")
+        axes.plot(curves[name].polls, curves[name].lag, color=_BEST, lw=1.5, label="optimum, distribution known")
         if name in trade_off:
             axes.plot(
                 *np.array(trade_off[name]).T,
@@ -59,11 +59,11 @@ def lag_and_looks(
                 ms=3,
                 lw=1,
                 alpha=0.6,
-                label="after 200 renders, other look costs",
+                label="after 200 renders, other poll costs",
             )
         _points(axes, table[name])
         _log_axes(axes)
-        axes.set(title=_title(name), xlabel="looks per render", ylabel="mean lag, s")
+        axes.set(title=_title(name), xlabel="polls per render", ylabel="mean lag, s")
     figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     grid.flat[-1].annotate(
         "the optimum here knows no status;\nthe pipeline restarts the clock\nwhen a render leaves the queue",
@@ -77,7 +77,7 @@ def lag_and_looks(
 def _points(axes: Any, rows: Mapping[str, Row]) -> None:
     ours = rows["this pipeline"]
     axes.plot(
-        ours.looks_per_render,
+        ours.polls_per_render,
         ours.mean_lag_s,
         "*",
         ms=17,
@@ -90,17 +90,17 @@ def _points(axes: Any, rows: Mapping[str, Row]) -> None:
         if way.startswith(("workflow", "SDK")):
             label = "SDK" if way.startswith("SDK") else way.removeprefix("workflow every ")
             axes.plot(
-                one.looks_per_render, one.mean_lag_s, "s" if label == "SDK" else "o", ms=7, color=_OTHER, mec="white"
+                one.polls_per_render, one.mean_lag_s, "s" if label == "SDK" else "o", ms=7, color=_OTHER, mec="white"
             )
             offset = (8, 6) if label != "SDK" else (8, -12)
             axes.annotate(
-                label, (one.looks_per_render, one.mean_lag_s), offset, textcoords="offset points", color=_OTHER
+                label, (one.polls_per_render, one.mean_lag_s), offset, textcoords="offset points", color=_OTHER
             )
     axes.plot([], [], "o", color=_OTHER, mec="white", label="workflow, fixed interval; SDK wait()")
 
 
 def schedules(examples: Mapping[str, Example]) -> bytes:
-    """The densities, with the looks of the pipeline above the optimum's."""
+    """The densities, with the polls of the pipeline above the optimum's."""
     figure, grid = _figure(13, 3.4, 1, len(examples))
     for axes, (name, example) in zip(grid.flat, examples.items(), strict=True):
         ages = np.linspace(0.5, example.known.longest(), 2000)
@@ -108,14 +108,14 @@ def schedules(examples: Mapping[str, Example]) -> bytes:
         density = np.gradient(example.known.cdf(ages), ages)
         highest = np.max(density)
         axes.fill_between(ages, density, color=_FAINT, alpha=0.5, lw=0)
-        for looks, colour, low in ((example.learned, _OURS, 0.55), (example.best, _BEST, 0.02)):
-            axes.vlines(looks, low * highest, (low + 0.4) * highest, color=colour, lw=1.3)
+        for polls, colour, low in ((example.learned, _OURS, 0.55), (example.best, _BEST, 0.02)):
+            axes.vlines(polls, low * highest, (low + 0.4) * highest, color=colour, lw=1.3)
         axes.set(xlim=(0, ages[-1]), title=_title(name), xlabel="age of the render, s", yticks=[])
         axes.grid(visible=False)
         axes.spines["left"].set_visible(False)
     handles = [
         grid.flat[0].plot([], [], color=c, label=t)[0]
-        for c, t in ((_OURS, "looks after 200 renders"), (_BEST, "optimum"))
+        for c, t in ((_OURS, "polls after 200 renders"), (_BEST, "optimum"))
     ]
     figure.legend(handles=handles, loc="outside upper right", ncols=2)
     return _png(figure)
@@ -142,7 +142,7 @@ def drift(jump: Mapping[int, Sequence[float]]) -> bytes:
     axes.set(
         title="Renders jump from 20 to 35 s",
         xlabel="renders since the jump",
-        ylabel="lag ÷ optimum at the same looks",
+        ylabel="lag ÷ optimum at the same polls",
         ylim=(0.9, None),
     )
     axes.legend(loc="upper right")

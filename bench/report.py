@@ -36,7 +36,7 @@ class Measure(NamedTuple):
 
 
 MEASURES = {
-    "simulate": Measure("when to look: every way to poll, in virtual time", 3),
+    "simulate": Measure("when to poll: every way to do it, in virtual time", 3),
     "cloud": Measure("sixty renders in real time on the embedded cloud", 3, quiet=True),
     "calls": Measure("calls per pair, from 10 to 1,000 pairs", 1),
     "cold_start": Measure("from process start to a ready handler", 0.5, quiet=True),
@@ -47,7 +47,7 @@ _INTRODUCTION = """\
 # What the pipeline adds to a render
 
 kontext-drop takes two photographs and a prompt from a bucket, has Segmind make one picture of them (about 23 s,
-USD 0.05), and delivers it. Segmind does not say when a picture is ready: one has to ask, and each asking is a *look*.
+USD 0.05), and delivers it. Segmind does not say when a picture is ready: one has to ask, which is a *poll*.
 This report is about what all of that adds: seconds, dollars, requests, memory. `make bench` has written it;
 `make bench PARTS="cloud layer"` renews only some parts, and `report.json` holds the same figures for machines.
 """

@@ -1,4 +1,4 @@
-"""Polling in virtual time: looks, lag and dollars of each way to look, on the same seeded workloads."""
+"""Polling in virtual time: polls, lag and dollars of each way to poll, on the same seeded workloads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from bench import plots, pollers
-from bench.costs import AROUND, looking, usd
+from bench.costs import AROUND, polling, usd
 from bench.optimum import Frontier, best_poll_times, evaluate, frontier
 from bench.part import Part
 from bench.pollers import Played
@@ -22,14 +22,14 @@ INTERVALS = (1, 2, 5, 10, 30)
 AFTER_JUMP = (0, 5, 10, 15, 20, 25, 30, 40, 50, 60, 70, 80, 90, 100)
 REQUESTS_PER_MINUTE = 50
 _OURS = "this pipeline"
-_BESIDE = 2  # requests to Segmind beside the looks: the POST and the result
+_BESIDE = 2  # requests to Segmind beside the polls: the POST and the result
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way to look at one workload; `lag_over_optimum` compares with the optimum at the same looks."""
+    """One way to poll at one workload; `lag_over_optimum` compares with the optimum at the same polls."""
 
-    looks_per_render: float
+    polls_per_render: float
     mean_lag_s: float
     p95_lag_s: float
     lag_over_optimum: float | None
@@ -61,7 +61,7 @@ def measure(seed: int = 1, renders: int = RENDERS, stacks: int = STACKS) -> Part
         },
         text=_text(table, ratios, jump, renders),
         plots={
-            "lag-and-looks.png": plots.lag_and_looks(table, curves, _trade_off(seed)),
+            "lag-and-polls.png": plots.lag_and_polls(table, curves, _trade_off(seed)),
             "schedule.png": plots.schedules({name: _example(name, seed) for name in STATIONARY}),
             "drift.png": plots.drift(jump),
             "cost.png": plots.cost(_bill(ours["cv0.2"], sample("cv0.2", renders, seed))),
@@ -70,12 +70,12 @@ def measure(seed: int = 1, renders: int = RENDERS, stacks: int = STACKS) -> Part
 
 
 def _play(name: str, renders: Renders) -> tuple[dict[str, Played], Frontier]:
-    """Every way to look at these renders, and the frontier of their distribution."""
+    """Every way to poll at these renders, and the frontier of their distribution."""
     known = STATIONARY.get(name) or Empirical(renders.total)
     ours = pollers.learning(renders)
     played = {
         _OURS: ours,
-        "… one look per Poll": pollers.handing_back(ours),
+        "… one poll an invocation": pollers.handing_back(ours),
         "… 200 renders learned": pollers.frozen(pollers.learned(_first(renders)), renders),
         "optimum, distribution known": pollers.at(best_poll_times(known, known.longest(), DEFAULT_POLL_COST), renders),
         "SDK wait(), 1 s": pollers.sdk(renders),
@@ -90,13 +90,13 @@ def _first(renders: Renders) -> Renders:
 
 def row(played: Played, best: Frontier) -> Row:
     """The figures of a table row from what was played."""
-    count, lag = float(played.looks.mean()), float(played.lag.mean())
-    calls = looking(played.transitions.mean(), played.polls.mean(), played.seconds.mean())
+    count, lag = float(played.polls.mean()), float(played.lag.mean())
+    calls = polling(played.transitions.mean(), played.invocations.mean(), played.seconds.mean())
     return Row(
-        looks_per_render=count,
+        polls_per_render=count,
         mean_lag_s=lag,
         p95_lag_s=float(np.quantile(played.lag, 0.95)),
-        lag_over_optimum=lag / best.lag_at(count) if best.looks[0] <= count <= best.looks[-1] else None,
+        lag_over_optimum=lag / best.lag_at(count) if best.polls[0] <= count <= best.polls[-1] else None,
         state_transitions=float(played.transitions.mean()),
         poll_lambda_s=float(played.seconds.mean()),
         usd_per_1000=1000 * (usd(calls) + usd(AROUND)),
@@ -105,7 +105,7 @@ def row(played: Played, best: Frontier) -> Row:
 
 
 def after_learning(name: str, seed: int, stacks: int = STACKS) -> list[float]:
-    """Lag over the optimum at the same looks, for stacks that have each learned from their own 200 renders.
+    """Lag over the optimum at the same polls, for stacks that have each learned from their own 200 renders.
 
     Exact expectations over the known distribution, not samples.
     """
@@ -130,7 +130,7 @@ def after_jump(seed: int, stacks: int = STACKS) -> dict[int, list[float]]:
 
 
 def _trade_off(seed: int) -> dict[str, list[tuple[float, float]]]:
-    """(looks, lag) of the schedule after 200 renders, for a range of look costs."""
+    """(polls, lag) of the schedule after 200 renders, for a range of poll costs."""
     costs = np.geomspace(0.04, 2.0, 12)
     histories = {name: pollers.learned(sample(name, LEARNING, seed)) for name in STATIONARY}
     return {
@@ -152,14 +152,14 @@ def _bill(ours: Played, renders: Renders) -> dict[str, dict[str, float]]:
     """USD per 1,000 renders by kind of cost, for the pipeline and for what is built usually."""
     ways = {
         _OURS: ours,
-        "one look per Poll": pollers.handing_back(ours),
+        "one poll an invocation": pollers.handing_back(ours),
         **{f"every {seconds} s": pollers.every(seconds, renders) for seconds in INTERVALS},
     }
     return {way: _kinds(played) for way, played in ways.items()}
 
 
 def _kinds(played: Played) -> dict[str, float]:
-    calls = looking(played.transitions.mean(), played.polls.mean(), played.seconds.mean())
+    calls = polling(played.transitions.mean(), played.invocations.mean(), played.seconds.mean())
     transitions = usd({"state_transition": calls.pop("state_transition")})
     kinds = {"state transitions": transitions, "Poll's Lambda time": usd(calls), "everything else": usd(AROUND)}
     return {kind: 1000 * dollars for kind, dollars in kinds.items()}
@@ -171,9 +171,9 @@ def _summary(table: Mapping[str, Mapping[str, Row]], ratios: Mapping[str, list[f
         "lag_over_optimum": {name: float(np.mean(some)) for name, some in ratios.items()},
         "lag_over_optimum_worst": {name: max(some) for name, some in ratios.items()},
         "mean_lag_s": ours.mean_lag_s,
-        "looks_per_render": ours.looks_per_render,
+        "polls_per_render": ours.polls_per_render,
         "usd_per_1000": ours.usd_per_1000,
-        "sdk": {"mean_lag_s": sdk.mean_lag_s, "looks_per_render": sdk.looks_per_render},
+        "sdk": {"mean_lag_s": sdk.mean_lag_s, "polls_per_render": sdk.polls_per_render},
     }
 
 
@@ -201,38 +201,38 @@ def _workload(name: str, rows: Mapping[str, Row]) -> str:
     for way, one in rows.items():
         ratio = f"{one.lag_over_optimum:.2f}" if one.lag_over_optimum else "–"
         lines.append(
-            f"| {way} | {one.looks_per_render:.2f} | {one.mean_lag_s:.2f} | {one.p95_lag_s:.2f} | {ratio} "
+            f"| {way} | {one.polls_per_render:.2f} | {one.mean_lag_s:.2f} | {one.p95_lag_s:.2f} | {ratio} "
             f"| {one.state_transitions:.1f} | {one.usd_per_1000:.3f} | {one.images_per_minute:.1f} |"
         )
     return "\n".join(lines)
 
 
 _HEAD = """\
-| | looks | mean lag, s | p95 lag, s | lag ÷ optimum | transitions | USD per 1,000 | images/min |
+| | polls | mean lag, s | p95 lag, s | lag ÷ optimum | transitions | USD per 1,000 | images/min |
 |---|--:|--:|--:|--:|--:|--:|--:|"""
 
 _INTRODUCTION = """\
-## When to look
+## When to poll
 
-Every look is a request, and perhaps three state transitions of the workflow; every second between completion and the
-look that sees it, the *lag*, is a second that somebody waits. The pipeline learns how long renders take and computes
-the moments at which looking is worth most (Barlow, Hunter and Proschan, *Optimum checking procedures*, 1963). Here it
+Every poll is a request, and perhaps three state transitions of the workflow; every second between completion and the
+poll that sees it, the *lag*, is a second that somebody waits. The pipeline learns how long renders take and computes
+the moments at which a poll is worth most (Barlow, Hunter and Proschan, *Optimum checking procedures*, 1963). Here it
 is beside what is built usually, and beside the limit: *lag ÷ optimum* compares with the least lag that any sequence
-of so many looks can have, computed from the known distribution by another method (`optimum.py`).
+of so many polls can have, computed from the known distribution by another method (`optimum.py`).
 
-![Lag against looks](lag-and-looks.png)
+![Lag against polls](lag-and-polls.png)
 
-{renders:,} renders of each workload in virtual time, the same ones for every way to look:
+{renders:,} renders of each workload in virtual time, the same ones for every way to poll:
 
 - *this pipeline* starts from a prior and learns as it goes; *200 renders learned* has learned from those alone. It
-  makes several looks in one execution of Poll, sleeping in between; *one look per Poll* shows what that saves.
-- *optimum, distribution known*: the best fixed moments at the pipeline's price of a look.
+  makes several polls in one execution of Poll, sleeping in between; *one poll an invocation* shows what that saves.
+- *optimum, distribution known*: the best fixed moments at the pipeline's price of a poll.
 - *SDK wait()*: Segmind's own package, at its default of one second. It is charged as one Lambda of 128 MB that waits
   as long as the render takes, with the pipeline's other costs; it survives no crash.
-- *workflow every … s*: the usual loop of Step Functions, one look a round.
+- *workflow every … s*: the usual loop of Step Functions, one poll a round.
 
-Images a minute hold if looks count against 50 requests a minute. Transitions and dollars are those of a whole render,
-by the price list in `prices.json`; what surrounds the looking ({around:.3f} of the dollars, equal for all) is counted:
+Images a minute hold if polls count against 50 requests a minute. Transitions and dollars are those of a whole render,
+by the price list in `prices.json`; what surrounds the polling ({around:.3f} of the dollars, equal for all) is counted:
 see the calls per pair. Two optima can be beaten: that of *queueing* knows the distribution of total times but no job's
 status, whereas the pipeline starts a queued job's clock when it leaves the queue; that of *drift* knows both halves
 as one distribution.
@@ -246,7 +246,7 @@ mean 20 s and 100 of mean 35 s (right after the jump: {before}).
 |---|--:|--:|
 {learned}
 
-![The first looks](schedule.png)
+![The first polls](schedule.png)
 ![After a jump](drift.png)
 
 {tables}

@@ -69,7 +69,7 @@ def refused_after_a_server_error() -> Story:
 
 
 def flapping(name: str, answer: dict[str, object]) -> Story:
-    """The free GET fails at every other look, while POSTs meet a bad end."""
+    """The free GET fails at every other time, while POSTs meet a bad end."""
     flap: list[tuple[float, Action]] = [
         (0.0, vendor(on="credits", status=503, body={}, nth=n, times=1)) for n in range(1, 400, 2)
     ]

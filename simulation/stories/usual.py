@@ -31,8 +31,8 @@ def elsewhere() -> list[tuple[float, Action]]:
     return [(0.0, vendor(output_url="https://elsewhere.example/picture.png", times=None))]
 
 
-def trouble_with_looks() -> list[tuple[float, Action]]:
-    """The vendor answers looks in every wrong way."""
+def trouble_with_polls() -> list[tuple[float, Action]]:
+    """The vendor answers polls in every wrong way."""
     answers: list[dict[str, Any]] = [
         {"status": 500, "body": {"error": "oh"}},
         {"status": 401, "body": {"error": "who?"}},
@@ -247,6 +247,6 @@ USUAL: tuple[Story, ...] = (
         *pair(),
         end="FAILED expired",
     ),
-    story("trouble with looks", *trouble_with_looks(), *pair(), provokes_429=True, patience=200.0),
+    story("trouble with polls", *trouble_with_polls(), *pair(), provokes_429=True, patience=200.0),
     story("a large picture", (0.0, vendor(output_bytes=11_000_000)), *pair()),
 )

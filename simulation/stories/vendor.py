@@ -16,7 +16,7 @@ ALMOST_DONE = 26
 BETWEEN_TRIES = 4000.0
 """Seconds: so long a picture that could not be copied for an hour may wait for its next try: each doubles the wait."""
 ONE_A_MINUTE, THE_LAST_LOOK = 65.0, 3600.0
-"""Seconds: how seldom a job is looked at whose looks tell nothing, and how old it is when it is looked at last."""
+"""Seconds: how seldom a job is polled whose polls tell nothing, and how old it is at the last one."""
 _HOUR = 3600.0
 A_WINDOW = 60.0
 """Seconds until a rate limit resets, at most."""
@@ -42,12 +42,12 @@ def expired(times: int | None) -> tuple[float, Action]:
 
 
 def refused_poll(nth: int, reset: int) -> tuple[float, Action]:
-    """A 429 to a look, which says when the limit resets: so many seconds after the beginning."""
+    """A 429 to a poll, which says when the limit resets: so many seconds after the beginning."""
     headers = {"x-rate-limit-reset-at-utc": str(int(BEGINNING) + reset)}
     return 0.0, vendor(on="status", nth=nth, status=429, body={"error": "slow"}, headers=headers)
 
 
-LOOKS: tuple[Story, ...] = (
+POLLS: tuple[Story, ...] = (
     story(
         "404 for two minutes for jobs that run",
         always(on="status", status=404, body={}),
@@ -89,7 +89,7 @@ LOOKS: tuple[Story, ...] = (
         )
     ),
     story(
-        "a gateway answers a look with a 422 of its own",
+        "a gateway answers a poll with a 422 of its own",
         (0.0, vendor(on="status", status=422, body={"detail": [{"msg": "Input should be a valid UUID"}]})),
         *pair(),
     ),
@@ -103,13 +103,13 @@ LOOKS: tuple[Story, ...] = (
         )
     ),
     story(
-        "a look is refused for one more second",
+        "a poll is refused for one more second",
         refused_poll(2, ALMOST_DONE),
         *pair(),
         provokes_429=True,
     ),
     story(
-        "three looks are refused for some seconds",
+        "three polls are refused for some seconds",
         *(refused_poll(nth, ALMOST_DONE + 4) for nth in (1, 2, 3)),
         *pair(),
         provokes_429=True,
@@ -149,7 +149,7 @@ LOOKS: tuple[Story, ...] = (
         missing=_LEARNING,
     ),
     story("the result is bad for ten minutes", always(on="result", status=500, body={}), *pair(), well(600)),
-    story("looks are refused for ten minutes", always(on="status", status=401, body={}), *pair(), well(600)),
+    story("polls are refused for ten minutes", always(on="status", status=401, body={}), *pair(), well(600)),
 )
 
 RESULTS: tuple[Story, ...] = (
@@ -268,7 +268,7 @@ POSTS: tuple[Story, ...] = (
             patience=200.0,
         )
         for status in (500, 502)
-        for what, times in (("the first look at it fails", 1), ("the first four looks at it fail", 4))
+        for what, times in (("the first request for it fails", 1), ("the first four requests for it fail", 4))
     ),
     story(
         "502 with an id that only traces the request, and no job can be asked for in an outage of ten minutes",
@@ -306,4 +306,4 @@ POSTS: tuple[Story, ...] = (
     ),
 )
 
-VENDOR = (*LOOKS, *RESULTS, *POSTS)
+VENDOR = (*POLLS, *RESULTS, *POSTS)

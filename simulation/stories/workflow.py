@@ -30,9 +30,9 @@ def kept(days: int, *, again: float, missing: str) -> Story:
 
 
 ABORTED = (
-    aborted("before the first look", 5.0),
-    aborted("while a look is under way", 22.0),
-    aborted("between two looks at a slow job", 1000.0, (0.0, vendor(inference=2000.0))),
+    aborted("before the first poll", 5.0),
+    aborted("while a poll is under way", 22.0),
+    aborted("between two polls of a slow job", 1000.0, (0.0, vendor(inference=2000.0))),
     aborted("while a picture is copied", 24.4),
     aborted("while the copy waits to be tried again", 30.0, (0.0, LATE_PICTURE)),
     aborted("after the pair was delivered", 100.0),

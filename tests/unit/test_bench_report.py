@@ -17,16 +17,16 @@ MEASURED = json.loads((Path(report.__file__).parent / "report.json").read_text()
 
 def test_a_part_joins_the_report_beside_the_others(tmp_path: Path) -> None:
     report.write(tmp_path, "layer", Part({"layer_zip_mb": 2.0}, {"files": 9}, "## Layer"))
-    report.write(tmp_path, "simulate", Part({"mean_lag_s": 0.9} | LOOKS, {}, "## Looks", {"a.png": b"png"}))
+    report.write(tmp_path, "simulate", Part({"mean_lag_s": 0.9} | POLLS, {}, "## Polls", {"a.png": b"png"}))
 
     written = json.loads((tmp_path / "report.json").read_text())
     text = (tmp_path / "report.md").read_text()
-    assert written["summary"] == {"layer_zip_mb": 2.0, "mean_lag_s": 0.9} | LOOKS
-    assert text.index("## Looks") < text.index("## Layer") < text.index("## Measured where")
+    assert written["summary"] == {"layer_zip_mb": 2.0, "mean_lag_s": 0.9} | POLLS
+    assert text.index("## Polls") < text.index("## Layer") < text.index("## Measured where")
     assert (tmp_path / "a.png").read_bytes() == b"png"
 
 
-LOOKS = {"looks_per_render": 4.5, "usd_per_1000": 0.2}
+POLLS = {"polls_per_render": 4.5, "usd_per_1000": 0.2}
 
 
 def test_everything_is_measured_unless_parts_are_named() -> None:

@@ -31,7 +31,7 @@ def test_the_optimum_has_the_figures_that_theory_gives(limit: Frontier, count: i
     assert limit.lag_at(count) == pytest.approx(lag, abs=0.01)
 
 
-def test_no_look_of_the_optimum_can_be_moved_to_advantage() -> None:
+def test_no_poll_of_the_optimum_can_be_moved_to_advantage() -> None:
     best = best_poll_times(NARROW, NARROW.longest(), 0.2)
 
     def price(ages: Floats) -> float:
@@ -69,36 +69,36 @@ def test_a_hundred_renders_after_a_jump_the_lag_is_near_the_optimum_again() -> N
     assert max(ratios[100]) < 1.3 < min(ratios[0])
 
 
-def test_the_default_setting_waits_less_than_a_second_with_fewer_than_five_looks_for_a_quarter_dollar() -> None:
+def test_the_default_setting_waits_less_than_a_second_with_fewer_than_five_polls_for_a_quarter_dollar() -> None:
     one = simulate.row(pollers.learning(sample("cv0.2", 3000, 1)), frontier(NARROW, NARROW.longest()))
 
     assert one.mean_lag_s < 1.0
-    assert one.looks_per_render < 4.8
+    assert one.polls_per_render < 4.8
     assert one.usd_per_1000 < 0.25
 
 
-def test_the_sdk_looks_at_once_and_then_every_second() -> None:
+def test_the_sdk_polls_at_once_and_then_every_second() -> None:
     played = pollers.sdk(sample("cv0.2", 20_000, 1))
 
     assert DEFAULT_POLL_INTERVAL_S == 1.0
-    assert played.looks.mean() == pytest.approx(24.8, abs=0.1)
+    assert played.polls.mean() == pytest.approx(24.8, abs=0.1)
     assert played.lag.mean() == pytest.approx(0.5, abs=0.01)
 
 
-def test_a_fixed_interval_pays_three_transitions_a_look() -> None:
+def test_a_fixed_interval_pays_three_transitions_a_poll() -> None:
     played = pollers.every(10, renders(5, 10, 23))
 
-    assert played.looks.tolist() == [1, 1, 3]
+    assert played.polls.tolist() == [1, 1, 3]
     assert played.lag.tolist() == [5, 0, 7]
     assert played.transitions.tolist() == [6, 6, 12]
 
 
-def test_looks_at_fixed_ages_hand_back_only_for_long_gaps() -> None:
+def test_polls_at_fixed_ages_hand_back_only_for_long_gaps() -> None:
     played = pollers.at(np.array([10.0, 12.0, 70.0, 71.0]), renders(9, 11, 69.5))
 
-    assert played.looks.tolist() == [1, 2, 3]
+    assert played.polls.tolist() == [1, 2, 3]
     assert played.lag.tolist() == [1, 1, 0.5]
-    assert played.polls.tolist() == [1, 1, 2]
+    assert played.invocations.tolist() == [1, 1, 2]
 
 
 def test_a_queued_render_is_found_soon_after_its_completion() -> None:
@@ -107,7 +107,7 @@ def test_a_queued_render_is_found_soon_after_its_completion() -> None:
     played = pollers.frozen(known, renders(21.0, queue=90.0))
 
     assert played.lag[0] < 8
-    assert played.looks[0] < 15
+    assert played.polls[0] < 15
 
 
 def test_break_even_is_that_of_the_price_list() -> None:
@@ -147,8 +147,8 @@ def test_the_report_has_the_promised_summary_text_and_plots() -> None:
     part = simulate.measure(seed=2, renders=120, stacks=2)
 
     assert set(part.summary["lag_over_optimum"]) == {*STATIONARY, "drift"}
-    assert set(part.summary["sdk"]) == {"mean_lag_s", "looks_per_render"}
-    assert {"mean_lag_s", "looks_per_render", "usd_per_1000"} <= set(part.summary)
+    assert set(part.summary["sdk"]) == {"mean_lag_s", "polls_per_render"}
+    assert {"mean_lag_s", "polls_per_render", "usd_per_1000"} <= set(part.summary)
     assert all(image.startswith(b"\x89PNG") for image in part.plots.values())
     assert all(f"({file})" in part.text for file in part.plots)
     json.dumps(part.figures)

@@ -60,7 +60,7 @@ def test_functions_are_priced_by_the_memory_that_they_have(functions: dict[str, 
 
 def test_the_summary_answers_everything_that_it_is_asked(report: Json) -> None:
     asked = {
-        "lag_over_optimum", "mean_lag_s", "looks_per_render", "usd_per_1000", "sdk", "upload_to_post_p50_s",
+        "lag_over_optimum", "mean_lag_s", "polls_per_render", "usd_per_1000", "sdk", "upload_to_post_p50_s",
         "completed_to_event_p50_s", "cold_start_over_floor", "layer_zip_mb", "finalize_rss_growth_mb", "calls_per_pair",
     }  # fmt: skip
 

@@ -17,7 +17,7 @@ ANSWERS = (
         kinds=("gateway time-out",),
     ),
     Mutant(
-        "a look without an answer that ends the render",
+        "a poll without an answer that ends the render",
         (
             (
                 POLL,
@@ -25,7 +25,7 @@ ANSWERS = (
                 '            return self.missed(render, failure), {"outcome": "expired", "message": str(failure)}',
             ),
         ),
-        ("trouble with looks", "pair"),
+        ("trouble with polls", "pair"),
     ),
     Mutant(
         "a failure is believed though the result says that the job runs",
@@ -58,7 +58,7 @@ ANSWERS = (
     Mutant(
         "a job that is not known once is believed to be gone",
         ((POLL, "            if due is None:", "            if due is None or self.is_gone:"),),
-        ("trouble with looks",),
+        ("trouble with polls",),
     ),
     Mutant(
         "a delivered render that cannot be delivered again is not delivered any more",

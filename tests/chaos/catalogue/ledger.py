@@ -133,7 +133,7 @@ LEDGER = (
     Mutant(
         "a job that a server error named, and another request while Segmind does not tell of it",
         (in_layer("pipeline/candidate", "return known is not False", "return bool(known)"),),
-        ("500 with the id of the job that was taken, and the first four looks at it fail",),
+        ("500 with the id of the job that was taken, and the first four requests for it fail",),
     ),
     Mutant(
         "a job that an answer named, looked for with another key than it was sent with",

@@ -43,7 +43,7 @@ WORKFLOW = (
         ("nine pairs at once with an image that is larger than the memory",),
     ),
     Mutant(
-        "a look that crashes and is not repeated",
+        "a poll that crashes and is not repeated",
         ((STATES, '"MaxAttempts": 24', '"MaxAttempts": 0'),),
         kinds=("crash before",),
     ),

@@ -36,8 +36,8 @@ def parked(reason: Reason) -> str:
 METRICS: dict[str, Metric] = {
     "Dropped": Metric("Count", "objects that came into the input bucket"),
     "Retried": Metric("Count", "tries to record a drop that failed: its message comes back"),
-    "Dispatched": Metric("Count", "looks at what stood still, called for by Sweep"),
-    "Stuck": Metric("Count", "items that ten looks did not move, counted by each sweep while there are any"),
+    "Dispatched": Metric("Count", "hints about what stood still, sent by Sweep"),
+    "Stuck": Metric("Count", "items that ten hints did not move, counted by each sweep while there are any"),
     "InLine": Metric("Count", "renders that wait in line, counted by each sweep while there are any"),
     "LineAge": Metric("Seconds", "since the place in line fell due of the first who waits"),
     "UnknownDrops": Metric("Count", "objects whose name fits no rule of the drop convention"),
