@@ -15,7 +15,7 @@ READY := $(VENV)/.ready
 AUDIT := .venv-audit
 AUDIT_READY := $(AUDIT)/.ready
 # Half of the time of these folders goes into five files that play whole days, or start the command each time.
-LONG := tests/wiring/test_events.py $(patsubst %,tests/unit/%.py,test_unrecorded test_bench_simulate test_hostile_answers cli/test_main cli/decide/test_resolve)
+LONG := tests/wiring/test_events.py $(patsubst %,tests/unit/%.py,test_unrecorded test_bench_simulate test_hostile_answers cli/test_main)
 QUICK := tests/unit tests/wiring $(LONG:%=--ignore=%)
 IN_PROCESS := tests/unit tests/wiring tests/contract tests/adversarial
 RUNTIME := .lambda-runtime

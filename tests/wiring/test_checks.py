@@ -51,6 +51,17 @@ def test_what_the_quick_check_leaves_out_exists(root: Path) -> None:
     assert [path for path in left_out if not (root / path).exists()] == []
 
 
+def test_python_keeps_what_it_has_compiled_whatever_the_shell_says(root: Path) -> None:
+    """Without that each command and each test worker compiles all it imports, and nothing else shows it."""
+    told_not_to = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    asked: Json = {"input": "include Makefile\nshown:\n\t@env\n", "cwd": root, "env": told_not_to}
+
+    seen = subprocess.run(["make", "-f", "-", "shown"], check=True, capture_output=True, text=True, **asked).stdout
+
+    assert "PATH=" in seen
+    assert "PYTHONDONTWRITEBYTECODE" not in seen
+
+
 def test_the_build_server_runs_what_a_person_runs(root: Path) -> None:
     jobs = yaml.safe_load((root / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
 
