@@ -13,7 +13,7 @@ import numpy as np
 from bench.costs import END_TRANSITIONS, LOOP_TRANSITIONS
 from bench.workloads import Floats, Renders
 from kontext.polling.durations import Durations
-from kontext.polling.schedule import DEFAULT_POLL_COST, Progress, next_polls, poll_times, sleeps_in_place
+from kontext.polling.schedule import DEFAULT_POLL_COST, Progress, poll_times, sleeps_in_place, wait_seconds
 
 _INVOCATION_SECONDS = 0.25  # mostly computing, with a fourteenth of a processor: see `memory.py`
 _LOOK_SECONDS = 0.1
@@ -152,7 +152,7 @@ def _render(total: float, ages: Iterable[float]) -> tuple[float, ...]:
             seconds += look - before
         else:
             polls, since = polls + 1, look
-            seconds += _INVOCATION_SECONDS + look - before - next_polls((look,), before).wait_seconds
+            seconds += _INVOCATION_SECONDS + look - before - wait_seconds(look - before)
         seconds += _LOOK_SECONDS
         before = look
     return count, before - total, LOOP_TRANSITIONS * polls + END_TRANSITIONS, polls, seconds
