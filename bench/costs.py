@@ -38,8 +38,8 @@ AROUND: dict[str, float] = {
 
 MINUTES_A_MONTH = 30 * 24 * 60
 
-# A sweep that finds nothing: two queries of the index and a look at the gate, in less than 50 ms. Its three lines in
-# the log are an estimate.
+# A sweep that finds nothing: two queries of the index and a look at the circuit breaker, in less than 50 ms. Its three
+# lines in the log are an estimate.
 SWEEP: dict[str, float] = {
     "schedule_call": 1,
     "lambda_request": 1,
