@@ -171,13 +171,11 @@ class World:
 
     def resume(self) -> None:
         """The operator ends a pause."""
-        operator = Operator(self._target(self.service), self.clock)
-        operator.resume()
+        Operator(self._target(self.service), self.clock).resume()
 
     def pause_for(self, seconds: float) -> None:
         """The operator pauses the stack for so long."""
-        operator = Operator(self._target(self.service), self.clock)
-        operator.pause()
+        Operator(self._target(self.service), self.clock).pause()
         self.scheduler.at(self.scheduler.now + seconds, self.resume)
 
     def lose_everything(self) -> None:
