@@ -27,7 +27,7 @@ from simulation.actions import (
     request,
     vendor,
 )
-from simulation.decisions import Decide, Decided, Gate, Slip
+from simulation.decisions import Decide, Decided, PauseOrResume, Slip
 from simulation.fault_injection import EVERYWHERE, MESSAGE_FAULTS, SPECIAL, Fault
 from simulation.schedule import Action, Schedule, Step
 from simulation.stories.story import FAILS, OTHER_KEY, REFUSED, Story
@@ -205,7 +205,7 @@ def _removal(rng: Random, start: float) -> Steps:
 
 def _pause(rng: Random, start: float) -> Steps:
     at = start + rng.uniform(0, 300)
-    return [(at, Gate("pause")), (at + rng.uniform(1, 600), Gate("resume"))]
+    return [(at, PauseOrResume("pause")), (at + rng.uniform(1, 600), PauseOrResume("resume"))]
 
 
 def _slip(rng: Random, start: float) -> Steps:

@@ -82,7 +82,7 @@ class World:
         """For how many seconds one message was worked on."""
         self.problem: str | None = None
         self.wanted: Action | None = None
-        """What the operator has turned the gate to last, or tries to."""
+        """Whether the operator has paused the stack last, or resumed it, or tries to."""
         self.deployed = [(BEGINNING, self.template)]
         self._next_sweep = inf
         self._over = False
