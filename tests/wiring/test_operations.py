@@ -14,11 +14,11 @@ import typer
 
 import monitoring.template
 from bench import costs
-from docs import tables
 from kontext.errors import CODES, REASONS
 from kontext.metrics import METRICS, NAMESPACE, Metric, parked
 from kontext.throttle.circuit_breaker import PAUSED, WORKFLOW
 from monitoring.dashboard import PARKED, drops, ours
+from scripts import tables
 
 Json = dict[str, Any]
 
