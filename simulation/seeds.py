@@ -11,6 +11,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+from kontext_local.segmind.settings import MODEL
 from simulation.actions import (
     Abort,
     Away,
@@ -35,7 +36,6 @@ from simulation.vendor import CAPITAL
 from simulation.world import KEY
 
 Steps = list[tuple[float, Action]]
-MODEL = "multi-image-kontext-pro"
 SHARED = "shared/logo.png"
 SERVICES = ("dynamodb", "s3", "sqs", "sns", "stepfunctions", "secretsmanager", "lambda")
 _MIDNIGHT = 57_600.0

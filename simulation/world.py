@@ -38,10 +38,8 @@ from simulation.vendor import CAPITAL, Transport, vendor
 from simulation.workflow import Executions, Throttled
 
 KEY = "SG_0123456789abcdef"
-LONGEST_RUN_SECONDS = 7 * 86_400.0
 _USUAL = {"segmind": 0.2, "s3": 0.03}
 _USUAL_SECONDS = 0.01
-_KNOWN_BY_HEART = 20_000
 _LONGER_THAN_A_BATCH = 20
 _A_COMMAND_SECONDS = 120.0
 PAUSE_SECONDS = 600.0
