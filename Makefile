@@ -97,7 +97,7 @@ test-adversarial: $(READY) ## play what is hostile, prove the roles, and look fo
 generated: $(READY) ## write anew what follows from the code: a request's type, the events' schema, alarms and dashboard, tables in the docs
 	$(BIN)/python -m scripts.contracts
 	$(BIN)/python -m monitoring.template
-	$(BIN)/python -m docs.tables
+	$(BIN)/python -m scripts.tables
 
 .PHONY: drawings
 drawings: $(READY) ## draw the architecture and the state machine anew, from template and workflow

@@ -13,7 +13,7 @@ import numpy as np
 from bench.costs import END_TRANSITIONS, LOOP_TRANSITIONS
 from bench.workloads import Floats, Renders
 from kontext.polling.durations import Durations
-from kontext.polling.schedule import DEFAULT_POLL_COST, Progress, next_polls, poll_times, sleeps_in_place
+from kontext.polling.schedule import DEFAULT_POLL_COST, Progress, poll_times, sleeps_in_place, wait_seconds
 
 _INVOCATION_SECONDS = 0.25  # mostly computing, with a fourteenth of a processor: see `memory.py`
 _POLL_SECONDS = 0.1
@@ -152,7 +152,7 @@ def _render(total: float, ages: Iterable[float]) -> tuple[float, ...]:
             seconds += poll - before
         else:
             invocations, since = invocations + 1, poll
-            seconds += _INVOCATION_SECONDS + poll - before - next_polls((poll,), before).wait_seconds
+            seconds += _INVOCATION_SECONDS + poll - before - wait_seconds(poll - before)
         seconds += _POLL_SECONDS
         before = poll
     return count, before - total, LOOP_TRANSITIONS * invocations + END_TRANSITIONS, invocations, seconds

@@ -1,4 +1,4 @@
-"""What the operator does meanwhile: he decides what becomes of a pair, and turns the gate."""
+"""What the operator does meanwhile: he decides what becomes of a pair, and pauses the stack or lets it go on."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ def _links(job: Job) -> str:
 
 
 @dataclass(frozen=True)
-class Gate:
-    """The operator closes the gate, or opens it; a command that failed is given again until he wants something else."""
+class PauseOrResume:
+    """The operator pauses the stack, or resumes it; one that fails is given again until the other is wanted."""
 
     what: Literal["pause", "resume"]
     lasts: ClassVar[bool] = False

@@ -25,7 +25,6 @@ from simulation.world import World
 
 Broken = Iterator[str]
 """What breaks a promise, in words."""
-Period = tuple[float, float]
 """From when to when, in unix seconds."""
 HALF_AN_HOUR, A_QUARTER, A_WHILE = 1800.0, 1000.0, 45.0
 """So long a pair may stand still for no reason that can be seen: whatever went wrong; where all that goes wrong is part

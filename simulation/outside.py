@@ -20,7 +20,7 @@ from simulation.actions import (
     TasksUnheard,
     WellAgain,
 )
-from simulation.decisions import Decide, Gate
+from simulation.decisions import Decide, PauseOrResume
 from simulation.fault_injection import EVERYTHING_LOST
 from simulation.schedule import Action
 from simulation.scheduler import BEGINNING
@@ -141,8 +141,8 @@ class Outside:
 
     @cached_property
     def pauses(self) -> list[Period]:
-        """From when to when the operator had closed the gate."""
-        turns = [(at, action) for at, action in self.troubles if isinstance(action, Gate)]
+        """From when to when the operator had paused the stack."""
+        turns = [(at, action) for at, action in self.troubles if isinstance(action, PauseOrResume)]
         struck = [call.at for fault, call in self.world.injector.injected if fault.kind == "pause"]
         begin = [*(at for at, turn in turns if turn.what == "pause"), *struck]
         ends = [*(at for at, turn in turns if turn.what == "resume"), *(at + PAUSE_SECONDS for at in struck)]

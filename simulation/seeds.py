@@ -11,6 +11,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+from kontext_local.segmind.settings import MODEL
 from simulation.actions import (
     Abort,
     Away,
@@ -27,7 +28,7 @@ from simulation.actions import (
     request,
     vendor,
 )
-from simulation.decisions import Decide, Decided, Gate, Slip
+from simulation.decisions import Decide, Decided, PauseOrResume, Slip
 from simulation.fault_injection import EVERYWHERE, MESSAGE_FAULTS, SPECIAL, Fault
 from simulation.schedule import Action, Schedule, Step
 from simulation.stories.story import FAILS, OTHER_KEY, REFUSED, Story
@@ -35,7 +36,6 @@ from simulation.vendor import CAPITAL
 from simulation.world import KEY
 
 Steps = list[tuple[float, Action]]
-MODEL = "multi-image-kontext-pro"
 SHARED = "shared/logo.png"
 SERVICES = ("dynamodb", "s3", "sqs", "sns", "stepfunctions", "secretsmanager", "lambda")
 _MIDNIGHT = 57_600.0
@@ -205,7 +205,7 @@ def _removal(rng: Random, start: float) -> Steps:
 
 def _pause(rng: Random, start: float) -> Steps:
     at = start + rng.uniform(0, 300)
-    return [(at, Gate("pause")), (at + rng.uniform(1, 600), Gate("resume"))]
+    return [(at, PauseOrResume("pause")), (at + rng.uniform(1, 600), PauseOrResume("resume"))]
 
 
 def _slip(rng: Random, start: float) -> Steps:

@@ -38,10 +38,8 @@ from simulation.vendor import CAPITAL, Transport, vendor
 from simulation.workflow import Executions, Throttled
 
 KEY = "SG_0123456789abcdef"
-LONGEST_RUN_SECONDS = 7 * 86_400.0
 _USUAL = {"segmind": 0.2, "s3": 0.03}
 _USUAL_SECONDS = 0.01
-_KNOWN_BY_HEART = 20_000
 _LONGER_THAN_A_BATCH = 20
 _A_COMMAND_SECONDS = 120.0
 PAUSE_SECONDS = 600.0
@@ -82,7 +80,7 @@ class World:
         """For how many seconds one message was worked on."""
         self.problem: str | None = None
         self.wanted: Action | None = None
-        """What the operator has turned the gate to last, or tries to."""
+        """Whether the operator has paused the stack last, or resumed it, or tries to."""
         self.deployed = [(BEGINNING, self.template)]
         self._next_sweep = inf
         self._over = False
@@ -171,13 +169,11 @@ class World:
 
     def resume(self) -> None:
         """The operator ends a pause."""
-        operator = Operator(self._target(self.service), self.clock)
-        operator.resume()
+        Operator(self._target(self.service), self.clock).resume()
 
     def pause_for(self, seconds: float) -> None:
         """The operator pauses the stack for so long."""
-        operator = Operator(self._target(self.service), self.clock)
-        operator.pause()
+        Operator(self._target(self.service), self.clock).pause()
         self.scheduler.at(self.scheduler.now + seconds, self.resume)
 
     def lose_everything(self) -> None:

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from kontext_local.segmind.padded_file import padded
-from simulation.actions import Away, Drop, RecordsExpire, account, image, request, vendor
+from simulation.actions import Away, Drop, RecordsExpire, image, request, vendor
 from simulation.fault_injection import Fault
 from simulation.schedule import Action
 from simulation.stories.story import FIRST_READ_LATE, TAJ, Story, pair, story
 
 A_DAY = 86_400.0
 _MEGABYTE = 1_000_000
-_POOR: dict[str, Any] = {"account": {"credits": 0.01}}
-_RICH = account(credits=10.0)
 _REFUSES = vendor(status=400, body={"error": "no"}, times=None)
 
-_FIRST_HELD_UP = tuple(
-    f"{kind} of submit {call}"
-    for call in ("get_object", "update_item")
-    for kind in ("crash before", "error", "stall", "time-out without effect")
+_FIRST_HELD_UP = (
+    *(
+        f"{kind} of submit {call}"
+        for call in ("get_object", "update_item")
+        for kind in ("crash before", "error", "stall", "time-out without effect")
+    ),
+    *("late", "throttled", "crash after of submit get_object", "time-out with effect of submit get_object"),
 )
 _LONG_HELD_UP = tuple(kind for kind in FIRST_READ_LATE if not kind.startswith("time-out"))
-_FIRST_HELD_UP += ("late", "throttled", "crash after of submit get_object", "time-out with effect of submit get_object")
 
 THERE_AND_BACK: list[tuple[float, Action]] = [
     *pair(),

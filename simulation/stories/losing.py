@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from simulation.actions import LoseEverything, image, request, vendor
-from simulation.decisions import Gate
+from simulation.decisions import PauseOrResume
 from simulation.fault_injection import EVERYTHING_LOST, Fault
 from simulation.schedule import Action
 from simulation.stories.story import TAJ, Story, many, named, pair, story
@@ -37,7 +37,7 @@ LOSING: tuple[Story, ...] = (
         parameters={"RequestsPerMinute": "2"},
     ),
     lost("while three pairs wait for credits", 60.0, *many(3, every=0.0), account={"credits": 0.01}, window=0.3),
-    lost("while the operator has paused", 60.0, (0.0, Gate("pause")), *pair(at=1.0)),
+    lost("while the operator has paused", 60.0, (0.0, PauseOrResume("pause")), *pair(at=1.0)),
     lost("while the vendor is down", 60.0, (0.0, vendor(status=503, body={"error": "down"}, times=None)), *pair()),
     lost(
         "before midnight, at the spend limit",

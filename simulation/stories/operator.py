@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from simulation.actions import Away, Queue, WellAgain, account, deploy, request, vendor
-from simulation.decisions import Decide, Gate
+from simulation.decisions import Decide, PauseOrResume
 from simulation.fault_injection import Fault
 from simulation.stories.story import TAJ, Story, many, pair, story
 
@@ -74,9 +74,9 @@ IDS: tuple[Story, ...] = (
         "the right id, while all is paused",
         _LOST,
         *pair(),
-        (50.0, Gate("pause")),
+        (50.0, PauseOrResume("pause")),
         (100.0, _ADOPT),
-        (700.0, Gate("resume")),
+        (700.0, PauseOrResume("resume")),
     ),
 )
 
@@ -105,10 +105,10 @@ DECISIONS: tuple[Story, ...] = (
         "resubmitted while all is paused, and replaced before it goes",
         _LOST,
         *pair(),
-        (50.0, Gate("pause")),
+        (50.0, PauseOrResume("pause")),
         (100.0, _RESUBMIT),
         (200.0, request(TAJ, prompt="another")),
-        (600.0, Gate("resume")),
+        (600.0, PauseOrResume("resume")),
     ),
     story(
         "its job is found although a newer drop has replaced it",
@@ -182,16 +182,16 @@ AGAIN: tuple[Story, ...] = (
 OTHERS: tuple[Story, ...] = (
     story(
         "paused twice, resumed twice",
-        (0.1, Gate("pause")),
-        (0.2, Gate("pause")),
+        (0.1, PauseOrResume("pause")),
+        (0.2, PauseOrResume("pause")),
         *pair(at=1.0),
-        (600.0, Gate("resume")),
-        (600.0, Gate("resume")),
+        (600.0, PauseOrResume("resume")),
+        (600.0, PauseOrResume("resume")),
     ),
     story(
         "resumed although the account is empty",
         *many(2, every=0.2),
-        (20.0, Gate("resume")),
+        (20.0, PauseOrResume("resume")),
         (40.0, account(credits=10.0)),
         account={"credits": 0.01},
         patience=85.0,

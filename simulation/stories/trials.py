@@ -51,23 +51,6 @@ def refused_alone(answer: dict[str, object]) -> Story:
     )
 
 
-def refused_after_a_server_error() -> Story:
-    """The same of a pair that was answered by a server error before: while others are untried it goes as no trial."""
-    return story(
-        "500, and then 403 to one pair alone, among sixty",
-        (0.0, vendor(prompt="breaks", status=500, body={"error": "oops"})),
-        always(prompt="breaks", status=403, body={"error": "forbidden content"}),
-        *pair("bad/", prompt="breaks the account's rules"),
-        *many(60, "good/", at=20.0, every=10.0),
-        *pair("later/", at=3 * _HOUR, prompt="well, later"),
-        *pair("latest/", at=6 * _HOUR, prompt="well, at last"),
-        ends={"bad/": {"FAILED refused"}},
-        patience=_HOUR,
-        rests_within=12 * _HOUR,
-        large=True,
-    )
-
-
 def flapping(name: str, answer: dict[str, object]) -> Story:
     """The free GET fails at every other time, while POSTs meet a bad end."""
     flap: list[tuple[float, Action]] = [
@@ -91,7 +74,20 @@ TRIALS: tuple[Story, ...] = (
     refused_alone({"status": 403, "body": {"error": "forbidden content"}}),
     refused_alone({"status": 404, "body": {"error": "the image was not found"}}),
     refused_alone({"status": 406, "body": {"error": "Invalid prompt: a credit card"}}),
-    refused_after_a_server_error(),
+    # One that was answered by a server error before goes as no trial while others are untried.
+    story(
+        "500, and then 403 to one pair alone, among sixty",
+        (0.0, vendor(prompt="breaks", status=500, body={"error": "oops"})),
+        always(prompt="breaks", status=403, body={"error": "forbidden content"}),
+        *pair("bad/", prompt="breaks the account's rules"),
+        *many(60, "good/", at=20.0, every=10.0),
+        *pair("later/", at=3 * _HOUR, prompt="well, later"),
+        *pair("latest/", at=6 * _HOUR, prompt="well, at last"),
+        ends={"bad/": {"FAILED refused"}},
+        patience=_HOUR,
+        rests_within=12 * _HOUR,
+        large=True,
+    ),
     flapping("answers are lost", {"drop": True, "accept": True}),
     flapping("502 though the job is taken", {"status": 502, "body": {}, "accept": True}),
     story(

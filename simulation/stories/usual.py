@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from simulation.actions import Drop, Secret, account, image, request, vendor
-from simulation.decisions import Decide, Gate
+from simulation.decisions import Decide, PauseOrResume
 from simulation.fault_injection import Fault
 from simulation.schedule import Action
 from simulation.stories.story import (
@@ -228,10 +228,10 @@ USUAL: tuple[Story, ...] = (
         "the answer is lost, and the operator says one thing and then another",
         (0.0, vendor(drop=True, accept=True)),
         *pair(),
-        (50.0, Gate("pause")),
+        (50.0, PauseOrResume("pause")),
         (100.0, Decide(TAJ, "resubmit")),
         (200.0, Decide(TAJ, "request-id")),
-        (2000.0, Gate("resume")),
+        (2000.0, PauseOrResume("resume")),
     ),
     story(
         "delivered by the operator",

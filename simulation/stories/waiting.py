@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from simulation.actions import Drop, account, image, request, vendor
-from simulation.decisions import Gate
+from simulation.decisions import PauseOrResume
 from simulation.fault_injection import Fault
 from simulation.schedule import Action
 from simulation.stories.story import AFTER_LOST_ANSWERS, Story, many, pair, story
@@ -115,8 +115,8 @@ PAUSES = (
         "paused by hand while a request is on its way that is refused",
         (0.0, DOWN),
         *pair(),
-        (10.0, Gate("pause")),
-        (600.0, Gate("resume")),
+        (10.0, PauseOrResume("pause")),
+        (600.0, PauseOrResume("resume")),
         faults=(Fault(0, "stall", "POST"),),
     ),
     story(
@@ -130,21 +130,21 @@ PAUSES = (
     story(
         "paused twice, resumed once",
         *pair(at=30.0),
-        (0.0, Gate("pause")),
-        (10.0, Gate("pause")),
-        (400.0, Gate("resume")),
+        (0.0, PauseOrResume("pause")),
+        (10.0, PauseOrResume("pause")),
+        (400.0, PauseOrResume("resume")),
     ),
     story(
         "goes on soon after the operator resumes",
-        (0.0, Gate("pause")),
+        (0.0, PauseOrResume("pause")),
         *pair(at=1.0),
-        (1000.0, Gate("resume")),
+        (1000.0, PauseOrResume("resume")),
     ),
     story(
         "the operator pauses while five are in line",
         *many(5, every=0.1),
-        (20.0, Gate("pause")),
-        (1000.0, Gate("resume")),
+        (20.0, PauseOrResume("pause")),
+        (1000.0, PauseOrResume("resume")),
         parameters={"RequestsPerMinute": "3"},
     ),
 )
@@ -152,9 +152,9 @@ CHAINS = (
     no_credits("two minutes without credits, and Lambda stops loops", refilled=120.0, stops_loops=True),
     story(
         "paused for ten hours, and Lambda stops loops",
-        (0.0, Gate("pause")),
+        (0.0, PauseOrResume("pause")),
         *pair(at=10.0),
-        (36_000.0, Gate("resume")),
+        (36_000.0, PauseOrResume("resume")),
         stops_loops=True,
     ),
 )

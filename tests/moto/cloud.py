@@ -31,7 +31,6 @@ from tests.moto.sandbox import Function, FunctionFailed, Places
 Json = dict[str, Any]
 REGION = "us-east-1"
 INVOCATION = re.compile(r"/2015-03-31/functions/(?:arn:aws:lambda:[^/]*:function:)?(\w+)/invocations")
-FUNCTION_ARN = f"arn:aws:lambda:{REGION}:{DEFAULT_ACCOUNT_ID}:function:"
 POLLERS = 3
 SWEEP_SECONDS = 6.0
 

@@ -27,7 +27,6 @@ Encoded = Callable[..., bytes]
 Deliver = Callable[..., Result]
 
 URL = "https://images.segmind.com/outputs/a.png"
-TOO_LARGE = {"content-length": str(MAX_PICTURE_BYTES + 1)}
 MOVING = {"save_all": True, "append_images": [Image.new("RGB", (40, 30), "blue")]}
 HOSTS = ("images.segmind.com", "127.0.0.1:8080")
 

@@ -14,9 +14,9 @@ from kontext.polling.schedule import (
     BREAK_EVEN_SECONDS,
     LONGEST_STAY_SECONDS,
     Progress,
-    next_polls,
     poll_times,
     sleeps_in_place,
+    wait_seconds,
 )
 
 DEADLINE = 3540.0
@@ -151,27 +151,13 @@ def test_an_unknown_status_tells_nothing_but_the_time(status: str) -> None:
     assert before.seen(status, 12.0) == Progress(age=12.0, queued_until=5.0, started_by=9.0)
 
 
-def test_a_plan_waits_whole_seconds_and_leaves_the_rest_to_poll() -> None:
-    plan = next_polls((18.4, 20.6, 22.2, 80.0, 3540.0), age=0.0)
-
-    assert plan.wait_seconds == 17
-    assert plan.poll_times == (18.4, 20.6, 22.2)
+def test_the_workflow_waits_whole_seconds_and_leaves_the_rest_to_poll() -> None:
+    assert wait_seconds(18.4) == 17
 
 
-def test_a_plan_that_begins_at_once_does_not_wait() -> None:
-    assert next_polls((12.2, 14.0), age=12.0).wait_seconds == 0
-
-
-@settings(deadline=None)
-@given(history=histories, answers=statuses)
-def test_no_invocation_of_poll_outstays_its_limit(history: History, answers: Answers) -> None:
-    progress = after(answers)
-    ages = poll_times(learned(history), progress)
-
-    plan = next_polls(ages, progress.age) if ages else next_polls((progress.age,), progress.age)
-
-    assert plan.poll_times[-1] - plan.poll_times[0] <= LONGEST_STAY_SECONDS
-    assert 0 <= plan.wait_seconds <= max(0, plan.poll_times[0] - progress.age)
+@pytest.mark.parametrize("until_poll", [0.2, -3.0], ids=["soon", "past"])
+def test_the_workflow_does_not_wait_for_a_poll_that_is_near(until_poll: float) -> None:
+    assert wait_seconds(until_poll) == 0
 
 
 def test_poll_sleeps_only_while_that_is_cheaper_than_a_loop_of_the_workflow() -> None:

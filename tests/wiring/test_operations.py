@@ -13,11 +13,12 @@ import pytest
 import typer
 
 import monitoring.template
-from docs import tables
+from bench import costs
 from kontext.errors import CODES, REASONS
 from kontext.metrics import METRICS, NAMESPACE, Metric, parked
 from kontext.throttle.circuit_breaker import PAUSED, WORKFLOW
 from monitoring.dashboard import PARKED, drops, ours
+from scripts import tables
 
 Json = dict[str, Any]
 
@@ -105,6 +106,12 @@ def test_what_the_alarms_cost_a_month_is_told(root: Path, alarms: dict[str, Json
 
     assert told
     assert (int(told[1]), float(told[2])) == (len(alarms), round(0.1 * len(alarms), 2))
+
+
+def test_what_sweep_costs_a_month_that_has_nothing_to_do_is_told(root: Path) -> None:
+    deploy = (root / "docs" / "deploy.md").read_text()
+
+    assert f"Sweep, called {costs.MINUTES_A_MONTH:,} times | {costs.sweeping():.2f} |" in deploy
 
 
 def test_every_alarm_looks_at_a_metric_that_exists(alarms: dict[str, Json]) -> None:

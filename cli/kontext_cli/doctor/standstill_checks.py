@@ -9,6 +9,7 @@ from itertools import islice
 from kontext.drops.redelivery import REASON, reason_of
 from kontext.due import STUCK_AFTER, DueIndex
 from kontext.model import Render, Status
+from kontext.renders.overdue import RECORD_SECONDS
 from kontext.renders.store import LEASE_SECONDS
 from kontext.text import escape_line
 from kontext_cli.decide.operate import about
@@ -21,7 +22,6 @@ LISTINGS = 2
 """So many listings of the bucket, of a thousand versions each, are compared with the table: a second or two of work."""
 FRESH_SECONDS = 600.0
 """What came since may still be on its way."""
-RECORD_SECONDS = 3600.0
 
 
 def unknown_drops(

@@ -115,4 +115,6 @@ class Gallery:
     def _stop(self) -> dict[str, Any] | None:
         """Why nothing is submitted just now, None while all go."""
         stop = self._records.state.stopped
-        return asdict(views.parked({"reason": stop.reason, "since": stop.since})) if stop and stop.reason else None
+        if stop is None or stop.reason is None:
+            return None
+        return asdict(views.parked({"reason": stop.reason, "since": stop.since}, says="Nothing is sent just now"))

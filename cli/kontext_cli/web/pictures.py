@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from botocore.exceptions import ClientError
 from PIL import Image, ImageOps
 
-from kontext.images.image import BadPicture, Limits
+from kontext.images.image import UNLIMITED, BadPicture
 from kontext.images.inspection import inspect
 from kontext_cli.target import Target
 
@@ -20,7 +20,7 @@ MOST_BYTES = 64 * 2**20
 MOST_PIXELS = 120_000_000
 CACHE_BYTES = 32 * 2**20
 KINDS = ("PNG", "JPEG", "WEBP")
-NO_LIMITS = Limits(float("inf"), float("inf"), animated=True)
+ANY_PICTURE = replace(UNLIMITED, animated=True)
 """Whether it may be rendered is said where it is dropped; of one that moves the first picture is shown."""
 
 
@@ -50,7 +50,7 @@ class Pictures:
         """A picture as it is, and its kind: `png`, `jpeg` or `webp`. Raises NoPicture."""
         body = self._read(pointer)
         try:
-            return body, inspect([body], NO_LIMITS).image.kind
+            return body, inspect([body], ANY_PICTURE).image.kind
         except BadPicture as problem:
             raise NoPicture(str(problem)) from problem
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import kontext
 from kontext.errors import BadDrop
-from kontext.images.image import BadPicture, Limits
+from kontext.images.image import UNLIMITED, BadPicture
 from kontext.images.inspection import inspect
 from kontext_cli.drop.client import Drop, DropClient, Errand, checked_name, prepare
 from kontext_cli.drop.input_bucket import BESIDE_OTHERS, Refused
@@ -120,7 +120,7 @@ def _refusal(refused: Refused, drop: Drop, price: float) -> str:
 def _saved(folder: Path, slot: int, name: str, body: bytes) -> Path:
     """One photograph as a file; its content decides on the extension, its name only helps to name the pair."""
     try:
-        kind = inspect([body], Limits(float("inf"), float("inf"))).image.kind
+        kind = inspect([body], UNLIMITED).image.kind
     except BadPicture as problem:
         raise BadDrop("invalid_image", f"Photograph {slot} cannot be used: {problem}.") from problem
     stem = re.sub(r"[^\w.-]+", "-", Path(name).stem).strip(".-")[:40]

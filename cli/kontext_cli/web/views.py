@@ -90,10 +90,10 @@ def notice_of(render: Render) -> Notice | None:
     return None
 
 
-def parked(park: Park, place: int | None = None) -> Notice:
+def parked(park: Park, place: int | None = None, says: str = "Parked") -> Notice:
     """Why a render waits, or all do."""
     known = reason_of(park["reason"])
-    title = f"Parked: waits for {known.waits_for}"
+    title = f"{says}: waits for {known.waits_for}"
     since, until = park.get("since"), park.get("until")
     return Notice("parked", title, known.meaning, known.remedy, since=since, until=until, place=place)
 

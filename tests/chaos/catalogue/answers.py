@@ -105,7 +105,7 @@ ANSWERS = (
     ),
     Mutant(
         "what stands behind a picture is not looked at",
-        (in_layer("images/inspection", "    behind.check(source)\n", "    source.drain()\n"),),
+        (in_layer("images/inspection", "    behind.check(source)\n", "    list(source.rest())\n"),),
         ("a photograph has a web page behind it",),
     ),
     Mutant(

@@ -197,7 +197,7 @@ function today(ledger) {
 function banners(page) {
   const told = [];
   if (page.problem) told.push(h("p", { class: "banner failed", role: "alert" }, h("b", {}, "The stack cannot be read. "), page.problem));
-  if (page.stop) told.push(h("p", { class: "banner parked" }, h("b", {}, `Nothing is sent just now: waits for ${page.stop.title.split("waits for ")[1]}. `), `${page.stop.text} ${page.stop.remedy} ${capital(times(page.stop))}.`));
+  if (page.stop) told.push(h("p", { class: "banner parked" }, h("b", {}, `${page.stop.title}. `), `${page.stop.text} ${page.stop.remedy} ${capital(times(page.stop))}.`));
   if (page.loose.length) {
     const some = page.loose.slice(0, 5).map((one) => `${one.key} (${one.why})`).join("; ");
     const count = page.loose.length === 1 ? "One object fits no rule. " : `${page.loose.length}${page.loose.length >= page.most ? " or more" : ""} objects fit no rule. `;

@@ -1,7 +1,7 @@
 """What the functions measure: one metric for each fact, told when it becomes one; the stack is its only dimension.
 
-A measure is written at once, in CloudWatch's embedded metric format, so that what becomes of the rest of an
-invocation takes nothing back. The alarms and the dashboard in `template.yaml` read these names.
+A value is written at once, in CloudWatch's embedded metric format, so that what becomes of the rest of an
+invocation takes nothing back. The alarms and the dashboard (`monitoring/`) read these names.
 """
 
 from typing import NamedTuple, get_args

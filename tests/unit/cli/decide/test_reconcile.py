@@ -17,7 +17,7 @@ from kontext.throttle.throttle import Throttle
 from kontext_cli.decide.reconcile import Reconciliation
 from kontext_cli.errors import CommandError
 from simulation.actions import vendor
-from simulation.decisions import Decide, Gate, Replay
+from simulation.decisions import Decide, PauseOrResume, Replay
 from simulation.evidence import Evidence
 from simulation.restoring import TABLE, Moment, Reconcile, Restore
 from simulation.schedule import Action, Schedule, Step
@@ -61,7 +61,7 @@ def played(*then: tuple[float, Action], restored: float = RESTORED, **more: Any)
         *drops(),
         (0.0, vendor(prompt="both in lost/", accept=True, drop=True)),
         (MOMENT, moment),
-        (PAUSED, Gate("pause")),
+        (PAUSED, PauseOrResume("pause")),
         (restored, Restore(moment)),
         *then,
     ]
@@ -74,7 +74,7 @@ def as_documented(restored: float = RESTORED) -> Steps:
         (restored + 60, Replay()),
         (restored + 180, Reconcile()),
         (restored + 240, Decide("lost/", "request-id")),
-        (restored + 300, Gate("resume")),
+        (restored + 300, PauseOrResume("resume")),
     ]
 
 
@@ -165,7 +165,7 @@ def test_a_restored_table_pays_nothing_and_ends_nothing_before_somebody_resumes(
 
 
 def test_who_resumes_too_early_is_told_to_reconcile_first_and_pays_nothing() -> None:
-    world = played((RESTORED + 60, Replay()), (RESTORED + 180, Gate("resume")), rests_within=6 * 3600)
+    world = played((RESTORED + 60, Replay()), (RESTORED + 180, PauseOrResume("resume")), rests_within=6 * 3600)
 
     with pytest.raises(CommandError, match="`kontext reconcile` comes first"):
         world.resume()

@@ -43,11 +43,12 @@ class LooseObjects:
     def forget(self, key: str, reported_at: float) -> None:
         """Note that an object that was reported as unknown is gone, unless it was reported anew since then."""
         since = "#reported = :reported_at"
-        with suppress(ConditionFailed):
-            changes, in_lane = f"REMOVE #reported, {REMOVE_DUE}", f"{since} AND #due_lane = :lane"
+        changes, in_lane = f"REMOVE #reported, {REMOVE_DUE}", f"{since} AND #due_lane = :lane"
+        try:
             self.table.update(object_key(key), changes, in_lane, reported_at=reported_at, lane=UNKNOWN)
-        with suppress(ConditionFailed):  # or somebody is woken by it, and it is due for that
-            self.table.update(object_key(key), "REMOVE #reported", since, reported_at=reported_at)
+        except ConditionFailed:  # somebody is woken by it, and it is due for that; or it was reported anew
+            with suppress(ConditionFailed):
+                self.table.update(object_key(key), "REMOVE #reported", since, reported_at=reported_at)
 
     def _leave_lane(self, key: str) -> None:
         with suppress(ConditionFailed):

@@ -10,14 +10,13 @@ import struct
 from collections.abc import Iterable
 
 from kontext.images import identify, jpeg, png
-from kontext.images.image import BadPicture, CutOff, Limits
+from kontext.images.image import UNLIMITED, BadPicture, CutOff
 from kontext.images.source import TAIL_BYTES, Source
 
 _MOST_PICTURES = 100
 _UNKNOWN_BYTES = 65_536
 """Makers have more records than are listed here, but no larger ones."""
 _APPENDED = "it is cut off, or something else is appended to it; open it and save it as a new picture"
-_NO_LIMITS = Limits(float("inf"), float("inf"))
 
 _BOX = re.compile(rb"ftyp|moov|mdat|free|skip|wide|uuid|meta|moof|mfra|sidx|styp|udta|pdin|pnot|junk|mpvd|sefd")
 # By how they begin: Sony's and Huawei's; and by how they end, as ExifTool tells them.
@@ -58,7 +57,7 @@ def check(source: Source) -> None:
         if not head.startswith(jpeg.START, zeros):
             _record(source, head[zeros:])
             return
-        jpeg.walk(source, _NO_LIMITS)
+        jpeg.walk(source, UNLIMITED)
     raise BadPicture(_APPENDED)
 
 

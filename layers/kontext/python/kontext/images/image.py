@@ -1,5 +1,6 @@
 """What is known of a picture, how large one may be, and the ways in which one is refused."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -72,3 +73,6 @@ class Limits:
             has = f"it has {image.width} x {image.height} pixels, {image.megapixels:.1f} million pixels"
             raise TooLarge(f"{has}; at most {self.megapixels:g} million are allowed")
         return image
+
+
+UNLIMITED = Limits(math.inf, math.inf)

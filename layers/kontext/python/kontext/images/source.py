@@ -104,11 +104,6 @@ class Source:
             if not self._fill(left + 1):
                 self.read(left + 1)
 
-    def drain(self) -> None:
-        """Read to the end."""
-        for _ in self.rest():
-            pass
-
     def _fill(self, count: int) -> bool:
         """Whether so many bytes are left, of which as many as have not come yet are waited for."""
         have = len(self._data) - self._at

@@ -19,7 +19,7 @@ from kontext.pipeline.job_record import JobRecord
 from kontext.pipeline.job_requests import JobRequests
 from kontext.pipeline.link_renewal import renew_link
 from kontext.polling.history import MAX_MISS_SECONDS
-from kontext.polling.schedule import Progress, sleeps_in_place
+from kontext.polling.schedule import Progress, sleeps_in_place, wait_seconds
 from kontext.renders.overdue import is_stale
 from kontext.renders.workflow import last_poll
 from kontext.segmind.answers import JobStatus, Result
@@ -102,7 +102,7 @@ class Poll:
     def waiting(self, render: Render, seconds: float) -> PollState:
         """Hand back to the workflow, which waits for nothing. After a miss the next Poll asks at once."""
         self.deps.jobs.beat(render, self.deps.clock.now() + seconds + POLL_SECONDS)
-        wait = max(1, math.ceil(seconds) if self.job.misses else int(seconds - 1))
+        wait = max(1, math.ceil(seconds) if self.job.misses else wait_seconds(seconds))
         seen = {"progress": vars(self.progress), "misses": self.job.misses, "doubts": self.job.doubts}
         return cast("PollState", {"outcome": "waiting", "wait": wait, **seen})
 

@@ -6,7 +6,7 @@ from kontext.clock import Clock
 from kontext.dynamodb import Key, Table, stack_key
 from kontext.model import JobMetrics
 from kontext.polling.durations import Durations
-from kontext.polling.schedule import DEADLINE, Progress, next_polls, poll_times
+from kontext.polling.schedule import DEADLINE, Progress, poll_times, wait_seconds
 
 MAX_MISS_SECONDS = 60.0
 """The longest time between two polls while Segmind gives no answer that can be used."""
@@ -37,7 +37,7 @@ class PollHistory:
     def first_wait(self, age: float) -> int:
         """Whole seconds that the workflow waits before the first Poll of a job of this age."""
         ages = poll_times(self.durations(), Progress(), self.poll_cost, self.deadline)
-        return next_polls(ages, min(age, ages[0])).wait_seconds
+        return wait_seconds(ages[0] - age)
 
     def learn(self, render_id: str, at: float, metrics: JobMetrics) -> None:
         """Add a completed render; one write, no read."""

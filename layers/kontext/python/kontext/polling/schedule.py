@@ -3,10 +3,10 @@
 Polling is the only completion signal: a poll costs a request, and a late poll costs the user's time. The ages
 that minimise E[lag] + poll_cost · E[polls] for a known distribution are the classical *optimum checking
 procedure* (Barlow, Hunter and Proschan, J. SIAM 11, 1963). `poll_times` computes them for the distribution that a
-`Durations` has learned, given what the polls for this job have told so far; `split` shares the waiting out.
+`Durations` has learned, given what the polls for this job have told so far.
 
     ages = poll_times(durations, Progress())           # (18.2, 20.6, 22.4, …, 3585.0) from acceptance
-    plan = next_polls(ages, age=0)                          # Wait 17 s; then one Poll makes the polls until …
+    wait = wait_seconds(ages[0] - 0)                   # the workflow waits 17 s; then one Poll makes the polls until …
     progress = progress.seen("PROCESSING", age=18.2)   # … the status changes: new progress, new ages
 
 Pure, standard library only, about a millisecond a schedule.
@@ -19,7 +19,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, cycle, pairwise, takewhile
+from itertools import accumulate, cycle, pairwise
 
 from kontext.polling.durations import Durations
 
@@ -61,18 +61,9 @@ class Progress:
         return replace(self, age=age)
 
 
-@dataclass(frozen=True)
-class NextPolls:
-    """The workflow waits `wait_seconds`; then one Poll polls at the ages `poll_times`, sleeping in between."""
-
-    wait_seconds: int
-    poll_times: tuple[float, ...]
-
-
-def next_polls(ages: Sequence[float], age: float) -> NextPolls:
-    """The next part of a schedule, seen at `age`, which must not be past the schedule's first poll."""
-    together = takewhile(lambda pair: sleeps_in_place(pair[1] - pair[0], pair[1] - ages[0]), pairwise(ages))
-    return NextPolls(max(0, int(ages[0] - age - _HANDOVER)), (ages[0], *(poll_time for _, poll_time in together)))
+def wait_seconds(until_poll: float) -> int:
+    """The whole seconds that the workflow waits where the next poll is `until_poll` seconds away."""
+    return max(0, int(until_poll - _HANDOVER))
 
 
 def sleeps_in_place(gap: float, stayed: float) -> bool:

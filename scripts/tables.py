@@ -15,7 +15,7 @@ from kontext.metrics import METRICS
 from kontext.model import STATUSES, TUNABLE
 from monitoring.alarms import ALARMS
 
-DOCS = Path(__file__).parent
+DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
 DEMO = "demo"
 """What only a run can tell: `scripts.show_demo` writes it."""
