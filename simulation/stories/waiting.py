@@ -8,7 +8,7 @@ from simulation.actions import Drop, account, image, request, vendor
 from simulation.decisions import PauseOrResume
 from simulation.fault_injection import Fault
 from simulation.schedule import Action
-from simulation.stories.story import AFTER_LOST_ANSWERS, Story, many, pair, story
+from simulation.stories.story import AFTER_LOST_ANSWERS, Story, many, named, pair, story
 
 AN_HOUR = 3600.0
 EMPTY: dict[str, Any] = {"credits": 0.01}
@@ -42,6 +42,12 @@ def crowd(count: int) -> list[tuple[float, Action]]:
         for n in range(count)
     ]
     return [*asked, (600.0, image("shared/a.png")), *pair(at=600.0)]
+
+
+def replaced_in_line(count: int, *, times: int) -> list[tuple[float, Action]]:
+    """Requests that stand in line name one image, which is replaced every twenty seconds."""
+    asked = [step for n in range(count) for step in named("/shared/a.png", f"m/{n}/", 1.0 + n / 10)]
+    return [*((20.0 * n, image("shared/a.png", str(n))) for n in range(times)), *asked]
 
 
 PROBES = (
@@ -156,6 +162,13 @@ CHAINS = (
         *pair(at=10.0),
         (36_000.0, PauseOrResume("resume")),
         stops_loops=True,
+    ),
+    story(
+        "an image that all in line name is replaced again and again",
+        *replaced_in_line(20, times=60),
+        parameters={"RequestsPerMinute": "5"},
+        large=True,
+        patience=65.0,
     ),
 )
 CONFLICTS = tuple(

@@ -329,17 +329,47 @@ def test_all_submitters_share_one_schedule(table: Table) -> None:
     assert len(permits) == len(set(permits)) == 15
 
 
+def moved_by(throttle: Throttle, slot: float, sent_at: float, answered_at: float) -> float:
+    """By how much a request that was taken moves the slots that are left."""
+    before = throttle.read().slots.next_free
+    throttle.make_up_for(slot, sent_at, answered_at)
+    return throttle.read().slots.next_free - before
+
+
 def test_a_request_that_comes_late_to_segmind_moves_the_slots_that_are_left(table: Table) -> None:
     throttle = Throttle(table, PRO)
     throttle.admit(NOW)
-    planned = throttle.read().slots.next_free
 
-    throttle.make_up_for(NOW, NOW + 0.5, NOW + 0.7)
-    as_usual = throttle.read().slots.next_free
-    throttle.make_up_for(NOW, NOW + 0.5, NOW + 3.2)
+    assert moved_by(throttle, NOW, NOW + 0.5, NOW + 0.7) == 0.0
+    assert moved_by(throttle, NOW, NOW + 0.5, NOW + 2.2) == pytest.approx(2.2 - 0.24 - 1.0)
 
-    assert as_usual == planned
-    assert throttle.read().slots.next_free == pytest.approx(planned + 3.2 - 0.24 - 1.0)
+
+def test_the_first_request_of_a_submitter_may_come_late_itself(table: Table) -> None:
+    throttle = Throttle(table, PRO)
+    throttle.admit(NOW)
+
+    assert moved_by(throttle, NOW, NOW, NOW + 3.0) == pytest.approx(3.0 - 1.2 - 1.0)
+
+
+def test_however_late_requests_come_each_costs_one_slot(table: Table) -> None:
+    throttle = Throttle(table, Rate(1000))
+    throttle.admit(NOW)
+    throttle.make_up_for(NOW, NOW, NOW + 0.4)
+
+    moved = [moved_by(throttle, NOW + n * 0.061, NOW + n * 0.061, NOW + 8.0) for n in range(5)]
+
+    assert moved == pytest.approx([Rate(1000).interval] * 5)
+
+
+@pytest.mark.parametrize("step", [300.0, -300.0])
+def test_a_clock_that_is_put_right_during_a_request_stops_nobody(table: Table, step: float) -> None:
+    throttle = Throttle(table, PRO)
+    throttle.admit(NOW)
+
+    moved = [moved_by(throttle, NOW, NOW, NOW + 0.4 + step)]
+    moved += [moved_by(throttle, at, at, at + 0.4) for at in (NOW + step + n for n in range(60))]
+
+    assert sum(moved) <= PRO.interval
 
 
 def test_a_way_to_segmind_that_has_become_longer_slows_nobody_down_for_long(table: Table) -> None:
@@ -347,11 +377,7 @@ def test_a_way_to_segmind_that_has_become_longer_slows_nobody_down_for_long(tabl
     throttle.admit(NOW)
     throttle.make_up_for(NOW, NOW, NOW + 0.4)
 
-    moved = []
-    for _ in range(30):
-        before = throttle.read().slots.next_free
-        throttle.make_up_for(NOW, NOW, NOW + 2.0)
-        moved.append(throttle.read().slots.next_free - before)
+    moved = [moved_by(throttle, NOW, NOW, NOW + 2.0) for _ in range(30)]
 
     assert moved[0] == pytest.approx(2.0 - 0.48 - 1.0)
     assert sum(moved) < 3.0

@@ -70,6 +70,11 @@ WAITING = (
         ("a pair is changed long before the credits come",),
     ),
     Mutant(
+        "hints and permits that lead to one another",
+        ((f"{KONTEXT}/pipeline/last_look.py", "if self.deps.hints.again:", "if False:"),),
+        ("an image that all in line name is replaced again and again",),
+    ),
+    Mutant(
         "a removal that nobody hears of",
         ((INTAKE, "if event.removed:", "if False:"),),
         ("a wrong request is deleted",),

@@ -1,6 +1,5 @@
 """What all submitters of a stack share: the slots of the rate limiter, the circuit breaker, the pause and the line."""
 
-import math
 from dataclasses import replace
 
 from kontext.dynamodb import Key, Table
@@ -24,6 +23,10 @@ DOUBT_SECONDS = 10.0
 
 _SLOWER = 1.2
 """A request may take so much more than the last one and still be as fast as usual: the way may have become longer."""
+_FIRST_SECONDS = 1.0
+"""What a request takes, as long as none was sent: the first one, which opens a connection, may be slow itself."""
+_FASTEST_SECONDS = 0.05
+"""No request takes less: a clock was put back meanwhile."""
 
 
 class Throttle:
@@ -34,7 +37,7 @@ class Throttle:
     def __init__(self, table: Table, rate: Rate) -> None:
         self.shared = SharedState(table)
         self.rate = rate
-        self.usual_seconds = math.inf
+        self.usual_seconds = _FIRST_SECONDS
         """What a request takes at least, as of late."""
 
     def read(self) -> State:
@@ -69,12 +72,15 @@ class Throttle:
 
     def make_up_for(self, slot: float, sent_at: float, answered_at: float) -> None:
         """A request was taken. One that reached Segmind later after its slot than others do moves the slots that are
-        left by as much: else there would be one too many in the minute that begins with it. Mostly nothing is written.
+        left by as much: else there would be one too many in the minute that begins with it. It is one, however late it
+        comes, so that a slot left out makes good for it. Mostly nothing is written.
         """
-        self.usual_seconds = min(answered_at - sent_at, _SLOWER * self.usual_seconds)
+        took = max(_FASTEST_SECONDS, answered_at - sent_at)
+        self.usual_seconds = min(took, _SLOWER * self.usual_seconds)
         late = answered_at - self.usual_seconds - slot - SPARE_SECONDS
         if late > 0:
-            self.shared.put(lambda state: replace(state, slots=postpone(state.slots, late)))
+            later = min(late, self.rate.interval)
+            self.shared.put(lambda state: replace(state, slots=postpone(state.slots, later)))
 
     def open_breaker(self, reason: Reason, now: float, *, trial: bool = False, unfollowed: Key | None = None) -> State:
         """`open_breaker`, for all submitters. The permits that are out let nobody go."""
