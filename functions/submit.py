@@ -44,7 +44,6 @@ def work_on(record: Record, overdue: Overdue) -> None:
 def read(body: dict[str, object], overdue: Overdue) -> None:
     """A message tells of drops, or it is a hint: an item of the table is due, those who wait for an object are to be
     woken, or the head of the line may go."""
-    overdue.deps.hints.again = "again" in body
     if "due" in body:
         overdue.on_hint(messages.due_key(body))
     if "waiters" in body:

@@ -17,9 +17,8 @@ _BETWEEN_PROBES_SECONDS = 4.0
 _IN_AN_HOUR, _HOUR_SECONDS = 10, 3600.0
 _ON_THEIR_WAY = 5
 """As many may go at once, and be on their way when the first is refused."""
-_LONGEST_CHAIN = 7
-"""A drop, a page of those who wait for it, a pair that settles, a permit; and where the pair has changed meanwhile, the
-last two once more behind a hint. Lambda stops a function at about sixteen:
+_LONGEST_CHAIN = 4
+"""A drop, a page of those who wait for it, a pair that settles, a permit. Lambda stops a function at about sixteen:
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html"""
 _LARGEST_ITEM = 100 * 1024
 """A quarter of what DynamoDB takes, in bytes."""

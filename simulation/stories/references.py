@@ -5,7 +5,7 @@ from __future__ import annotations
 from simulation.actions import Drop, Remove, account, deploy, image, request
 from simulation.fault_injection import Fault
 from simulation.schedule import Action
-from simulation.stories.story import FIRST_READ_LATE, TAJ, Story, named, pair, story
+from simulation.stories.story import FIRST_READ_LATE, TAJ, TWO_SWEEPS, Story, named, pair, story
 
 FORT = "fort/"
 _OPEN = {"SharedPrefixes": "shared/, taj/, fort/"}
@@ -94,6 +94,7 @@ REFERENCES: tuple[Story, ...] = (
         (30.0, image("shared/a.png", "another")),
         (110.0, account(credits=10.0)),
         account=_POOR,
+        patience=TWO_SWEEPS,
     ),
     story(
         "a named image is deleted while its pair waits for credits",

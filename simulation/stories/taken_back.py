@@ -9,7 +9,7 @@ from simulation.actions import Drop, Remove, account, image, request
 from simulation.fault_injection import EVERYTHING_LOST, Fault
 from simulation.schedule import Action
 from simulation.stories.drops import FILES
-from simulation.stories.story import FIRST_READ_LATE, TAJ, Story, pair, story
+from simulation.stories.story import FIRST_READ_LATE, TAJ, TWO_SWEEPS, Story, pair, story
 
 _MAY_BE_PAID = "a render that may be paid stays, for nothing is paid because of what was taken away alone"
 _STANDS_AGAIN = "an older image was claimed before the newer one was recorded, and what stands again is begun again"
@@ -97,6 +97,7 @@ _BEFORE_ITS_TURN: tuple[Story, ...] = (
         *pair(at=1.0),
         *taken_back("taj/1.png", at=50.0, how="for good"),
         (140.0, _RICH),
+        patience=TWO_SWEEPS,
         fragile={"submit POST": _MAY_BE_PAID, "crash": _MAY_BE_PAID},
         **_POOR,
     ),
@@ -120,6 +121,7 @@ _BEFORE_ITS_TURN: tuple[Story, ...] = (
         *pair(),
         *taken_back("taj/1.png", at=50.0, how="for good"),
         (140.0, _RICH),
+        patience=TWO_SWEEPS,
         **_POOR,
     ),
     *(
@@ -171,6 +173,7 @@ _SPELT_TWICE: tuple[Story, ...] = (
         *pair(at=1.0),
         *taken_back("taj/1.png", at=30.0),
         (140.0, _RICH),
+        patience=TWO_SWEEPS,
         fragile={"submit POST": _MAY_BE_PAID, "crash": _MAY_BE_PAID, "error of submit update_item": _STANDS_AGAIN},
         **_POOR,
     ),

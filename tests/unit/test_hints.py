@@ -55,15 +55,6 @@ def test_a_hint_about_an_item_comes_when_it_is_due(hints: Hints, queue: Queue, d
     assert queue.sent == [({"due": {"pk": "pair#taj/", "sk": "pair"}}, seconds)]
 
 
-def test_what_a_look_at_a_changed_pair_leads_to_says_so(hints: Hints, queue: Queue) -> None:
-    hints.send_due(pair_key("taj/"), again=True)
-    hints.again = True
-    hints.send_due(pair_key("taj/"))
-    hints.send_permits([NOW], NOW)
-
-    assert [body["again"] for body, _ in queue.sent] == [1, 1, 1]
-
-
 def test_each_permit_comes_at_its_slot_or_a_little_before_and_names_nobody(hints: Hints, queue: Queue) -> None:
     times = (NOW - 2.5, NOW, NOW + 1.22, NOW + 3.99, NOW + 5000)
 

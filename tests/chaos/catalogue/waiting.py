@@ -71,7 +71,14 @@ WAITING = (
     ),
     Mutant(
         "hints and permits that lead to one another",
-        ((f"{KONTEXT}/pipeline/last_look.py", "if self.deps.hints.again:", "if False:"),),
+        (
+            (
+                f"{KONTEXT}/pipeline/last_look.py",
+                "self.deps.drops.change(pair, self.deps.clock.now())",
+                "self.deps.drops.change(pair, self.deps.clock.now())\n"
+                "        self.deps.hints.send_due(pairs.pair_key(pair.prefix))",
+            ),
+        ),
         ("an image that all in line name is replaced again and again",),
     ),
     Mutant(

@@ -24,15 +24,10 @@ class Hints:
     def __init__(self, client: "SQSClient", queue_url: str) -> None:
         self.client = client
         self.queue_url = queue_url
-        self.again = False
-        """Whether somebody looks once more at a pair that was found changed when its turn came: what that leads to says
-        so as well, and finds no other changed. Where all in line name an image that changes again and again, one
-        message would else lead to the other without end."""
 
-    def send_due(self, key: Key, delay: float = 0.0, *, again: bool = False) -> None:
-        """Let somebody look at an item of the table, `delay` seconds from now (at most 900, rounded up), perhaps
-        `again`."""
-        self._send({"due": key} | ({"again": 1} if again else {}), math.ceil(delay))
+    def send_due(self, key: Key, delay: float = 0.0) -> None:
+        """Let somebody look at an item of the table, `delay` seconds from now (at most 900, rounded up)."""
+        self._send({"due": key}, math.ceil(delay))
 
     def send_permits(self, times: Iterable[float], now: float) -> None:
         """Let the head of the line go at each of these times. A permit that comes early waits for its slot: delays are
@@ -47,8 +42,7 @@ class Hints:
 
     def _send(self, body: dict[str, object], delay: int) -> None:
         seconds = max(0, min(MAX_DELAY_SECONDS, delay))
-        text = json.dumps(body | ({"again": 1} if self.again else {}))
-        self.client.send_message(QueueUrl=self.queue_url, MessageBody=text, DelaySeconds=seconds)
+        self.client.send_message(QueueUrl=self.queue_url, MessageBody=json.dumps(body), DelaySeconds=seconds)
 
 
 def waits_of_first_edition(body: Any) -> list[tuple[str, str]]:

@@ -107,7 +107,7 @@ class Drops:
                 f"SET {SET_DUE} REMOVE {SENT} ADD #drops :one",
                 "#drops = :drop",
                 due_lane=TIMER,
-                due_at=now + AGAIN_SECONDS,
+                due_at=now,
                 drop=pair.current_drop,
                 one=1,
             )
@@ -123,9 +123,8 @@ class Drops:
             return False
         return True
 
-    def look_again(self, prefix: str, now: float) -> None:
-        """Note that somebody must look at a pair again: what it asks for could not be done."""
-        at = now + AGAIN_SECONDS
+    def look_again(self, prefix: str, at: float) -> None:
+        """Note that somebody must look at a pair again, at this time."""
         there = "attribute_exists(#drops)"
         self.table.update(pair_key(prefix), f"SET {SET_DUE} REMOVE {SENT}", there, due_lane=TIMER, due_at=at)
 
@@ -150,5 +149,5 @@ class Drops:
         """Let somebody look at those who wait, as that was kept once; what still waits is kept anew."""
         for prefix in sorted(prefixes):
             with suppress(ConditionFailed):
-                self.look_again(prefix, now)
+                self.look_again(prefix, now + AGAIN_SECONDS)
             self.table.update(place, "DELETE #wanted_by :by", by={prefix})

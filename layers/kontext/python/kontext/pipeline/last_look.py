@@ -51,15 +51,10 @@ class LastLook:
         return None
 
     def reconsider(self, pair: pairs.Pair) -> None:
-        """What was dropped has become another drop: let somebody look what it asks for, once it has settled. What
-        such a look has led to leaves it to Sweep."""
-        now = self.deps.clock.now()
-        self.deps.drops.change(pair, now)
-        if self.deps.hints.again:
-            return
-        decision = self.reader.decide(pair, self.deps.defaults, now)
-        settles = decision.until - now if isinstance(decision, pairs.AwaitingMore) else 0.0
-        self.deps.hints.send_due(pairs.pair_key(pair.prefix), settles, again=True)
+        """What was dropped has become another drop: Sweep lets somebody look what it asks for. A hint that did would
+        lead to a permit, and that to a hint: without end where all in line name an image that changes again and again.
+        """
+        self.deps.drops.change(pair, self.deps.clock.now())
 
     def supersede(self, render: Render) -> None:
         """End a render whose pair asks for another one."""
