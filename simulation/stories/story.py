@@ -10,7 +10,7 @@ from simulation.actions import Drop, image, request
 from simulation.schedule import Action, Schedule, Step
 
 TWO_SWEEPS = 130.0
-"""Seconds within which a pair goes that is found changed when its turn comes: one sweep gives it its turn, the next lets
+"""Seconds within which a pair goes that is found changed when its turn comes: one sweep gives it that, the next lets
 somebody look what it asks for now."""
 TAJ = "taj/"
 FAILS, REFUSED = "(this fails)", "(this is refused)"

@@ -159,6 +159,15 @@ def test_on_a_bad_day_the_slots_are_used_in_order_and_none_meets_a_429() -> None
     assert rough(300).violations == ()
 
 
+@pytest.mark.parametrize("seconds", [6.0, 12.0], ids="{} s".format)
+def test_a_crowd_goes_without_a_pause_though_each_request_takes_long(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simulation.world._USUAL", {"segmind": seconds, "s3": 0.03})
+
+    assert late(15).seconds < 10 * seconds
+
+
 def test_a_crowd_that_waits_for_one_photograph_is_delivered_and_no_message_takes_long() -> None:
     crowd = late(100, per_minute=1000.0)
 

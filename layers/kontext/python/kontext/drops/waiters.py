@@ -146,6 +146,13 @@ class Waiters:
         """The next to wake, behind a place."""
         return list(islice(self.to_wake(key, after, PAGE), PAGE))
 
+    def look_again(self, key: str, now: float) -> None:
+        """Note that some who wait for an object are not woken yet."""
+        with suppress(ConditionFailed):  # somebody else has woken them
+            self.table.update(
+                object_key(key), f"SET {SET_DUE} REMOVE {SENT}", "attribute_exists(#due_at)", due_lane=TIMER, due_at=now
+            )
+
     def rest(self, key: str) -> None:
         """Nobody has to come back to an object once all who waited for it are woken."""
         arrivals = self._arrivals(key)

@@ -8,8 +8,6 @@ from kontext.drops.waiters import PAGE, Waiter
 from kontext.log import logger
 from kontext.pipeline.pairs import Advancer
 
-SECONDS_OF_A_MESSAGE = 10.0
-"""For so long one message is worked on: a page takes as long where each pair is sent at once."""
 TIME_FOR_A_PAIR = 70.0
 """Seconds that must be left before another pair is begun: an AWS call that hangs is given up within them."""
 
@@ -39,12 +37,12 @@ class Waker:
         self.wake(key, waiting[:PAGE])
 
     def wake(self, key: str, waiting: Sequence[Waiter]) -> None:
-        """Go on with pairs that waited for an object to come, or to be out of their way, as many as there is time
-        for: what is left stays due, and Sweep finds it."""
+        """Go on with pairs that waited for an object to come, or to be out of their way. Those for whose requests no
+        time is left join the line; where there is none even for that, the next sweep wakes the rest."""
         is_gone = bool(waiting) and self.deps.inputs.newest(key) is None
-        until = self.deps.clock.now() + SECONDS_OF_A_MESSAGE
         for waiter in waiting:
-            if self.seconds_left() < TIME_FOR_A_PAIR or self.deps.clock.now() > until:
+            if self.seconds_left() < TIME_FOR_A_PAIR:
+                self.deps.waiters.look_again(key, self.deps.clock.now())
                 return
             if pair := self.pair_of(waiter, is_gone=is_gone):
                 self.pairs.try_to_advance(pair)
