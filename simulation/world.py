@@ -208,12 +208,12 @@ class World:
         return Sandbox(self, function)
 
     def operate(self, decide: Callable[[Operator], object]) -> None:
-        """Let a person decide something, with a command that may die on the way; then it is given again, unless all is
-        well by then."""
-        target = self._target(self.client)
+        """Let a person decide something, with a command that may die on the way; then it is given again, unless all
+        has become well meanwhile."""
+        target, was_well = self._target(self.client), self._over
 
         def again() -> None:
-            if not self._over:
+            if self._over == was_well:
                 self.operate(decide)
 
         def ended(_: Any, problem: BaseException | None) -> None:
