@@ -65,6 +65,7 @@ REFERENCES = (
         "a crowd is woken within one message",
         (
             in_layer("drops/waiters", "PAGE = 10", "PAGE = 100_000"),
+            in_layer("pipeline/waking", "PAGE = 10.0, 15.0", "PAGE = 10_000.0, 15_000.0"),
             in_layer("pipeline/waking", "PAIR = 70.0", "PAIR = -1.0"),
         ),
         ("a thousand requests wait for one photograph",),

@@ -19,7 +19,7 @@ class Intake:
     def __init__(self, deps: Connections, seconds_left: Callable[[], float]) -> None:
         self.deps = deps
         self.pairs = Advancer(deps, seconds_left)
-        self.waker = Waker(deps, seconds_left, self.pairs)
+        self.waker = Waker(deps, seconds_left)
 
     def on_notification(self, body: dict[str, object]) -> None:
         """S3 tells of objects. What is wrong with one keeps none of the others back; what may go well another time is
