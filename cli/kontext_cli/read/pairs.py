@@ -80,7 +80,7 @@ class Render:
     @property
     def label(self) -> str:
         """The status in a word."""
-        return TEXTS[PARKED if self.parked else self.status].label
+        return text_of(PARKED if self.parked else self.status).label
 
     @property
     def group(self) -> str:
@@ -116,7 +116,7 @@ class Render:
         if self.result:
             return Meaning(f"The picture is in the output bucket as {self.result['key']}.", "yes")
         charged: Charged = "yes" if self.status == Status.COMPLETED else "unknown"
-        return Meaning(f"The render is {self.status}: {STATUSES[self.status].meaning}.", charged)
+        return Meaning(f"The render is {self.status}: {text_of(self.status).meaning}.", charged)
 
     @property
     def delivered_at(self) -> datetime | None:
@@ -162,7 +162,7 @@ class Pair:
     @property
     def label(self) -> str:
         """The status in a word."""
-        return self.render.label if self.render else TEXTS[self.status].label
+        return self.render.label if self.render else text_of(self.status).label
 
     @property
     def group(self) -> str:
@@ -176,7 +176,7 @@ class Pair:
             return self.render.detail
         if self.missing:
             return f"for {', '.join(self.missing)}"
-        return self.problem or TEXTS[self.status].meaning
+        return self.problem or text_of(self.status).meaning
 
     @property
     def meaning(self) -> Meaning:
@@ -187,7 +187,7 @@ class Pair:
             return Meaning(f"The pair waits {self.detail}.", "no", _remedy_of(self.missing))
         if self.problem:
             return Meaning(self.problem, "no", "Correct it and drop it again.")
-        return Meaning(f"{TEXTS[self.status].meaning.capitalize()}.", "no")
+        return Meaning(f"{text_of(self.status).meaning.capitalize()}.", "no")
 
 
 def pair_of(items: Sequence[Item], state: State) -> Pair | None:
@@ -218,6 +218,11 @@ def group_of(status: str) -> str:
     if status == REJECTED:
         return "failed"
     return status.lower() if status in (*ENDED, WAITING, UNKNOWN) else "running"
+
+
+def text_of(status: str) -> StatusText:
+    """What is told of a status; a stack that is newer than this command may have one that is not known."""
+    return TEXTS.get(status) or StatusText(status.capitalize(), "this version of the command does not know the status")
 
 
 def reason_of(name: str) -> ParkReason:
@@ -253,6 +258,8 @@ def _render(record: model.Render, state: State) -> Render:
     item: Item = {**record, "parked": why_parked(record, state)}
     values: Item = {one.name: item[one.name] for one in fields(Render) if item.get(one.name) is not None}
     times: Item = {name: moment(value) for name, value in values.items() if name.endswith("_at")}
+    if error := values.get("error"):
+        values["error"] = {"code": "", "message": "no reason is kept", "charged": "unknown", "remedy": ""} | error
     return Render(**values | times)
 
 

@@ -99,6 +99,14 @@ def test_every_status_has_a_name_a_group_and_a_meaning(status: Status) -> None:
     assert set(GROUPS) >= {found.group}
 
 
+def test_a_record_of_a_later_version_is_shown_as_far_as_it_is_known() -> None:
+    of_tomorrow = pair(render("r", status=cast("Status", "UPSCALED")))
+    without_words = pair(render("r", status=Status.FAILED, error=cast("Any", {"code": "of_tomorrow"})))
+
+    assert (of_tomorrow.label, of_tomorrow.group, of_tomorrow.meaning.charged) == ("Upscaled", "running", "unknown")
+    assert (without_words.detail, without_words.meaning.charged) == ("no reason is kept", "unknown")
+
+
 @pytest.mark.parametrize("reason", [*sorted(get_args(Reason)), "a reason of tomorrow"])
 def test_who_waits_says_why_in_the_words_of_the_reason(reason: str) -> None:
     stopped = State(breaker=Breaker(cast("Reason", reason), since=NOW - 60, next_trial_at=NOW + 300))
