@@ -159,4 +159,5 @@ class Outside:
     @cached_property
     def well_since(self) -> float:
         """From when on nobody outside is the reason for a wait; in unix seconds."""
-        return max([BEGINNING, *(at for at, _ in self.troubles), *(end for _, end in self.held_up)])
+        lost = [self.lost_at] if self.lost_at < float("inf") else []
+        return max([BEGINNING, *(at for at, _ in self.troubles), *(end for _, end in self.held_up), *lost])

@@ -158,6 +158,7 @@ class World:
     def make_well(self) -> None:
         """Everybody outside does what he should, and goes on doing so."""
         self._over = True
+        self.wanted = None
         self._away.clear()
         self.injector.come_back()
         self.executions.stalled_until = self.executions.deaf_until = 0.0
@@ -208,17 +209,12 @@ class World:
         return Sandbox(self, function)
 
     def operate(self, decide: Callable[[Operator], object]) -> None:
-        """Let a person decide something, with a command that may die on the way; then it is given again, unless all
-        has become well meanwhile."""
-        target, was_well = self._target(self.client), self._over
-
-        def again() -> None:
-            if self._over == was_well:
-                self.operate(decide)
+        """Let a person decide something, with a command that may die on the way; then it is given again."""
+        target = self._target(self.client)
 
         def ended(_: Any, problem: BaseException | None) -> None:
             if problem:
-                self.scheduler.at(self.scheduler.now + _A_COMMAND_SECONDS, again)
+                self.scheduler.at(self.scheduler.now + _A_COMMAND_SECONDS, lambda: self.operate(decide))
 
         self.scheduler.process(
             "operator", lambda: decide(Operator(target, self.clock, self.transport)), _A_COMMAND_SECONDS, ended

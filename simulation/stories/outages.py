@@ -69,7 +69,10 @@ def _fragile(services: tuple[str, ...], minutes: float) -> dict[str, str]:
     if services == ("dynamodb", "stepfunctions"):
         return dict.fromkeys(("submit", "poll"), _NOT_TRIED_AGAIN)
     if "dynamodb" in services:
-        return dict.fromkeys(("submit start_execution", "submit get_item", "submit transact_write_items"), _NOT_BEGUN)
+        not_begun = dict.fromkeys(
+            ("submit start_execution", "submit get_item", "submit transact_write_items"), _NOT_BEGUN
+        )
+        return {**not_begun, "everything lost": _NOT_KEPT}
     if services == ("stepfunctions", "secretsmanager"):
         return {"submit": _KEY_UNKNOWN}
     if "secretsmanager" in services:
