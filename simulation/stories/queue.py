@@ -66,7 +66,6 @@ PURGES = (
         (5.0, PURGE),
         TOLD_AGAIN,
         parameters={"RequestsPerMinute": "2"},
-        fragile={"stall of submit get_secret_value": "the key is asked for only after a slot has been taken"},
     ),
     story(
         "the queue is purged while all wait for credits, and one is dropped again a day later",
