@@ -82,11 +82,6 @@ LEDGER = (
         ("504, to 30 requests, none taken",),
     ),
     Mutant(
-        "requests that go though they were stopped while they waited for their slot",
-        (in_layer("pipeline/slot", "return wait <= 0 or self.deps.throttle.read().stopped is None", "return True"),),
-        ("504, to 30 requests, none taken",),
-    ),
-    Mutant(
         "a trial whenever the balance can be read again, however often it fails",
         (in_layer("throttle/circuit_breaker", "told = not breaker.trials or", "told = True or"),),
         ("answers are lost for three hours, and the balance can be read every other time",),

@@ -8,7 +8,14 @@ from tests.chaos.mutants import Mutant
 THROTTLE = (
     Mutant(
         "a burst that is not paid back",
-        (in_layer("throttle/rate_limiter", "reserved = now + rate.at_once *", "reserved = now + 1 *"),),
+        (
+            in_layer("throttle/rate_limiter", "reserved = now + rate.at_once *", "reserved = now + 1 *"),
+            in_layer(
+                "throttle/rate_limiter",
+                "min(slots.burst, int((slots.next_free - now) / rate.interval))",
+                "slots.burst",
+            ),
+        ),
         ("in line",),
     ),
     Mutant(
