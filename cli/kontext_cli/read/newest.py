@@ -53,7 +53,7 @@ class Listing:
 class Newest:
     """The newest pairs of a stack.
 
-    `make`: what the items of a pair are made into, None if they are no pair. What is at rest and has not moved since
+    `make`: what the items of a pair are made into, None if they are no pair. What has ended and has not moved since
     it was read is not read again.
     """
 
@@ -111,7 +111,7 @@ class Newest:
                 yield Entry(prefix, key_of(item), lane, float(item["due_at"]))
 
     def _read(self, entries: list[Entry]) -> dict[str, tuple[Entry, Pair]]:
-        """Each pair as it is; what is at rest where it was when it was read is as it was then."""
+        """Each pair as it is; what has ended, and stands where it was when it was read, is as it was then; who waits may have a part more."""
         known = {one.prefix: self._kept[one.prefix] for one in entries if self._is_known(one)}
         asked = {entry.prefix: entry for entry in entries if entry.prefix not in known}
         items = self.table.get_many(list(_places(asked.values())))
@@ -125,7 +125,7 @@ class Newest:
         return {entry.prefix: read[entry.prefix] for entry in entries if entry.prefix in read}
 
     def _is_known(self, entry: Entry) -> bool:
-        return entry.lane in RESTING and self._kept.get(entry.prefix, (None,))[0] == entry
+        return entry.lane in ENDED and self._kept.get(entry.prefix, (None,))[0] == entry
 
 
 @dataclass(frozen=True)
