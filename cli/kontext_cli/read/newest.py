@@ -111,7 +111,8 @@ class Newest:
                 yield Entry(prefix, key_of(item), lane, float(item["due_at"]))
 
     def _read(self, entries: list[Entry]) -> dict[str, tuple[Entry, Pair]]:
-        """Each pair as it is; what has ended, and stands where it was when it was read, is as it was then; who waits may have a part more."""
+        """Each pair as it is; what has ended, and stands where it did when it was read, is as it was then; who waits
+        may have one more part."""
         known = {one.prefix: self._kept[one.prefix] for one in entries if self._is_known(one)}
         asked = {entry.prefix: entry for entry in entries if entry.prefix not in known}
         items = self.table.get_many(list(_places(asked.values())))
