@@ -88,7 +88,9 @@ class Post:
             answered_at = self.deps.clock.now()
             if not self.record_job(self.signed(render), request_id, sent_at, trial=trial):
                 return
+            self.hear_answer(trial=trial)
             self.deps.throttle.make_up_for(slot.at, sent_at, answered_at)
+            return
         self.hear_answer(trial=trial)
 
     def request(self, body: Parameters) -> str:
