@@ -65,8 +65,8 @@ def _without(policy: dict[str, Any], action: str) -> dict[str, Any]:
 
 
 def _said(operator: operate.Operator) -> str:
-    reasons = [item["reason"] for item in operator.table.scan() if item["sk"] == "letter"]
-    return reasons[0] if reasons else ""
+    # A message that came back before its first try has ended has no reason yet.
+    return next((item["reason"] for item in operator.table.scan() if item["sk"] == "letter" and "reason" in item), "")
 
 
 def _photograph() -> bytes:
