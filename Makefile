@@ -18,6 +18,7 @@ AUDIT_READY := $(AUDIT)/.ready
 LONG := tests/wiring/test_events.py $(patsubst %,tests/unit/%.py,test_unrecorded test_bench_simulate test_hostile_answers cli/test_main)
 QUICK := tests/unit tests/wiring $(LONG:%=--ignore=%)
 IN_PROCESS := tests/unit tests/wiring tests/contract tests/adversarial
+STACKS := tests/e2e tests/browser
 RUNTIME := .lambda-runtime
 RUNTIME_READY := $(RUNTIME)/.ready
 
@@ -32,7 +33,16 @@ demo: $(READY) ## watch two pairs of photographs go through the whole stack on t
 .PHONY: test
 test: check ## run everything that is checked and tested
 	@sh tests/browser/install-chromium
-	$(BIN)/pytest -n 6 --dist loadgroup --no-loadscope-reorder
+	@$(MAKE) --no-print-directory --jobs=2 test-stacks test-in-process
+
+.PHONY: test-stacks
+test-stacks: $(READY) ## only the tests of whole stacks and of the page, which wait most of the time
+	$(BIN)/pytest -n 6 --dist loadgroup --no-loadscope-reorder $(STACKS)
+
+.PHONY: test-in-process
+test-in-process: $(READY) ## only the other tests, which keep two processors busy; what they say is shown when they have ended
+	@trap 'rm -f "$$said"' EXIT; said=$$(mktemp); $(BIN)/pytest -n 2 --dist worksteal $(STACKS:%=--ignore=%) >"$$said" 2>&1; \
+		failed=$$?; cat "$$said"; exit $$failed
 
 .PHONY: quick
 quick: $(READY) ## format, lint, types, and the short tests (under a minute)

@@ -19,11 +19,14 @@ hypothesis.settings.load_profile("any machine")
 
 REGION = "us-east-1"
 
-APART = {"test_a_lost_answer_is_never_sent_again_until_a_person_decides": "promises in two minutes"}
-"""A test that is as long as all the others of its module."""
+APART = {
+    "test_a_lost_answer_is_never_sent_again_until_a_person_decides": "promises that take minutes",
+    "test_what_has_lost_its_message_or_its_execution_is_brought_on_and_paid_once": "promises that take minutes",
+}
+"""Tests that are as long as all the others of their module."""
 ANYWHERE = ("test_pipeline",)
 """Modules of whole stacks whose tests share the one stack of the run."""
-FIRST = ("test_promises", "test_alarms", "test_gives_up")
+FIRST = ("test_promises", "test_alarms", "test_gives_up", "test_drops", "test_local_cloud_cli", "test_console_live")
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
@@ -48,6 +51,8 @@ def _is_slow(item: pytest.Item) -> bool:
 
 def _rank(item: pytest.Item) -> int:
     name = item.path.stem
+    if name in ANYWHERE:
+        return len(FIRST) + 2
     return FIRST.index(name) if name in FIRST else len(FIRST) + (not _is_slow(item))
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 from kontext.polling.schedule import DEFAULT_POLL_COST, LONGEST_STAY_SECONDS
 from kontext.renders.overdue import RESTORE_SECONDS, RESTORING_SECONDS
@@ -157,6 +156,8 @@ def test_every_resource_that_can_says_what_it_is_for(transformed: Json) -> None:
 
 def _properties_of(kind: str) -> Json:
     """The properties that a type of resource has in CloudFormation's own schema."""
+    from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER  # takes seconds, which other tests need not wait
+
     schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", kind).schema
     properties: Json = schema["properties"]
     return properties
