@@ -19,11 +19,14 @@ hypothesis.settings.load_profile("any machine")
 
 REGION = "us-east-1"
 
-APART = {
+GROUPS = {
+    "test_permissions": "test_gives_up",
+    "test_an_alarm_rings[SweepSilentAlarm-no_sweep]": "test_gives_up",
+    "test_killed_workers_lose_nothing_and_pay_nothing_twice": "promises that take minutes",
     "test_a_lost_answer_is_never_sent_again_until_a_person_decides": "promises that take minutes",
     "test_what_has_lost_its_message_or_its_execution_is_brought_on_and_paid_once": "promises that take minutes",
 }
-"""Tests that are as long as all the others of their module."""
+"""Modules and tests that share the stack of another group than their own, so that all groups take about as long."""
 ANYWHERE = ("test_pipeline",)
 """Modules of whole stacks whose tests share the one stack of the run."""
 FIRST = ("test_promises", "test_alarms", "test_gives_up", "test_drops", "test_local_cloud_cli", "test_console_live")
@@ -36,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         name = item.path.stem
         if _is_slow(item) and name not in ANYWHERE and "own_stack" not in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group(APART.get(item.name, name)))
+            item.add_marker(pytest.mark.xdist_group(GROUPS.get(item.name) or GROUPS.get(name, name)))
 
 
 def pytest_collection_finish() -> None:

@@ -98,11 +98,11 @@ class Customer:
         secrets = self.local.client("secretsmanager")
         return str(secrets.get_secret_value(SecretId=self.local.outputs["SegmindSecretArn"])["SecretString"])
 
-    def workflows(self) -> int:
-        """How many renders have had their workflow started."""
+    def workflows(self, name: str) -> int:
+        """How many renders of the pairs whose name begins so have had their workflow started."""
         pages = self.local.client("stepfunctions").get_paginator("list_executions")
         found = pages.paginate(stateMachineArn=self.local.outputs["RenderWorkflowArn"])
-        return sum(len(page["executions"]) for page in found)
+        return sum(one["name"].startswith(f"{name}-") for page in found for one in page["executions"])
 
     def running(self, name: str) -> list[str]:
         """The executions that run for the pairs whose name begins so."""
@@ -123,6 +123,11 @@ class Customer:
         """Call Sweep now: nobody waits for its minute."""
         function = physical_ids(Target(LOCAL, self.local.outputs, self.local.client))["SweepFunction"]
         self.local.client("lambda").invoke(FunctionName=function, InvocationType="Event")
+
+    def timeout(self, function: str) -> float:
+        """For how many seconds a function may run."""
+        name = physical_ids(Target(LOCAL, self.local.outputs, self.local.client))[f"{function}Function"]
+        return float(self.local.client("lambda").get_function_configuration(FunctionName=name)["Timeout"])
 
     def dead_letters(self) -> int:
         answer = self.local.client("sqs").get_queue_attributes(

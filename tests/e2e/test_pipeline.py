@@ -94,7 +94,8 @@ def test_the_record_tells_the_whole_story(owner: Owner) -> None:
     one, two = (hashlib.sha256(body).hexdigest() for body in (owner.cat, owner.admiral))
     assert (record["status"], record["attempt"], record["cost"]) == ("DELIVERED", 1, 0.05)
     assert record["render_id"] == event["data"]["render_id"] == name_of(f"{owner.home}full/", one, two, asked)
-    steps = [entry["what"] for entry in record["history"] if entry["what"] != "processing"]
+    # How it waits depends on how fast the machine is, and on what else goes through this stack.
+    steps = [entry["what"] for entry in record["history"] if entry["what"] not in ("parked", "processing")]
     assert steps == ["claimed", "submitting", "accepted", "completed", "delivered"]
     assert record["expires_at"] > time.time() + 399 * 86_400
 

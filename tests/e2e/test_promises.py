@@ -106,26 +106,18 @@ def test_a_crowd_that_names_one_photograph_is_paid_once_each_when_it_comes_last_
     print(f"{time.time() - came:.0f} s, no message worked on for over {longest:.1f} s")
     assert _accepted(after) - _accepted(before) == len(after["charges"]) - len(before["charges"]) == CROWD
     assert customer.dead_letters() == dead
-    assert 0 < longest < 20
+    assert 0 < longest < customer.timeout("Submit")  # the function is never ended by Lambda
 
 
 @pytest.mark.timeout(1000)
-def test_killed_workers_lose_nothing_and_pay_nothing_twice(
-    own_stack: Stacks, photograph: bytes, eventually: Eventually
-) -> None:
-    count = min(50, PAIRS)
-    customer = Customer(
-        own_stack(
-            emulator={"inference": float(count), "workers": 50},
-            parameters={"RequestsPerMinute": "3000", "DailySpendLimit": "1000"},
-        ),
-        photograph,
-    )
+def test_killed_workers_lose_nothing_and_pay_nothing_twice(customer: Customer, eventually: Eventually) -> None:
+    count, before = min(50, PAIRS), customer.ledger()
     # One that takes twice as long is under way for certain when the first one is delivered.
     customer.tell_emulator("script", {"on": "submit", "nth": count, "inference": 2.0 * count})
-    names = customer.drop_many(count)
-    eventually(lambda: len(customer.ledger()["jobs"]) == count, "every pair at Segmind")
-    eventually(lambda: customer.workflows() == count, "every workflow started")
+    customer.tell_emulator("script", {"on": "submit", "times": None, "inference": float(count)})
+    names = customer.drop_many(count, "killed")
+    eventually(lambda: len(customer.ledger()["jobs"]) == len(before["jobs"]) + count, "every pair at Segmind")
+    eventually(lambda: customer.workflows("killed") == count, "every workflow started")
     eventually(lambda: customer.statuses(names)["DELIVERED"], "the first one delivered")
 
     killed = _kill_workers(customer.local)
@@ -135,7 +127,7 @@ def test_killed_workers_lose_nothing_and_pay_nothing_twice(
 
     print(f"{count} pairs: {len(killed)} workers killed with {unfinished} renders unfinished")
     assert unfinished > 0
-    assert len(customer.ledger()["charges"]) == count
+    assert len(customer.ledger()["charges"]) == len(before["charges"]) + count
 
 
 @pytest.mark.parametrize(
