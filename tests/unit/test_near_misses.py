@@ -111,6 +111,19 @@ def test_a_pair_is_not_paid_because_a_rule_has_deleted_what_was_in_its_way(lay: 
     assert world.network.posts == []
 
 
+@pytest.mark.parametrize("name", ["shop/plan.xyz", "shop/cup_1.png", "shop/other_1.png"])
+def test_that_a_rule_deletes_an_old_version_of_what_is_there_changes_nothing(lay: Lay, name: str) -> None:
+    world = lay(name, pair=PAIR)
+    items, files = dict(world.dynamodb.items), {key: world.s3.newest("OutputBucket", key) for key in world.files}
+    world.clock.sleep(30 * 86_400.0)
+
+    tell(world, name, "LifecycleExpiration:Delete")
+    world.play()
+
+    assert world.dynamodb.items == items
+    assert {key: world.s3.newest("OutputBucket", key) for key in world.files} == files
+
+
 def test_all_pairs_go_on_in_whose_way_a_file_was_that_is_deleted(lay: Lay) -> None:
     world = lay("shop/request.json", "shop/jar_1.png", "shop/jar_2.png", "shop/cup-prompt.txt")
     for name in ("shop/cup-prompt.txt", "shop/request.json"):
