@@ -76,6 +76,19 @@ def test_the_default_prompt_is_not_paid_while_what_was_meant_lies_beside_the_pai
     assert world.network.posts == []
 
 
+def test_a_pair_with_the_longest_of_names_is_told_what_lies_beside_it_and_goes_on_without(lay: Lay) -> None:
+    stem = "a/" + "x" * 1016
+    world = lay(f"{stem}.txt", pair=f"{stem}_")
+    told = world.render_of(f"{stem}_")["error"]["code"]
+
+    world.s3.delete_object(Bucket="InputBucket", Key=f"{stem}.txt")
+    tell(world, f"{stem}.txt", "ObjectRemoved:DeleteMarkerCreated")
+    world.play()
+
+    assert told == "near_miss"
+    assert len(world.network.posts) == 1
+
+
 MISNAMED = [
     "shop/request.json",
     "shop/cup-request.json",
