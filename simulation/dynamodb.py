@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Path = tuple[str, ...]
 MAX_ITEM_BYTES = 400 * 1024
+MAX_KEY_BYTES = {"pk": 2048, "sk": 1024}
 _MOST_KEYS = 100
 
 
@@ -215,6 +216,8 @@ class DynamoDB:
         words = Words(write)
         condition, expression = write.get("ConditionExpression"), write["UpdateExpression"]
         check_words(f"{expression} {condition or ''}", words)
+        if any(len(write["Key"][name]["S"].encode()) > most for name, most in MAX_KEY_BYTES.items()):
+            raise invalid("One or more parameter values were invalid: Size of a key has exceeded its limit")
         found = self.items.get(_place(write["Key"]))
         if condition and not test_of(condition)(found or {}, words):
             raise Refused(found)

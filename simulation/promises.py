@@ -24,7 +24,8 @@ from simulation.schedule import DroppedObject
 from simulation.uncertainty import UNCERTAINTY
 
 _MOST_REPEATS = 4
-"""After a server error: three, one more once another render was accepted, and then one an hour."""
+"""After a server error: three, one more once another render was accepted, and then one every 45 minutes."""
+_ASIDE_SECONDS = 2700.0
 _SYNC_SECONDS = 2.0
 """Two objects of one sync come no further apart."""
 _PAID = ("COMPLETED", "DELIVERED")
@@ -59,8 +60,8 @@ def what_is_dropped_once_is_paid_once(seen: Evidence) -> Broken:
 
 def _repeated(hidden: Sequence[Job]) -> int:
     """How often a render may have been sent again because of jobs that hid behind server errors."""
-    hours = (hidden[-1].accepted_at - hidden[0].accepted_at) / 3600 if hidden else 0.0
-    return min(len(hidden), _MOST_REPEATS + int(hours))
+    lasted = hidden[-1].accepted_at - hidden[0].accepted_at if hidden else 0.0
+    return min(len(hidden), _MOST_REPEATS + int(lasted / _ASIDE_SECONDS))
 
 
 def _at_once(seen: Evidence, drops: Sequence[DroppedObject]) -> bool:

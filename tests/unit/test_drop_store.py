@@ -10,11 +10,12 @@ from kontext.drops.loose import LooseObjects
 from kontext.drops.pairs import decide, pair_key
 from kontext.drops.store import Drops
 from kontext.drops.waiters import object_key
-from kontext.due import UNKNOWN
+from kontext.due import STUCK_AFTER, UNKNOWN, DueIndex
 from kontext.model import Part
 from tests.existing import existing
 from tests.unit.parts import NO_PROMPT, NOW, asked, complete, image, prompt
 
+HOUR = 3600.0
 PARTS = {"1": image("1"), "2": image("2"), "request": asked(prompt="r"), "prompt": prompt("p")}
 
 
@@ -205,3 +206,19 @@ def test_an_object_that_comes_back_while_it_is_taken_away_is_told_of(drops: Drop
 
     assert loose.reported_at("notes.txt") == NOW + 1
     assert [item["pk"] for item in drops.table.query_due(UNKNOWN)] == ["object#notes.txt"]
+
+
+def test_a_pair_of_which_every_look_fails_is_known_to_be_stuck(drops: Drops) -> None:
+    due, now = DueIndex(drops.table), NOW
+    drops.record("taj/", "1", image("1"), "0A", NOW)
+
+    for _ in range(STUCK_AFTER):
+        drops.try_again("taj/", now)
+        now += 2 * HOUR
+        (item,) = due.over(now)
+        due.dispatch(item, now)
+
+    (tenth,) = due.over(now)
+    drops.look_again("taj/", now)  # something has changed
+    (anew,) = due.over(now)
+    assert (item.is_stuck, tenth.is_stuck, anew.is_stuck) == (False, True, False)

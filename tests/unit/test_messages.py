@@ -151,3 +151,12 @@ def test_an_object_that_was_found_is_told_of_as_s3_does_it(key: str) -> None:
     (event,) = object_events(parse(json.dumps(told)))
 
     assert event == ObjectEvent("b", key, 5, "", 1_800_000_000.0)
+
+
+@pytest.mark.parametrize("key", ["\ud800/1.png", 5, None])
+def test_a_key_of_eventbridge_that_is_no_text_makes_the_message_unreadable(key: Any) -> None:
+    body = by_eventbridge(key=key)
+
+    assert count_drops(json.dumps(body)) == 0
+    with pytest.raises(Unreadable, match="none of S3's"):
+        list(object_events(body))

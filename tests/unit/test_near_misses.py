@@ -76,6 +76,19 @@ def test_the_default_prompt_is_not_paid_while_what_was_meant_lies_beside_the_pai
     assert world.network.posts == []
 
 
+def test_a_pair_with_the_longest_of_names_is_told_what_lies_beside_it_and_goes_on_without(lay: Lay) -> None:
+    stem = "a/" + "x" * 1016
+    world = lay(f"{stem}.txt", pair=f"{stem}_")
+    told = world.render_of(f"{stem}_")["error"]["code"]
+
+    world.s3.delete_object(Bucket="InputBucket", Key=f"{stem}.txt")
+    tell(world, f"{stem}.txt", "ObjectRemoved:DeleteMarkerCreated")
+    world.play()
+
+    assert told == "near_miss"
+    assert len(world.network.posts) == 1
+
+
 MISNAMED = [
     "shop/request.json",
     "shop/cup-request.json",
@@ -109,6 +122,19 @@ def test_a_pair_is_not_paid_because_a_rule_has_deleted_what_was_in_its_way(lay: 
 
     assert world.render_of(PAIR)["error"]["code"] == "near_miss"
     assert world.network.posts == []
+
+
+@pytest.mark.parametrize("name", ["shop/plan.xyz", "shop/cup_1.png", "shop/other_1.png"])
+def test_that_a_rule_deletes_an_old_version_of_what_is_there_changes_nothing(lay: Lay, name: str) -> None:
+    world = lay(name, pair=PAIR)
+    items, files = dict(world.dynamodb.items), {key: world.s3.newest("OutputBucket", key) for key in world.files}
+    world.clock.sleep(30 * 86_400.0)
+
+    tell(world, name, "LifecycleExpiration:Delete")
+    world.play()
+
+    assert world.dynamodb.items == items
+    assert {key: world.s3.newest("OutputBucket", key) for key in world.files} == files
 
 
 def test_all_pairs_go_on_in_whose_way_a_file_was_that_is_deleted(lay: Lay) -> None:

@@ -12,9 +12,10 @@ from kontext.due import LEASE_GRACE_SECONDS, LINE, TIMER
 from kontext.dynamodb import ConditionFailed
 from kontext.model import HistoryEntry, Render, Status
 from kontext.renders import job_owner, settle
-from kontext.renders.overdue import overdue_action
+from kontext.renders.overdue import is_stale, overdue_action
 from kontext.renders.record import HISTORY_KEPT, render_key
 from kontext.renders.store import LEASE_SECONDS
+from kontext.renders.workflow import execution_name
 from tests.unit.life import FAILED, LATER, NOW, SERVER_ERROR, Life
 
 
@@ -149,3 +150,13 @@ def test_a_job_that_a_person_names_twice_is_the_first_renders(life: Life) -> Non
 
     with pytest.raises(job_owner.JobTaken):
         settle.with_job(life.renders, uncertain, "r-1", NOW)
+
+
+def test_a_job_that_a_person_names_has_no_execution_yet_though_one_began_that_could_not_be_recorded(life: Life) -> None:
+    uncertain = life.uncertain()
+    unrecorded: Render = {**uncertain, "request_id": "r-1", "generation": uncertain.get("generation", 0) + 1}
+
+    found = settle.with_job(life.renders, uncertain, "r-1", NOW)
+
+    assert execution_name(found) != execution_name(unrecorded)
+    assert not is_stale(found, found["attempt"], found["generation"])

@@ -15,6 +15,7 @@ from kontext.polling.schedule import DEFAULT_POLL_COST, LONGEST_STAY_SECONDS
 from kontext.renders.overdue import RESTORE_SECONDS, RESTORING_SECONDS
 from kontext.renders.store import LEASE_SECONDS
 from kontext.segmind.exchange import ANSWER_SECONDS
+from simulation.template import Template
 
 Json = dict[str, Any]
 
@@ -198,6 +199,13 @@ def test_a_bucket_is_versioned_private_encrypted_and_tidy(resources: Json, bucke
     assert "BucketEncryption" in properties
     assert "AbortIncompleteMultipartUpload" in properties["LifecycleConfiguration"]["Rules"][0]
     assert properties["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
+
+
+def test_the_queue_is_not_told_of_old_versions_that_a_rule_deletes() -> None:
+    template = Template()
+
+    assert template.tells_queue("LifecycleExpiration:DeleteMarkerCreated")
+    assert not template.tells_queue("LifecycleExpiration:Delete")  # a month after each exchange and each removal
 
 
 @pytest.mark.parametrize("bucket", ["InputBucket", "OutputBucket"])

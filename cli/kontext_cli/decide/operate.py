@@ -163,11 +163,15 @@ def deliver(operator: Operator, prefix: str | None, *, as_json: bool) -> int:
 
 def redrive(*, stack: str | None, as_json: bool) -> int:
     """Move dead letters back to the upload queue, telling why each died; returns the exit code."""
-    chosen = target.find(stack)
-    operator, sqs = Operator(chosen), chosen.client("sqs")
+    return move_back(Operator(target.find(stack)), as_json=as_json)
+
+
+def move_back(operator: Operator, *, as_json: bool) -> int:
+    """The same, for a stack that is found."""
+    chosen, sqs = operator.chosen, operator.chosen.client("sqs")
     moved = []
     with progress() as shown:
-        for letter in _letters(sqs, chosen.output("DeadLetterQueueUrl")):
+        for letter in _letters(sqs, chosen.output("DeadLetterQueueUrl"), operator.clock.now()):
             reason = reason_of(operator.table, letter) or "why is not known"
             sqs.send_message(QueueUrl=chosen.output("UploadQueueUrl"), MessageBody=letter["Body"])
             sqs.delete_message(QueueUrl=chosen.output("DeadLetterQueueUrl"), ReceiptHandle=letter["ReceiptHandle"])
@@ -215,10 +219,13 @@ def _undelivered(render: Render, now: float) -> bool:
     return code == "delivery" or (code in ("expired", "no_result") and known)
 
 
-def _letters(sqs: Any, queue_url: str) -> Iterator[MessageTypeDef]:
+def _letters(sqs: Any, queue_url: str, until: float) -> Iterator[MessageTypeDef]:
+    """The dead letters that there were by then: what comes back at once, as nobody can read it, would go round for
+    ever."""
     asked = {"MaxNumberOfMessages": 10, "VisibilityTimeout": 60, "MessageAttributeNames": [REASON]}
+    asked["AttributeNames"] = ["SentTimestamp"]
     while found := sqs.receive_message(QueueUrl=queue_url, **asked).get("Messages"):
-        yield from found
+        yield from (letter for letter in found if int(letter["Attributes"]["SentTimestamp"]) <= until * 1000)
 
 
 def about(body: str) -> str:

@@ -33,7 +33,7 @@ WORKFLOW = (
     ),
     Mutant(
         "what a recorded drop asks for is not looked at again after it has failed",
-        ((PAIRS, "self.deps.drops.look_again(pair.prefix, self.deps.clock.now() + AGAIN_SECONDS)", "pass"),),
+        ((PAIRS, "self.deps.drops.try_again(pair.prefix, self.deps.clock.now())", "pass"),),
         ("nine pairs at once",),
         kinds=("error",),
     ),

@@ -14,7 +14,7 @@ from kontext.model import ErrorCode, Render, Status
 from kontext.renders import record
 from kontext.throttle.shared_state import state_in
 from kontext.throttle.throttle import Throttle
-from kontext_cli.decide.operate import Operator, deliver
+from kontext_cli.decide.operate import Operator, deliver, move_back
 from kontext_cli.errors import CommandError
 from kontext_cli.target import Target
 from tests.aws import Aws
@@ -171,3 +171,33 @@ def test_all_that_is_paid_and_not_delivered_is_delivered_again(target: Target, u
     given = json.loads(states.describe_execution(executionArn=started["executionArn"])["input"])
     assert (code, given["render_id"], given["attempt"]) == (0, f"of {uncertain}", 2)
     assert render_of(target, uncertain)["status"] == "COMPLETED"
+
+
+class Unread:
+    """A queue's client; what is sent to the upload queue, nobody can read, and it is a dead letter again at once."""
+
+    def __init__(self, client: Any, dead_letter_url: str) -> None:
+        self.client = client
+        self.dead_letter_url = dead_letter_url
+        self.sent = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.client, name)
+
+    def send_message(self, *, QueueUrl: str, MessageBody: str) -> Any:  # noqa: N803
+        self.sent += 1
+        time.sleep(0.002)  # the clock of queues has milliseconds
+        return self.client.send_message(QueueUrl=self.dead_letter_url, MessageBody=MessageBody)
+
+
+def test_what_becomes_a_dead_letter_again_at_once_is_moved_back_once(target: Target, aws: Aws) -> None:
+    dead_letters = aws("sqs").create_queue(QueueName="dead-letters")["QueueUrl"]
+    client = Unread(aws("sqs"), dead_letters)
+    for number in range(25):
+        aws("sqs").send_message(QueueUrl=dead_letters, MessageBody=f"poison {number}")
+    outputs = {**target.outputs, "DeadLetterQueueUrl": dead_letters}
+    unread = Target("shop", outputs, lambda name: client if name == "sqs" else target.client(name))
+
+    code = move_back(Operator(unread), as_json=False)
+
+    assert (code, client.sent) == (0, 25)

@@ -158,14 +158,20 @@ def _records(body: dict[str, object]) -> list[Any]:
             "detail-type": str(name),
             "detail": {"bucket": bucket, "object": dict(told), **more},
         }:
-            # In EventBridge's form the key stands as it is, and is not encoded.
-            key = quote_plus(told["key"]) if isinstance(told.get("key"), str) else None
+            key = _quoted(told.get("key"))
             by_rule = more.get("reason") == "Lifecycle Expiration"
             deleted = "LifecycleExpiration:Delete" if by_rule else "ObjectRemoved:Delete"
             name = {"Object Created": _CREATED, "Object Deleted": deleted}.get(name, name)
             said = {"bucket": bucket, "object": told | {"key": key}}
             return [{"eventName": name, "eventTime": body.get("time"), "s3": said}]
     raise Unreadable("the message is neither a notification of S3 nor one of this stack's own")
+
+
+def _quoted(key: Any) -> str | None:
+    """A key that stands as it is, in EventBridge's form, as S3 writes it; None if it is no text."""
+    with suppress(TypeError, UnicodeEncodeError):
+        return quote_plus(key)
+    return None
 
 
 def _event(record: Any) -> ObjectEvent:

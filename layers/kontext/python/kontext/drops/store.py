@@ -128,6 +128,12 @@ class Drops:
         there = "attribute_exists(#drops)"
         self.table.update(pair_key(prefix), f"SET {SET_DUE} REMOVE {SENT}", there, due_lane=TIMER, due_at=at)
 
+    def try_again(self, prefix: str, now: float) -> None:
+        """The same, where that has failed: what was sent for the pair counts on, so that it is looked at ever more
+        seldom, and known to be stuck."""
+        at, there = now + AGAIN_SECONDS, "attribute_exists(#drops)"
+        self.table.update(pair_key(prefix), f"SET {SET_DUE}", there, due_lane=TIMER, due_at=at)
+
     def wait_for(self, pair: Pair, awaited: tuple[str, ...]) -> None:
         """Note which objects' coming or replacing wakes a pair."""
         kept = "SET #waits_for = :awaited" if awaited else "REMOVE #waits_for"

@@ -11,6 +11,7 @@ whatever order the two meet, the pair finds the object, or the object the pair.
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import islice
 
 from kontext import text
@@ -30,6 +31,8 @@ WAKING_SECONDS = 60.0
 FIRST = "waiter"
 """Behind it stand all who wait."""
 _OBJECT = "object#"
+_MOST_PLACE_BYTES = 1024
+"""DynamoDB's limit of a sort key."""
 
 
 class TooMany(KontextError):
@@ -50,8 +53,11 @@ class Waiter:
 
     @property
     def place(self) -> str:
-        """Its sort key in the table."""
-        return f"{FIRST}#{self.prefix}"
+        """Its sort key in the table: of the longest prefixes a hash, as it would be longer than one may be."""
+        place = f"{FIRST}#{self.prefix}"
+        if len(place.encode()) <= _MOST_PLACE_BYTES:
+            return place
+        return f"{FIRST}#~{sha256(self.prefix.encode()).hexdigest()}"
 
 
 class Waiters:

@@ -75,18 +75,21 @@ class Intake:
 
     def on_removal(self, key: str, part: keys.Part | None, *, expired: bool) -> None:
         """An object was taken away, or the marker or the version that hid another one: what stands under its key now is
-        the truth, and what has come back so, or is in nobody's way any more, wakes those who wait for that."""
+        the truth, and what has come back so, or is in nobody's way any more, wakes those who wait for that. A rule
+        brings nothing back: where something stands, it has deleted an old version, or a drop has come since."""
         is_there = self.deps.inputs.newest(key) is not None if part else not self.take_back_if_gone(key)
-        if expired and not is_there:
+        if expired and is_there:
+            return
+        if expired:
             self.deps.reads.mark_expired(key)
         if part:
-            self.on_removed_part(key, part, expired=expired, is_there=is_there)
+            self.on_removed_part(key, part, expired=expired)
         elif is_there:
             self.on_loose_object(key)
         elif not expired:
             self.waker.on_change(key)
 
-    def on_removed_part(self, key: str, part: keys.Part, *, expired: bool, is_there: bool) -> None:
+    def on_removed_part(self, key: str, part: keys.Part, *, expired: bool) -> None:
         """The same of a pair's part. Nothing is paid because of what was taken away alone: a pair goes on that has no
         render yet, was wrong, or was taken back."""
         logger.append_keys(pair=part.prefix)
@@ -98,7 +101,7 @@ class Intake:
             pair = self.pairs.reader.refresh(before, part.slot, expired=expired)
         if pair.parts and self.pairs.is_open(pair):
             self.pairs.try_to_advance(pair)
-        if before.awaited and (is_there or not expired):  # a rule mends nothing for anybody
+        if before.awaited and not expired:  # a rule mends nothing for anybody
             self.waker.on_change(key)
 
     def on_loose_object(self, key: str) -> None:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from kontext.clock import iso
 from kontext.connections import Connections
 from kontext.drops import keys, pairs
-from kontext.drops.store import AGAIN_SECONDS
 from kontext.drops.waiters import TooMany
 from kontext.errors import problem
 from kontext.log import logger
@@ -41,7 +40,7 @@ class Advancer:
             self.advance(pair)
         except Exception:
             logger.exception("the pair is due, and is looked at again")
-            self.deps.drops.look_again(pair.prefix, self.deps.clock.now() + AGAIN_SECONDS)
+            self.deps.drops.try_again(pair.prefix, self.deps.clock.now())
 
     def advance(self, pair: pairs.Pair) -> None:
         """Do what a pair, as dropped so far, asks for."""

@@ -113,7 +113,10 @@ def with_job(renders: Renders, render: Render, request_id: str, now: float) -> R
     if is_an_earlier_requests(render):
         found["reserved"] = renders.price
     noted: HistoryEntry = {"what": "accepted", "request_id": request_id}
-    return _settled(renders, render, Status.QUEUED, now, noted, job_owner.own(render, request_id, now), **found)
+    # An execution of the next generation may have begun and ended where it could not be recorded: its name is taken.
+    after = render.get("generation", 0) + 1
+    owned = job_owner.own(render, request_id, now)
+    return _settled(renders, {**render, "generation": after}, Status.QUEUED, now, noted, owned, **found)
 
 
 def with_picture(

@@ -23,7 +23,8 @@ from kontext.renders.record import fresh_attempt, next_state, render_key, render
 
 LEASE_SECONDS = 130.0
 """Longer than a submitter can live (its function's timeout is 120 s): an expired lease has no living owner.
-A message stays out of sight for longer than both together, so one that comes back never finds its own lease alive."""
+A message stays out of sight for longer than both together, so one that comes back mostly finds no lease of its own
+alive; where Lambda had no room and began late, it leaves the render to its owner, or to the end of the lease."""
 
 
 class Renders:
