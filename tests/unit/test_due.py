@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -323,27 +324,39 @@ def test_a_change_of_the_breaker_or_a_pause_is_due_until_it_is_announced(
     assert list(index.over(NOW + 1e6)) == []
 
 
-def test_a_pair_knows_when_it_is_due_and_at_rest_that_it_is_not(table: Table, drops: Drops) -> None:
+def _settling(table: Table, drops: Drops, until: float) -> Pair:
     table.update(KEY, "SET #prefix = :prefix", prefix="taj/")
-    seen = [drops.get("taj/")]
-    drops.settle("taj/", NOW + 20)
-    seen.append(drops.get("taj/"))
-    drops.rest("taj/", NOW + 20 + SETTLE_GRACE_SECONDS)
-    seen.append(drops.get("taj/"))
-
-    assert [pair and pair.due_at for pair in seen] == [None, NOW + 20 + SETTLE_GRACE_SECONDS, None]
+    drops.settle("taj/", until)
+    pair = drops.get("taj/")
+    assert pair
+    return pair
 
 
-def test_a_pair_that_waits_for_a_prompt_is_due_until_it_rests(
-    table: Table, drops: Drops, pair: Callable[..., Pair]
-) -> None:
+def test_a_pair_knows_when_it_is_due_and_at_rest_that_it_is_not(table: Table, drops: Drops) -> None:
+    pair = _settling(table, drops, NOW + 20)
+    drops.rest(pair, NOW + 20 + SETTLE_GRACE_SECONDS)
+
+    assert pair.due_at == NOW + 20 + SETTLE_GRACE_SECONDS
+    assert replace(pair, due_at=None) == drops.get("taj/")
+
+
+def test_a_pair_that_changes_while_somebody_looks_at_it_is_looked_at_again(table: Table, drops: Drops) -> None:
+    pair = _settling(table, drops, NOW)
+    drops.settle("taj/", NOW + 1)  # a part has come meanwhile
+
+    drops.rest(pair, NOW + 60)
+
+    assert [item.key for item in DueIndex(table).over(NOW + 60)] == [pair_key("taj/")]
+
+
+def test_a_pair_that_waits_for_a_prompt_is_due_until_it_rests(table: Table, drops: Drops) -> None:
     index = DueIndex(table)
-    drops.settle("taj/", NOW + 20)
+    pair = _settling(table, drops, NOW + 20)
     (item,) = index.over(NOW + 51)
-    drops.rest("taj/", NOW + 30)  # it is not over yet: a newer drop has made it wait
+    drops.rest(pair, NOW + 30)  # it is not over yet
     still = list(index.over(NOW + 51))
 
-    drops.rest("taj/", NOW + 51)
+    drops.rest(pair, NOW + 51)
 
     assert [item.key] == [one.key for one in still] == [pair_key("taj/")]
     assert list(index.over(NOW + 51)) == []

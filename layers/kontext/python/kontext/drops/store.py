@@ -139,12 +139,12 @@ class Drops:
         kept = "SET #waits_for = :awaited" if awaited else "REMOVE #waits_for"
         self.table.update(pair_key(pair.prefix), kept, awaited=awaited)
 
-    def rest(self, prefix: str, now: float) -> None:
-        """Nobody has to come back to a pair: a drop comes next."""
+    def rest(self, pair: Pair, now: float) -> None:
+        """Nobody has to come back to a pair any more for what it was due for: a drop comes next."""
+        over = "#due_at = :seen AND #due_at <= :now"
         with suppress(ConditionFailed):  # it waits for something new
-            self.table.update(
-                pair_key(prefix), f"SET {SET_LANE} REMOVE {SENT}", "#due_at <= :now", due_lane=WAITING, now=now
-            )
+            kept = f"SET {SET_LANE} REMOVE {SENT}"
+            self.table.update(pair_key(pair.prefix), kept, over, due_lane=WAITING, seen=pair.due_at, now=now)
 
     def get(self, prefix: str) -> Pair | None:
         """The pair under a prefix."""

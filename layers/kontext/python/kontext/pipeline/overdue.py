@@ -53,7 +53,7 @@ class Overdue:
         if render_id is None:
             if pair.due_at is not None:
                 self.pairs.try_to_advance(pair)  # a claim takes it out of the index before all is done
-                self.deps.drops.rest(pair.prefix, now)
+                self.deps.drops.rest(pair, now)
             return
         render = self.deps.renders.get(pair.prefix, render_id)
         if render is None or render.get("due_lane") != TIMER or render["due_at"] > now:
