@@ -42,6 +42,7 @@ OUTPUTS = {
     "RenderWorkflowArn": f"arn:aws:states:{REGION}:123456789012:stateMachine:render",
 }
 Serve = Callable[[Target], Served]
+Open = Callable[..., "Page"]
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +68,7 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def open_page(browser: Browser, said: list[str]) -> Iterator[Callable[..., Page]]:
+def open_page(browser: Browser, said: list[str]) -> Iterator[Open]:
     """Opens a page, with the arguments of a browser context; at the end there must be nothing on its console."""
     with ExitStack() as opened:
 
@@ -226,6 +227,16 @@ def stack() -> Iterator[Stack]:
     """A stack that stands still."""
     with mock_aws():
         yield Stack()
+
+
+@pytest.fixture
+def page_of(stack: Stack, serve: Serve, open_page: Open) -> Open:
+    """Opens the page of the stack, at a part of it (`#…`)."""
+
+    def new(part: str = "", **context: Any) -> Page:
+        return open_page(serve(stack.target).url + part, **context)
+
+    return new
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from kontext_cli.drop.client import DropClient, prepare
 from kontext_cli.target import LOCAL, Target
 from kontext_local import stack as local_stack
 from kontext_local.project import ROOT
+from tests.browser.conftest import Open
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -103,7 +104,7 @@ def client(local: local_stack.LocalStack) -> DropClient:
 # Half a minute where nothing else runs; a busy machine may take its time.
 @pytest.mark.timeout(600)
 def test_two_dropped_photographs_become_a_picture(
-    open_page: Callable[..., Page],
+    open_page: Open,
     url: str,
     vendor: Callable[..., Any],
     client: DropClient,

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from PIL import Image
 from playwright.sync_api import expect
 
 from kontext.errors import problem
 from kontext.model import Status
 from kontext_cli.web.command import Served
-from tests.browser.conftest import Serve, Stack
+from tests.browser.conftest import Open, Stack
 
 if TYPE_CHECKING:
-    from playwright.sync_api import FilePayload, Page
-
-Open = Callable[..., "Page"]
+    from playwright.sync_api import Page
 
 HOSTILE = "<img src=x onerror=alert(1)>\u202e'\"&amp;</script>/"
 PROMPT = "<script>alert(2)</script><style>*{display:none}</style> javascript:alert(3)"
@@ -33,42 +27,10 @@ OUTLINED = """() => {
   const around = [active, active.closest('label'), active.closest('.pair')?.querySelector('.plates')];
   return around.some((node) => node && outlined(getComputedStyle(node)));
 }"""
-DROP = """([photographs, place]) => {
-  const carried = new DataTransfer();
-  for (const [name, text] of photographs) {
-    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-    carried.items.add(new File([bytes], name, { type: name.endsWith('.txt') ? 'text/plain' : 'image/png' }));
-  }
-  const target = document.querySelector(place);
-  for (const kind of ['dragover', 'drop']) {
-    target.dispatchEvent(new DragEvent(kind, { dataTransfer: carried, bubbles: true, cancelable: true }));
-  }
-}"""
-
-
-@pytest.fixture
-def page_of(stack: Stack, serve: Serve, open_page: Open) -> Open:
-    """Opens the page of the stack, at a part of it (`#…`)."""
-
-    def new(part: str = "", **context: Any) -> Page:
-        return open_page(serve(stack.target).url + part, **context)
-
-    return new
 
 
 def prefixes(page: Page) -> list[str]:
     return page.locator(".pair h3").all_inner_texts()
-
-
-def coloured(colour: str) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", (64, 48), colour).save(out, "PNG")
-    return out.getvalue()
-
-
-def drop_files(page: Page, photograph: bytes, *names: str, place: str = "body") -> None:
-    text = base64.b64encode(photograph).decode()
-    page.evaluate(DROP, [[[name, text] for name in names], place])
 
 
 def test_hostile_keys_and_prompts_are_shown_as_text(page_of: Open, stack: Stack) -> None:
@@ -251,43 +213,6 @@ def test_a_console_that_fails_or_is_stopped_says_so(empty: Served, open_page: Op
     said.clear()
 
 
-@pytest.mark.parametrize("place", ["body", ".slot[data-slot='1']"])
-def test_two_photographs_dropped_at_once_fill_both_places(page_of: Open, grey: bytes, stack: Stack, place: str) -> None:
-    page = page_of()
-
-    drop_files(page, grey, "left.png", "right.png", place=place)
-
-    expect(page.locator(".slot.filled img").nth(0)).to_have_attribute("alt", "left.png")
-    expect(page.locator(".slot.filled img").nth(1)).to_have_attribute("alt", "right.png")
-    page.get_by_label("What should the picture show?").fill("Both.")
-    page.keyboard.press("Control+Enter")
-    expect(page.locator(".pair[data-status=DROPPED]")).to_contain_text("Both.")
-    expect(page.locator(".slot.filled")).to_have_count(0)
-    keys = [item["Key"] for item in stack.client("s3").list_objects_v2(Bucket="dropped")["Contents"]]
-    assert [key.rpartition("/")[2] for key in keys] == ["1.png", "2.png", "request.json"]
-
-
-def test_photographs_can_be_dropped_one_by_one_and_taken_back(page_of: Open, grey: bytes) -> None:
-    page = page_of()
-
-    drop_files(page, grey, "left.png")
-    drop_files(page, grey, "right.png")
-    page.get_by_role("button", name="Remove the first photograph").click()
-
-    expect(page.locator(".slot.filled img")).to_have_attribute("alt", "right.png")
-    page.get_by_role("button", name="Render").click()
-    expect(page.get_by_role("alert")).to_have_text("Choose both photographs.")
-    expect(page.get_by_label("First photograph", exact=True)).to_be_focused()
-
-
-def test_a_file_that_is_no_picture_is_refused_with_a_word(page_of: Open, grey: bytes) -> None:
-    page = page_of()
-
-    drop_files(page, grey, "notes.txt")
-
-    expect(page.get_by_role("alert")).to_contain_text("These are no pictures")
-
-
 def test_a_large_stack_is_shown_in_portions(page_of: Open, stack: Stack) -> None:
     for number in range(60):
         stack.pair(f"many/{number:02}/", slots="1", at=1_795_384_556.0 + number)
@@ -337,68 +262,3 @@ def _luminance(colour: str) -> float:
     parts = [int(part) / 255 for part in colour.removeprefix("rgb(").removesuffix(")").split(", ")]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-
-def keep_photographs(page: Page, *photographs: bytes) -> None:
-    """Chooses a photograph for each place."""
-    for label, body in zip(("First photograph", "Second photograph"), photographs, strict=True):
-        file: FilePayload = {"name": "photograph.png", "mimeType": "image/png", "buffer": body}
-        page.get_by_label(label, exact=True).set_input_files(file)
-
-
-def test_a_name_that_is_taken_is_refused_beside_the_form_with_its_price(
-    page_of: Open, stack: Stack, grey: bytes, said: list[str]
-) -> None:
-    stack.pair("summer/taj/", status=Status.DELIVERED, prompt="Two women.")
-    before = stack.client("s3").list_object_versions(Bucket="dropped")["Versions"]
-    page = page_of()
-    keep_photographs(page, coloured("red"), coloured("blue"))
-    page.get_by_label("What should the picture show?").fill("Two men.")
-    page.get_by_label("Name").fill("summer/taj")
-
-    page.get_by_role("button", name="Render").click()
-
-    refusal = page.locator("#composer").get_by_role("alert")
-    expect(refusal).to_contain_text("Nothing was uploaded. summer/taj/ is there already, with other parts")
-    expect(refusal).to_contain_text("what is asked for and the first photograph and the second photograph")
-    expect(refusal).to_contain_text("3 pictures for USD 0.15. Give the pair another name (USD 0.05)")
-    expect(page.get_by_label("Name")).to_be_focused()
-    expect(page.locator(".slot.filled")).to_have_count(2)
-    assert stack.client("s3").list_object_versions(Bucket="dropped")["Versions"] == before
-    assert all("409" in line for line in said)
-    said.clear()
-
-    page.keyboard.type("summer/men")
-    page.get_by_role("button", name="Render").click()
-
-    expect(page.locator(".pair[data-status=DROPPED] h3")).to_have_text("summer/men/")
-    expect(refusal).to_be_hidden()
-
-
-def test_a_form_that_is_sent_twice_at_once_is_one_pair(page_of: Open, stack: Stack) -> None:
-    page = page_of()
-    keep_photographs(page, coloured("red"), coloured("blue"))
-    page.get_by_label("What should the picture show?").fill("Once.")
-
-    page.evaluate("() => { for (let i = 0; i < 3; i += 1) document.getElementById('composer').requestSubmit(); }")
-
-    expect(page.locator(".pair[data-status=DROPPED]")).to_have_count(1)
-    expect(page.locator(".slot.filled")).to_have_count(0)
-    assert len(stack.client("s3").list_object_versions(Bucket="dropped")["Versions"]) == 3
-
-
-def test_a_form_that_is_sent_again_after_a_lost_answer_is_the_same_pair(
-    page_of: Open, stack: Stack, said: list[str]
-) -> None:
-    page = page_of()
-    keep_photographs(page, coloured("red"), coloured("blue"))
-    page.route("**/api/drops", lambda route: (route.fetch(), route.abort()))
-    page.get_by_role("button", name="Render").click()
-    expect(page.get_by_role("alert").first).to_contain_text("The console does not answer")
-    page.unroute("**/api/drops")
-    said.clear()
-
-    page.get_by_role("button", name="Render").click()
-
-    expect(page.locator("#said")).to_contain_text("has just this already: nothing more is paid.")
-    assert len(stack.client("s3").list_object_versions(Bucket="dropped")["Versions"]) == 2
