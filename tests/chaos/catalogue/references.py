@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.chaos.catalogue.places import INTAKE, PAIRS, in_layer
+from tests.chaos.catalogue.places import ADVANCE, INTAKE, in_layer
 from tests.chaos.mutants import Mutant
 
 REFERENCES = (
@@ -31,12 +31,12 @@ REFERENCES = (
     ),
     Mutant(
         "nobody notes who waits for an object",
-        ((PAIRS, "self.deps.waiters.add(key, pair.prefix, etag, now, is_named=is_named)", "pass"),),
+        ((ADVANCE, "self.deps.waiters.add(key, pair.prefix, etag, now, is_named=is_named)", "pass"),),
         ("a named image comes last",),
     ),
     Mutant(
         "an object that comes while its pair is noted is not seen",
-        ((PAIRS, "if there != wanted:", "if False:"),),
+        ((ADVANCE, "if there != wanted:", "if False:"),),
         ("a named image comes last",),
         ("stall",),
     ),
@@ -82,7 +82,7 @@ REFERENCES = (
     ),
     Mutant(
         "the default prompt is paid though one lies beside the pair",
-        ((PAIRS, "self.near_misses.prompt_beside(pair) or complete", "complete"),),
+        ((ADVANCE, "self.near_misses.prompt_beside(pair) or complete", "complete"),),
         ("a request lies beside a pair with a word before it",),
     ),
     Mutant(
@@ -116,12 +116,12 @@ REFERENCES = (
     ),
     Mutant(
         "a pair that was taken back is never rendered",
-        ((PAIRS, 'get("code") in TAKEN_BACK', 'get("code") is TAKEN_BACK'),),
+        ((ADVANCE, 'get("code") in TAKEN_BACK', 'get("code") is TAKEN_BACK'),),
         ("a pair that was taken back while it waited is restored",),
     ),
     Mutant(
         "nobody is told of an image that is named in other letters",
-        ((PAIRS, "or self.near_misses.named_beside(wanted):", "or None:"),),
+        ((ADVANCE, "or self.near_misses.named_beside(wanted):", "or None:"),),
         ("an image comes under a name that only looks like the one that a request names",),
     ),
     Mutant(
@@ -138,7 +138,7 @@ REFERENCES = (
         "an object that is called unknown though a request names it",
         (
             (
-                PAIRS,
+                ADVANCE,
                 "keys.parse(key) and self.deps.loose.mark_referenced(key):",
                 "keys.parse(key) and self.deps.loose.mark_referenced(key) and False:",
             ),

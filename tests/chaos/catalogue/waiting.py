@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.chaos.catalogue.places import HEAD, INTAKE, KONTEXT, PAIRS, in_layer
+from tests.chaos.catalogue.places import ADVANCE, HEAD, INTAKE, KONTEXT, in_layer
 from tests.chaos.mutants import Mutant
 
 WAITING = (
@@ -40,7 +40,7 @@ WAITING = (
     ),
     Mutant(
         "a pair that is claimed as it was told, and not as it lies in the bucket",
-        ((PAIRS, "pair = self.reader.read(pair)", "pass"),),
+        ((ADVANCE, "pair = self.reader.read(pair)", "pass"),),
         ("one sync of four files, an image last, and the message of the request is late",),
     ),
     Mutant(
@@ -50,12 +50,12 @@ WAITING = (
     ),
     Mutant(
         "a pair that settles, and that only a sweep looks at again",
-        ((PAIRS, "self.deps.hints.send_due(pairs.pair_key(pair.prefix), until - now)", "pass"),),
+        ((ADVANCE, "self.deps.hints.send_due(pairs.pair_key(pair.prefix), until - now)", "pass"),),
         ("no prompt",),
     ),
     Mutant(
         "a pair that settles, and that no sweep finds",
-        ((PAIRS, "if self.deps.drops.settle(pair.prefix, until):", "if True:"),),
+        ((ADVANCE, "if self.deps.drops.settle(pair.prefix, until):", "if True:"),),
         ("the queue is purged while a pair waits for a prompt",),
     ),
     Mutant(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.chaos.catalogue.places import PAIRS, STATES, in_layer
+from tests.chaos.catalogue.places import ADVANCE, STATES, in_layer
 from tests.chaos.mutants import Mutant
 
 WORKFLOW = (
@@ -33,7 +33,7 @@ WORKFLOW = (
     ),
     Mutant(
         "what a recorded drop asks for is not looked at again after it has failed",
-        ((PAIRS, "self.deps.drops.try_again(pair.prefix, self.deps.clock.now())", "pass"),),
+        ((ADVANCE, "self.deps.drops.try_again(pair.prefix, self.deps.clock.now())", "pass"),),
         ("nine pairs at once",),
         kinds=("error",),
     ),

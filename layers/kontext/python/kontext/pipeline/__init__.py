@@ -2,7 +2,7 @@
 
 intake        Submit: an object was dropped, or taken away
 waking        Submit: those who wait for what has come or gone go on
-pairs         Submit: what a pair asks for now, settled, and claimed
+advance       Submit: what a pair asks for now, settled, and claimed
 reading       Submit: how a pair lies in the bucket
 last_look     Submit: whether it is still so right before it is paid
 near_misses   Submit: what was probably meant as the prompt lies beside the pair

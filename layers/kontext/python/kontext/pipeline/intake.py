@@ -9,7 +9,7 @@ from kontext.drops import keys, messages, near_misses, pairs
 from kontext.drops.waiters import object_key
 from kontext.errors import problem
 from kontext.log import logger
-from kontext.pipeline.pairs import Advancer
+from kontext.pipeline.advance import Advancer
 from kontext.pipeline.waking import Waker
 
 
@@ -18,7 +18,7 @@ class Intake:
 
     def __init__(self, deps: Connections, seconds_left: Callable[[], float]) -> None:
         self.deps = deps
-        self.pairs = Advancer(deps, seconds_left)
+        self.advancer = Advancer(deps, seconds_left)
         self.waker = Waker(deps, seconds_left)
 
     def on_notification(self, body: dict[str, object]) -> None:
@@ -64,7 +64,7 @@ class Intake:
             return
         at = now if event.at is None else min(event.at, now)
         pair = self.deps.drops.record(part.prefix, part.slot, read, sequencer, at)
-        self.pairs.try_to_advance(pair)
+        self.advancer.try_to_advance(pair)
         if pair.wanted_by:
             self.deps.drops.wake_wanted(pairs.pair_key(part.prefix), pair.wanted_by, now)
         if pair.awaited:
@@ -96,11 +96,11 @@ class Intake:
         before = self.deps.drops.get(part.prefix) or pairs.Pair(part.prefix)
         known, pair = before.parts.get(part.slot), before
         if known is None:
-            pair = self.pairs.reader.find_another(before, part.slot)
+            pair = self.advancer.reader.find_another(before, part.slot)
         elif known["key"] == key:
-            pair = self.pairs.reader.refresh(before, part.slot, expired=expired)
-        if pair.parts and self.pairs.is_open(pair):
-            self.pairs.try_to_advance(pair)
+            pair = self.advancer.reader.refresh(before, part.slot, expired=expired)
+        if pair.parts and self.advancer.is_open(pair):
+            self.advancer.try_to_advance(pair)
         if before.awaited and not expired:  # a rule mends nothing for anybody
             self.waker.on_change(key)
 

@@ -25,8 +25,8 @@ class Overdue:
         self.deps = deps
         self.seconds_left = seconds_left
         self.intake = Intake(deps, seconds_left)
-        self.pairs, self.waker = self.intake.pairs, self.intake.waker
-        self.submitter = self.pairs.submitter
+        self.advancer, self.waker = self.intake.advancer, self.intake.waker
+        self.submitter = self.advancer.submitter
         self.ends = Ends(deps)
         self.watch = Watch(deps)
 
@@ -52,7 +52,7 @@ class Overdue:
         now = self.deps.clock.now()
         if render_id is None:
             if pair.due_at is not None:
-                self.pairs.try_to_advance(pair)  # a claim takes it out of the index before all is done
+                self.advancer.try_to_advance(pair)  # a claim takes it out of the index before all is done
                 self.deps.drops.rest(pair, now)
             return
         render = self.deps.renders.get(pair.prefix, render_id)
@@ -100,7 +100,7 @@ class Overdue:
         """The message in which the first edition let a render wait; what the table keeps itself needs it no more."""
         pair = self.deps.drops.get(prefix)
         if pair and not render_id:
-            self.pairs.advance(pair)
+            self.advancer.advance(pair)
         render = self.deps.renders.get(prefix, render_id) if render_id else None
         if pair and render and render["status"] == Status.CLAIMED and "due_lane" not in render:
             self.submitter.resume(render, pair)

@@ -6,7 +6,7 @@ from kontext.connections import Connections
 from kontext.drops import pairs
 from kontext.drops.waiters import PAGE, Waiter
 from kontext.log import logger
-from kontext.pipeline.pairs import Advancer
+from kontext.pipeline.advance import Advancer
 
 SECONDS_FOR_REQUESTS, SECONDS_OF_A_PAGE = 10.0, 15.0
 """For so long those of a page are sent, and for so long it is worked on."""
@@ -20,7 +20,7 @@ class Waker:
     def __init__(self, deps: Connections, seconds_left: Callable[[], float]) -> None:
         self.deps = deps
         self.seconds_left = seconds_left
-        self.pairs = Advancer(deps, self.seconds_for_requests)
+        self.advancer = Advancer(deps, self.seconds_for_requests)
         self.began = 0.0
 
     def on_change(self, key: str) -> None:
@@ -57,7 +57,7 @@ class Waker:
                 self.deps.waiters.look_again(key, self.deps.clock.now())
                 return
             if pair := self.pair_of(waiter, is_gone=is_gone):
-                self.pairs.try_to_advance(pair)
+                self.advancer.try_to_advance(pair)
             self.deps.waiters.remove(key, waiter)
         self.deps.waiters.rest(key)
 
