@@ -17,9 +17,9 @@ from kontext.text import escape_line
 from kontext_cli import links, target
 from kontext_cli.errors import CommandError
 from kontext_cli.read.newest import how_many
-from kontext_cli.read.pairs import Pair, Render, moment
 from kontext_cli.read.records import Records
 from kontext_cli.read.timeline import Step, Timeline
+from kontext_cli.read.views import PairView, RenderView, moment
 from kontext_cli.status import styled
 from kontext_cli.target import Target
 from kontext_cli.terminal import print_json, terminal
@@ -42,7 +42,7 @@ def run(prefix: str, *, stack: str | None, as_json: bool) -> int:
 class Story:
     """What is known of one pair, from its drops to its end."""
 
-    def __init__(self, chosen: Target, pair: Pair) -> None:
+    def __init__(self, chosen: Target, pair: PairView) -> None:
         self.target = chosen
         self.pair = pair
         self.timeline = Timeline(chosen, pair.prefix)
@@ -97,7 +97,7 @@ class Story:
         return {"means": f"{text}{next_try}", **named, "charged": charged, "remedy": remedy}
 
 
-def the_pair(chosen: Target, prefix: str) -> Pair:
+def the_pair(chosen: Target, prefix: str) -> PairView:
     """The pair under a prefix, its last separator left out or not. Raises CommandError saying what is known instead."""
     listing = Records(chosen).newest(prefix, SOME)
     found = [pair for pair in listing.pairs if pair.status != UNKNOWN]
@@ -161,7 +161,7 @@ def _between(start: datetime | None, end: datetime | None) -> float | None:
     return max(0.0, (end - start).total_seconds()) if start and end else None
 
 
-def _lag(render: Render) -> float | None:
+def _lag(render: RenderView) -> float | None:
     at_segmind = _between(render.submitted_at, render.completed_at)
     if at_segmind is None or "inference_time" not in render.metrics:
         return None

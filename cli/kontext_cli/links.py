@@ -6,8 +6,8 @@ import re
 from urllib.parse import quote
 
 from kontext.drops.pairs import partition
-from kontext_cli.read.pairs import Render
 from kontext_cli.read.timeline import Timeline
+from kontext_cli.read.views import RenderView
 from kontext_cli.resources import physical_ids
 from kontext_cli.target import LOCAL, Target
 
@@ -15,7 +15,7 @@ LOGS = ("SubmitLog", "SweepLog", "PollLog", "FinalizeLog")
 WEEK_SECONDS = 7 * 86_400
 
 
-def of_render(target: Target, timeline: Timeline, render: Render) -> dict[str, str]:
+def of_render(target: Target, timeline: Timeline, render: RenderView) -> dict[str, str]:
     """The console's pages about a render, by what they show; none for a local stack, which has no console."""
     if target.name == LOCAL:
         return {}

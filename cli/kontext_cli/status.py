@@ -20,9 +20,9 @@ from kontext.model import ENDED, Status
 from kontext_cli import target
 from kontext_cli.errors import CommandError
 from kontext_cli.read.newest import Listing, how_many
-from kontext_cli.read.pairs import Pair, Render, group_of
 from kontext_cli.read.records import Filter, Records
 from kontext_cli.read.timeline import describe_entry
+from kontext_cli.read.views import PairView, RenderView, group_of
 from kontext_cli.terminal import print_json, terminal
 
 LOOK_SECONDS = 2.0
@@ -55,7 +55,7 @@ def run(prefix: str, wanted: Filter, *, watch: bool = False, stack: str | None, 
     return 0
 
 
-def document(pair: Pair) -> dict[str, Any]:
+def document(pair: PairView) -> dict[str, Any]:
     """A pair for programs."""
     return {
         "prefix": pair.prefix,
@@ -82,7 +82,7 @@ def watch_pairs(
             sleep(LOOK_SECONDS)
 
 
-def _moves(pair: Pair) -> bool:
+def _moves(pair: PairView) -> bool:
     return bool(pair.renders) and pair.status not in ENDED
 
 
@@ -132,7 +132,7 @@ def _told(counts: Counter[str]) -> str:
     return ", ".join(told + ([f"{how_many(loose)} [yellow]fit no rule[/]"] if loose else []))
 
 
-def _show_one(console: Console, pair: Pair) -> None:
+def _show_one(console: Console, pair: PairView) -> None:
     if not pair.renders:
         console.print(f"{styled(pair.status)}  {escape(pair.prefix)}  {escape(pair.detail)}", soft_wrap=True)
     for render in pair.renders:
@@ -142,13 +142,13 @@ def _show_one(console: Console, pair: Pair) -> None:
             console.print(line, soft_wrap=True)
 
 
-def _lines(render: Render) -> list[str]:
+def _lines(render: RenderView) -> list[str]:
     facts = [f"  [dim]{name:<11}[/] {escape(str(value))}" for name, value in _facts(render).items() if value]
     history = [f"  [dim]{entry.get('at', '')}[/]  {escape(describe_entry(entry))}" for entry in render.history]
     return facts + history
 
 
-def _facts(render: Render) -> dict[str, Any]:
+def _facts(render: RenderView) -> dict[str, Any]:
     error = render.meaning if render.error else None
     return {
         "render id": render.render_id,

@@ -16,10 +16,9 @@ from kontext.model import Part, Render, Status
 from kontext.throttle.admission import State
 from kontext.throttle.circuit_breaker import Breaker, Stop
 from kontext_cli.read.newest import LANES
-from kontext_cli.read.pairs import TEXTS
-from kontext_cli.read.pairs import pair_of as pair_among
+from kontext_cli.read.views import TEXTS, view_of
 from kontext_cli.target import Target
-from kontext_cli.web import views
+from kontext_cli.web import cards
 from kontext_cli.web.app import STATIC
 from kontext_cli.web.gallery import EXPECTED_SECONDS, LOOK_SECONDS, Gallery
 
@@ -47,9 +46,9 @@ def render(render_id: str = "r1", /, **more: Unpack[Render]) -> dict[str, Any]:
     return {"pk": "pair#cat/", "sk": f"render#{render_id}", "prefix": "cat/", "render_id": render_id, **known, **more}
 
 
-def view(items: list[Item], state: State) -> views.View | None:
-    pair = pair_among(items, state)
-    return views.view(pair) if pair else None
+def card(items: list[Item], state: State) -> cards.Card | None:
+    pair = view_of(items, state)
+    return cards.card_of(pair) if pair else None
 
 
 def both(**more: Any) -> dict[str, Any]:
@@ -69,7 +68,7 @@ def both(**more: Any) -> dict[str, Any]:
     ],
 )
 def test_every_status_has_its_group(said: Render, group: str) -> None:
-    pair = view([both(), render(**said)], State())
+    pair = card([both(), render(**said)], State())
 
     assert pair is not None
     assert pair.group == group
@@ -99,7 +98,7 @@ def test_a_parked_pair_says_why_since_when_and_until_when(state: State, item: Re
 def notice(state: State, /, **item: Unpack[Render]) -> tuple[bool, float | None, float | None]:
     """Whether a claimed pair says why it waits; since when, and until when."""
     item = {**item, "status": Status.CLAIMED}
-    pair = view([both(), render(**item)], state)
+    pair = card([both(), render(**item)], state)
     assert pair is not None
     assert pair.notice is not None
     return pair.notice.title.startswith("Parked: waits for "), pair.notice.since, pair.notice.until
@@ -108,10 +107,10 @@ def notice(state: State, /, **item: Unpack[Render]) -> tuple[bool, float | None,
 def test_a_failed_pair_says_what_was_charged_and_what_to_do() -> None:
     error = problem("render_failed", "Content blocked")
 
-    pair = view([both(), render(status=Status.FAILED, error=error)], State())
+    pair = card([both(), render(status=Status.FAILED, error=error)], State())
 
     assert pair is not None
-    assert pair.notice == views.Notice(
+    assert pair.notice == cards.Notice(
         "failed", "Failed", "Content blocked", charged="Nothing was charged.", remedy=error["remedy"]
     )
 
@@ -127,7 +126,7 @@ def test_a_failed_pair_says_what_was_charged_and_what_to_do() -> None:
     ],
 )  # fmt: skip
 def test_a_half_pair_says_which_part_is_missing(parts: dict[str, Any], title: str) -> None:
-    pair = view([dropped(**parts)], State())
+    pair = card([dropped(**parts)], State())
 
     assert pair is not None
     assert (pair.group, pair.notice and pair.notice.title) == ("waiting", title)
@@ -136,7 +135,7 @@ def test_a_half_pair_says_which_part_is_missing(parts: dict[str, Any], title: st
 def test_a_wrong_drop_is_shown_as_rejected() -> None:
     wrong = part("1", problem={"code": "invalid_image", "message": "cat/1.png: it is empty (0 bytes)"})
 
-    pair = view([dropped(part_1=wrong, part_2=part("2"))], State())
+    pair = card([dropped(part_1=wrong, part_2=part("2"))], State())
 
     assert pair is not None
     assert (pair.status, pair.group) == ("REJECTED", "failed")
@@ -148,7 +147,7 @@ def test_the_newest_drop_speaks_for_its_pair() -> None:
     old = render("old", status=Status.DELIVERED, drop_id=1)
     new = render("new", status=Status.FAILED, drop_id=2, error=problem("invalid_request", "no"))
 
-    pair = view([both(current="old"), new, old], State())
+    pair = card([both(current="old"), new, old], State())
 
     assert pair is not None
     assert pair.render_id == "new"
@@ -161,11 +160,11 @@ def test_the_program_of_the_page_has_no_list_of_statuses_or_reasons() -> None:
 
 
 def test_a_long_prompt_is_cut() -> None:
-    pair = view([both(), render(parameters={"prompt": "x" * 5000})], State())
+    pair = card([both(), render(parameters={"prompt": "x" * 5000})], State())
 
     assert pair is not None
     assert pair.prompt is not None
-    assert len(pair.prompt) <= views.PROMPT_SHOWN + 1
+    assert len(pair.prompt) <= cards.PROMPT_SHOWN + 1
 
 
 class Large:
@@ -293,7 +292,7 @@ def test_what_was_seen_stays_while_the_stack_cannot_be_read_and_the_page_says_so
 
 
 def test_a_pair_that_was_dropped_here_is_shown_before_the_table_knows_it(large: Shown) -> None:
-    large.gallery.expect(views.expected("new/", ["new/1.png", "new/2.png"], "Both", NOW + 2 * PAIRS))
+    large.gallery.expect(cards.expected("new/", ["new/1.png", "new/2.png"], "Both", NOW + 2 * PAIRS))
 
     first = large.page()["pairs"][0]
     large.now += EXPECTED_SECONDS

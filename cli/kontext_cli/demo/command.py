@@ -22,8 +22,8 @@ from kontext_cli.demo.subscriber import Subscriber
 from kontext_cli.drop.client import Drop, DropClient, prepare
 from kontext_cli.drop.saving import Destination
 from kontext_cli.errors import RENDER_FAILED, CommandError
-from kontext_cli.read.pairs import Render
 from kontext_cli.read.timeline import Step, Timeline
+from kontext_cli.read.views import RenderView
 from kontext_cli.target import LOCAL, Target
 from kontext_cli.terminal import Progress, progress
 from kontext_local import project, stack
@@ -50,7 +50,7 @@ class DemoPair:
     shown: set[Step] = field(default_factory=set)
 
     @property
-    def render(self) -> Render | None:
+    def render(self) -> RenderView | None:
         """Its render as last seen."""
         return self.timeline.render
 

@@ -8,7 +8,7 @@ from kontext.errors import REASONS, AccountRefused, SegmindError
 from kontext.throttle.circuit_breaker import PAUSED
 from kontext.throttle.shared_state import is_restored, state_in
 from kontext_cli.doctor.checks import Finding, StackInspection
-from kontext_cli.read.pairs import moment, reason_of
+from kontext_cli.read.views import moment, reason_of
 
 
 def api_key(inspection: StackInspection) -> Iterator[Finding]:

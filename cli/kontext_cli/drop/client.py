@@ -23,8 +23,8 @@ from kontext_cli.drop.input_bucket import GIVE_ANOTHER_NAME, Bucket, PlannedPair
 from kontext_cli.drop.photographs import EXTENSIONS, inspect_file, limits_of
 from kontext_cli.drop.upload import check
 from kontext_cli.errors import CommandError
-from kontext_cli.read.pairs import Render
 from kontext_cli.read.records import Records
+from kontext_cli.read.views import RenderView
 from kontext_cli.resources import description, parameters
 from kontext_cli.target import Target
 
@@ -70,7 +70,7 @@ class Drop:
 class Outcome:
     """How a drop ended: with a result object, or with an error as in `error.json`."""
 
-    render: Render | None
+    render: RenderView | None
     key: str | None = None
     error: RenderError | dict[str, Any] | None = None
 
@@ -145,7 +145,7 @@ class Errand:
         for upload in self.bucket.upload(self.drop.prefix, self.uploads):
             self.uploaded.append(upload)
 
-    def is_of(self, render: Render) -> bool:
+    def is_of(self, render: RenderView) -> bool:
         """Whether a render is of the very content that the drop has."""
         asked = request.merge(self.drop.parameters)
         same_images = [self._is(slot, image) for slot, image in zip(IMAGE_SLOTS, render.inputs, strict=False)]
@@ -206,7 +206,7 @@ class DropClient:
         """Upload what is to be uploaded of a drop."""
         self.errand(drop).upload()
 
-    def _render(self, drop: Drop) -> Render | None:
+    def _render(self, drop: Drop) -> RenderView | None:
         pair = self.records.pair(drop.prefix)
         return pair.render if pair else None
 
@@ -215,7 +215,7 @@ class DropClient:
         found = self._s3.list_objects_v2(Bucket=self.outputs, Prefix=drop.prefix + ERROR, MaxKeys=1)
         return next((f"{item['ETag']} {item['LastModified']}" for item in found.get("Contents", ())), None)
 
-    def watch(self, errand: Errand, before: str | None, seconds: float) -> Iterator[Render | Outcome | None]:
+    def watch(self, errand: Errand, before: str | None, seconds: float) -> Iterator[RenderView | Outcome | None]:
         """Look until the drop has ended.
 
         Yields the render as it stands (None while there is none), and the Outcome at last.
@@ -232,7 +232,7 @@ class DropClient:
             yield render
             time.sleep(LOOK_SECONDS)
 
-    def _outcome(self, errand: Errand, render: Render | None, *, is_told: bool) -> Outcome | None:
+    def _outcome(self, errand: Errand, render: RenderView | None, *, is_told: bool) -> Outcome | None:
         """How the drop has ended, if it has; `is_told`: by an error.json that was not there before."""
         if render and errand.is_of(render):
             if render.status == Status.DELIVERED and render.result:

@@ -15,7 +15,7 @@ from kontext_cli.drop.client import Drop, DropClient, Errand, Outcome, prepare
 from kontext_cli.drop.input_bucket import BESIDE_OTHERS, Refused
 from kontext_cli.drop.saving import Destination, other_kind
 from kontext_cli.errors import INTERRUPTED, RENDER_FAILED, UNFINISHED, CommandError, Unfinished, explain
-from kontext_cli.read.pairs import Render
+from kontext_cli.read.views import RenderView
 from kontext_cli.target import Target
 from kontext_cli.terminal import Progress, command, print_json, progress
 
@@ -186,7 +186,7 @@ class Trip:
         )
 
 
-def waits_for(render: Render | None) -> str:
+def waits_for(render: RenderView | None) -> str:
     """What is being waited for."""
     if render is None:
         return "waiting for the pair to be claimed"

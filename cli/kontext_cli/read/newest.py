@@ -20,7 +20,7 @@ from kontext.due import LINE, TIMER, UNKNOWN, WAITING
 from kontext.dynamodb import Item, Key, Table, key_of
 from kontext.model import ENDED, Render
 from kontext.renders.record import render_id_of, render_key, renders_among
-from kontext_cli.read.pairs import Pair
+from kontext_cli.read.views import PairView
 
 RESTING = (WAITING, *ENDED)
 LANES = (TIMER, LINE, *RESTING)
@@ -46,7 +46,7 @@ class Entry:
 class Listing:
     """The newest pairs that were asked for; `is_whole`: whether these are all."""
 
-    pairs: list[Pair]
+    pairs: list[PairView]
     is_whole: bool
 
 
@@ -57,15 +57,15 @@ class Newest:
     it was read is not read again.
     """
 
-    def __init__(self, table: Table, make: Callable[[list[Item]], Pair | None]) -> None:
+    def __init__(self, table: Table, make: Callable[[list[Item]], PairView | None]) -> None:
         self.table = table
         self.make = make
-        self._kept: dict[str, tuple[Entry, Pair]] = {}
+        self._kept: dict[str, tuple[Entry, PairView]] = {}
 
     def listing(
         self,
         limit: int,
-        fits: Callable[[Pair], bool],
+        fits: Callable[[PairView], bool],
         lanes: Iterable[str],
         start: str,
         between: Between | None,
@@ -77,8 +77,8 @@ class Newest:
         looked: Counter[str] = Counter()
         walks = [self._entries(lane, start, between, limit, looked) for lane in lanes]
         found = _one_a_pair(merge(*walks, key=attrgetter("at"), reverse=True))
-        pairs: list[Pair] = []
-        kept: dict[str, tuple[Entry, Pair]] = {}
+        pairs: list[PairView] = []
+        kept: dict[str, tuple[Entry, PairView]] = {}
         while len(pairs) <= limit and (some := list(islice(found, min(limit + 1, AT_ONCE)))):
             read = self._read(some)
             pairs += filter(fits, (pair for _, pair in read.values()))
@@ -110,7 +110,7 @@ class Newest:
             if prefix is not None and prefix.startswith(start):
                 yield Entry(prefix, key_of(item), lane, float(item["due_at"]))
 
-    def _read(self, entries: list[Entry]) -> dict[str, tuple[Entry, Pair]]:
+    def _read(self, entries: list[Entry]) -> dict[str, tuple[Entry, PairView]]:
         """Each pair as it is; what has ended, and stands where it did when it was read, is as it was then; who waits
         may have one more part."""
         known = {one.prefix: self._kept[one.prefix] for one in entries if self._is_known(one)}

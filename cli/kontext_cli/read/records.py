@@ -21,7 +21,7 @@ from kontext.throttle.admission import State
 from kontext.throttle.shared_state import SharedState, state_in, state_of
 from kontext_cli.read import newest
 from kontext_cli.read.newest import LANES, MOST, RESTING, Between, Listing, LooseObject, Newest
-from kontext_cli.read.pairs import PARKED, REJECTED, Pair, moment, pair_of, placed
+from kontext_cli.read.views import PARKED, REJECTED, PairView, moment, placed, view_of
 from kontext_cli.target import Target
 
 SEPARATORS = ("", "/", "_", "-")
@@ -37,7 +37,7 @@ class Filter:
     status: str = ""
     day: date | None = None
 
-    def fits(self, pair: Pair) -> bool:
+    def fits(self, pair: PairView) -> bool:
         """Whether a pair is one of them."""
         moments = (pair.since, pair.render.updated_at if pair.render else None)
         return self.status.upper() in ("", pair.status, pair.group.upper()) and (
@@ -86,17 +86,17 @@ class Records:
         self.table = Table(target.client("dynamodb"), target.output("RendersTable"))
         self.state = State()
         self._clock = clock
-        self._newest = Newest(self.table, lambda items: pair_of(items, self.state))
+        self._newest = Newest(self.table, lambda items: view_of(items, self.state))
         self._line: tuple[float, dict[str, int]] = (0.0, {})
 
-    def pair(self, prefix: str) -> Pair | None:
+    def pair(self, prefix: str) -> PairView | None:
         """The pair under exactly this prefix, None where nothing has been seen of it."""
         items = self.table.query(partition(prefix))
-        pair = pair_of(items, State())
+        pair = view_of(items, State())
         if pair is None or all(render.status != Status.CLAIMED for render in pair.renders):
             return pair
         self.state = state_in(self.table)
-        return self._placed([pair_of(items, self.state) or pair])[0]
+        return self._placed([view_of(items, self.state) or pair])[0]
 
     def newest(self, start: str, limit: int, wanted: Filter | None = None) -> Listing:
         """The newest pairs and loose objects whose prefix begins with `start`, at most `limit`; where `start` names a
@@ -138,7 +138,7 @@ class Records:
         self.state = state_of(places.get(SharedState.KEY["sk"], {}), self.table.name)
         return _ledger_day(places.get(ledger_key(today)["sk"], ledger_key(today)))
 
-    def _placed(self, shown: list[Pair]) -> list[Pair]:
+    def _placed(self, shown: list[PairView]) -> list[PairView]:
         """The pairs, each render that waits for a slot with its place in line, if that is one of the first `MOST`."""
         if not any(render.waits_for_a_slot for pair in shown for render in pair.renders):
             return shown
@@ -154,8 +154,8 @@ def name_of(key: Key) -> str:
     return "the circuit breaker" if key == SharedState.KEY else key["pk"].partition("#")[2]
 
 
-def _loose(found: LooseObject) -> Pair:
-    return Pair(found.key, UNKNOWN, moment(found.at), problem=f"fits no rule: {found.why}")
+def _loose(found: LooseObject) -> PairView:
+    return PairView(found.key, UNKNOWN, moment(found.at), problem=f"fits no rule: {found.why}")
 
 
 def _ledger_day(item: Item) -> LedgerDay:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from kontext.model import HistoryEntry
-from kontext.model import Render as RenderRecord
+from kontext.model import HistoryEntry, Render
 from kontext.renders.workflow import execution_name, last_poll
-from kontext_cli.read.pairs import Render, moment, reason_of
 from kontext_cli.read.records import Records
+from kontext_cli.read.views import RenderView, moment, reason_of
 from kontext_cli.target import Target
 
 
@@ -28,7 +27,7 @@ class Timeline:
     """The way of the pair under one prefix. `render`: as last seen."""
 
     def __init__(self, target: Target, prefix: str) -> None:
-        self.render: Render | None = None
+        self.render: RenderView | None = None
         self._prefix = prefix
         self._records = Records(target)
         self._states = target.client("stepfunctions")
@@ -40,18 +39,18 @@ class Timeline:
         self.render = pair.render if pair else None
         return self.steps_of(self.render) if self.render else []
 
-    def noted(self, render: Render) -> list[Step]:
+    def noted(self, render: RenderView) -> list[Step]:
         """What the record of a render says."""
         return [Step(moment(entry["at"]), describe_entry(entry)) for entry in render.history]
 
-    def steps_of(self, render: Render) -> list[Step]:
+    def steps_of(self, render: RenderView) -> list[Step]:
         """What its record and its executions say, in order."""
         return sorted((*self.noted(render), *self.executions(render)), key=lambda step: step.at)
 
-    def execution_arns(self, render: Render) -> list[str]:
+    def execution_arns(self, render: RenderView) -> list[str]:
         """The executions that have followed a render, one for each generation, the newest last."""
         executions = f"{self._workflow.replace(':stateMachine:', ':execution:')}:"
-        job: RenderRecord = {"prefix": render.prefix, "render_id": render.render_id}
+        job: Render = {"prefix": render.prefix, "render_id": render.render_id}
         arns = []
         for entry in render.history:
             if entry["what"] == "submitting":
@@ -63,7 +62,7 @@ class Timeline:
                 arns.append(executions + execution_name(job))
         return arns
 
-    def executions(self, render: Render) -> Iterator[Step]:
+    def executions(self, render: RenderView) -> Iterator[Step]:
         """What the workflow did for a render; nothing before it has started."""
         for arn in self.execution_arns(render):
             yield from self._execution(arn)

@@ -4,7 +4,7 @@ command   the command: find the stack, listen, serve until Ctrl-C
 app       requests to answers, as a plain ASGI application
 headers   what every answer says to the browser; who may ask is in `kontext_local.guard`
 gallery   the stack's newest pairs, read at most once a second
-views     a pair as the page shows it
+cards     a pair as the page shows it
 story     everything that happened to one pair
 pictures  objects of the two buckets, as pictures
 uploads   what is dropped on the page

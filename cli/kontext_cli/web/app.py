@@ -14,8 +14,8 @@ from urllib.parse import parse_qsl
 
 from kontext_cli.drop.client import DropClient
 from kontext_cli.errors import explain
-from kontext_cli.read.pairs import GROUPS, LADDER
 from kontext_cli.read.records import Records
+from kontext_cli.read.views import GROUPS, LADDER
 from kontext_cli.target import Target
 from kontext_cli.web import uploads
 from kontext_cli.web.gallery import Gallery

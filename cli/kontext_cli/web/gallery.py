@@ -18,11 +18,11 @@ from kontext.due import LINE, TIMER
 from kontext.text import escape_line
 from kontext_cli.errors import explain
 from kontext_cli.read.newest import MOST
-from kontext_cli.read.pairs import Pair, Render
 from kontext_cli.read.records import Filter, LedgerDay, Records
+from kontext_cli.read.views import PairView, RenderView
 from kontext_cli.target import Target
-from kontext_cli.web import views
-from kontext_cli.web.views import View
+from kontext_cli.web import cards
+from kontext_cli.web.cards import Card
 
 LOOK_SECONDS = 1.0
 COUNT_SECONDS = 10.0
@@ -40,8 +40,8 @@ class Gallery:
         self._records = Records(target)
         self._lock = threading.Lock()
         self._today = LedgerDay("")
-        self._told_credits: Render | None = None
-        self._expected: dict[str, tuple[float, View]] = {}
+        self._told_credits: RenderView | None = None
+        self._expected: dict[str, tuple[float, Card]] = {}
         self._pages: dict[tuple[str, str, int], tuple[float, dict[str, Any]]] = {}
         self._counts: dict[str, tuple[float, Counter[str]]] = {}
 
@@ -61,36 +61,36 @@ class Gallery:
                 self._pages = {asked: (self.clock(), page)}
         return page | {"now": time.time(), "today": self._money(), "stop": self._stop(), "most": MOST}
 
-    def expect(self, pair: View) -> None:
+    def expect(self, card: Card) -> None:
         """Show a pair that the table will know of shortly."""
         with self._lock:
-            self._expected[pair.prefix] = (self.clock(), pair)
+            self._expected[card.prefix] = (self.clock(), card)
             self._pages = {}
 
     def _read(self, group: str, start: str, limit: int) -> dict[str, Any]:
         self._today = self._records.today()
         listing = self._records.listing(start, limit, Filter(group))
         self._see_credits(listing.pairs)
-        known = {pair.prefix: views.view(pair) for pair in listing.pairs}
-        for prefix, pair in self._still_expected(known).items():
-            if prefix.startswith(start) and group in ("", pair.group):
-                known[prefix] = pair
+        known = {pair.prefix: cards.card_of(pair) for pair in listing.pairs}
+        for prefix, card in self._still_expected(known).items():
+            if prefix.startswith(start) and group in ("", card.group):
+                known[prefix] = card
         newest = sorted(known.values(), key=attrgetter("since", "prefix"), reverse=True)
         return {
-            "pairs": [asdict(pair) for pair in newest],
+            "pairs": [asdict(card) for card in newest],
             "counts": self._counted(start),
             "is_whole": listing.is_whole,
             "loose": [{"key": escape_line(one.key), "why": one.why} for one in self._records.loose(start)],
         }
 
-    def _still_expected(self, known: dict[str, View]) -> dict[str, View]:
+    def _still_expected(self, known: dict[str, Card]) -> dict[str, Card]:
         """What was dropped by the page and is not in the table yet."""
         self._expected = {
-            prefix: (at, pair)
-            for prefix, (at, pair) in self._expected.items()
+            prefix: (at, card)
+            for prefix, (at, card) in self._expected.items()
             if self.clock() - at < EXPECTED_SECONDS and prefix not in known
         }
-        return {prefix: pair for prefix, (_, pair) in self._expected.items()}
+        return {prefix: card for prefix, (_, card) in self._expected.items()}
 
     def _counted(self, start: str) -> dict[str, int]:
         at, counts = self._counts.get(start, (-COUNT_SECONDS, Counter[str]()))
@@ -99,7 +99,7 @@ class Gallery:
         self._counts = {start: (at, counts)}
         return {GROUP_OF.get(lane, lane.lower()): count for lane, count in counts.items()}
 
-    def _see_credits(self, pairs: Iterable[Pair]) -> None:
+    def _see_credits(self, pairs: Iterable[PairView]) -> None:
         """Remember the render that has told last what the account holds."""
         renders = (render for pair in pairs for render in pair.renders)
         told = [render for render in renders if render.completed_at and "remaining_credits" in render.metrics]
@@ -117,4 +117,4 @@ class Gallery:
         stop = self._records.state.stopped
         if stop is None or stop.reason is None:
             return None
-        return asdict(views.parked({"reason": stop.reason, "since": stop.since}, says="Nothing is sent just now"))
+        return asdict(cards.parked({"reason": stop.reason, "since": stop.since}, says="Nothing is sent just now"))

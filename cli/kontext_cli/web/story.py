@@ -11,11 +11,11 @@ from botocore.exceptions import ClientError
 
 from kontext.drops import pairs
 from kontext.model import JobMetrics, Part, Result
-from kontext_cli.read.pairs import Pair, Render
 from kontext_cli.read.records import Records
 from kontext_cli.read.timeline import Step, Timeline
+from kontext_cli.read.views import PairView, RenderView
 from kontext_cli.target import Target
-from kontext_cli.web import views
+from kontext_cli.web import cards
 
 TIMES = {"queue_time": "queued", "inference_time": "inference", "total_time": "at Segmind"}
 
@@ -26,7 +26,7 @@ def story(target: Target, records: Records, prefix: str) -> dict[str, Any] | Non
     if pair is None:
         return None
     return {
-        "pair": asdict(views.view(pair)),
+        "pair": asdict(cards.card_of(pair)),
         "drops": [_drop(slot, part) for slot, part in pair.dropped.parts.items()],
         "renders": list(_renders(Timeline(target, prefix), pair)),
     }
@@ -40,7 +40,7 @@ def _drop(slot: str, part: Part) -> dict[str, Any]:
     return {"slot": slot, "at": part["at"], "what": f"{what}: {problem}" if problem else what}
 
 
-def _renders(timeline: Timeline, pair: Pair) -> Iterable[dict[str, Any]]:
+def _renders(timeline: Timeline, pair: PairView) -> Iterable[dict[str, Any]]:
     """Each render; of the one that speaks for the pair also what its workflow did, if that is ours to see."""
     for render in pair.renders:
         steps = timeline.noted(render)
@@ -50,8 +50,8 @@ def _renders(timeline: Timeline, pair: Pair) -> Iterable[dict[str, Any]]:
         yield _render(render, pair.dropped, steps)
 
 
-def _render(render: Render, dropped: pairs.Pair, steps: list[Step]) -> dict[str, Any]:
-    notice = views.notice_of(render)
+def _render(render: RenderView, dropped: pairs.Pair, steps: list[Step]) -> dict[str, Any]:
+    notice = cards.notice_of(render)
     return {
         "render_id": render.render_id,
         "request_id": render.request_id,
@@ -59,7 +59,7 @@ def _render(render: Render, dropped: pairs.Pair, steps: list[Step]) -> dict[str,
         "status": render.status,
         "label": render.label,
         "parameters": render.parameters,
-        "inputs": views.inputs_of(render, dropped),
+        "inputs": cards.inputs_of(render, dropped),
         "result": _result(render.result),
         "cost": render.cost,
         "seconds": render.seconds,

@@ -17,7 +17,7 @@ from kontext.images.inspection import inspect
 from kontext_cli.drop.client import Drop, DropClient, Errand, checked_name, prepare
 from kontext_cli.drop.input_bucket import BESIDE_OTHERS, Refused
 from kontext_cli.errors import CommandError, explain
-from kontext_cli.web.views import View, expected
+from kontext_cli.web.cards import Card, expected
 
 MOST_BYTES = 128 * 2**20
 """Of both photographs together."""
@@ -69,7 +69,7 @@ def read(body: bytes) -> Upload:
     return Upload(photographs, checked_name(told.get("name")), parameters, mark and mark[0])
 
 
-def put(client: DropClient, upload: Upload) -> tuple[View, str]:
+def put(client: DropClient, upload: Upload) -> tuple[Card, str]:
     """Upload a pair; returns it as the page may show it at once, and what to say of it.
 
     Raises BadDrop for what cannot be rendered, NotDropped for what is not uploaded, or not all of it.
@@ -130,6 +130,6 @@ def _saved(folder: Path, slot: int, name: str, body: bytes) -> Path:
     return file
 
 
-def _shown(drop: Drop) -> View:
+def _shown(drop: Drop) -> Card:
     pictures = [upload.key for upload in drop.pair.uploads if upload.slot in ("1", "2")]
     return expected(drop.prefix, pictures, drop.parameters.get("prompt"), time.time())

@@ -22,9 +22,9 @@ from kontext.errors import problem
 from kontext.model import ENDED, HistoryEntry, ObjectRead, Part, Render, Status
 from kontext.throttle.throttle import Throttle
 from kontext_cli.read.newest import MOST
-from kontext_cli.read.pairs import Pair
 from kontext_cli.read.records import Filter, Records
 from kontext_cli.read.timeline import describe_entry
+from kontext_cli.read.views import PairView
 from kontext_cli.status import age, progress_of, watch_pairs
 from kontext_cli.target import Target
 
@@ -91,7 +91,7 @@ def records(*items: Item) -> tuple[Records, Table]:
     return Records(Target("test", {"RendersTable": "renders"}, lambda service: table)), table
 
 
-def newest(reader: Records, start: str = "", wanted: Filter | None = None) -> list[Pair]:
+def newest(reader: Records, start: str = "", wanted: Filter | None = None) -> list[PairView]:
     return reader.newest(start, 30, wanted).pairs
 
 

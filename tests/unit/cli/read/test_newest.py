@@ -5,13 +5,13 @@ from __future__ import annotations
 from kontext.due import WAITING
 from kontext.throttle.admission import State
 from kontext_cli.read.newest import LANES, Newest
-from kontext_cli.read.pairs import pair_of
+from kontext_cli.read.views import view_of
 from simulation.dynamodb import DynamoDB
 
 
 def test_the_next_part_of_a_pair_that_waits_is_seen_though_it_moves_nothing_in_the_index() -> None:
     table = DynamoDB().table()
-    newest = Newest(table, lambda items: pair_of(items, State()))
+    newest = Newest(table, lambda items: view_of(items, State()))
     key, at = {"pk": "pair#harbour/", "sk": "pair"}, 1_800_000_000.0
     image = {"key": "harbour/1.png", "sequencer": "1", "at": at}
     waits = "SET #prefix = :prefix, #part_2 = :part, #due_lane = :lane, #due_at = :at"

@@ -52,7 +52,7 @@ class Meaning(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Render:
+class RenderView:
     """One render as it stands on the record; times are aware UTC datetimes."""
 
     prefix: str
@@ -133,7 +133,7 @@ class Render:
 
 
 @dataclass(frozen=True)
-class Pair:
+class PairView:
     """A pair with its renders, the one that speaks for it first; what was `dropped`, and what is `missing`.
 
     `status` is that render's. While there is none it is `DROPPED`, or `WAITING` for a part that is missing, or
@@ -144,13 +144,13 @@ class Pair:
     prefix: str
     status: str
     since: datetime | None
-    renders: list[Render] = field(default_factory=list)
+    renders: list[RenderView] = field(default_factory=list)
     dropped: pairs.Pair = field(default_factory=lambda: pairs.Pair(""))
     missing: tuple[str, ...] = ()
     problem: str = ""
 
     @property
-    def render(self) -> Render | None:
+    def render(self) -> RenderView | None:
         """The render that speaks for it."""
         return self.renders[0] if self.renders else None
 
@@ -190,20 +190,22 @@ class Pair:
         return Meaning(f"{text_of(self.status).meaning.capitalize()}.", "no")
 
 
-def pair_of(items: Sequence[Item], state: State) -> Pair | None:
+def view_of(items: Sequence[Item], state: State) -> PairView | None:
     """The pair that these items of its partition are; None if they are none."""
     dropped, records = pair_among(items), renders_among(items)
     if not records:
         return _waiting(dropped) if dropped.parts else None
     renders = [_render(record, state) for record in speaking_first(dropped, records)]
-    return Pair(renders[0].prefix, renders[0].status, _dropped_at(dropped) or renders[0].created_at, renders, dropped)
+    return PairView(
+        renders[0].prefix, renders[0].status, _dropped_at(dropped) or renders[0].created_at, renders, dropped
+    )
 
 
-def placed(pair: Pair, places: dict[str, int], at: float, interval: float) -> Pair:
+def placed(pair: PairView, places: dict[str, int], at: float, interval: float) -> PairView:
     """The pair, each of its renders that waits for a slot with its place in line, and about when it goes: as the
     `places` were at a time (unix seconds), and one goes each `interval` seconds."""
 
-    def with_place(render: Render) -> Render:
+    def with_place(render: RenderView) -> RenderView:
         place = places.get(render.render_id)
         if place is None or render.parked is None or not render.waits_for_a_slot:
             return render
@@ -238,10 +240,10 @@ def moment(value: str | float) -> datetime:
     return datetime.fromtimestamp(float(value), UTC)
 
 
-def _waiting(dropped: pairs.Pair) -> Pair:
+def _waiting(dropped: pairs.Pair) -> PairView:
     """A pair that has no render: what it waits for, or what is wrong with it."""
     since = moment(max(part["at"] for part in dropped.parts.values()))
-    pair = Pair(dropped.prefix, DROPPED, since, dropped=dropped)
+    pair = PairView(dropped.prefix, DROPPED, since, dropped=dropped)
     try:
         decision = pairs.decide(dropped, {}, NO_DEFAULTS, since.timestamp())
     except BadDrop as problem:
@@ -254,13 +256,13 @@ def _waiting(dropped: pairs.Pair) -> Pair:
     return pair
 
 
-def _render(record: model.Render, state: State) -> Render:
+def _render(record: model.Render, state: State) -> RenderView:
     item: Item = {**record, "parked": why_parked(record, state)}
-    values: Item = {one.name: item[one.name] for one in fields(Render) if item.get(one.name) is not None}
+    values: Item = {one.name: item[one.name] for one in fields(RenderView) if item.get(one.name) is not None}
     times: Item = {name: moment(value) for name, value in values.items() if name.endswith("_at")}
     if error := values.get("error"):
         values["error"] = {"code": "", "message": "no reason is kept", "charged": "unknown", "remedy": ""} | error
-    return Render(**values | times)
+    return RenderView(**values | times)
 
 
 def _dropped_at(dropped: pairs.Pair) -> datetime | None:

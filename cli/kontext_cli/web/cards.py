@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from kontext.drops import pairs
 from kontext.model import Park, Status
-from kontext_cli.read.pairs import DROPPED, LADDER, TEXTS, Pair, Render, group_of, reason_of
+from kontext_cli.read.views import DROPPED, LADDER, TEXTS, PairView, RenderView, group_of, reason_of
 
 PROMPT_SHOWN = 600
 """Characters of a prompt in the gallery; the story of a pair has all."""
@@ -32,7 +32,7 @@ class Notice:
 
 
 @dataclass(frozen=True)
-class View:
+class Card:
     """One pair. `inputs` are two of {`key`, `version`} or {`host`}, None where an image is missing; `step`: how far a
     render on its way has come, of `LADDER`."""
 
@@ -52,10 +52,10 @@ class View:
     step: int = 0
 
 
-def view(pair: Pair) -> View:
-    """A pair of the stack."""
+def card_of(pair: PairView) -> Card:
+    """A pair of the stack, as the page shows it."""
     render, since = pair.render, unix(pair.since) or 0.0
-    return View(
+    return Card(
         prefix=pair.prefix,
         status=pair.status,
         label=pair.label,
@@ -73,13 +73,13 @@ def view(pair: Pair) -> View:
     )
 
 
-def expected(prefix: str, keys: Sequence[str], prompt: str | None, now: float) -> View:
+def expected(prefix: str, keys: Sequence[str], prompt: str | None, now: float) -> Card:
     """A pair that has just been uploaded, and that the table does not know yet."""
     label, group = TEXTS[DROPPED].label, group_of(DROPPED)
-    return View(prefix, DROPPED, label, group, now, now, prompt, [{"key": key} for key in keys])
+    return Card(prefix, DROPPED, label, group, now, now, prompt, [{"key": key} for key in keys])
 
 
-def notice_of(render: Render) -> Notice | None:
+def notice_of(render: RenderView) -> Notice | None:
     """What must be said of a render, None if all is well."""
     if render.parked:
         return parked(render.parked, render.place)
@@ -98,7 +98,7 @@ def parked(park: Park, place: int | None = None, says: str = "Parked") -> Notice
     return Notice("parked", title, known.meaning, known.remedy, since=since, until=until, place=place)
 
 
-def _waiting(pair: Pair) -> Notice | None:
+def _waiting(pair: PairView) -> Notice | None:
     """What must be said of a pair without a render: something is missing, or was not right."""
     meaning = pair.meaning
     if pair.problem:
@@ -111,7 +111,7 @@ def _waiting(pair: Pair) -> Notice | None:
     return Notice(pair.group, title, meaning.remedy or "", since=unix(pair.since))
 
 
-def inputs_of(render: Render | None, dropped: pairs.Pair) -> list[dict[str, Any] | None]:
+def inputs_of(render: RenderView | None, dropped: pairs.Pair) -> list[dict[str, Any] | None]:
     """The two images of a render; where it does not name them (it was rejected), those of the pair."""
     given: list[Any] = (render.inputs if render else None) or [dropped.parts.get(slot) for slot in "12"]
     read = {part.get("version_id"): part for part in dropped.parts.values()}

@@ -14,7 +14,7 @@ from kontext.errors import REASONS, problem
 from kontext.model import ENDED, STATUSES, Reason, Render, Status
 from kontext.throttle.admission import State
 from kontext.throttle.circuit_breaker import Breaker
-from kontext_cli.read.pairs import GROUPS, TEXTS, Pair, pair_of, placed
+from kontext_cli.read.views import GROUPS, TEXTS, PairView, placed, view_of
 from tests.existing import existing
 
 NOW = 1_795_384_556.0
@@ -37,8 +37,8 @@ def rejected(render_id: str, drop_id: int) -> Item:
     return render(render_id, drop_id, status=Status.FAILED, error=problem("invalid_request", "seed is x"))
 
 
-def pair(*items: Item, state: State | None = None) -> Pair:
-    return existing(pair_of(items, state or State()))
+def pair(*items: Item, state: State | None = None) -> PairView:
+    return existing(view_of(items, state or State()))
 
 
 def test_the_newest_drop_speaks_for_its_pair_also_where_it_was_rejected() -> None:
