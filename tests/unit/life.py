@@ -61,11 +61,10 @@ class Life:
         return Deliveries(self.renders).mark_delivered(self.completed(), RESULT, NOW + 21)
 
     def failed(self) -> Render:
-        return self.renders.mark_failed(self.queued(), FAILED, "taj/error.json", NOW + 20)
+        return self.renders.mark_failed(self.queued(), FAILED, NOW + 20)
 
     def uncertain(self) -> Render:
-        error = problem("uncertain", "the answer was lost")
-        return self.submissions.mark_uncertain(self.submitting(), error, "taj/error.json", NOW)
+        return self.submissions.mark_uncertain(self.submitting(), "the answer was lost", NOW)
 
     def in_line(self) -> Render:
         return self.submissions.join_line(self.claimed(), NOW + 60, "pace", NOW)

@@ -211,7 +211,7 @@ def test_a_failed_render_is_tried_again_once_for_a_drop(life: Life, pair: MakePa
 def test_a_paid_picture_that_could_not_be_delivered_is_not_paid_again(
     life: Life, pair: MakePair, complete: MakeReady
 ) -> None:
-    life.renders.mark_failed(life.completed(), problem("delivery", "no access"), "taj/error.json", NOW)
+    life.renders.mark_failed(life.completed(), problem("delivery", "no access"), NOW)
     again = pair(drop=2)
 
     render = Claims(life.renders).claim(again, complete(again), LATER)
@@ -253,7 +253,7 @@ def test_a_paid_picture_dropped_again_is_delivered_while_segmind_keeps_it_and_el
     life: Life, pair: Any, days: float, status: str
 ) -> None:
     completed = life.completed()
-    life.renders.mark_failed(completed, problem("delivery", "no access"), "taj/error.json", NOW + 60)
+    life.renders.mark_failed(completed, problem("delivery", "no access"), NOW + 60)
 
     render = Claims(life.renders).claim(pair(drop=9), life.complete, NOW + days * 86_400)
 

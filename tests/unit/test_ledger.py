@@ -30,7 +30,7 @@ def test_a_job_that_is_done_and_names_no_picture_is_paid_once_however_it_ends(
     if end == "a picture":
         render = life.jobs.mark_completed(render, "https://images/a.png", METRICS, NOW + 30)
     else:
-        render = life.renders.mark_failed(render, problem("no_result", "none"), "taj/error.json", NOW + 30)
+        render = life.renders.mark_failed(render, problem("no_result", "none"), NOW + 30)
 
     assert [one["what"] for one in render["history"][3:]] == [
         "unlinked",
@@ -61,7 +61,7 @@ def test_what_fails_again_when_it_is_looked_at_again_is_given_back_once(
 ) -> None:
     again = life.renders.new_attempt(life.at("failed"), Status.QUEUED, 1, NOW)
 
-    life.renders.mark_failed(again, problem("render_failed", "again"), "taj/error.json", NOW)
+    life.renders.mark_failed(again, problem("render_failed", "again"), NOW)
 
     assert ledger() == {"submitted": 1, "reserved": 0, "not_charged": 1}
 
@@ -96,7 +96,7 @@ def test_who_joins_the_line_without_having_been_sent_is_given_nothing_back(
 def test_what_may_have_been_charged_is_not_given_back(
     life: Life, ledger: Callable[[], dict[str, Any]], code: ErrorCode
 ) -> None:
-    life.renders.mark_failed(life.queued(), problem(code, "x"), "taj/error.json", NOW)
+    life.renders.mark_failed(life.queued(), problem(code, "x"), NOW)
 
     assert ledger() == {"submitted": 1, "reserved": 0.05}
 
@@ -111,7 +111,7 @@ def test_the_days_limit_counts_the_price_or_more_if_more_is_stated(
 
 
 def test_nothing_is_given_back_that_was_not_reserved(life: Life, ledger: Callable[[], dict[str, Any]]) -> None:
-    life.renders.mark_failed(life.claimed(), problem("superseded", "x"), "taj/error.json", NOW)
+    life.renders.mark_failed(life.claimed(), problem("superseded", "x"), NOW)
 
     assert ledger() == {}
 
@@ -180,7 +180,7 @@ def _refused_after_a_server_error(life: Life) -> Render:
     """The first request's price stays reserved: its answer may hide a job. The second was surely free."""
     waiting = life.submissions.join_line(life.submitting(), NOW, "outage", NOW + 1, SERVER_ERROR)
     again = life.submissions.mark_submitting(waiting, NOW + 60)
-    return life.renders.mark_failed(again, problem("refused", "no"), "taj/error.json", NOW + 61)
+    return life.renders.mark_failed(again, problem("refused", "no"), NOW + 61)
 
 
 def test_the_picture_of_a_request_that_a_server_error_hid_is_counted_once(
@@ -196,11 +196,11 @@ def test_the_picture_of_a_request_that_a_server_error_hid_is_counted_once(
 def test_the_picture_of_a_job_that_expired_before_a_request_that_was_refused_is_counted_once(
     life: Life, pair: MakePair, complete: MakeReady, ledger: Callable[[], dict[str, Any]]
 ) -> None:
-    life.renders.mark_failed(life.queued(), problem("expired", "gone"), "taj/error.json", NOW + 3600)
+    life.renders.mark_failed(life.queued(), problem("expired", "gone"), NOW + 3600)
     again = pair(drop=2)
     claimed = existing(Claims(life.renders).claim(again, complete(again), NOW + 3700))
     sent = life.submissions.mark_submitting(claimed, NOW + 3701)
-    refused = life.renders.mark_failed(sent, problem("refused", "no"), "taj/error.json", NOW + 3702)
+    refused = life.renders.mark_failed(sent, problem("refused", "no"), NOW + 3702)
 
     settle.with_picture(life.renders, refused, "https://images/a.png", NOW + 3800)
 
@@ -212,14 +212,13 @@ def test_a_job_of_the_day_before_that_fails_gives_nothing_back_of_what_others_ha
 ) -> None:
     midnight = NOW - NOW % 86_400 + 86_400
     sent = life.submissions.mark_submitting(life.claimed(), midnight - 10)
-    error = problem("uncertain", "the answer was lost")
-    uncertain = life.submissions.mark_uncertain(sent, error, "taj/error.json", midnight + 125)
+    uncertain = life.submissions.mark_uncertain(sent, "the answer was lost", midnight + 125)
     waits = life.renders.new_attempt(uncertain, Status.CLAIMED, 1, midnight + 200, line_at=midnight)
     again = life.submissions.mark_submitting(waits, midnight + 201)
-    refused = life.renders.mark_failed(again, problem("refused", "no"), "taj/error.json", midnight + 202)
+    refused = life.renders.mark_failed(again, problem("refused", "no"), midnight + 202)
 
     found = settle.with_job(life.renders, refused, "r-1", midnight + 300)
-    life.renders.mark_failed(found, FAILED, "taj/error.json", midnight + 301)
+    life.renders.mark_failed(found, FAILED, midnight + 301)
 
     assert (life.renders.table.get(ledger_key(day(midnight))) or {})["reserved"] == pytest.approx(0.0)
 
@@ -239,7 +238,7 @@ def test_a_job_that_a_server_error_hid_is_counted_once_where_it(
     if ends == "completed":
         life.jobs.mark_completed(found, "https://images/a.png", {"cost": 0.05}, NOW + 91)
     else:
-        life.renders.mark_failed(found, FAILED, "taj/error.json", NOW + 91)
+        life.renders.mark_failed(found, FAILED, NOW + 91)
 
     assert ledger() == {"submitted": 2} | {name: pytest.approx(value) for name, value in left.items()}
 
@@ -249,7 +248,7 @@ def test_a_picture_after_all_is_counted_beside_what_a_server_error_before_it_may
 ) -> None:
     waiting = life.submissions.join_line(life.submitting(), NOW, "outage", NOW + 1, SERVER_ERROR)
     accepted = life.submissions.mark_accepted(life.submissions.mark_submitting(waiting, NOW + 60), "r-2", NOW + 61)
-    failed = life.renders.mark_failed(accepted, FAILED, "taj/error.json", NOW + 80)
+    failed = life.renders.mark_failed(accepted, FAILED, NOW + 80)
 
     settle.with_picture(life.renders, failed, "https://images/a.png", NOW + 90)
 

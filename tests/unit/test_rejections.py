@@ -19,9 +19,7 @@ def test_a_drop_that_is_a_render_is_not_rejected_when_its_message_comes_again(
     claimed = life.claimed()
     dropped = replace(pair(drop=1), current=claimed["render_id"], current_drop=1)
 
-    rejected = Claims(life.renders).reject(
-        dropped, problem("invalid_image", "no picture"), "v", "taj/error.json", LATER
-    )
+    rejected = Claims(life.renders).reject(dropped, problem("invalid_image", "no picture"), "v", LATER)
 
     assert rejected is None
     assert existing(drops.get("taj/")).rejected_drop == 0
@@ -30,14 +28,14 @@ def test_a_drop_that_is_a_render_is_not_rejected_when_its_message_comes_again(
 def test_a_rejected_drop_is_on_the_record_once(life: Life, drops: Drops) -> None:
     error = problem("invalid_image", "taj/1.png: it is empty (0 bytes)")
 
-    first = Claims(life.renders).reject(life.pair, error, "taj/1.png v1", "taj/error.json", NOW)
-    telling = Claims(life.renders).reject(life.pair, error, "taj/1.png v1", "taj/error.json", NOW + 1)
+    first = Claims(life.renders).reject(life.pair, error, "taj/1.png v1", NOW)
+    telling = Claims(life.renders).reject(life.pair, error, "taj/1.png v1", NOW + 1)
     late = NOW + TELL_SECONDS
-    again = Claims(life.renders).reject(life.pair, error, "taj/1.png v1", "taj/error.json", late)
+    again = Claims(life.renders).reject(life.pair, error, "taj/1.png v1", late)
     assert first is not None
     assert again is not None
     life.renders.mark_announced(first)
-    told = Claims(life.renders).reject(life.pair, error, "taj/1.png v1", "taj/error.json", late + 1)
+    told = Claims(life.renders).reject(life.pair, error, "taj/1.png v1", late + 1)
 
     assert telling is None
     assert told is None
@@ -53,12 +51,12 @@ def test_what_is_wrong_is_told_once_whatever_the_number_of_parts_that_come_to_it
     life: Life, pair: MakePair, drops: Drops
 ) -> None:
     claims, error = Claims(life.renders), problem("invalid_request", "taj/request.json: seed is text")
-    first = claims.reject(life.pair, error, "taj/request.json v1", "taj/error.json", NOW)
+    first = claims.reject(life.pair, error, "taj/request.json v1", NOW)
     assert first is not None
     life.renders.mark_announced(first)
 
-    another_part = claims.reject(pair(drop=2, rejected_drop=1), error, "taj/request.json v1", "e", NOW + 1)
-    another_version = claims.reject(pair(drop=3, rejected_drop=2), error, "taj/request.json v2", "e", NOW + 2)
+    another_part = claims.reject(pair(drop=2, rejected_drop=1), error, "taj/request.json v1", NOW + 1)
+    another_version = claims.reject(pair(drop=3, rejected_drop=2), error, "taj/request.json v2", NOW + 2)
 
     assert another_part is None
     assert another_version is not None
@@ -74,7 +72,7 @@ def test_a_picture_that_comes_good_while_the_wrong_one_is_refused_is_not_forgott
     wrong = pair(drop=2)
     drops.look_again(pair(drop=3).prefix, NOW)
 
-    refused = Claims(life.renders).reject(wrong, problem("invalid_image", "empty"), "taj/2.png v1", "e", NOW)
+    refused = Claims(life.renders).reject(wrong, problem("invalid_image", "empty"), "taj/2.png v1", NOW)
 
     known = drops.get("taj/")
     assert known is not None
@@ -84,11 +82,11 @@ def test_a_picture_that_comes_good_while_the_wrong_one_is_refused_is_not_forgott
 
 def test_what_was_right_and_is_wrong_again_is_told_again(life: Life, pair: MakePair) -> None:
     claims, error = Claims(life.renders), problem("invalid_request", "taj/request.json: seed is text")
-    first = claims.reject(life.pair, error, "taj/request.json v1", "taj/error.json", NOW)
+    first = claims.reject(life.pair, error, "taj/request.json v1", NOW)
     assert first is not None
     life.renders.mark_announced(first)
 
-    again = claims.reject(pair(drop=3, rejected_drop=1, current_drop=2), error, "taj/request.json v1", "e", NOW + 9)
+    again = claims.reject(pair(drop=3, rejected_drop=1, current_drop=2), error, "taj/request.json v1", NOW + 9)
 
     assert again is not None
     assert (again["render_id"], again["drop_id"]) == (first["render_id"], 3)
@@ -98,12 +96,12 @@ def test_what_is_wrong_again_after_something_right_is_told_by_sweep_where_nobody
     life: Life, pair: MakePair
 ) -> None:
     claims, error = Claims(life.renders), problem("invalid_image", "empty")
-    first = claims.reject(life.pair, error, "taj/1.png v1", "taj/error.json", NOW)
+    first = claims.reject(life.pair, error, "taj/1.png v1", NOW)
     assert first is not None
     life.renders.mark_announced(first)
     between = replace(pair(drop=3), rejected_drop=1, current="r", current_drop=2)
 
-    again = claims.reject(between, error, "taj/1.png v1", "taj/error.json", LATER)
+    again = claims.reject(between, error, "taj/1.png v1", LATER)
 
     assert again is not None
     known = life.renders.get("taj/", first["render_id"])

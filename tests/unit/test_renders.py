@@ -53,7 +53,7 @@ def test_what_has_ended_does_not_end_again(life: Life, stage: str) -> None:
     render = life.at(stage)
 
     with pytest.raises(ConditionFailed):
-        life.renders.mark_failed(render, FAILED, "taj/error.json", NOW)
+        life.renders.mark_failed(render, FAILED, NOW)
 
 
 def test_whoever_has_read_an_old_state_cannot_write(life: Life) -> None:
@@ -88,7 +88,7 @@ def test_the_items_of_a_pair_stand_together(life: Life, table: Table) -> None:
 
 
 def test_an_operator_who_delivers_an_old_render_again_does_not_make_it_speak_for_its_pair(life: Life) -> None:
-    old = life.renders.mark_failed(life.completed(), problem("delivery", "no access"), "taj/error.json", NOW + 60)
+    old = life.renders.mark_failed(life.completed(), problem("delivery", "no access"), NOW + 60)
     life.renders.table.update(pair_key("taj/"), "SET #current = :newer", newer="a newer render")
 
     life.renders.new_attempt(old, Status.COMPLETED, old["drop_id"], NOW + 70)
@@ -132,8 +132,7 @@ def test_what_was_not_told_of_a_pair_is_told_in_the_order_in_which_it_ended(
     renders = submissions.renders
     lives = (Life(submissions, pair(drop=n), complete(pair(), prompt=f"{n}")) for n in (1, 2, 3))
     ended = [
-        renders.mark_failed(life.submitting(), FAILED, "taj/error.json", NOW + at)
-        for life, at in zip(lives, (30, 10, 20), strict=True)
+        renders.mark_failed(life.submitting(), FAILED, NOW + at) for life, at in zip(lives, (30, 10, 20), strict=True)
     ]
 
     renders.mark_announced(ended[2])

@@ -68,7 +68,7 @@ def test_a_later_attempt_does_not_inherit_the_place_of_an_earlier_one_and_how_lo
     life: Life, line_at: float | None
 ) -> None:
     submitting = life.submissions.mark_submitting(life.in_line(), NOW + 60)
-    failed = life.renders.mark_failed(submitting, FAILED, "taj/error.json", NOW + 61)
+    failed = life.renders.mark_failed(submitting, FAILED, NOW + 61)
 
     again = life.renders.new_attempt(failed, Status.CLAIMED, 2, NOW + 900, line_at=line_at)
 

@@ -16,7 +16,6 @@ from urllib.parse import unquote, urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from kontext.drops import keys
 from kontext.errors import DeliveryError, RecordGone, SegmindError, problem
 from kontext.model import Render, Status
 from kontext.renders import settle
@@ -176,7 +175,7 @@ class Resolver:
         operator = self.operator
         error = problem("given_up", "an operator gave this render up")
         if render["status"] == Status.UNCERTAIN:
-            render = operator.renders.mark_failed(render, error, keys.error_key(render["prefix"]), self._now())
+            render = operator.renders.mark_failed(render, error, self._now())
         outputs = OutputBucket(operator.chosen.client("s3"), operator.chosen.output("OutputBucket"))
         announce(render, operator.drops, outputs, operator.topic, operator.renders)
         return render

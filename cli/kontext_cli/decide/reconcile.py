@@ -19,7 +19,6 @@ from PIL import Image
 from kontext.clock import iso
 from kontext.drops import keys
 from kontext.dynamodb import ConditionFailed
-from kontext.errors import problem
 from kontext.model import ENDED, IN_FLIGHT, Render, Result, Status
 from kontext.renders.settle import with_picture
 from kontext.renders.submissions import Submissions
@@ -83,9 +82,8 @@ class Reconciliation:
             self.operator.workflow.start(self._accepted(later, job["request_id"], job["submitted_at"]), wait=0)
             return f"Segmind has its job {job['request_id']}: it is looked at"
         if render["status"] == Status.CLAIMED and self._is_uncertain(render):
-            render, key = self.submissions.mark_submitting(render, now), keys.error_key(render["prefix"])
-            error = problem("uncertain", "the answer was lost, as error.json says")
-            self.submissions.mark_uncertain(render, error, key, now)
+            render = self.submissions.mark_submitting(render, now)
+            self.submissions.mark_uncertain(render, "the answer was lost, as error.json says", now)
             return "the answer to its request was lost: `kontext resolve` decides"
         return None
 
@@ -96,11 +94,11 @@ class Reconciliation:
 
     def _found(self, render: Render) -> Render:
         """A person had given the picture's link, and nothing names its job."""
-        now, error = self.operator.clock.now(), problem("uncertain", "its picture is in the output bucket")
+        now = self.operator.clock.now()
         if render["status"] == Status.CLAIMED:
             render = self.submissions.mark_submitting(render, now)
         if render["status"] == Status.SUBMITTING:
-            render = self.submissions.mark_uncertain(render, error, keys.error_key(render["prefix"]), now)
+            render = self.submissions.mark_uncertain(render, "its picture is in the output bucket", now)
         return with_picture(self.renders, render, "", now)
 
     def _picture(self, render: Render) -> tuple[Result, str | None] | None:

@@ -6,7 +6,6 @@ from contextlib import suppress
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from kontext.drops import keys
 from kontext.drops.input_bucket import InputBucket
 from kontext.dynamodb import ConditionFailed
 from kontext.model import ENDED, Render, Status
@@ -37,7 +36,7 @@ def take_back(operator: Operator, prefix: str) -> Render:
         )
     error = error_of(render, "cancelled", "an operator cancelled this render before it was sent")
     try:
-        render = operator.renders.mark_failed(render, error, keys.error_key(pair.prefix), operator.clock.now())
+        render = operator.renders.mark_failed(render, error, operator.clock.now())
     except ConditionFailed as moved:
         raise CommandError(f"{pair.prefix!r} has just moved on; look at it with `kontext status`.") from moved
     # Should nobody be told now, Sweep has it told.

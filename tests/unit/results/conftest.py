@@ -86,22 +86,22 @@ class Stage:
         return Deliveries(self.renders).mark_delivered(completed, beside, NOW + 21)
 
     def failed(self) -> Render:
-        return self.renders.mark_failed(self.queued(), problem("render_failed", "blocked"), "e", NOW + 20)
+        return self.renders.mark_failed(self.queued(), problem("render_failed", "blocked"), NOW + 20)
 
     def refused(self) -> Render:
-        return self.renders.mark_failed(self.submitting(), problem("refused", "no"), "e", NOW)
+        return self.renders.mark_failed(self.submitting(), problem("refused", "no"), NOW)
 
     def overtaken(self) -> Render:
-        return self.renders.mark_failed(self.claimed(), problem("superseded", "a newer drop"), "e", NOW)
+        return self.renders.mark_failed(self.claimed(), problem("superseded", "a newer drop"), NOW)
 
     def undelivered(self) -> Render:
-        return self.renders.mark_failed(self.completed(METRICS), problem("delivery", "no access"), "e", NOW + 99)
+        return self.renders.mark_failed(self.completed(METRICS), problem("delivery", "no access"), NOW + 99)
 
     def uncertain(self) -> Render:
-        return self.submissions.mark_uncertain(self.submitting(), problem("uncertain", "lost"), "e", NOW)
+        return self.submissions.mark_uncertain(self.submitting(), "lost", NOW)
 
     def rejected(self) -> Render:
-        return made(Claims(self.renders).reject(self.pair, problem("invalid_image", "empty"), "v", "e", NOW))
+        return made(Claims(self.renders).reject(self.pair, problem("invalid_image", "empty"), "v", NOW))
 
 
 ENDS = [

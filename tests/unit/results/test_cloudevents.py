@@ -157,7 +157,7 @@ def test_the_same_attempt_that_ends_otherwise_after_all_is_another_event(ended: 
 def test_an_input_named_by_a_url_is_told_without_its_query(renders: Renders, pair: MakePair) -> None:
     given: ObjectRead = {"url": "https://example.com/a.png?X-Amz-Signature=secret#part"}
     render = made(Claims(renders).claim(pair(), Ready((given, given), {"prompt": "p"}, {"prompt": "p"}), NOW))
-    failed = renders.mark_failed(render, problem("superseded", "x"), "e", NOW)
+    failed = renders.mark_failed(render, problem("superseded", "x"), NOW)
 
     (told, _) = cloud_event(failed, SOURCE)["data"]["inputs"]
 
@@ -224,7 +224,7 @@ def test_the_folder_of_a_pair_is_the_first_one_of_its_key(
 ) -> None:
     dropped = pair(prefix)
     render = made(Claims(renders).claim(dropped, complete(dropped), NOW))
-    failed = renders.mark_failed(render, problem("superseded", "x"), "e", NOW)
+    failed = renders.mark_failed(render, problem("superseded", "x"), NOW)
 
     topic.publish(failed)
 

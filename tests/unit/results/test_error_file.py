@@ -98,7 +98,7 @@ def test_an_explanation_that_is_written_late_replaces_no_newer_one(
     old, s3, newer = stage.uncertain(), aws("s3"), pair(drop=2)
 
     def overtake(**_: object) -> None:
-        render = Claims(stage.renders).reject(newer, problem("invalid_request", "no prompt"), "v2", "e", NOW)
+        render = Claims(stage.renders).reject(newer, problem("invalid_request", "no prompt"), "v2", NOW)
         if render:  # once
             tell(render)
 

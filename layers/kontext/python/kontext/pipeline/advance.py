@@ -110,6 +110,6 @@ class Advancer:
 
     def reject(self, pair: pairs.Pair, rejected: pairs.Rejected) -> None:
         """End a drop that cannot become a render, and say why: once, however many parts come to what is wrong."""
-        error, key = problem(rejected.code, rejected.message), keys.error_key(pair.prefix)
-        if render := self.deps.claims.reject(pair, error, rejected.cause, key, self.deps.clock.now()):
+        error = problem(rejected.code, rejected.message)
+        if render := self.deps.claims.reject(pair, error, rejected.cause, self.deps.clock.now()):
             self.ends.announce(render)

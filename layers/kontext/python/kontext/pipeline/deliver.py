@@ -9,19 +9,17 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from kontext import metrics, text
 from kontext.connections import Connections
-from kontext.drops import keys
 from kontext.due import DELIVERY_SECONDS
 from kontext.dynamodb import ConditionFailed
 from kontext.errors import DeliveryError, KontextError, problem
 from kontext.log import logger
 from kontext.model import IN_FLIGHT, ErrorCode, Render, Status
-from kontext.pipeline.ends import charged_for
+from kontext.pipeline.ends import Ends, charged_for
 from kontext.pipeline.job_record import JobRecord
 from kontext.pipeline.placing import Placing
 from kontext.pipeline.requeue import Requeue
 from kontext.renders.overdue import is_stale, unseen
-from kontext.renders.record import render_of
-from kontext.renders.settle import error_of
+from kontext.renders.record import as_found
 from kontext.renders.workflow import last_poll
 from kontext.results import cloudevents, error_file
 from kontext.workflow_state import Ending, WorkflowState
@@ -122,13 +120,10 @@ class Finalize:
 
     def fail(self, code: ErrorCode, message: str) -> None:
         """The render ends without a picture."""
-        charged = charged_for(self.polled)
-        error, key = error_of(self.render, code, message, charged), keys.error_key(self.render["prefix"])
-        now, unknown = self.deps.clock.now(), charged == "unknown"
         try:
-            self.render = self.deps.renders.mark_failed(self.render, error, key, now, may_be_charged=unknown)
+            self.render = Ends(self.deps).record_failure(self.render, code, message, charged_for(self.polled))
         except ConditionFailed as moved:
-            self.render = render_of(moved.found) if moved.found else self.render
+            self.render = as_found(moved, self.render)
 
     def publish_outcome(self) -> Ending:
         """Tell how it ended, once it has."""

@@ -2,8 +2,6 @@
 
 from kontext import metrics
 from kontext.connections import Connections
-from kontext.drops import keys
-from kontext.errors import problem
 from kontext.log import logger
 from kontext.model import Charged, ErrorCode, Render
 from kontext.renders.settle import error_of
@@ -19,9 +17,12 @@ class Ends:
 
     def fail(self, render: Render, code: ErrorCode, message: str, charged: Charged | None = None) -> None:
         """The render ends without a picture."""
-        error, key = error_of(render, code, message, charged), keys.error_key(render["prefix"])
-        unknown = charged == "unknown"
-        self.announce(self.deps.renders.mark_failed(render, error, key, self.deps.clock.now(), may_be_charged=unknown))
+        self.announce(self.record_failure(render, code, message, charged))
+
+    def record_failure(self, render: Render, code: ErrorCode, message: str, charged: Charged | None = None) -> Render:
+        """The same, not told yet."""
+        error, now = error_of(render, code, message, charged), self.deps.clock.now()
+        return self.deps.renders.mark_failed(render, error, now, may_be_charged=charged == "unknown")
 
     def mark_uncertain(self, render: Render, message: str) -> None:
         """Perhaps accepted, perhaps not: a person decides."""
@@ -31,8 +32,7 @@ class Ends:
         """The same, not told yet: if Segmind knows the job that the answer named, nobody has to decide."""
         if candidate_id:
             message += f"; it names the job {candidate_id}, and if Segmind knows that the render goes on by itself"
-        error, key = problem("uncertain", message), keys.error_key(render["prefix"])
-        return self.deps.submissions.mark_uncertain(render, error, key, self.deps.clock.now(), candidate_id)
+        return self.deps.submissions.mark_uncertain(render, message, self.deps.clock.now(), candidate_id)
 
     def announce(self, render: Render) -> None:
         """Tell how a render ended."""

@@ -2,14 +2,12 @@
 
 from kontext import metrics
 from kontext.connections import Connections
-from kontext.drops import keys
 from kontext.dynamodb import ConditionFailed
-from kontext.errors import problem
 from kontext.log import logger
 from kontext.model import IN_FLIGHT, JobMetrics, Render, Status
 from kontext.renders.balance import unexplained
 from kontext.renders.job_owner import JobTaken
-from kontext.renders.record import render_of
+from kontext.renders.record import as_found
 from kontext.renders.settle import may_be_paid, with_picture
 from kontext.segmind.answers import JobStatus, Result
 from kontext.workflow_state import FoundPicture, WorkflowState
@@ -31,19 +29,18 @@ class JobRecord:
             known: Render = {**render, "submitted_with": self.event.get("submitted_with")}
             return self.deps.submissions.mark_accepted(known, self.event["request_id"], self.submitted_at)
         except JobTaken as taken:
-            return self.to_uncertain(render, str(taken))
+            return self.record_uncertain(render, str(taken))
         except ConditionFailed as moved:
-            return _as_found(moved, render)
+            return as_found(moved, render)
 
-    def to_uncertain(self, render: Render, why: str) -> Render:
+    def record_uncertain(self, render: Render, why: str) -> Render:
         """What became of the render's own request nobody knows. Finalize tells it."""
         if render["status"] == Status.UNCERTAIN:
             return render
-        error, key = problem("uncertain", why), keys.error_key(render["prefix"])
         try:
-            return self.deps.submissions.mark_uncertain(render, error, key, self.deps.clock.now())
+            return self.deps.submissions.mark_uncertain(render, why, self.deps.clock.now())
         except ConditionFailed as moved:
-            return _as_found(moved, render)
+            return as_found(moved, render)
 
     def keep_status(self, render: Render, seen: JobStatus) -> Render:
         """Keep that a worker has the job."""
@@ -84,7 +81,7 @@ class JobRecord:
         try:
             return with_picture(self.deps.renders, render, found["link"], now, metrics=found["metrics"], request_id=job)
         except ConditionFailed as moved:  # or the job is another render's
-            return _as_found(moved, render)
+            return as_found(moved, render)
 
     def unexplained(self, render: Render, now: float) -> float | None:
         """What the balance has lost beside what is booked; the picture does not wait for it."""
@@ -93,8 +90,3 @@ class JobRecord:
         except Exception:
             logger.exception("the balance is not compared")
             return None
-
-
-def _as_found(moved: ConditionFailed, render: Render) -> Render:
-    """The render as it was found, changed by somebody else; as it was if it is gone."""
-    return render_of(moved.found) if moved.found else render

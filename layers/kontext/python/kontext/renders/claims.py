@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterable
 
 from kontext.clock import iso
+from kontext.drops.keys import error_key
 from kontext.drops.pairs import Pair, Ready, identity, pair_key
 from kontext.due import REMOVE_DUE, TELL_SECONDS, TIMER, Due, due, marks
 from kontext.dynamodb import ConditionFailed, Item, Write
@@ -47,10 +48,10 @@ class Claims:
         is_known = pair.current not in (None, name) and self.renders.get(pair.prefix, earlier) is not None
         return earlier if is_known else name
 
-    def reject(self, pair: Pair, error: RenderError, cause: str, key: str, now: float) -> Render | None:
-        """Record that a drop cannot become a render, once for each wrong version, the `cause`; `key`: where its
-        error.json goes. None if that was announced, and nothing was right since; or if the drop, or a newer one, is a
-        render: a named image has changed since, and the message came again."""
+    def reject(self, pair: Pair, error: RenderError, cause: str, now: float) -> Render | None:
+        """Record that a drop cannot become a render, once for each wrong version, the `cause`. None if that was
+        announced, and nothing was right since; or if the drop, or a newer one, is a render: a named image has changed
+        since, and the message came again."""
         if pair.current_drop == pair.drop_id:
             return None
         render = _new(pair, rejected_id(pair, cause, error), now)
@@ -67,7 +68,7 @@ class Claims:
                 f"#drops = :drop AND {one}"
                 for one in ("attribute_not_exists(#rejected_count)", "#rejected_count <= :drop")
             ),
-            {"key": {key}, "drop": pair.drop_id, "id": render["render_id"]},
+            {"key": {error_key(pair.prefix)}, "drop": pair.drop_id, "id": render["render_id"]},
         )
         try:
             self.renders.table.transact(write(render, "attribute_not_exists(#pk)", dict(render)), newest)

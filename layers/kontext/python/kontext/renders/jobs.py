@@ -4,7 +4,7 @@ from kontext.due import SLACK_SECONDS
 from kontext.dynamodb import ConditionFailed
 from kontext.model import IN_FLIGHT, HistoryEntry, JobMetrics, Render, Status
 from kontext.renders import ledger
-from kontext.renders.record import render_of
+from kontext.renders.record import as_found
 from kontext.renders.store import Renders
 from kontext.workflow_state import WorkflowState
 
@@ -48,7 +48,7 @@ class Jobs:
         try:
             return self.mark_restarted(render, now)
         except ConditionFailed as moved:
-            return render_of(moved.found) if moved.found else render
+            return as_found(moved, render)
 
     def mark_restarted(self, render: Render, now: float) -> Render:
         """Another execution has taken the render over; one of an older generation ends by itself.

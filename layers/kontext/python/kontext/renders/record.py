@@ -5,9 +5,10 @@ from typing import cast
 from uuid import uuid4
 
 from kontext.clock import iso
+from kontext.drops.keys import error_key
 from kontext.drops.pairs import pair_key
 from kontext.due import due, marks
-from kontext.dynamodb import Item, Key, Write
+from kontext.dynamodb import ConditionFailed, Item, Key, Write
 from kontext.model import HistoryEntry, Render, Status
 
 HISTORY_KEPT = 60
@@ -30,6 +31,11 @@ def render_id_of(key: Key) -> str | None:
 def render_of(item: Item) -> Render:
     """The render in a table item."""
     return cast("Render", item)
+
+
+def as_found(moved: ConditionFailed, render: Render) -> Render:
+    """The render as it was found, changed by somebody else; as it was if it is gone."""
+    return render_of(moved.found) if moved.found else render
 
 
 def renders_among(items: Iterable[Item]) -> list[Render]:
@@ -57,9 +63,9 @@ def next_state(render: Render, status: Status, now: float, noted: HistoryEntry |
     return moved
 
 
-def wrote(prefix: str, key: str) -> Write:
-    """Note on a pair that a key of the output bucket speaks for it."""
-    return pair_key(prefix), "ADD #written :key", None, {"key": {key}}
+def wrote_error(prefix: str) -> Write:
+    """Note on a pair that its error.json speaks for it."""
+    return pair_key(prefix), "ADD #written :key", None, {"key": {error_key(prefix)}}
 
 
 def is_overtaken(render: Render) -> Write:

@@ -19,7 +19,7 @@ from kontext.dynamodb import ConditionFailed, Item, Key, Table, Write
 from kontext.errors import CODES
 from kontext.model import ENDED, IN_FLIGHT, HistoryEntry, Render, RenderError, Status
 from kontext.renders import balance, job_owner, ledger
-from kontext.renders.record import fresh_attempt, next_state, render_key, render_of, renders_among, write, wrote
+from kontext.renders.record import fresh_attempt, next_state, render_key, render_of, renders_among, write, wrote_error
 
 LEASE_SECONDS = 130.0
 """Longer than a submitter can live (its function's timeout is 120 s): an expired lease has no living owner.
@@ -68,13 +68,11 @@ class Renders:
                 seen=render["revision"],
             )
 
-    def mark_failed(
-        self, render: Render, error: RenderError, key: str, now: float, *, may_be_charged: bool = False
-    ) -> Render:
-        """The render has ended without a picture; `key`: where its error.json goes. What its last request
-        `may_be_charged` stays reserved, though the code says that nothing is."""
+    def mark_failed(self, render: Render, error: RenderError, now: float, *, may_be_charged: bool = False) -> Render:
+        """The render has ended without a picture. What its last request `may_be_charged` stays reserved, though the
+        code says that nothing is."""
         noted: HistoryEntry = {"what": "failed", "code": error["code"], "message": error["message"]}
-        extra = [wrote(render["prefix"], key)]
+        extra = [wrote_error(render["prefix"])]
         paid: Item = {}
         if CODES[error["code"]].charged == "no" and render["status"] != Status.CLAIMED and not may_be_charged:
             extra.append(ledger.give_back(render))  # what an earlier request may have cost stays booked

@@ -8,11 +8,11 @@ from typing import Any
 from kontext.clock import day
 from kontext.due import LEASE_GRACE_SECONDS
 from kontext.dynamodb import ConditionFailed, Item
-from kontext.errors import SERVER_ERRORS
-from kontext.model import IN_FLIGHT, HistoryEntry, Reason, Render, RenderError, Status
+from kontext.errors import SERVER_ERRORS, problem
+from kontext.model import IN_FLIGHT, HistoryEntry, Reason, Render, Status
 from kontext.renders import job_owner, ledger
 from kontext.renders.ledger import OverLimit
-from kontext.renders.record import OF_A_JOB, wrote
+from kontext.renders.record import OF_A_JOB, wrote_error
 from kontext.renders.store import LEASE_SECONDS, Renders
 
 
@@ -113,13 +113,11 @@ class Submissions:
             announced=None,
         )
 
-    def mark_uncertain(
-        self, render: Render, error: RenderError, key: str, now: float, candidate_id: str | None = None
-    ) -> Render:
+    def mark_uncertain(self, render: Render, message: str, now: float, candidate_id: str | None = None) -> Render:
         """The answer to the request is lost; a person decides, unless Segmind knows the job that it names."""
-        noted: HistoryEntry = {"what": "uncertain", "message": error["message"]}
+        noted: HistoryEntry = {"what": "uncertain", "message": message}
         noted |= {"candidate_id": candidate_id} if candidate_id else {}
-        written = wrote(render["prefix"], key)
-        ended: Item = {"error": error, "announced": None, "candidate_id": candidate_id}
+        written = wrote_error(render["prefix"])
+        ended: Item = {"error": problem("uncertain", message), "announced": None, "candidate_id": candidate_id}
         ended["submitted_with"] = render.get("submitted_with")
         return self.renders.move(render, (Status.SUBMITTING,), Status.UNCERTAIN, now, noted, written, **ended)
