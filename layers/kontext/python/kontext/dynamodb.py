@@ -22,7 +22,12 @@ Write = tuple[Key, str, str | None, Item]
 EXISTS = "attribute_exists(#pk)"
 """The condition that an item is there."""
 
-_CONFLICTS = ("TransactionConflictException", "TransactionInProgressException", "TransactionConflict")
+_CONFLICTS = (
+    "TransactionCanceledException",
+    "TransactionConflictException",
+    "TransactionInProgressException",
+    "TransactionConflict",
+)
 _MOST_TRIES = 20
 
 
@@ -149,22 +154,12 @@ class Table:
             Conflict: transactions touched the item again and again: nothing was written.
         """
         write = _update(self.name, key, expression, condition, values) | {"ReturnValues": "ALL_NEW"}
-        return _from(_repeated(lambda: self._single(self.client.update_item, write))["Attributes"])
+        return _from(self._call(self.client.update_item, **write)["Attributes"])
 
     def delete(self, key: Key, condition: str, **values: Any) -> None:
         """Delete one item. Raises what `update` does."""
         write = _write(self.name, key, condition, condition, values)
-        _repeated(lambda: self._single(self.client.delete_item, write))
-
-    def _single(self, call: Callable[..., Any], write: Any) -> Any:
-        try:
-            return call(**write)
-        except self.client.exceptions.ConditionalCheckFailedException as refused:
-            raise ConditionFailed(_found(refused.response)) from refused
-        except ClientError as error:
-            if _is_conflict(error):
-                raise Conflict(str(error)) from error
-            raise
+        self._call(self.client.delete_item, **write)
 
     def transact(self, *writes: Write) -> None:
         """Write to several items, all or nothing.
@@ -178,38 +173,38 @@ class Table:
             self.update(key, expression, condition, **values)
             return
         items: Any = [{"Update": _update(self.name, *write)} for write in writes]
-        _repeated(lambda: self._transact(items))
+        self._call(self.client.transact_write_items, TransactItems=items)
 
-    def _transact(self, items: Any) -> None:
-        try:
-            self.client.transact_write_items(TransactItems=items)
-        except self.client.exceptions.TransactionCanceledException as cancelled:
-            raise _refusal(cancelled.response.get("CancellationReasons", [])) from cancelled
-        except ClientError as error:
-            if _is_conflict(error):
-                raise Conflict(str(error)) from error
-            raise
-
-
-def _repeated(write: Callable[[], Any]) -> Any:
-    """Write again when a transaction is at the same item at the same moment. The SDK does not retry conflicts."""
-    for _ in range(_MOST_TRIES - 1):
-        try:
-            return write()
-        except Conflict:
-            time.sleep(random.uniform(0, 0.05))  # noqa: S311 - no secret
-    return write()
+    def _call(self, write: Callable[..., Any], **asked: Any) -> Any:
+        """Write, and again when a transaction is at the same item at the same moment. The SDK does not retry
+        conflicts."""
+        for _ in range(_MOST_TRIES - 1):
+            try:
+                return _answer(write, asked)
+            except Conflict:
+                time.sleep(random.uniform(0, 0.05))  # noqa: S311 - no secret
+        return _answer(write, asked)
 
 
-def _is_conflict(error: ClientError) -> bool:
-    return error.response["Error"]["Code"] in _CONFLICTS
+def _answer(write: Callable[..., Any], asked: Any) -> Any:
+    try:
+        return write(**asked)
+    except ClientError as error:
+        if refusal := _refusal(error):
+            raise refusal from error
+        raise
 
 
-def _refusal(reasons: Sequence[Any]) -> KontextError:
-    for position, reason in enumerate(reasons):
+def _refusal(error: ClientError) -> KontextError | None:
+    """What a write was refused for; None if it has failed for another reason."""
+    answer: Any = error.response
+    code = answer["Error"]["Code"]
+    if code == "ConditionalCheckFailedException":
+        return ConditionFailed(_found(answer))
+    for position, reason in enumerate(answer.get("CancellationReasons", ())):
         if reason.get("Code") == "ConditionalCheckFailed":
-            return ConditionFailed(_from(reason["Item"]) if reason.get("Item") else None, position)
-    return Conflict("the transaction met another one")
+            return ConditionFailed(_found(reason), position)
+    return Conflict(str(error)) if code in _CONFLICTS else None
 
 
 def _found(response: Any) -> Item | None:
