@@ -148,7 +148,7 @@ LEDGER = (
         (
             (
                 f"{KONTEXT}/pipeline/watch.py",
-                "render, failure = Poll(self.deps, _state_of(render)).poll_once(render)",
+                "render, failure = Poll(self.deps, state_of(render)).poll_once(render)",
                 "failure = None",
             ),
         ),

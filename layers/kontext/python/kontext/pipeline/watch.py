@@ -11,8 +11,9 @@ from kontext.pipeline.breaker import Breaker
 from kontext.pipeline.ends import Ends, charged_for
 from kontext.pipeline.poll import Poll
 from kontext.pipeline.requeue import Requeue
+from kontext.renders.workflow import state_of
 from kontext.throttle.circuit_breaker import WORKFLOW
-from kontext.workflow_state import PollState, WorkflowState
+from kontext.workflow_state import PollState
 
 AGAIN_SECONDS, DONE_AGAIN_SECONDS = 30.0, 300.0
 """Until a paid render is looked at again for which no workflow starts; sooner if Segmind will forget its job."""
@@ -56,7 +57,7 @@ class Watch:
     def look_after(self, render: Render) -> None:
         """Do what the workflow would, as far as that cannot wait: after an hour Segmind forgets the job."""
         if render["status"] in IN_FLIGHT:
-            render, failure = Poll(self.deps, _state_of(render)).poll_once(render)
+            render, failure = Poll(self.deps, state_of(render)).poll_once(render)
             if failure is not None:
                 self.end(render, failure)
                 return
@@ -83,14 +84,3 @@ class Watch:
         except Exception:
             logger.exception("when to poll is not known; the first poll will find out")
             return 1
-
-
-def _state_of(render: Render) -> WorkflowState:
-    return {
-        "prefix": render["prefix"],
-        "render_id": render["render_id"],
-        "attempt": render["attempt"],
-        "generation": render.get("generation", 0),
-        "request_id": render["request_id"],
-        "submitted_at": render["submitted_at"],
-    }

@@ -24,17 +24,7 @@ class Workflow:
 
     def start(self, render: "Render", wait: int) -> bool:
         """Start the render's execution, which first polls after `wait` whole seconds; False if it was started."""
-        state: WorkflowState = {
-            "prefix": render["prefix"],
-            "render_id": render["render_id"],
-            "attempt": render["attempt"],
-            "generation": render.get("generation", 0),
-            "request_id": render.get("request_id", ""),  # none where a person gave the link alone
-            "submitted_at": render["submitted_at"],
-            "poll": {"wait": wait},
-        }
-        if submitted_with := render.get("submitted_with"):
-            state["submitted_with"] = submitted_with
+        state: WorkflowState = {**state_of(render), "poll": {"wait": wait}}
         try:
             self.client.start_execution(
                 stateMachineArn=self.arn,
@@ -44,6 +34,21 @@ class Workflow:
         except self.client.exceptions.ExecutionAlreadyExists:
             return False
         return True
+
+
+def state_of(render: "Render") -> "WorkflowState":
+    """What an execution knows of its render."""
+    state: WorkflowState = {
+        "prefix": render["prefix"],
+        "render_id": render["render_id"],
+        "attempt": render["attempt"],
+        "generation": render.get("generation", 0),
+        "request_id": render.get("request_id", ""),  # none where a person gave the link alone
+        "submitted_at": render["submitted_at"],
+    }
+    if submitted_with := render.get("submitted_with"):
+        state["submitted_with"] = submitted_with
+    return state
 
 
 def last_poll(state: "WorkflowState") -> "PollState":
