@@ -27,6 +27,7 @@ rest stands in a lane that is called as its status, the newest last: views read 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from kontext.dynamodb import ConditionFailed, Item, Key, Table, key_of
 from kontext.model import Render, Status
@@ -87,6 +88,11 @@ def due(render: Render, now: float) -> Due:
 def marks(due: Due) -> Item:
     """The attributes that put an item into the index; what was sent for it before is forgotten."""
     return {"due_lane": due.lane, "due_at": due.at, "dispatched_until": None, "dispatches": None}
+
+
+def make_due(table: Table, key: Key, at: float, condition: str, **values: Any) -> None:
+    """Have an item looked at, at a time, whatever was sent for it before. Raises ConditionFailed if it has moved."""
+    table.update(key, f"SET {SET_DUE} REMOVE {SENT}", condition, due_lane=TIMER, due_at=at, **values)
 
 
 @dataclass(frozen=True)

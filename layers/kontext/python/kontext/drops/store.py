@@ -7,7 +7,7 @@ Reading the item gives the whole pair.
 from contextlib import suppress
 
 from kontext.drops.pairs import Pair, pair_key, pair_of, sequencer_after, version_of
-from kontext.due import SENT, SET_DUE, SET_DUE_UNLESS_DUE, SET_LANE, TIMER, WAITING
+from kontext.due import SENT, SET_DUE, SET_DUE_UNLESS_DUE, SET_LANE, TIMER, WAITING, make_due
 from kontext.dynamodb import ConditionFailed, Item, Key, Table
 from kontext.model import ObjectRead, Part
 
@@ -116,17 +116,16 @@ class Drops:
 
     def settle(self, prefix: str, until: float) -> bool:
         """Note that somebody must look at a pair again when it has settled; False if that is noted already."""
-        at, moved = until + SETTLE_GRACE_SECONDS, "attribute_not_exists(#due_at) OR #due_at <> :due_at"
+        moved = "attribute_not_exists(#due_at) OR #due_at <> :due_at"
         try:
-            self.table.update(pair_key(prefix), f"SET {SET_DUE} REMOVE {SENT}", moved, due_lane=TIMER, due_at=at)
+            make_due(self.table, pair_key(prefix), until + SETTLE_GRACE_SECONDS, moved)
         except ConditionFailed:
             return False
         return True
 
     def look_again(self, prefix: str, at: float) -> None:
         """Note that somebody must look at a pair again, at this time."""
-        there = "attribute_exists(#drops)"
-        self.table.update(pair_key(prefix), f"SET {SET_DUE} REMOVE {SENT}", there, due_lane=TIMER, due_at=at)
+        make_due(self.table, pair_key(prefix), at, "attribute_exists(#drops)")
 
     def try_again(self, prefix: str, now: float) -> None:
         """The same, where that has failed: what was sent for the pair counts on, so that it is looked at ever more

@@ -17,7 +17,7 @@ from itertools import islice
 from kontext import text
 from kontext.drops import keys
 from kontext.drops.pairs import pair_key
-from kontext.due import REMOVE_DUE, SENT, SET_DUE, TIMER
+from kontext.due import REMOVE_DUE, SENT, SET_DUE, TIMER, make_due
 from kontext.dynamodb import ConditionFailed, Key, Table, Write
 from kontext.errors import KontextError
 
@@ -155,9 +155,7 @@ class Waiters:
     def look_again(self, key: str, now: float) -> None:
         """Note that some who wait for an object are not woken yet."""
         with suppress(ConditionFailed):  # somebody else has woken them
-            self.table.update(
-                object_key(key), f"SET {SET_DUE} REMOVE {SENT}", "attribute_exists(#due_at)", due_lane=TIMER, due_at=now
-            )
+            make_due(self.table, object_key(key), now, "attribute_exists(#due_at)")
 
     def rest(self, key: str) -> None:
         """Nobody has to come back to an object once all who waited for it are woken."""

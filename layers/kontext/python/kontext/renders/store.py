@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from kontext.drops.pairs import partition
-from kontext.due import SENT, SET_DUE, SET_LANE, TIMER
+from kontext.due import SENT, SET_LANE, make_due
 from kontext.dynamodb import ConditionFailed, Item, Key, Table, Write
 from kontext.errors import CODES
 from kontext.model import ENDED, IN_FLIGHT, HistoryEntry, Render, RenderError, Status
@@ -59,14 +59,8 @@ class Renders:
     def look_again(self, render: Render, at: float) -> None:
         """Somebody has to come back to a render at a time, though nothing else has changed."""
         with suppress(ConditionFailed):  # it has moved, and this has said when it is due
-            self.table.update(
-                render_key(render["prefix"], render["render_id"]),
-                f"SET {SET_DUE} REMOVE {SENT}",
-                "#revision = :seen",
-                due_lane=TIMER,
-                due_at=at,
-                seen=render["revision"],
-            )
+            key = render_key(render["prefix"], render["render_id"])
+            make_due(self.table, key, at, "#revision = :seen", seen=render["revision"])
 
     def mark_failed(self, render: Render, error: RenderError, now: float, *, may_be_charged: bool = False) -> Render:
         """The render has ended without a picture. What its last request `may_be_charged` stays reserved, though the
