@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 
 from kontext_cli.errors import CommandError
+from kontext_cli.target import NO_LOCAL_CLOUD
 from kontext_cli.terminal import print_json
 from kontext_local import project, stack
 
@@ -16,7 +17,7 @@ def run(*, as_json: bool) -> int:
     """Print the variables for a shell; returns the exit code. Raises CommandError when no local cloud runs."""
     running = stack.find(project.home())
     if running is None:
-        raise CommandError("No local cloud is running: start one with `kontext up`.")
+        raise CommandError(NO_LOCAL_CLOUD)
     variables = running.account.environment()
     if as_json:
         print_json(variables)

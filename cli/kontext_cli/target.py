@@ -11,6 +11,7 @@ from kontext_cli.errors import CommandError
 
 LOCAL = "local"
 DEFAULT = "kontext-drop"
+NO_LOCAL_CLOUD = "No local cloud is running: start one with `kontext up`."
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def find(name: str | None) -> Target:
     if running:
         return Target(LOCAL, running.outputs, running.client)
     if name == LOCAL:
-        raise CommandError("No local cloud is running: start one with `kontext up`.")
+        raise CommandError(NO_LOCAL_CLOUD)
     return _on_aws(name or DEFAULT)
 
 
