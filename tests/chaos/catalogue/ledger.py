@@ -13,7 +13,7 @@ LEDGER = (
     ),
     Mutant(
         "one pair that is refused for the account's reasons, and goes as every trial",
-        (in_layer("pipeline/requeue", "refused=trial or is_no_trial)", "refused=False)"),),
+        (in_layer("pipeline/requeue", '"refusal" if trial or is_no_trial else None', "None"),),
         ("403 to one pair alone, among others: {'error': 'forbidden content'}",),
     ),
     Mutant(

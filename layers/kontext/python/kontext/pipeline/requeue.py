@@ -8,6 +8,7 @@ from kontext.model import IN_FLIGHT, ErrorCode, HistoryEntry, Reason, Render
 from kontext.pipeline.breaker import Breaker
 from kontext.pipeline.ends import Ends, charged_for
 from kontext.renders.ledger import another_was_accepted
+from kontext.renders.submissions import CountsAs
 from kontext.segmind.answers import refusal_of_job
 from kontext.workflow_state import PollState
 
@@ -52,7 +53,7 @@ class Requeue:
             self.join_line(render, reason, _entry(failure))
         elif of_account and not self.another_went_since(render.get("refused_at")):
             is_no_trial = bool(render.get("failures")) and "refused_at" not in render  # while others have not failed
-            self.join_line(render, reason, _entry(failure), refused=trial or is_no_trial)
+            self.join_line(render, reason, _entry(failure), "refusal" if trial or is_no_trial else None)
         else:
             self.step_aside(render, reason, failure, at_once=of_account)
 
@@ -71,7 +72,7 @@ class Requeue:
         elif failure.status == 500:
             self.retry_later(render, now + 10 * 2**failures, reason, noted)
         else:
-            self.join_line(render, reason, noted, failed=True)
+            self.join_line(render, reason, noted, "failure")
 
     def another_went_since(self, failed_at: float | None) -> bool:
         """Whether Segmind took another render, and made its picture, since this one has failed."""
@@ -87,16 +88,13 @@ class Requeue:
         render: Render,
         reason: Reason,
         noted: HistoryEntry | None = None,
-        *,
-        failed: bool = False,
-        refused: bool = False,
+        counts_as: CountsAs | None = None,
     ) -> None:
-        """Let a render wait in line. One that was in it before has its place again, unless it fails again and again;
-        `failed` and `refused` as `Submissions.join_line` counts them."""
+        """Let a render wait in line. One that was in it before has its place again, unless it fails again and again."""
         now = self.deps.clock.now()
         place = render.get("line_at") if render.get("failures", 0) < MOST_FAILURES else None
         line_at = place or self.deps.line.place(render["prefix"], now)
-        self.deps.submissions.join_line(render, line_at, reason, now, noted, failed=failed, refused=refused)
+        self.deps.submissions.join_line(render, line_at, reason, now, noted, counts_as)
         logger.info("waits in line", reason=reason)
         metrics.emit(render, **{metrics.parked(reason): 1})
 

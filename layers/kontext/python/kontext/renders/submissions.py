@@ -3,7 +3,7 @@
 The day's ledger moves in the same transaction as the render, so the two always agree.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from kontext.clock import day
 from kontext.due import LEASE_GRACE_SECONDS
@@ -14,6 +14,10 @@ from kontext.renders import job_owner, ledger
 from kontext.renders.ledger import OverLimit
 from kontext.renders.record import OF_A_JOB, wrote_error
 from kontext.renders.store import LEASE_SECONDS, Renders
+
+CountsAs = Literal["failure", "refusal"]
+"""Against a render: a request that failed for a reason that may be its own; or one that was refused though the account
+seemed to be well, which counts as one failure however often."""
 
 
 class Submissions:
@@ -30,35 +34,30 @@ class Submissions:
         reason: Reason,
         now: float,
         noted: HistoryEntry | None = None,
-        *,
-        failed: bool = False,
-        refused: bool = False,
+        counts_as: CountsAs | None = None,
     ) -> Render:
         """Let a render wait in line, at its place. `reason`, why it has to wait at this moment, and what was answered
-        are for the history alone. `failed`: for a reason that may be its own, and that counts; `refused`: though the
-        account seemed to be well, which counts as one failure however often."""
+        are for the history alone; what is its own fault `counts_as` one."""
         since = render.get("waiting_since", now)  # it may only have been a trial
         waits = {"line_at": line_at, "waiting_since": since, "lease_until": 0.0}
-        if refused:
+        if counts_as == "refusal":
             waits |= {"refused_at": now, "failures": max(1, render.get("failures", 0))}
-        return self._back(render, now, reason, noted, failed=failed, **waits)
+        elif counts_as == "failure":
+            waits |= _one_more_failure(render, now)
+        return self._back(render, now, reason, noted, **waits)
 
     def retry_later(self, render: Render, at: float, reason: Reason, now: float, noted: HistoryEntry) -> Render:
         """Let a render be sent again at a time of its own: the cause is its own, and holds nobody else up."""
         own = {"lease_until": at - LEASE_GRACE_SECONDS, "waiting_since": None}
-        return self._back(render, now, reason, noted, failed=True, **own)
+        return self._back(render, now, reason, noted, **own | _one_more_failure(render, now))
 
-    def _back(
-        self, render: Render, now: float, reason: Reason, noted: HistoryEntry | None, *, failed: bool, **values: Any
-    ) -> Render:
+    def _back(self, render: Render, now: float, reason: Reason, noted: HistoryEntry | None, **values: Any) -> Render:
         """Back from a request that was not accepted, or from a job that failed: its price is given back, unless a
         server error may hide a job. After a job it is another attempt: no execution of the one before may touch it."""
         entry: HistoryEntry = {"what": "parked", "reason": reason, **(noted or {})}
         doubtful = entry.get("status") in SERVER_ERRORS  # what was reserved for it stays so until the day ends
         had_job = render["status"] in IN_FLIGHT
         refund = [ledger.give_back(render)] if render["status"] != Status.CLAIMED and not doubtful else []
-        if failed:
-            values |= {"failures": render.get("failures", 0) + 1, "failed_at": now}
         if job := entry.get("candidate_id"):
             values |= {"candidate_id": job, "submitted_with": render.get("submitted_with")}
         if had_job:
@@ -121,3 +120,7 @@ class Submissions:
         ended: Item = {"error": problem("uncertain", message), "announced": None, "candidate_id": candidate_id}
         ended["submitted_with"] = render.get("submitted_with")
         return self.renders.move(render, (Status.SUBMITTING,), Status.UNCERTAIN, now, noted, written, **ended)
+
+
+def _one_more_failure(render: Render, now: float) -> Item:
+    return {"failures": render.get("failures", 0) + 1, "failed_at": now}
