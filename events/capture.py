@@ -15,9 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kontext.due import TIMER
+from kontext.drops.pairs import partition
+from kontext.due import SET_DUE, TIMER
 from kontext.dynamodb import Table
+from kontext.model import Render
 from kontext.renders.overdue import DELAY_SECONDS
+from kontext.renders.record import render_key, renders_among
 from kontext.throttle.shared_state import state_in
 from kontext_cli.demo.subscriber import Subscriber
 from kontext_cli.target import LOCAL, Target
@@ -68,6 +71,7 @@ class Capture:
 
     def __init__(self, local: stack.LocalStack) -> None:
         self.client, self.outputs = local.client, local.outputs
+        self.table = Table(local.client("dynamodb"), local.outputs["RendersTable"])
         self.s3, self.functions = local.client("s3"), local.client("lambda")
         self.s3.create_bucket(Bucket=BUCKET)
         role = local.client("iam").create_role(RoleName=FUNCTION, AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]
@@ -104,26 +108,16 @@ class Capture:
         for record in event["Records"]:
             self.client("sqs").send_message(QueueUrl=self.outputs["UploadQueueUrl"], MessageBody=record["body"])
 
-    def make_due(self, prefix: str, completed_at: float | None = None) -> None:
-        """Let the next sweep find a pair's render; say that it was completed at another time."""
-        self.client("dynamodb").update_item(
-            TableName=self.outputs["RendersTable"],
-            Key={"pk": {"S": f"pair#{prefix}"}, "sk": {"S": f"render#{self.render_id(prefix)}"}},
-            UpdateExpression="SET due_lane = :lane, due_at = :at" + (", completed_at = :then" if completed_at else ""),
-            ExpressionAttributeValues={":lane": {"S": TIMER}, ":at": {"N": "0"}}
-            | ({":then": {"N": f"{completed_at:.3f}"}} if completed_at else {}),
-        )
+    def make_due(self, prefix: str, **values: Any) -> None:
+        """Let the next sweep find a pair's render, of which the record says something else from now on."""
+        changed = ", ".join((SET_DUE, *(f"#{name} = :{name}" for name in values)))
+        key = render_key(prefix, self.record(prefix)["render_id"])
+        self.table.update(key, f"SET {changed}", due_lane=TIMER, due_at=0, **values)
 
-    def record(self, prefix: str) -> Any:
+    def record(self, prefix: str) -> Render:
         """The one render of a pair, as its record stands."""
-        key = {"pk": {"S": f"pair#{prefix}"}, "sk": {"S": f"render#{self.render_id(prefix)}"}}
-        return self.client("dynamodb").get_item(TableName=self.outputs["RendersTable"], Key=key)["Item"]
-
-    def render_id(self, prefix: str) -> str:
-        """The one render of a pair."""
-        items = self.client("dynamodb").scan(TableName=self.outputs["RendersTable"])["Items"]
-        (found,) = (item for item in items if item["pk"]["S"] == f"pair#{prefix}" and "render_id" in item)
-        return str(found["render_id"]["S"])
+        (render,) = renders_among(self.table.query(partition(prefix)))
+        return render
 
     def scheduled(self) -> Any:
         """What the schedule gives to the function that it calls."""
@@ -194,7 +188,7 @@ def main() -> None:
             drop = _write("submit-drop.json", capture.captured("s3:ObjectCreated"))
             capture.connect(submit=True)
             capture.send_again(drop)
-            _eventually(lambda: _is_in_line(local), "a render in line", 240.0)
+            _eventually(lambda: _is_in_line(capture.table), "a render in line", 240.0)
             capture.connect(capture=True)
             permit = _write("submit-permit.json", capture.captured("permit"))
             capture.make_due(PAIR)
@@ -224,9 +218,8 @@ def _publish(subscriber: Subscriber) -> None:
                 _write(f"published/{event['type'].partition('.')[2]}.json", event)
 
 
-def _is_in_line(local: stack.LocalStack) -> bool:
+def _is_in_line(table: Table) -> bool:
     """Whether a render waits for a slot alone: Segmind has answered again, and with a 429."""
-    table = Table(local.client("dynamodb"), local.outputs["RendersTable"])
     return state_in(table).stopped is None and any("waiting_since" in item for item in table.scan())
 
 
