@@ -16,7 +16,7 @@ CALLS = ("submit", "generate", "status", "result", "credits", "output")
 
 
 @dataclass(frozen=True)
-class Rule:
+class Rule(JobOverride):
     """One scripted behaviour. The first rule that applies to a request decides.
 
     Which requests: `on` one of CALLS or `any`; `prompt` is a part of the job's prompt; `when` is the job's
@@ -53,13 +53,6 @@ class Rule:
     without: tuple[str, ...] = ()
     into: str | None = None
     cut_after: int | None = None
-
-    fail: str | None = None
-    inference: float | None = None
-    output_shape: str | None = None
-    output_bytes: int | None = None
-    output_content_type: str | None = None
-    output_url: str | None = None
 
     def __post_init__(self) -> None:
         if self.on not in (*CALLS, "any"):
