@@ -65,8 +65,8 @@ _ENDS: dict[ErrorCode, str] = {
     "invalid_image": "Rejected",
     "near_miss": "Rejected",
     "superseded": "Superseded",
+    "delivery": "Undelivered",
 }
-_ENDS |= {"delivery": "Undelivered"}
 
 _metrics = Metrics(namespace=NAMESPACE)
 
@@ -86,7 +86,7 @@ def _names(render: Render) -> dict[str, str | None]:
 
 
 def emit_outcome(render: Render) -> None:
-    """Metric how a render ended."""
+    """Measure how a render ended."""
     if render["status"] == Status.DELIVERED:
         emit(render, Delivered=1, Failed=0)
     elif render["status"] == Status.UNCERTAIN:
