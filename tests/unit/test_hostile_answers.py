@@ -135,7 +135,6 @@ def submits(segmind: Segmind) -> Any:
 GETS: list[Ask] = [lambda segmind: segmind.status("id"), lambda segmind: segmind.result("id"), Segmind.credits]
 ASKED = [
     pytest.param(submits, Ambiguous, id="a submit"),
-    pytest.param(lambda segmind: segmind.generate({"prompt": "x"}), Ambiguous, id="a blocking call"),
     *(
         pytest.param(ask, Unavailable, id=name)
         for ask, name in zip(GETS, ("a status", "a result", "credits"), strict=True)

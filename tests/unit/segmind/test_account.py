@@ -101,7 +101,6 @@ FAILURES = st.sampled_from(
 
 CALLS: list[Callable[[Segmind], object]] = [
     lambda client: client.submit(PARAMETERS),
-    lambda client: client.generate(PARAMETERS),
     *READS,
 ]
 

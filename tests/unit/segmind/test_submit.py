@@ -175,25 +175,6 @@ def test_an_answer_cannot_leave_a_cookie_behind() -> None:
     assert [request.headers.get("cookie") for request in network.requests] == [None, None]
 
 
-def test_a_synchronous_call_gives_the_picture_and_what_it_cost() -> None:
-    headers = {"x-cost": "0.05", "x-remaining-credits": "9.95", "x-request-id": ID, "content-type": "image/png"}
-    network = Network(httpx.Response(200, content=b"\x89PNG", headers=headers))
-
-    picture = network.client().generate(PARAMETERS)
-
-    assert picture.body == b"\x89PNG"
-    assert picture.headers == {"x-cost": "0.05", "x-remaining-credits": "9.95", "x-request-id": ID}
-    assert str(network.requests[0].url) == "https://api.segmind.com/v1/multi-image-kontext-pro"
-
-
-@pytest.mark.parametrize(("answer", "error", "said"), REFUSALS)
-def test_a_refused_synchronous_call_is_a_refused_submit(
-    answer: Answer, error: type[SegmindError], said: dict[str, Any]
-) -> None:
-    with pytest.raises(error):
-        Network(answer).client().generate(PARAMETERS)
-
-
 def test_what_segmind_says_is_kept_short_and_can_be_stored() -> None:
     body = json.dumps({"error": "half \ud800 of a character " + "x" * 1000})
 

@@ -66,14 +66,6 @@ class Result:
     answer: str = ""
 
 
-@dataclass(frozen=True)
-class Picture:
-    """What the synchronous endpoint gave: the bytes of an image and its `x-…` headers."""
-
-    body: bytes
-    headers: dict[str, str]
-
-
 def refusal_of_post(status: int, headers: httpx.Headers, body: bytes) -> SegmindError:
     answer = object_in(body)
     message = message_in(answer) or f"HTTP {status}"

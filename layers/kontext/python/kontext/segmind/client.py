@@ -17,7 +17,6 @@ from kontext.segmind.answers import (
     MOST_OWED,
     REQUEST_ID,
     JobStatus,
-    Picture,
     Result,
     message_in,
     metrics_in,
@@ -32,7 +31,6 @@ from kontext.segmind.links import MAX_LINKS, links_in
 from kontext.segmind.named_job import job_named_in
 from kontext.text import summarize_vendor_message
 
-MAX_PICTURE_BYTES = 100_000_000
 MAX_KEPT_ANSWER = 2000
 """Characters of a result that names no picture."""
 
@@ -124,19 +122,6 @@ class Segmind:
         if held is None:
             raise Unavailable("Segmind's answer holds no credits")
         return held
-
-    @door(Ambiguous)
-    def generate(self, parameters: Parameters) -> Picture:
-        """Render in one blocking call (v1, in maintenance mode at Segmind; the pipeline does not use it).
-
-        Raises as `submit` does.
-        """
-        status, headers, body = self._exchange.call(
-            "POST", f"/v1/{self.model}", parameters, most=MAX_PICTURE_BYTES, seconds=600.0
-        )
-        if not 200 <= status < 300:
-            raise refusal_of_post(status, headers, body)
-        return Picture(body, {name: value for name, value in headers.items() if name.startswith("x-")})
 
     def _about(self, request_id: str, what: str, submitted_with: str | None) -> dict[str, object]:
         answer = self._get(f"/v2/requests/{quote(request_id, safe='')}{what}", submitted_with)

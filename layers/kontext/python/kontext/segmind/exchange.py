@@ -31,6 +31,7 @@ ANSWER_SECONDS = 30.0
 """For a whole answer, however slowly it drips."""
 
 _TIMEOUT = httpx.Timeout(20.0, connect=5.0)
+_POST_TIMEOUT = httpx.Timeout(20.0, connect=5.0, read=ANSWER_SECONDS)
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _ESCAPE = re.compile(rb"\\\\|\\u00([2-7][0-9A-Fa-f])")
 
@@ -82,21 +83,13 @@ class Exchange:
         self._gets.close()
         self._posts.close()
 
-    def call(
-        self,
-        method: str,
-        path: str,
-        body: Parameters | None = None,
-        *,
-        most: int = MAX_ANSWER_BYTES,
-        seconds: float = ANSWER_SECONDS,
-    ) -> tuple[int, httpx.Headers, bytes]:
-        """Status, headers and body of an answer of at most `most` bytes within `seconds`. After a 401 the key is read
-        anew, and if it has changed the request is sent once more: nothing was accepted."""
+    def call(self, method: str, path: str, body: Parameters | None = None) -> tuple[int, httpx.Headers, bytes]:
+        """Status, headers and body of an answer. After a 401 the key is read anew, and if it has changed the request is
+        sent once more: nothing was accepted."""
         key = self._key(fresh=False)
-        answer = self.send(method, path, body, key, most, seconds)
+        answer = self.send(method, path, body, key)
         if answer[0] == 401 and not accepted_job_in(object_in(answer[2])) and (fresh := self._key(fresh=True)) != key:
-            answer = self.send(method, path, body, fresh, most, seconds)
+            answer = self.send(method, path, body, fresh)
         return answer
 
     def _key(self, *, fresh: bool) -> str:
@@ -112,31 +105,25 @@ class Exchange:
         keys = (self._key(fresh=True), self._previous_key())
         return next((key for key in keys if key and fingerprint(key) == submitted_with), None)
 
-    def send(
-        self,
-        method: str,
-        path: str,
-        body: Parameters | None,
-        key: str,
-        most: int = MAX_ANSWER_BYTES,
-        seconds: float = ANSWER_SECONDS,
-    ) -> tuple[int, httpx.Headers, bytes]:
+    def send(self, method: str, path: str, body: Parameters | None, key: str) -> tuple[int, httpx.Headers, bytes]:
         """Send a request with this key, and read what is answered."""
         if not re.fullmatch(r"[!-~]{1,200}", key):
             raise AccountRefused("the secret holds no API key", 401, "bad_key")
         self.sent_with = fingerprint(key)
         with door(Unavailable):
-            asked = self._request(method, path, body, key, seconds)
+            asked = self._request(method, path, body, key)
         with answered(self._posts if method == "POST" else self._gets, asked) as answer:
-            return answer.status_code, answer.headers, _without(key, _read(answer, most, seconds))
+            return answer.status_code, answer.headers, _without(key, _read(answer))
 
-    def _request(self, method: str, path: str, body: Any, key: str, seconds: float) -> httpx.Request:
-        timeout = httpx.Timeout(20.0, connect=5.0, read=seconds) if method == "POST" else _TIMEOUT
+    def _request(self, method: str, path: str, body: Any, key: str) -> httpx.Request:
+        timeout = _POST_TIMEOUT if method == "POST" else _TIMEOUT
         headers, content = {"x-api-key": key}, None
         if body is not None:
             content = json.dumps(body, ensure_ascii=True).encode()
             headers["content-type"] = "application/json"
-        return request(method, self.base_url + path, timeout=timeout, seconds=seconds, headers=headers, content=content)
+        return request(
+            method, self.base_url + path, timeout=timeout, seconds=ANSWER_SECONDS, headers=headers, content=content
+        )
 
 
 def fingerprint(key: str) -> str:
@@ -156,13 +143,13 @@ class _BrokenOff(Exception):
         self.part = part
 
 
-def _read(response: httpx.Response, most: int, seconds: float) -> bytes:
+def _read(response: httpx.Response) -> bytes:
     body = bytearray()
-    ends = time.monotonic() + seconds
+    ends = time.monotonic() + ANSWER_SECONDS
     try:
         for chunk in unpacked(response):
             body += chunk
-            if len(body) > most or time.monotonic() > ends:
+            if len(body) > MAX_ANSWER_BYTES or time.monotonic() > ends:
                 raise _TooMuch
     except (httpx.HTTPError, PackedOtherwise, _TooMuch) as problem:
         raise _BrokenOff(bytes(body)) from problem
