@@ -19,6 +19,7 @@ from kontext.model import ErrorCode, ObjectRead, RenderInput
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, HeadObjectOutputTypeDef
 
 LINK_SECONDS = 3600
 """Segmind reads the images when a worker takes the job, which may be long after the submit."""
@@ -62,13 +63,7 @@ class InputBucket:
             answer = self.client.get_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
             return self._unreadable(key, slot, error)
-        read: ObjectRead = {
-            "key": key,
-            "version_id": answer.get("VersionId"),
-            "etag": answer["ETag"].strip('"'),
-            "bytes": answer["ContentLength"],
-            "written_at": answer["LastModified"].timestamp(),
-        }
+        read = _described(key, answer)
         with closing(answer["Body"]) as body:
             try:
                 return read | self._content(read, slot, body, answer["Metadata"])
@@ -117,13 +112,7 @@ class InputBucket:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] not in (400, 403, 404):
                 raise
             return {"key": key, "version_id": None, "etag": "", "bytes": 0}
-        return {
-            "key": key,
-            "version_id": head.get("VersionId"),
-            "etag": head["ETag"].strip('"'),
-            "bytes": head["ContentLength"],
-            "written_at": head["LastModified"].timestamp(),
-        }
+        return _described(key, head)
 
     def keys_under(self, start: str, most: int = 100) -> list[str]:
         """The first keys that begin so, the newest objects first."""
@@ -152,6 +141,17 @@ class InputBucket:
         return self.client.generate_presigned_url(
             "get_object", Params={"Bucket": self.bucket, "Key": read["key"], **pinned}, ExpiresIn=LINK_SECONDS
         )
+
+
+def _described(key: str, answer: "GetObjectOutputTypeDef | HeadObjectOutputTypeDef") -> ObjectRead:
+    """What S3 says of an object beside its bytes."""
+    return {
+        "key": key,
+        "version_id": answer.get("VersionId"),
+        "etag": answer["ETag"].strip('"'),
+        "bytes": answer["ContentLength"],
+        "written_at": answer["LastModified"].timestamp(),
+    }
 
 
 def _problem(key: str, code: ErrorCode, message: str) -> ObjectRead:

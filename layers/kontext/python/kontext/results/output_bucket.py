@@ -14,6 +14,7 @@ from kontext.model import Result
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 PART_BYTES = 5 * 1024 * 1024
 """The least that S3 takes as a part of an upload; with `PARTS_IN_FLIGHT` it bounds the memory, whatever the
@@ -37,24 +38,22 @@ class OutputBucket:
 
     def write_precondition(self, key: str) -> Condition:
         """The condition under which the object as it stands now may be replaced."""
-        try:
-            head = self.client.head_object(Bucket=self.bucket, Key=key)
-        except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-                return {"IfNoneMatch": "*"}
-            raise
-        return {"IfMatch": head["ETag"]}
+        head = self._head(key)
+        return {"IfMatch": head["ETag"]} if head else {"IfNoneMatch": "*"}
 
     def remove_if_ours(self, key: str, ours: dict[str, str]) -> None:
         """Take an object with this metadata out of sight; another's, also one that comes at this very moment, stays."""
+        head = self._head(key)
+        if head and ours.items() <= head["Metadata"].items():
+            self.remove(key, {"IfMatch": head["ETag"]})
+
+    def _head(self, key: str) -> "HeadObjectOutputTypeDef | None":
         try:
-            head = self.client.head_object(Bucket=self.bucket, Key=key)
+            return self.client.head_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
-                raise
-        else:
-            if ours.items() <= head["Metadata"].items():
-                self.remove(key, {"IfMatch": head["ETag"]})
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                return None
+            raise
 
     def put_json(self, key: str, body: bytes, metadata: dict[str, str], condition: Condition | None = None) -> None:
         """Write a small JSON file.
