@@ -35,7 +35,7 @@ WAITING = (
     ),
     Mutant(
         "a line in which a folder's flood goes first",
-        (in_layer("drops/pairs", "folder if slash else", "0 if slash else"),),
+        (in_layer("drops/pairs", "keys.first_folder_of(prefix)[:-1]", "0"),),
         ("a pair comes behind another folder's flood",),
     ),
     Mutant(

@@ -16,13 +16,13 @@ from urllib.parse import quote_plus, unquote_plus
 
 from kontext import text
 from kontext.clock import iso
+from kontext.drops.keys import MAX_KEY_BYTES
 from kontext.dynamodb import Key
 from kontext.errors import KontextError
 
 OURS = frozenset({"due", "permit", "waiters", "wake"})
 """The fields by which a hint of our own is known."""
 
-MAX_KEY_BYTES = 1024
 _CREATED = "ObjectCreated:"
 
 Removed = Literal["", "by a person", "by a rule"]
@@ -124,6 +124,11 @@ def object_events(body: dict[str, object]) -> Iterator[ObjectEvent]:
             yield event
     if problem:
         raise problem
+
+
+def receives(record: Record) -> int:
+    """How often a message was received, this time included."""
+    return int(record["attributes"]["ApproximateReceiveCount"])
 
 
 def count_drops(body: str) -> int:

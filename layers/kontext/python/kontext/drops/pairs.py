@@ -213,11 +213,9 @@ def _parameters(part: ObjectRead | None) -> Parameters:
 def _image(pair: Pair, slot: str, name: str | None, named: dict[str, ObjectRead | None]) -> ObjectRead | None:
     if name is None:
         return pair.parts.get(slot)
-    return (
-        {"url": name}
-        if references.is_link(name)
-        else named.get(references.key_named(pair.prefix, f"input_image_{slot}", name))
-    )
+    if references.is_link(name):
+        return {"url": name}
+    return named.get(references.key_named(pair.prefix, references.FIELDS[slot], name))
 
 
 def _incomplete(pair: Pair, asked: Parameters, images: Sequence[ObjectRead | None]) -> Incomplete:
@@ -257,8 +255,7 @@ def prefix_of(key: Key) -> str | None:
 
 def folder_key(prefix: str) -> Key:
     """Where it stands in the table what place in line the last of a pair's first folder has."""
-    folder, slash, _ = prefix.partition("/")
-    return {"pk": f"folder#{folder if slash else ''}", "sk": "line"}
+    return {"pk": f"folder#{keys.first_folder_of(prefix)[:-1]}", "sk": "line"}
 
 
 def pair_among(items: Iterable[Item]) -> Pair:

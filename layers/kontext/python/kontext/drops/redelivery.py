@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kontext import text
 from kontext.clock import Clock, iso
 from kontext.drops import messages
-from kontext.drops.messages import Record, Unreadable
+from kontext.drops.messages import Record, Unreadable, receives
 from kontext.dynamodb import Item, Key, Table
 
 if TYPE_CHECKING:
@@ -118,11 +118,6 @@ class Redelivery:
             )
         except Exception:
             logger.exception("a message comes back later than it could")
-
-
-def receives(record: Record) -> int:
-    """How often a message was received, this time included."""
-    return int(record["attributes"]["ApproximateReceiveCount"])
 
 
 def failure_of(table: Table, message_id: str) -> Item:

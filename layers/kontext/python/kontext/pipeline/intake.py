@@ -143,6 +143,6 @@ class Intake:
 
 def count_drops(records: Sequence[messages.Record]) -> None:
     """Measure what has come in, once: not when a message comes back."""
-    new = [record["body"] for record in records if int(record["attributes"]["ApproximateReceiveCount"]) == 1]
+    new = [record["body"] for record in records if messages.receives(record) == 1]
     if dropped := sum(messages.count_drops(body) for body in new):
         metrics.emit(Dropped=dropped)

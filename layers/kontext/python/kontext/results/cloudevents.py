@@ -9,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from kontext import text
 from kontext.clock import iso
+from kontext.drops.keys import first_folder_of
 from kontext.errors import REASONS, problem
 from kontext.model import Charged, JobMetrics, Parameters, Reason, Render, RenderError, RenderInput, Result, Status
 from kontext.renders.overdue import late_at
@@ -204,8 +205,8 @@ def _data(render: Render) -> EventData:
 
 
 def _folder(prefix: str) -> str:
-    folder, slash, _ = prefix.partition("/")
-    return text.escape_line(folder[:100]) if slash and folder else "/"
+    folder = first_folder_of(prefix)[:-1]
+    return text.escape_line(folder[:100]) if folder else "/"
 
 
 def _stop_of(change: "Change") -> EventData:
