@@ -26,12 +26,11 @@ def verify_candidate(deps: Connections, watch: Watch, render: Render) -> bool:
     """Ask for the job once; whether that has settled the render. Sweep calls for it again, ever more seldom, until
     Segmind would have forgotten it."""
     candidate_id, now = render["candidate_id"], deps.clock.now()
-    if not is_known(deps, candidate_id, render.get("submitted_with")):
-        if now - settle.sent_at(render) > RECORD_SECONDS:
-            settle.leave_to_a_person(deps.renders, render)
+    if is_known(deps, candidate_id, render.get("submitted_with")):
+        if adopt(deps, watch, render, candidate_id):
+            return True
+    elif now - settle.sent_at(render) <= RECORD_SECONDS:
         return False
-    if adopt(deps, watch, render, candidate_id):
-        return True
     settle.leave_to_a_person(deps.renders, render)
     return False
 

@@ -24,12 +24,9 @@ class Ends:
         error, now = error_of(render, code, message, charged), self.deps.clock.now()
         return self.deps.renders.mark_failed(render, error, now, may_be_charged=charged == "unknown")
 
-    def mark_uncertain(self, render: Render, message: str) -> None:
-        """Perhaps accepted, perhaps not: a person decides."""
-        self.announce(self.record_uncertain(render, message))
-
     def record_uncertain(self, render: Render, message: str, candidate_id: str | None = None) -> Render:
-        """The same, not told yet: if Segmind knows the job that the answer named, nobody has to decide."""
+        """Perhaps accepted, perhaps not: a person decides. It is not told yet: if Segmind knows the job that the answer
+        named, nobody has to."""
         if candidate_id:
             message += f"; it names the job {candidate_id}, and if Segmind knows that the render goes on by itself"
         return self.deps.submissions.mark_uncertain(render, message, self.deps.clock.now(), candidate_id)

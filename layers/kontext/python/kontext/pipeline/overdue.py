@@ -70,7 +70,8 @@ class Overdue:
             case "expire":
                 self.expire(render)
             case "lost":
-                self.ends.mark_uncertain(render, "the submitter stopped before Segmind's answer was recorded")
+                why = "the submitter stopped before Segmind's answer was recorded"
+                self.ends.announce(self.ends.record_uncertain(render, why))
             case "verify":
                 verify_candidate(self.deps, self.watch, render)
             case "announce":
