@@ -23,7 +23,7 @@ from kontext.model import Parameters
 from kontext.net import addresses
 from kontext.results.hosts import Allowed
 from kontext.segmind import answers
-from kontext.segmind.answers import Result
+from kontext.segmind.answers import JobResult
 from kontext.segmind.client import Segmind
 
 Target = Callable[[bytes], None]
@@ -137,7 +137,7 @@ def _plain(told: Any) -> None:
         assert told.isascii()
         assert told.isprintable()
         assert "/" not in told
-    if isinstance(told, Result):
+    if isinstance(told, JobResult):
         assert all(link.isascii() and link.isprintable() for link in (*told.links, *told.others))
         assert told.answer.isprintable()
     for name, value in getattr(told, "metrics", {}).items():

@@ -8,12 +8,16 @@ import pytest
 
 from kontext.errors import RateLimited, SegmindError, Unavailable
 from kontext.pipeline.job_requests import BAD_STATUSES, MOST_DOUBTS, JobRequests
-from kontext.segmind.answers import JobStatus, Result
+from kontext.segmind.answers import JobResult, JobStatus
 from kontext.segmind.client import Segmind
 
-FAILED, RUNS, PICTURE = JobStatus("FAILED", error="worker lost"), JobStatus("PROCESSING"), Result(("https://x/a.png",))
+FAILED, RUNS, PICTURE = (
+    JobStatus("FAILED", error="worker lost"),
+    JobStatus("PROCESSING"),
+    JobResult(("https://x/a.png",)),
+)
 
-Answer = JobStatus | Result | SegmindError
+Answer = JobStatus | JobResult | SegmindError
 
 
 class Vendor:

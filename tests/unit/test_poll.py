@@ -14,7 +14,7 @@ from kontext.model import Render, Status
 from kontext.pipeline.ends import charged_for
 from kontext.polling.schedule import DEADLINE
 from kontext.results.hosts import Allowed
-from kontext.segmind.answers import JobStatus, Result
+from kontext.segmind.answers import JobResult, JobStatus
 from kontext.workflow_state import PollState, WorkflowState
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class World:
             raise RateLimited("too many requests", self.reset_at)
         return JobStatus("FAILED", error="seen")
 
-    def result(self, *_: object) -> JobStatus | Result:
+    def result(self, *_: object) -> JobStatus | JobResult:
         return JobStatus("FAILED", error="seen")
 
 
@@ -152,7 +152,7 @@ def test_a_rate_limiter_that_cannot_be_told_of_a_429_does_not_end_the_wait_for_a
 class Job(World):
     """A job whose status and result are answered as prepared, again and again."""
 
-    def __init__(self, status: JobStatus | SegmindError, result: JobStatus | Result | SegmindError) -> None:
+    def __init__(self, status: JobStatus | SegmindError, result: JobStatus | JobResult | SegmindError) -> None:
         super().__init__(None, 0.0)
         self.of_status, self.of_result = status, result
         self.asked_for_result: list[float] = []
@@ -166,7 +166,7 @@ class Job(World):
             raise self.of_status
         return self.of_status
 
-    def result(self, *_: object) -> JobStatus | Result:
+    def result(self, *_: object) -> JobStatus | JobResult:
         self.asked_for_result.append(self.time - ACCEPTED)
         if isinstance(self.of_result, SegmindError):
             raise self.of_result
@@ -215,14 +215,14 @@ def test_a_job_is_looked_for_once_a_minute_until_shortly_before_its_record_ends(
 
 
 def test_the_result_is_asked_for_where_the_status_stays_bad() -> None:
-    job = Job(Unavailable("oh", 500), Result(("https://images.segmind.com/a.png",)))
+    job = Job(Unavailable("oh", 500), JobResult(("https://images.segmind.com/a.png",)))
 
     assert job.play() == {"outcome": "completed"}
     assert job.time - ACCEPTED < 30
 
 
 def test_a_job_that_failed_by_its_status_and_whose_picture_is_there_is_delivered() -> None:
-    job = Job(JobStatus("FAILED", error="worker lost"), Result(("https://images.segmind.com/a.png",)))
+    job = Job(JobStatus("FAILED", error="worker lost"), JobResult(("https://images.segmind.com/a.png",)))
 
     assert job.play() == {"outcome": "completed"}
 
@@ -264,14 +264,14 @@ def test_a_job_that_was_done_once_and_has_failed_now_may_be_paid() -> None:
 
 
 def test_a_status_in_an_unknown_word_may_mean_that_the_picture_is_there() -> None:
-    job = Job(JobStatus("SUCCEEDED"), Result(("https://images.segmind.com/a.png",)))
+    job = Job(JobStatus("SUCCEEDED"), JobResult(("https://images.segmind.com/a.png",)))
 
     assert job.play() == {"outcome": "completed"}
     assert job.time - ACCEPTED < 30
 
 
 def test_a_result_that_names_no_picture_is_kept_and_asked_for_ever_more_seldom_until_the_last_look() -> None:
-    job = Job(JobStatus("COMPLETED"), Result((), answer="no picture"))
+    job = Job(JobStatus("COMPLETED"), JobResult((), answer="no picture"))
 
     assert job.play()["outcome"] == "expired"
     assert set(job.kept) == {"no picture"}
@@ -290,23 +290,23 @@ def test_a_job_that_is_done_and_whose_result_never_answers_is_known_to_be_paid()
     ("result", "taken"),
     [
         pytest.param(
-            Result(("https://elsewhere.example/a.png", "https://images.segmind.com/a.png")),
+            JobResult(("https://elsewhere.example/a.png", "https://images.segmind.com/a.png")),
             "https://images.segmind.com/a.png",
             id="the allowed one",
         ),
         pytest.param(
-            Result(("https://elsewhere.example/a.png",), others=("https://images.segmind.com/a.png",)),
+            JobResult(("https://elsewhere.example/a.png",), others=("https://images.segmind.com/a.png",)),
             "https://images.segmind.com/a.png",
             id="the allowed one, wherever it stands",
         ),
         pytest.param(
-            Result(("https://elsewhere.example/a.png",)),
+            JobResult(("https://elsewhere.example/a.png",)),
             "https://elsewhere.example/a.png",
             id="one whose host may be allowed yet",
         ),
     ],
 )
-def test_of_several_links_the_allowed_one_is_taken(result: Result, taken: str) -> None:
+def test_of_several_links_the_allowed_one_is_taken(result: JobResult, taken: str) -> None:
     job = Job(JobStatus("COMPLETED"), result)
 
     assert job.play() == {"outcome": "completed"}
@@ -314,7 +314,7 @@ def test_of_several_links_the_allowed_one_is_taken(result: Result, taken: str) -
 
 
 def test_a_link_that_is_neither_named_as_the_picture_nor_allowed_is_none() -> None:
-    job = Job(JobStatus("COMPLETED"), Result((), others=("https://docs.elsewhere.example/",), answer="no picture"))
+    job = Job(JobStatus("COMPLETED"), JobResult((), others=("https://docs.elsewhere.example/",), answer="no picture"))
 
     assert job.play()["outcome"] == "expired"
     assert job.links == []

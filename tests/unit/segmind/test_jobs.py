@@ -16,7 +16,7 @@ from kontext.errors import (
     SegmindError,
     Unavailable,
 )
-from kontext.segmind.answers import JobStatus, Result
+from kontext.segmind.answers import JobResult, JobStatus
 from kontext.segmind.client import Segmind
 from tests.unit.segmind.network import HTML, ID, READS, URL, Answer, Network, says
 
@@ -99,7 +99,7 @@ def test_a_result_is_found_whatever_its_shape(shape: dict[str, Any]) -> None:
 
     result = network.client().result(ID)
 
-    assert isinstance(result, Result)
+    assert isinstance(result, JobResult)
     assert (result.links, result.metrics) == ((URL,), METRICS)
     assert str(network.requests[0].url) == f"https://api.segmind.com/v2/requests/{ID}"
 
@@ -118,7 +118,7 @@ def test_the_result_of_a_failed_job_says_why() -> None:
 def test_a_picture_that_nobody_would_fetch_is_a_result_all_the_same_for_it_is_paid(output: Any) -> None:
     found = Network(says(200, text=json.dumps({**DONE, "output": output}))).client().result(ID)
 
-    assert isinstance(found, Result)
+    assert isinstance(found, JobResult)
     assert found.links[0].startswith(("ftp:", "file:"))
 
 
@@ -128,7 +128,7 @@ def test_a_result_that_names_no_picture_says_what_it_says_without_a_signature(ou
 
     found = Network(says(200, text=body)).client().result(ID)
 
-    assert isinstance(found, Result)
+    assert isinstance(found, JobResult)
     assert (found.links, found.metrics) == ((), METRICS)
     assert "COMPLETED" in found.answer
     assert "f00d" not in found.answer
@@ -143,7 +143,7 @@ def test_links_are_read_wherever_they_stand_but_not_what_was_asked_for() -> None
 
     found = Network(says(200, **DONE, **elsewhere)).client().result(ID)
 
-    assert isinstance(found, Result)
+    assert isinstance(found, JobResult)
     assert (found.links, found.others) == ((), (URL,))
 
 

@@ -9,7 +9,7 @@ from kontext.renders.balance import unexplained
 from kontext.renders.job_owner import JobTaken
 from kontext.renders.record import as_found
 from kontext.renders.settle import may_be_paid, with_picture
-from kontext.segmind.answers import JobStatus, Result
+from kontext.segmind.answers import JobResult, JobStatus
 from kontext.workflow_state import FoundPicture, WorkflowState
 
 
@@ -48,7 +48,7 @@ class JobRecord:
             return self.deps.jobs.mark_processing(render, self.deps.clock.now())
         return render
 
-    def link_in(self, result: Result) -> str | None:
+    def link_in(self, result: JobResult) -> str | None:
         """The link to the picture: one to an allowed host, wherever it stands; else what the contract names, because
         its host may be allowed yet."""
         return self.deps.allowed.first([*result.links, *result.others]) or next(iter(result.links), None)

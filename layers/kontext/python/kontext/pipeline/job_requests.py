@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from kontext.errors import RateLimited, SegmindError, Unavailable
 from kontext.model import IN_FLIGHT, Status
-from kontext.segmind.answers import JobStatus, Result
+from kontext.segmind.answers import JobResult, JobStatus
 from kontext.segmind.client import Segmind
 
 BAD_STATUSES = 3
@@ -25,14 +25,14 @@ class JobRequests:
         self.doubts = doubts
         self.done: JobStatus | None = None
 
-    def ask(self, submitted_with: str | None, *, last: bool) -> JobStatus | Result:
+    def ask(self, submitted_with: str | None, *, last: bool) -> JobStatus | JobResult:
         """Where the job is, and its result once that is complete. The result as well where the status stays bad, and
         at the last poll: it may answer all the same. Raises SegmindError if nothing is known of the job."""
         segmind, request_id, self.done = self.segmind, self.request_id, None
         if last:  # no time is left to ask for one after the other
             with suppress(SegmindError):
                 answer = segmind.result(request_id, submitted_with)
-                if isinstance(answer, Result) or answer.status != Status.FAILED:
+                if isinstance(answer, JobResult) or answer.status != Status.FAILED:
                     return answer
         try:
             seen = _known(segmind.status(request_id, submitted_with))
@@ -50,7 +50,7 @@ class JobRequests:
         self.misses = 0
         return seen
 
-    def result_of(self, ended: JobStatus, submitted_with: str | None) -> JobStatus | Result:
+    def result_of(self, ended: JobStatus, submitted_with: str | None) -> JobStatus | JobResult:
         """The result of a job that has ended by its status. A job that failed is free, and one that is done is paid:
         where the two contradict each other, or the result is not told, both are asked again, a few times. Raises
         SegmindError as `ask` does."""
@@ -63,7 +63,7 @@ class JobRequests:
                 self.doubt(failure)
                 return ended
             raise
-        if isinstance(seen, Result):
+        if isinstance(seen, JobResult):
             return seen
         if (ended.status == Status.FAILED) != (seen.status == Status.FAILED):
             self.doubt(Unavailable(f"the job is {ended.status} by its status, and {seen.status} by its result"))

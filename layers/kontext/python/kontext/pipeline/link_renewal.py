@@ -12,7 +12,7 @@ from kontext.log import logger
 from kontext.model import Render, Status
 from kontext.renders.overdue import RECORD_SECONDS
 from kontext.renders.settle import has_given_link
-from kontext.segmind.answers import Result
+from kontext.segmind.answers import JobResult
 from kontext.workflow_state import WorkflowState
 
 ONCE_IN_TRIES = 3
@@ -31,7 +31,7 @@ def renew_link(deps: Connections, event: WorkflowState, render: Render) -> Rende
     link = None
     with suppress(SegmindError):
         seen = deps.segmind.result(event["request_id"], render.get("submitted_with"))
-        link = deps.allowed.first([*seen.links, *seen.others]) if isinstance(seen, Result) else None
+        link = deps.allowed.first([*seen.links, *seen.others]) if isinstance(seen, JobResult) else None
     if link is None or link == render["output_url"]:
         return render
     logger.info("another link is tried")

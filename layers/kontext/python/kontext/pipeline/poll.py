@@ -22,7 +22,7 @@ from kontext.polling.history import MAX_MISS_SECONDS
 from kontext.polling.schedule import Progress, sleeps_in_place, wait_seconds
 from kontext.renders.overdue import is_stale
 from kontext.renders.workflow import last_poll
-from kontext.segmind.answers import JobStatus, Result
+from kontext.segmind.answers import JobResult, JobStatus
 from kontext.throttle.rate_limiter import reset_by_our_clock, sane_reset
 from kontext.workflow_state import FoundPicture, PollState, WorkflowState
 
@@ -48,7 +48,7 @@ class Poll:
         )
         self.record = JobRecord(deps, event)
         self.found_before = told.get("found")
-        self.result: Result | None = None
+        self.result: JobResult | None = None
 
     @property
     def age(self) -> float:
@@ -114,7 +114,7 @@ class Poll:
             seen = self.job.ask(render.get("submitted_with"), last=age >= self.deps.poll_history.deadline)
         except SegmindError as failure:
             return self.missed(render, failure), None
-        if isinstance(seen, Result):
+        if isinstance(seen, JobResult):
             self.result = seen
             return self.found(render, seen), None
         self.progress = self.progress.seen(seen.status, age)
@@ -138,7 +138,7 @@ class Poll:
         answer = f"the status is COMPLETED, and for the result there is none: {failure}"
         return self.record.keep_answer(render, answer, self.job.done.metrics)
 
-    def found(self, render: Render, result: Result) -> Render:
+    def found(self, render: Render, result: JobResult) -> Render:
         """The job is paid. Where nothing names its picture, a later answer may."""
         if link := self.record.link_in(result):
             return self.record.complete(render, link, result.metrics)
@@ -151,7 +151,7 @@ class Poll:
         if not self.polls:
             with suppress(SegmindError):
                 seen = self.job.ask(self.event.get("submitted_with"), last=False)
-                self.result = seen if isinstance(seen, Result) else None
+                self.result = seen if isinstance(seen, JobResult) else None
         link = self.record.link_in(self.result) if self.result else None
         return {"link": link, "metrics": self.result.metrics} if self.result and link else None
 

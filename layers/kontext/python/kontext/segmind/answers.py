@@ -56,7 +56,7 @@ class JobStatus:
 
 
 @dataclass(frozen=True)
-class Result:
+class JobResult:
     """A completed job: `links` to its picture, `others` that stand elsewhere in the answer (on any host: check them),
     `metrics` in seconds and USD; `answer`: what it said, without what could be a secret."""
 

@@ -16,8 +16,8 @@ from kontext.model import Parameters
 from kontext.segmind.answers import (
     MOST_OWED,
     REQUEST_ID,
+    JobResult,
     JobStatus,
-    Result,
     message_in,
     metrics_in,
     number,
@@ -96,7 +96,7 @@ class Segmind:
         return JobStatus(status.upper(), message_in(answer), metrics_in(answer))
 
     @door(Unavailable)
-    def result(self, request_id: str, submitted_with: str | None = None) -> JobStatus | Result:
+    def result(self, request_id: str, submitted_with: str | None = None) -> JobStatus | JobResult:
         """The result of a completed job; a `JobStatus` if Segmind has none to give. `submitted_with` as for `status`.
 
         Raises:
@@ -112,7 +112,7 @@ class Segmind:
             for part in ([answer.get("images"), answer.get("output")], answer)
         )
         said = summarize_vendor_message(json.dumps(answer), MAX_KEPT_ANSWER)
-        return Result(links, metrics_in(answer), tuple(link for link in others if link not in links), said)
+        return JobResult(links, metrics_in(answer), tuple(link for link in others if link not in links), said)
 
     @door(Unavailable)
     def credits(self) -> float:
