@@ -9,7 +9,7 @@ from kontext.results import cloudevents
 from kontext.throttle.circuit_breaker import WORKFLOW
 
 
-class Breaker:
+class CircuitBreaker:
     """The stack's circuit breaker, as a function handles it."""
 
     def __init__(self, deps: Connections) -> None:

@@ -14,7 +14,7 @@ from kontext.errors import (
 )
 from kontext.log import logger
 from kontext.model import Parameters, Render
-from kontext.pipeline.breaker import Breaker
+from kontext.pipeline.breaker import CircuitBreaker
 from kontext.pipeline.candidate import is_known, verify_candidate
 from kontext.pipeline.ends import Ends
 from kontext.pipeline.requeue import Requeue
@@ -37,7 +37,7 @@ class Post:
     def __init__(self, deps: Connections, seconds_left: Callable[[], float]) -> None:
         self.deps = deps
         self.seconds_left = seconds_left
-        self.breaker = Breaker(deps)
+        self.breaker = CircuitBreaker(deps)
         self.ends = Ends(deps)
         self.requeue = Requeue(deps)
         self.watch = Watch(deps)

@@ -7,7 +7,7 @@ from kontext.due import SLACK_SECONDS
 from kontext.dynamodb import ConditionFailed, Key
 from kontext.log import logger
 from kontext.model import IN_FLIGHT, Render, Status
-from kontext.pipeline.breaker import Breaker
+from kontext.pipeline.breaker import CircuitBreaker
 from kontext.pipeline.ends import Ends, charged_for
 from kontext.pipeline.poll import Poll
 from kontext.pipeline.requeue import Requeue
@@ -24,7 +24,7 @@ class Watch:
 
     def __init__(self, deps: Connections) -> None:
         self.deps = deps
-        self.breaker = Breaker(deps)
+        self.breaker = CircuitBreaker(deps)
         self.ends = Ends(deps)
 
     def start(self, render: Render) -> bool:
