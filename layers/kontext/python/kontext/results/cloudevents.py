@@ -158,31 +158,27 @@ def delay_event(render: Render, source: str) -> CloudEvent:
 
 
 def _render_event(render: Render, source: str, kind: str, time: str, data: EventData) -> CloudEvent:
-    return {
-        "specversion": "1.0",
-        "id": f"{render['render_id']}.{render['attempt']}.{kind.partition('.')[2]}",
-        "source": source,
-        "type": kind,
-        "subject": text.escape_line(render["prefix"]) or "/",  # CloudEvents allows no controls here; data.pair is exact
-        "time": time,
-        "datacontenttype": "application/json",
-        "dataschema": SCHEMA,
-        "data": data,
-    }
+    event_id = f"{render['render_id']}.{render['attempt']}.{kind.partition('.')[2]}"
+    subject = text.escape_line(render["prefix"]) or "/"  # CloudEvents allows no controls here; data.pair is exact
+    return _event(event_id, source, kind, subject, time, data)
 
 
 def breaker_event(change: "Change", source: str) -> CloudEvent:
     """That all renders wait (`kontext.parked`), or go on (`kontext.resumed`), as a structured CloudEvent."""
+    return _event(change.id, source, f"kontext.{change.what}", STACK, iso(change.at), _stop_of(change))
+
+
+def _event(event_id: str, source: str, kind: str, subject: str, time: str, data: EventData) -> CloudEvent:
     return {
         "specversion": "1.0",
-        "id": change.id,
+        "id": event_id,
         "source": source,
-        "type": f"kontext.{change.what}",
-        "subject": STACK,
-        "time": iso(change.at),
+        "type": kind,
+        "subject": subject,
+        "time": time,
         "datacontenttype": "application/json",
         "dataschema": SCHEMA,
-        "data": _stop_of(change),
+        "data": data,
     }
 
 
