@@ -45,8 +45,8 @@ def check_url(url: str) -> None:
         raise ValueError(_why_no_url(url))
     if match["port"] not in (None, ":443"):
         raise ValueError("must not name a port")
-    host = match["host"].lower()
-    if not (_is_public_ipv6(host[1:-1]) if host.startswith("[") else _is_public_host(host.removesuffix("."))):
+    host = match["host"].lower().removesuffix(".")
+    if not (_is_public_number(host[1:-1], ipaddress.IPv6Address) if host.startswith("[") else _is_public_host(host)):
         raise ValueError("must lead to a public host: a private, local or reserved one is never asked for")
 
 
@@ -58,52 +58,27 @@ def _why_no_url(url: str) -> str:
     return "is not an https URL that can be read"
 
 
-def _is_public_ipv6(host: str) -> bool:
+def _is_public_number(host: str, kind: type[Address]) -> bool:
+    """Whether a host is a public address in the one form that every parser reads alike: 010 is ten to some, and eight
+    to others."""
     try:
-        return is_public(ipaddress.IPv6Address(host))
+        return is_public(kind(host))
     except ValueError:
         return False
 
 
 def _is_public_host(host: str) -> bool:
     if _NUMBER.fullmatch(host.rpartition(".")[2]):
-        # Only in the form that every parser reads alike: 010 is ten to some, and eight to others.
-        address = by_number(host)
-        return address is not None and str(address) == host and is_public(address)
+        return _is_public_number(host, ipaddress.IPv4Address)
     return bool(_NAME.fullmatch(host)) and not _PRIVATE_NAMES.fullmatch(host) and not _hides_a_private_address(host)
 
 
 def _hides_a_private_address(host: str) -> bool:
-    hidden = [by_number(".".join(str(int(part)) for part in parts)) for parts in _EMBEDDED.findall(host)]
+    numbers = [tuple(map(int, parts)) for parts in _EMBEDDED.findall(host)]
+    hidden = [bytes(parts) for parts in numbers if max(parts) < 256]
     if in_hex := _EMBEDDED_HEX.fullmatch(host):
-        hidden.append(ipaddress.IPv4Address(int(in_hex[1], 16)))
-    return any(address is not None and not is_public(address) for address in hidden)
-
-
-def by_number(host: str) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that a host of one to four decimal, octal (0…) or hexadecimal (0x…) numbers stands for.
-
-    As `inet_aton` and the browsers read them: the last number fills the bytes that are left.
-    """
-    parts = host.split(".")
-    if len(parts) > 4 or not all(_NUMBER.fullmatch(part) for part in parts):
-        return None
-    try:
-        *first, last = (_number(part) for part in parts)
-    except ValueError:
-        return None
-    room = 256 ** (4 - len(first))
-    if any(byte > 255 for byte in first) or last >= room:
-        return None
-    return ipaddress.IPv4Address(sum(byte << 8 * (3 - at) for at, byte in enumerate(first)) + last)
-
-
-def _number(part: str) -> int:
-    if len(part) > 20:
-        raise ValueError(part)
-    if part.startswith("0x"):
-        return int(part[2:] or "0", 16)
-    return int(part, 8 if part.startswith("0") else 10)
+        hidden.append(bytes.fromhex(in_hex[1]))
+    return not all(is_public(ipaddress.IPv4Address(address)) for address in hidden)
 
 
 def is_public(address: Address) -> bool:
