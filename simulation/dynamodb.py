@@ -7,10 +7,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from itertools import islice, takewhile
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
@@ -83,6 +83,8 @@ class DynamoDB:
         """What was deleted because its time was over."""
         self._now, self._lag, self._tell = now, lag, written
         self._index = Index()
+        self._sort_keys: defaultdict[str, set[str]] = defaultdict(set)
+        """Under which `sk` there ever was an item with a `pk`."""
 
     def table(self, name: str = "RendersTable") -> Table:
         """The product's own table over these items: it is given this in place of boto3's client."""
@@ -136,8 +138,8 @@ class DynamoDB:
             raise NotImplementedError(KeyConditionExpression)
         wanted = ExpressionAttributeValues[":pk"]["S"]
         after = ExpressionAttributeValues.get(":sk", {"S": ""})["S"]
-        found = [(sk, item) for (pk, sk), item in self.items.items() if pk == wanted and sk > after]
-        return {"Items": [dict(item) for _, item in sorted(found, key=itemgetter(0))]}
+        places = [(wanted, sk) for sk in sorted(self._sort_keys[wanted]) if sk > after]
+        return {"Items": [dict(self.items[place]) for place in places if place in self.items]}
 
     def _query_due(
         self,
@@ -170,6 +172,7 @@ class DynamoDB:
     def _put(self, place: tuple[str, str], item: Item) -> None:
         self._index.put(place, self.items.get(place, {}), item, self._now())
         self.items[place] = item
+        self._sort_keys[place[0]].add(place[1])
         self._tell(item)
 
     def update_item(self, *, ReturnValues: str = "NONE", **write: Any) -> dict[str, Any]:
