@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -83,8 +84,11 @@ class DynamoDB:
         """What was deleted because its time was over."""
         self._now, self._lag, self._tell = now, lag, written
         self._index = Index()
+        self._numbers = itertools.count(1)
         self._sort_keys: defaultdict[str, set[str]] = defaultdict(set)
         """Under which `sk` there ever was an item with a `pk`."""
+        self._came: dict[tuple[str, str], int] = {}
+        """The how-manieth item each is."""
 
     def table(self, name: str = "RendersTable") -> Table:
         """The product's own table over these items: it is given this in place of boto3's client."""
@@ -96,6 +100,11 @@ class DynamoDB:
         for place in over:
             self.expired.append(self.items.pop(place))
             self._index.put(place, self.expired[-1], {}, now)
+
+    def in_lanes(self, *lanes: str) -> list[Item]:
+        """The items that stand in some lanes of the index, in the order in which they were first written."""
+        places = sorted(self._index.places(*lanes), key=self._came.__getitem__)
+        return [self.items[place] for place in places]
 
     def restore(self, items: dict[tuple[str, str], Item]) -> None:
         """Be what another table was at some moment."""
@@ -171,6 +180,8 @@ class DynamoDB:
 
     def _put(self, place: tuple[str, str], item: Item) -> None:
         self._index.put(place, self.items.get(place, {}), item, self._now())
+        if place not in self.items:
+            self._came[place] = next(self._numbers)
         self.items[place] = item
         self._sort_keys[place[0]].add(place[1])
         self._tell(item)

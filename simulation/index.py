@@ -37,6 +37,10 @@ class Index:
             self._changes.popleft()
         self._changes.append((now, place, before))
 
+    def places(self, *lanes: str) -> list[Place]:
+        """What stands in some lanes."""
+        return [place for lane in lanes for _, place in self._lanes.get(lane, ())]
+
     def query(self, lane: str, start: Entry | None, now: float, lag: float) -> Iterator[tuple[Entry, Item | None]]:
         """The entries of a lane after `start`, as they were `lag` seconds ago; with what an item was then, if it has
         changed since."""

@@ -43,6 +43,8 @@ _USUAL_SECONDS = 0.01
 _LONGER_THAN_A_BATCH = 20
 _A_COMMAND_SECONDS = 120.0
 PAUSE_SECONDS = 600.0
+_LANES = (TIMER, LINE)
+"""What Sweep looks at."""
 _WINDOWS = (0.0, 0.05, 0.3, 1.0)
 
 
@@ -228,7 +230,7 @@ class World:
 
     def _becomes_due(self, item: dict[str, Any]) -> None:
         """Let the schedule call Sweep when something is due: minutes in which nothing is change nothing."""
-        if item.get("due_lane", {}).get("S") not in (TIMER, LINE):
+        if item.get("due_lane", {}).get("S") not in _LANES:
             return
         names = ("due_at", "dispatched_until") if item["due_lane"]["S"] == TIMER else ()
         due = max((float(item[name]["N"]) for name in names if name in item), default=0.0)
@@ -245,7 +247,7 @@ class World:
                 self.invoke("SweepFunction", {}, self._swept)
 
     def _swept(self, *_: Any) -> None:
-        for item in self.dynamodb.items.values():
+        for item in self.dynamodb.in_lanes(*_LANES):
             self._becomes_due(item)
 
     def _lag(self) -> float:
