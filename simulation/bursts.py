@@ -4,6 +4,8 @@ python -m simulation.bursts 10 100 1000                    dropped all at once, 
 python -m simulation.bursts --per-minute 1000 10000        at another rate
 python -m simulation.bursts --rough 1000                   on a bad day: see `rough`
 python -m simulation.bursts --late 3000                    all name one photograph that comes last
+
+with PYTHONPATH=.:functions
 """
 
 from __future__ import annotations
