@@ -40,7 +40,8 @@ from simulation.workflow import Executions, Throttled
 KEY = "SG_0123456789abcdef"
 _USUAL = {"segmind": 0.2, "s3": 0.03}
 _USUAL_SECONDS = 0.01
-_LONGER_THAN_A_BATCH = 20
+_LONGER_THAN_A_BATCH, _A_CROWD = 20, 1000
+"""So many messages are looked at for the next batch: more than it can take; by chance, any of so many."""
 _A_COMMAND_SECONDS = 120.0
 PAUSE_SECONDS = 600.0
 _LANES = (TIMER, LINE)
@@ -264,7 +265,7 @@ class World:
         if self.schedule.seed is None:
             return list(islice(messages, _LONGER_THAN_A_BATCH))
         known = list(messages)
-        return self.rng.sample(known, len(known))
+        return self.rng.sample(known, min(len(known), _A_CROWD))
 
     def _delay(self, service: str) -> float:
         usual = _USUAL.get(service, _USUAL_SECONDS)
