@@ -3,7 +3,7 @@
 scheduler         virtual time, and processes that take turns in it
 fault_injection   the border: every call that leaves the code is counted there, and may go wrong
 aws               the clients that the functions get; the services behind them: s3, dynamodb, its
-                  index that lags, sqs, workflow
+                  index that lags, sqs, workflow; sorted_keys: what a listing looks keys up in
 expressions       what DynamoDB understands of conditions and updates
 vendor            Segmind, emulated
 template          what template.yaml says

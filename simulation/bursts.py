@@ -4,6 +4,8 @@ python -m simulation.bursts 10 100 1000                    dropped all at once, 
 python -m simulation.bursts --per-minute 1000 10000        at another rate
 python -m simulation.bursts --rough 1000                   on a bad day: see `rough`
 python -m simulation.bursts --late 3000                    all name one photograph that comes last
+
+with PYTHONPATH=.:functions
 """
 
 from __future__ import annotations
@@ -58,8 +60,12 @@ class Burst:
 
 def burst(pairs: int, per_minute: float = PER_MINUTE) -> Burst:
     """Drop the pairs all at once, at this rate and before a vendor with it as its hard limit."""
-    drops = [Step(0.0, drop) for n in range(pairs) for drop in _pair(f"p{n}/")]
-    return _played(pairs, per_minute, Schedule(tuple(drops)))
+    return _played(pairs, per_minute, at_once(pairs))
+
+
+def at_once(pairs: int) -> Schedule:
+    """So many pairs, each in a folder of its own."""
+    return Schedule(tuple(Step(0.0, drop) for n in range(pairs) for drop in _pair(f"p{n}/")))
 
 
 def rough(pairs: int, per_minute: float = PER_MINUTE, seed: int = 1) -> Burst:

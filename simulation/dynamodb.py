@@ -7,10 +7,11 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from itertools import islice, takewhile
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
@@ -84,6 +85,11 @@ class DynamoDB:
         """What was deleted because its time was over."""
         self._now, self._lag, self._tell = now, lag, written
         self._index = Index()
+        self._numbers = itertools.count(1)
+        self._sort_keys: defaultdict[str, set[str]] = defaultdict(set)
+        """Under which `sk` there ever was an item with a `pk`."""
+        self._came: dict[tuple[str, str], int] = {}
+        """The how-manieth item each is."""
 
     def table(self, name: str = "RendersTable") -> Table:
         """The product's own table over these items: it is given this in place of boto3's client."""
@@ -95,6 +101,11 @@ class DynamoDB:
         for place in over:
             self.expired.append(self.items.pop(place))
             self._index.put(place, self.expired[-1], {}, now)
+
+    def in_lanes(self, *lanes: str) -> list[Item]:
+        """The items that stand in some lanes of the index, in the order in which they were first written."""
+        places = sorted(self._index.places(*lanes), key=self._came.__getitem__)
+        return [self.items[place] for place in places]
 
     def restore(self, items: dict[tuple[str, str], Item]) -> None:
         """Be what another table was at some moment."""
@@ -137,8 +148,8 @@ class DynamoDB:
             raise NotImplementedError(KeyConditionExpression)
         wanted = ExpressionAttributeValues[":pk"]["S"]
         after = ExpressionAttributeValues.get(":sk", {"S": ""})["S"]
-        found = [(sk, item) for (pk, sk), item in self.items.items() if pk == wanted and sk > after]
-        return {"Items": [dict(item) for _, item in sorted(found, key=itemgetter(0))]}
+        places = [(wanted, sk) for sk in sorted(self._sort_keys[wanted]) if sk > after]
+        return {"Items": [dict(self.items[place]) for place in places if place in self.items]}
 
     def _query_due(
         self,
@@ -170,7 +181,10 @@ class DynamoDB:
 
     def _put(self, place: tuple[str, str], item: Item) -> None:
         self._index.put(place, self.items.get(place, {}), item, self._now())
+        if place not in self.items:
+            self._came[place] = next(self._numbers)
         self.items[place] = item
+        self._sort_keys[place[0]].add(place[1])
         self._tell(item)
 
     def update_item(self, *, ReturnValues: str = "NONE", **write: Any) -> dict[str, Any]:

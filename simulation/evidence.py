@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
+from kontext.clock import day
 from kontext.drops.pairs import Pair, pair_of
 from kontext.model import Render, RenderInput
 from kontext_local.segmind.jobs import Job
+from kontext_local.segmind.ledger import Poll
 from kontext_local.segmind.padded_file import padded
 from simulation.decisions import Decide
 from simulation.dynamodb import DynamoDB
@@ -23,9 +25,9 @@ from simulation.scheduler import BEGINNING
 from simulation.vendor import picture
 from simulation.world import World
 
+Thing = TypeVar("Thing")
 Broken = Iterator[str]
 """What breaks a promise, in words."""
-"""From when to when, in unix seconds."""
 HALF_AN_HOUR, A_QUARTER, A_WHILE = 1800.0, 1000.0, 45.0
 """So long a pair may stand still for no reason that can be seen: whatever went wrong; where all that goes wrong is part
 of a story; and where AWS does all that it should."""
@@ -49,9 +51,9 @@ class Evidence:
         items = {place: table.get({"pk": place[0], "sk": place[1]}) or {} for place in world.dynamodb.items}
         self.pairs = {item["prefix"]: pair_of(item) for (_, sk), item in items.items() if sk == "pair"}
         live = [cast("Render", item) for (_, sk), item in items.items() if sk.startswith("render#")]
-        self.forgotten = self._forgotten()
-        """The records that have expired."""
-        self.all_renders = live + self.forgotten
+        forgotten = self._forgotten()
+        self._forgotten_ids = {id(render) for render in forgotten}
+        self.all_renders = live + forgotten
         self.renders = [render for render in self.all_renders if "inputs" in render]
         self.ledger = [item for (_, sk), item in items.items() if sk.startswith("ledger#")]
 
@@ -65,7 +67,7 @@ class Evidence:
 
     def is_forgotten(self, render: Render) -> bool:
         """Whether the record has expired."""
-        return any(render is one for one in self.forgotten)
+        return id(render) in self._forgotten_ids
 
     def jobs_of(self, render: Render) -> list[Job]:
         """The vendor's jobs for a render, told by what was asked."""
@@ -140,29 +142,37 @@ class Evidence:
     def hidden(self, render: Render) -> list[Job]:
         """The jobs of a render that were taken although its POST was answered by a server error, which does not name
         them."""
+        return [job for job in self.jobs_of(render) if job.request_id in self._hidden]
+
+    @cached_property
+    def _hidden(self) -> set[str | None]:
         posts = (post for post in self.world.vendor.ledger.posts if not post.names_job)
-        hidden = {post.request_id for post in posts if post.status in SERVER_ERRORS}
-        return [job for job in self.jobs_of(render) if job.request_id in hidden]
+        return {post.request_id for post in posts if post.status in SERVER_ERRORS}
+
+    @cached_property
+    def polls(self) -> dict[str, list[Poll]]:
+        """What was asked about each job, in order."""
+        return grouped(self.world.vendor.ledger.polls, lambda poll: poll.request_id)
 
     def told_done(self, job: Job) -> bool:
         """Whether the vendor has told us that a job is done."""
-        polls = self.world.vendor.ledger.polls
-        return any(poll.request_id == job.request_id and poll.told == "COMPLETED" for poll in polls)
+        return any(poll.told == "COMPLETED" for poll in self.polls.get(job.request_id, ()))
 
     def drops_of(self, prefix: str) -> list[DroppedObject]:
         """What was dropped under a prefix, in order."""
-        return sorted(drop for drop in self.world.bucket.drops if drop.key.startswith(prefix))
+        bucket = self.world.bucket
+        return sorted(drop for key in bucket.keys_of(prefix) for drop in bucket.drops.get(key, ()))
 
     def paid_anew(self, prefix: str) -> int:
         """How often a person has said that a pair may be paid again: now, or when it is dropped again, which it was."""
-        given_up = [at for at, action in self.outside.decisions if action == Decide(prefix, "give-up")]
+        given_up = self.outside.decided(Decide(prefix, "give-up"))
         dropped_again = [drop for drop in self.drops_of(prefix) if given_up and drop.at > given_up[0]]
-        repeated = self.outside.decided(Decide(prefix, "resubmit")) + self._said_again(prefix)
+        repeated = len(self.outside.decided(Decide(prefix, "resubmit"))) + self._said_again(prefix)
         return repeated + min(len(given_up), len(dropped_again))
 
     def _said_again(self, prefix: str) -> int:
         """How often a person wanted the same once more: a command that died is given once more, and pays once more."""
-        times = self.outside.decided(Decide(prefix, "again"))
+        times = len(self.outside.decided(Decide(prefix, "again")))
         died = sum(call.process == "operator" for _, call in self.world.injector.injected)
         return times + (died if times else 0)
 
@@ -176,25 +186,51 @@ class Evidence:
         jobs = [*self.sent_jobs(), *((nobodys, job) for job in self.jobs_of_nobody)]
         yield from ((render, job) for render, job in jobs if job.state != "FAILED")
 
-    def lost_without_a_job(self) -> Iterator[str]:
-        """When (ISO 8601) it was found that a request's answer is lost, of renders that end so and have no job."""
+    @cached_property
+    def counted(self) -> Counter[str]:
+        """What the spend limit counts on each day: jobs, and lost answers of renders that end so and have no job."""
+        sent = Counter(day(job.accepted_at) for _, job in self.running_jobs())
+        return sent + Counter(render["updated_at"][:10] for render in self._lost_without_a_job())
+
+    def _lost_without_a_job(self) -> Iterator[Render]:
         for render in self.all_renders:
             if render["status"] == "UNCERTAIN" and all(job.state == "FAILED" for job in self.jobs_of(render)):
-                yield render["updated_at"]
+                yield render
 
     def current(self, pair: Pair) -> Render | None:
         """The render that speaks for a pair."""
         if pair.rejected_drop > pair.current_drop:
-            rejected = (render for render in self.all_renders if render["drop_id"] == pair.rejected_drop)
-            return next(render for render in rejected if render["prefix"] == pair.prefix and "inputs" not in render)
-        return next((render for render in self.renders if render["render_id"] == pair.current), None)
+            return self._rejected[pair.prefix, pair.rejected_drop]
+        return self._by_id.get(pair.current)
+
+    @cached_property
+    def _rejected(self) -> dict[tuple[str, int], Render]:
+        rejected = [render for render in self.all_renders if "inputs" not in render]
+        return {(render["prefix"], render["drop_id"]): render for render in reversed(rejected)}
+
+    @cached_property
+    def _by_id(self) -> dict[str | None, Render]:
+        return {render["render_id"]: render for render in reversed(self.renders)}
+
+    @cached_property
+    def _by_prefix(self) -> dict[str, list[Render]]:
+        return grouped(self.renders, lambda render: render["prefix"])
+
+    @cached_property
+    def by_candidate(self) -> dict[str, list[Render]]:
+        """The renders for which a job was found whose id came in a broken answer alone, by this id."""
+        renders = defaultdict(list)
+        for render in self.renders:
+            for found in {entry["candidate_id"] for entry in render["history"] if "candidate_id" in entry}:
+                renders[found].append(render)
+        return renders
 
     def ends_of(self, prefix: str) -> list[tuple[float, str]]:
         """When the attempts of a pair's renders ended, in order, and the ids of the events that tell it."""
         ends = []
-        for render in self.renders:
+        for render in self._by_prefix.get(prefix, ()):
             attempt = 1
-            for entry in render["history"] if render["prefix"] == prefix else ():
+            for entry in render["history"]:
                 attempt = entry.get("attempt", attempt)
                 if entry["what"] in KINDS:
                     ends.append((unix(entry["at"]), f"{render['render_id']}.{attempt}.{KINDS[entry['what']]}"))
@@ -237,6 +273,14 @@ class Evidence:
         asked = render["parameters"]
         links = [given.get("url") or f"{given['key']} {self.content(given)}" for given in render["inputs"]]
         return _words(asked["prompt"], asked["aspect_ratio"], asked["output_format"], asked["safety_tolerance"], links)
+
+
+def grouped(things: Iterable[Thing], key: Callable[[Thing], str]) -> dict[str, list[Thing]]:
+    """What has the same key together, in order."""
+    groups = defaultdict(list)
+    for thing in things:
+        groups[key(thing)].append(thing)
+    return groups
 
 
 def _record(render: Render) -> str:

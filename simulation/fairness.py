@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from itertools import pairwise
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from heapq import heappop, heappush
+from itertools import groupby, pairwise
+from operator import itemgetter
 
 from kontext.clock import day
 from simulation.evidence import Broken, Evidence, Promise
@@ -45,10 +49,8 @@ def _waits(seen: Evidence) -> list[tuple[float, float, str]]:
 
 def _has_room(seen: Evidence, at: float) -> bool:
     """Whether the spend limit lets another one go then: it counts what may have been charged."""
-    sent = sum(day(job.accepted_at) == day(at) for _, job in seen.running_jobs())
-    sent += sum(lost.startswith(day(at)) for lost in seen.lost_without_a_job())
     limit, price = min(seen.deployed("DailySpendLimit")), max(seen.deployed("PricePerRender"))
-    return (sent + 1) * price <= limit + 1e-6
+    return (seen.counted[day(at)] + 1) * price <= limit + 1e-6
 
 
 def first_come_first_served(seen: Evidence) -> Broken:
@@ -70,14 +72,28 @@ def no_folder_holds_another_up(seen: Evidence) -> Broken:
     """4. A flood in one first folder delays another folder's pair by two intervals and a sweep at most."""
     if not seen.outside.nothing_went_wrong:
         return
-    waits = [(prefix.partition("/")[0], since, until) for since, until, prefix in _waits(seen)]
-    for folder, since, until in waits:
-        ahead = [other for other in waits if other[1] < since < other[2]]
-        own = any(other[0] == folder for other in ahead)
-        folders = {other[0] for other in ahead}
-        bound = _SWEEPS_SECONDS + 2 * len(folders) * _MINUTE / min(seen.deployed("RequestsPerMinute"))
-        if folders and not own and until - since > bound and since >= seen.outside.calm_since:
-            yield f"{folder}/ waits {until - since:.0f} s behind the pairs of {len(folders)} other folders"
+    interval = _MINUTE / min(seen.deployed("RequestsPerMinute"))
+    for since, until, folder, ahead in _behind(_waits(seen)):
+        bound = _SWEEPS_SECONDS + 2 * len(ahead) * interval
+        if ahead and folder not in ahead and until - since > bound and since >= seen.outside.calm_since:
+            yield f"{folder}/ waits {until - since:.0f} s behind the pairs of {len(ahead)} other folders"
+
+
+def _behind(waits: Iterable[tuple[float, float, str]]) -> Iterator[tuple[float, float, str, Mapping[str, int]]]:
+    """Each wait, the folder of its pair, and how many of each folder wait then who came before; in order."""
+    ends: list[tuple[float, str]] = []
+    ahead: Counter[str] = Counter()
+    for since, came in groupby(sorted(waits), key=itemgetter(0)):
+        while ends and ends[0][0] <= since:
+            folder = heappop(ends)[1]
+            ahead[folder] -= 1
+            if not ahead[folder]:
+                del ahead[folder]
+        at_once = [(until, prefix.partition("/")[0]) for _, until, prefix in came]
+        yield from ((since, until, folder, ahead) for until, folder in at_once)
+        for until, folder in at_once:
+            heappush(ends, (until, folder))
+            ahead[folder] += 1
 
 
 def paced(seen: Evidence) -> Broken:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from decimal import Decimal
 from heapq import merge
-from itertools import islice
+from itertools import takewhile
 from operator import itemgetter
 from typing import Any
 
@@ -37,12 +37,18 @@ class Index:
             self._changes.popleft()
         self._changes.append((now, place, before))
 
+    def places(self, *lanes: str) -> list[Place]:
+        """What stands in some lanes."""
+        return [place for lane in lanes for _, place in self._lanes.get(lane, ())]
+
     def query(self, lane: str, start: Entry | None, now: float, lag: float) -> Iterator[tuple[Entry, Item | None]]:
         """The entries of a lane after `start`, as they were `lag` seconds ago; with what an item was then, if it has
         changed since."""
         entries = self._lanes.get(lane, [])
-        behind = {place: before for at, place, before in reversed(self._changes) if now - at < lag}
-        there = ((entry, None) for entry in islice(entries, bisect_left(entries, start) if start else 0, None))
+        late = takewhile(lambda change: now - change[0] < lag, reversed(self._changes))
+        behind = {place: before for _, place, before in late}
+        begin = bisect_left(entries, start) if start else 0
+        there = ((entries[number], None) for number in range(begin, len(entries)))
         unchanged = (found for found in there if found[0][1] not in behind)
         old = [
             (found[1], item) for place, item in behind.items() if (found := _entry(place, item)) and found[0] == lane

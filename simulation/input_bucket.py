@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -11,19 +11,23 @@ from kontext.clock import iso
 from simulation.s3 import S3
 from simulation.schedule import DroppedObject, Stood
 from simulation.scheduler import Scheduler
+from simulation.sorted_keys import SortedKeys
 
 
 class InputBucket:
     """What people do to the bucket. `notify`: lets S3 tell the queue.
 
-    `stood`: what stood under each key from when on; `spellings`: the keys that differ in capitals alone; `drops`: all
-    of them, in order.
+    `stood`: what stood under each key from when on; `spellings`: the keys that differ in capitals alone; `drops`: of
+    each key, in order.
     """
 
     def __init__(self, s3: S3, scheduler: Scheduler, notify: Callable[[dict[str, Any]], None]) -> None:
         self.stood: dict[str, list[Stood]] = defaultdict(list)
         self.spellings: dict[str, set[str]] = defaultdict(set)
-        self.drops: list[DroppedObject] = []
+        self.drops: dict[str, list[DroppedObject]] = defaultdict(list)
+        self._keys = SortedKeys()
+        self._came: dict[str, int] = {}
+        """The how-manieth key each is."""
         self._s3, self._scheduler, self._notify = s3, scheduler, notify
         self._told = 0
 
@@ -44,7 +48,7 @@ class InputBucket:
         else:
             written = self._s3.put_object(**place, **described, Body=content)
         has_prompt = "prompt" in metadata or key.removesuffix(".txt").endswith(("request.json", "prompt"))
-        self.drops.append(DroppedObject(self._scheduler.now, key, has_prompt))
+        self.drops[key].append(DroppedObject(self._scheduler.now, key, has_prompt))
         self._changed(key)
         event_name = "ObjectCreated:CompleteMultipartUpload" if part_bytes else "ObjectCreated:Put"
         return self._record(event_name, key, written, len(content))
@@ -59,7 +63,19 @@ class InputBucket:
         listed = [{"PartNumber": number} for number, _ in enumerate(starts, 1)]
         return self._s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": listed})
 
+    def keys_of(self, prefix: str) -> list[str]:
+        """The keys that begin so, under which there ever was anything, in their order."""
+        return list(self._keys.beginning_with(prefix))
+
+    def changes(self, prefix: str, keys: Iterable[str | None]) -> list[float]:
+        """When something was dropped or taken away under a prefix, and under these keys; the keys as they came."""
+        changed = {*self._keys.beginning_with(prefix), *(key for key in keys if key in self.stood)}
+        first = sorted(changed, key=self._came.__getitem__)
+        return [one.since for key in first for one in self.stood[key]]
+
     def _changed(self, key: str) -> None:
+        self._keys.add(key)
+        self._came.setdefault(key, len(self._came))
         self.spellings[key.lower()].add(key)
         self.stood[key].append(Stood(self._scheduler.now, self._s3.newest("InputBucket", key)))
 

@@ -7,7 +7,7 @@ from kontext.throttle.shared_state import state_in
 from simulation.evidence import ENDED, Broken, Evidence, Promise
 from simulation.oracle import dropped, prefixes
 from simulation.scheduler import BEGINNING
-from simulation.waits import waits
+from simulation.waits import Waits
 
 
 def nothing_stands_still(seen: Evidence) -> Broken:
@@ -31,9 +31,10 @@ _ASIDE_SECONDS = 3120.0
 
 def nobody_waits_without_a_reason(seen: Evidence) -> Broken:
     """2. While the account is in order and nothing is away, no pair waits for minutes, or as long as its story says."""
+    waits = Waits(seen)
     for render in seen.all_renders:
         patience = max(seen.patience, _ASIDE_SECONDS if seen.stepped_aside(render) else 0.0)
-        for earlier, later in waits(seen, render):
+        for earlier, later in waits.of(render):
             if later - earlier > patience and earlier >= seen.outside.well_since:
                 when = f"from {earlier - BEGINNING:.0f} s to {later - BEGINNING:.0f} s"
                 yield f"{render['prefix']}: nothing happened {when}"

@@ -96,7 +96,7 @@ def dropped(world: World, prefix: str, at: float = math.inf) -> Dropped:
 
 def is_prompt_gone(world: World, prefix: str) -> bool:
     """Whether something that can hold a pair's prompt was taken away."""
-    texts = (key for key in world.bucket.stood if key.startswith(prefix) and key.endswith((".json", ".txt")))
+    texts = (key for key in world.bucket.keys_of(prefix) if key.endswith((".json", ".txt")))
     return any(stood(world, key) is None for key in texts)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from functools import cached_property
 
 from kontext_local.segmind.ledger import Post
@@ -71,21 +71,24 @@ class Outside:
         failed = [
             post for post in posts if post.outcome != "accepted" or post.status in SERVER_ERRORS or is_unheard(post)
         ]
-        often = Counter(post.prompt for post in failed if post.status in _ITS_OWN)
-        calm += [post.at + _until_a_trial(post, often[post.prompt]) for post in failed]
+        calm += [post.at + _until_a_trial(post, self._failures[post.prompt]) for post in failed]
         return max(calm, default=BEGINNING)
 
     def failed_often(self, prompt: str | None) -> bool:
         """Whether so many requests with a prompt have failed as may be its own fault that it steps aside."""
-        posts = self.world.vendor.ledger.posts
-        return sum(post.prompt == prompt and post.status in _ITS_OWN for post in posts) >= _TRIES
+        return self._failures[prompt] >= _TRIES
 
-    @property
+    @cached_property
+    def _failures(self) -> Counter[str | None]:
+        """How many requests with each prompt have failed as may be its own fault."""
+        return Counter(post.prompt for post in self.world.vendor.ledger.posts if post.status in _ITS_OWN)
+
+    @cached_property
     def nothing_went_wrong(self) -> bool:
         """Whether all that was called answered as it should."""
         return self.calm_since == BEGINNING and not self.world.schedule.faults
 
-    @property
+    @cached_property
     def only_credits_were_short(self) -> bool:
         """Whether nothing but the account's credits kept anybody waiting."""
         steps, posts = self.world.schedule.steps, self.world.vendor.ledger.posts
@@ -100,25 +103,38 @@ class Outside:
             isinstance(one.action, known) for one in self.world.schedule.steps
         )
 
-    @property
+    @cached_property
     def aws_is_well(self) -> bool:
         """Whether AWS did all that it should."""
         steps = self.world.schedule.steps
         return not self.world.schedule.faults and not any(isinstance(one.action, _LOSSES) for one in steps)
 
-    @property
+    @cached_property
     def decisions(self) -> list[tuple[float, Decide]]:
         """What an operator has decided, and when; in unix seconds."""
         steps = self.world.schedule.steps
         return [(BEGINNING + step.at, step.action) for step in steps if isinstance(step.action, Decide)]
 
-    def decided(self, decision: Decide) -> int:
-        """How often an operator has decided this."""
-        return sum(action == decision for _, action in self.decisions)
+    def decided(self, decision: Decide) -> list[float]:
+        """When an operator has decided this."""
+        return self._decided.get(decision, [])
 
-    def decisions_about(self, prefix: str) -> int:
-        """How often an operator has decided anything about a pair."""
-        return sum(action.prefix == prefix for _, action in self.decisions)
+    @cached_property
+    def _decided(self) -> dict[Decide, list[float]]:
+        decided = defaultdict(list)
+        for at, action in self.decisions:
+            decided[action].append(at)
+        return decided
+
+    @cached_property
+    def decisions_about(self) -> Counter[str]:
+        """How often an operator has decided anything about each pair."""
+        return Counter(action.prefix for _, action in self.decisions)
+
+    @cached_property
+    def away_seconds(self) -> float:
+        """For how long AWS services were to be away, one after the other."""
+        return 60 * sum(step.action.minutes for step in self.world.schedule.steps if isinstance(step.action, Away))
 
     @cached_property
     def lost_at(self) -> float:

@@ -28,6 +28,8 @@ _MOST_REPEATS = 4
 _ASIDE_SECONDS = 2700.0
 _SYNC_SECONDS = 2.0
 """Two objects of one sync come no further apart."""
+_SPEAKS = ("result.png", "result.jpg", "error.json")
+"""The names of what stands for a pair."""
 _PAID = ("COMPLETED", "DELIVERED")
 _PAID_FOR_NOTHING = ("delivery", "no_result")
 
@@ -49,7 +51,7 @@ def at_most_one_paid_job_per_render(seen: Evidence) -> Broken:
 
 def what_is_dropped_once_is_paid_once(seen: Evidence) -> Broken:
     """1. A pair that was dropped once and together is not paid for twice, whatever its messages do."""
-    hidden = [job.request_id for render in seen.renders for job in seen.hidden(render)]
+    hidden = {job.request_id for render in seen.renders for job in seen.hidden(render)}
     jobs = ((render["prefix"], job) for render in seen.renders for job in seen.jobs_of(render))
     paid = Counter(prefix for prefix, job in jobs if job.charged and job.request_id not in hidden)
     for prefix, times in paid.items():
@@ -138,7 +140,7 @@ def each_pair_has_its_one_result(seen: Evidence) -> Broken:
         render = seen.current(pair)
         if render is None or render["status"] not in ENDED:
             continue
-        there = {key for key in seen.world.s3.keys("OutputBucket") if _speaks(key, prefix)}
+        there = {key for name in _SPEAKS if seen.world.s3.newest("OutputBucket", key := f"{prefix}{name}")}
         if render["status"] != "DELIVERED":
             yield from _error_file(seen, prefix, render, there)
             continue
@@ -287,10 +289,6 @@ def _unsettled(render: Render) -> int:
     known = ("uncertain", "accepted", "completed", "again")
     said = [entry["what"] for entry in render["history"] if entry["what"] in known]
     return sum(now == "uncertain" and then not in ("accepted", "completed") for now, then in pairwise([*said, ""]))
-
-
-def _speaks(key: str, prefix: str) -> bool:
-    return key.startswith(prefix) and key.removeprefix(prefix) in ("result.png", "result.jpg", "error.json")
 
 
 def _error_file(seen: Evidence, prefix: str, render: Render, there: set[str]) -> Broken:

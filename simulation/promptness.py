@@ -30,7 +30,7 @@ def a_picture_is_soon_seen(seen: Evidence) -> Broken:
 
 
 def _lag(seen: Evidence, job: Job) -> Iterator[float]:
-    polls = [poll for poll in seen.world.vendor.ledger.polls if poll.request_id == job.request_id]
+    polls = seen.polls.get(job.request_id, ())
     found = [poll.at for poll in polls if poll.kind == "result" and poll.told == "COMPLETED"]
     if not found or job.ended_at is None:
         return
@@ -42,10 +42,9 @@ def _lag(seen: Evidence, job: Job) -> Iterator[float]:
 
 def _known_since(seen: Evidence, job: Job) -> Iterator[float]:
     """When a job was found whose id came in a broken answer alone."""
-    for render in seen.renders:
-        if any(entry.get("candidate_id") == job.request_id for entry in render["history"]):
-            accepted = (entry for entry in render["history"] if entry.get("request_id") == job.request_id)
-            yield from (unix(entry["at"]) for entry in accepted)
+    for render in seen.by_candidate.get(job.request_id, ()):
+        accepted = (entry for entry in render["history"] if entry.get("request_id") == job.request_id)
+        yield from (unix(entry["at"]) for entry in accepted)
 
 
 def a_rate_limit_holds_nobody_longer_than_it_says(seen: Evidence) -> Broken:

@@ -12,6 +12,7 @@ import hashlib
 import io
 import itertools
 import re
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from botocore.exceptions import ClientError
+
+from simulation.sorted_keys import SortedKeys
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class S3:
         self.uploads: dict[str, Upload] = {}
         self.written: dict[tuple[str, str, str], Version] = {}
         """Every version that there ever was, by bucket, key and version id: also what was removed for good."""
+        self._keys: defaultdict[str, SortedKeys] = defaultdict(SortedKeys)
+        """The keys of each bucket under which there ever was anything."""
         self._numbers = itertools.count(1)
 
     def newest(self, bucket: str, key: str) -> Version | None:
@@ -66,18 +71,18 @@ class S3:
         versions = self.buckets.get(bucket, {}).get(key, [])
         return versions[-1] if versions and versions[-1].body is not None else None
 
-    def keys(self, bucket: str) -> list[str]:
+    def keys(self, bucket: str, prefix: str = "") -> list[str]:
         """What a listing shows."""
-        return sorted(key for key in self.buckets.get(bucket, {}) if self.newest(bucket, key))
+        return [key for key in self._keys[bucket].beginning_with(prefix) if self.newest(bucket, key)]
 
     def list_objects_v2(self, *, Bucket: str, Prefix: str = "", MaxKeys: int = 1000) -> dict[str, Any]:
-        keys = [key for key in self.keys(Bucket) if key.startswith(Prefix)][:MaxKeys]
+        keys = self.keys(Bucket, Prefix)[:MaxKeys]
         return {"Contents": [_listed(key, one) for key in keys if (one := self.newest(Bucket, key))]}
 
     def list_object_versions(self, *, Bucket: str, Prefix: str = "", **_: int) -> dict[str, Any]:
         """All versions in one listing."""
-        there = sorted(self.buckets.get(Bucket, {}).items())
-        listed = [(key, one, one is all_of[-1]) for key, all_of in there if key.startswith(Prefix) for one in all_of]
+        there = [(key, self.buckets[Bucket][key]) for key in self._keys[Bucket].beginning_with(Prefix)]
+        listed = [(key, one, one is all_of[-1]) for key, all_of in there for one in all_of]
         versions = [(_listed(key, one), one, latest) for key, one, latest in listed if one.body is not None]
         return {
             "Versions": [told | {"VersionId": one.version_id, "IsLatest": latest} for told, one, latest in versions]
@@ -125,7 +130,7 @@ class S3:
         if IfMatch and self._existing(Bucket, Key, "DeleteObject", "NoSuchKey").etag != IfMatch.strip('"'):
             raise error("PreconditionFailed", 412, "DeleteObject")
         marker = Version(self._version_id(), None)
-        self.buckets.setdefault(Bucket, {}).setdefault(Key, []).append(marker)
+        self._append(Bucket, Key, marker)
         return {"DeleteMarker": True, "VersionId": marker.version_id}
 
     def remove_version(self, bucket: str, key: str) -> None:
@@ -200,9 +205,13 @@ class S3:
         kind = said.get("ContentType", "binary/octet-stream")
         metadata, closed = dict(said.get("Metadata", {})), _closed(said)
         version = Version(self._version_id(), body, etag, metadata, kind, self._now(), closed)
-        self.buckets.setdefault(bucket, {}).setdefault(key, []).append(version)
+        self._append(bucket, key, version)
         self.written[bucket, key, version.version_id] = version
         return {"ETag": f'"{etag}"', "VersionId": version.version_id}
+
+    def _append(self, bucket: str, key: str, version: Version) -> None:
+        self._keys[bucket].add(key)
+        self.buckets.setdefault(bucket, {}).setdefault(key, []).append(version)
 
     def _upload(self, upload_id: str, operation: str) -> Upload:
         if upload_id not in self.uploads:

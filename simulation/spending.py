@@ -9,7 +9,6 @@ from itertools import pairwise
 from kontext.clock import day
 from kontext.model import Render
 from kontext_local.segmind.jobs import Job
-from simulation.actions import Away
 from simulation.decisions import Decide
 from simulation.evidence import Broken, Evidence, Promise
 from simulation.oracle import dropped, stood
@@ -44,20 +43,19 @@ def a_drop_is_one_attempt(seen: Evidence) -> Broken:
     for render in seen.renders:
         begun = sum(entry["what"] == "again" for entry in render["history"])
         again = _dropped_again(seen, render)
-        if begun > again + seen.outside.decisions_about(render["prefix"]) + given_again:
+        if begun > again + seen.outside.decisions_about[render["prefix"]] + given_again:
             yield f"{render['prefix']} was begun again {begun} times, and dropped again {again} times"
 
 
 def _dropped_again(seen: Evidence, render: Render) -> int:
     """How often objects of a pair were dropped anew, or came back, and images that it names came back."""
-    stood = seen.world.bucket.stood
-    own = [key for key in stood if key.startswith(render["prefix"])]
+    stood, own = seen.world.bucket.stood, seen.world.bucket.keys_of(render["prefix"])
     named = [image["key"] for image in render["inputs"] if "key" in image and image["key"] not in own]
     anew = sum(max(0, sum(one.version is not None for one in stood[key]) - 1) for key in own)
     gone = [
         earlier.version is None and later.version is not None
         for key in named
-        for earlier, later in pairwise(stood[key])
+        for earlier, later in pairwise(stood.get(key, ()))
     ]
     return anew + sum(gone)
 
@@ -79,15 +77,9 @@ def what_is_taken_back_is_not_paid(seen: Evidence) -> Broken:
 def _moments(seen: Evidence, prefix: str, job: Job) -> Iterator[float]:
     """When a request that was sent for a job may last have looked at what there is: each moment that differs."""
     faults = len(seen.world.injector.injected) + sum(fault.of_message for fault in seen.world.schedule.faults)
-    away = [step.action.minutes for step in seen.world.schedule.steps if isinstance(step.action, Away)]
-    since = job.accepted_at - _HELD_UP_SECONDS - _A_FAULT_SECONDS * faults - 60 * sum(away)
-    named = {linked(link)[0] for link in (job.parameters.input_image_1, job.parameters.input_image_2)}
-    changes = [
-        one.since
-        for key, all_ in seen.world.bucket.stood.items()
-        if key in named or key.startswith(prefix)
-        for one in all_
-    ]
+    since = job.accepted_at - _HELD_UP_SECONDS - _A_FAULT_SECONDS * faults - seen.outside.away_seconds
+    named = [linked(link)[0] for link in (job.parameters.input_image_1, job.parameters.input_image_2)]
+    changes = seen.world.bucket.changes(prefix, named)
     yield from (since, *(at for at in changes if since < at <= job.accepted_at))
 
 

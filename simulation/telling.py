@@ -87,9 +87,8 @@ def a_problem_is_told_once(seen: Evidence) -> Broken:
         if event["type"] == "kontext.failed" and event["data"]["error"]["code"] in WRONG_DROPS:
             told[event["data"]["pair"], json.dumps(event["data"]["error"])] += 1
     for (prefix, error), times in told.items():
-        drops = Counter(drop.key for drop in seen.world.bucket.drops)
-        most = max((count for key, count in drops.items() if key.startswith(prefix)), default=1)
-        most += seen.outside.decisions_about(prefix)
+        drops = Counter(drop.key for drop in seen.drops_of(prefix))
+        most = max(drops.values(), default=1) + seen.outside.decisions_about[prefix]
         if times > most:
             yield f"{prefix}: {error[:90]} was told {times} times"
 

@@ -40,16 +40,15 @@ def _said_uncertain(render: Render) -> bool:
 
 def _lost_answers(fault: Fault, injected: Call, calls: list[Call]) -> int:
     """How many answers a fault may have lost: that of the process which it struck, or of all that it ended."""
-    struck = {injected.process}
-    if fault.kind == EVERYTHING_LOST:
-        struck |= {call.process for call in calls if call.at <= injected.at}
-    return sum(_loses_an_answer(process, injected, calls) for process in struck if process.startswith("submit"))
+    moved = {call.process: call for call in calls if call.at <= injected.at and _moves(call)}
+    struck = moved if fault.kind == EVERYTHING_LOST else {injected.process} & moved.keys()
+    return sum(_loses_an_answer(moved[process], injected) for process in struck if process.startswith("submit"))
 
 
-def _loses_an_answer(process: str, injected: Call, calls: list[Call]) -> bool:
-    """Whether a process had said that it would send a request, and had not yet recorded what came of it."""
-    said = [call for call in calls if call.process == process and call.at <= injected.at and _moves(call)]
-    return bool(said) and (_moves(said[-1]) == "SUBMITTING" or said[-1] is injected)
+def _loses_an_answer(last: Call, injected: Call) -> bool:
+    """Whether a process whose last move this was had said that it would send a request, and had not yet recorded what
+    came of it."""
+    return _moves(last) == "SUBMITTING" or last is injected
 
 
 def _caught_by_an_outage(seen: Evidence) -> Iterator[Job]:

@@ -40,9 +40,12 @@ from simulation.workflow import Executions, Throttled
 KEY = "SG_0123456789abcdef"
 _USUAL = {"segmind": 0.2, "s3": 0.03}
 _USUAL_SECONDS = 0.01
-_LONGER_THAN_A_BATCH = 20
+_LONGER_THAN_A_BATCH, _A_CROWD = 20, 1000
+"""So many messages are looked at for the next batch: more than it can take; by chance, any of so many."""
 _A_COMMAND_SECONDS = 120.0
 PAUSE_SECONDS = 600.0
+_LANES = (TIMER, LINE)
+"""What Sweep looks at."""
 _WINDOWS = (0.0, 0.05, 0.3, 1.0)
 
 
@@ -228,7 +231,7 @@ class World:
 
     def _becomes_due(self, item: dict[str, Any]) -> None:
         """Let the schedule call Sweep when something is due: minutes in which nothing is change nothing."""
-        if item.get("due_lane", {}).get("S") not in (TIMER, LINE):
+        if item.get("due_lane", {}).get("S") not in _LANES:
             return
         names = ("due_at", "dispatched_until") if item["due_lane"]["S"] == TIMER else ()
         due = max((float(item[name]["N"]) for name in names if name in item), default=0.0)
@@ -245,7 +248,7 @@ class World:
                 self.invoke("SweepFunction", {}, self._swept)
 
     def _swept(self, *_: Any) -> None:
-        for item in self.dynamodb.items.values():
+        for item in self.dynamodb.in_lanes(*_LANES):
             self._becomes_due(item)
 
     def _lag(self) -> float:
@@ -262,7 +265,7 @@ class World:
         if self.schedule.seed is None:
             return list(islice(messages, _LONGER_THAN_A_BATCH))
         known = list(messages)
-        return self.rng.sample(known, len(known))
+        return self.rng.sample(known, min(len(known), _A_CROWD))
 
     def _delay(self, service: str) -> float:
         usual = _USUAL.get(service, _USUAL_SECONDS)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from cProfile import Profile
+from pstats import Stats
 from random import Random
+from typing import cast
 
 import pytest
 
-from simulation.bursts import Burst, burst, late, rough
+from simulation.bursts import Burst, at_once, burst, late, rough
 from simulation.evidence import Evidence
-from simulation.explore import Outcome, fragile_faults, named, next_faults, play
+from simulation.explore import PROMISED, Outcome, broken, fragile_faults, named, next_faults, play
 from simulation.fault_injection import CRASHES, Fault
+from simulation.liveness import LIVENESS
 from simulation.scheduler import BEGINNING
 from simulation.seeds import schedule
 from simulation.stories import MISSING, STORIES
 from simulation.stories.story import Story
-from simulation.world import PAUSE_SECONDS
+from simulation.world import PAUSE_SECONDS, World
 from tests.chaos import mutants
 from tests.chaos.catalogue import AREAS, MUTANTS
 
@@ -153,6 +157,20 @@ def test_many_pairs_take_as_long_as_the_rate_allows_and_never_meet_a_429(bursts:
     assert many.violations == ()
     assert many.refused == 0
     assert many.used > 0.97
+
+
+def test_to_check_the_promises_takes_four_times_as_long_for_four_times_as_many_pairs() -> None:
+    few, many = (_calls_of_a_check(pairs) for pairs in (40, 160))
+
+    assert many < 1.1 * 4 * few
+
+
+def _calls_of_a_check(pairs: int) -> int:
+    """How many functions are called to check a burst: on any machine the same."""
+    seen = Evidence(World(at_once(pairs)).run(), {})
+    with Profile() as profile:
+        assert broken((*PROMISED, *LIVENESS), seen) == ()
+    return cast("int", vars(Stats(profile))["total_calls"])
 
 
 def test_on_a_bad_day_the_slots_are_used_in_order_and_none_meets_a_429() -> None:
