@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from simulation.fault_injection import Fault
 from simulation.s3 import Version
+from simulation.scheduler import BEGINNING
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -75,6 +77,15 @@ class Schedule:
     """The share of our own messages that never come."""
     remembers: bool = True
     """Whether the calls are kept, each with what it asked for; their number is in any case."""
+
+    def next_sweep(self, after: float) -> float:
+        """When Sweep is called next: with each minute, or with a `seed` at some second of it. Then two calls are 1 to
+        119 seconds apart."""
+        minute, at = int((after - BEGINNING) // 60), 0.0
+        while at < after:
+            second = 0.0 if self.seed is None else Random(self.seed * 1_000_003 + minute).uniform(0.5, 59.5)
+            minute, at = minute + 1, BEGINNING + 60.0 * minute + second
+        return at
 
     def with_faults(self, *faults: Fault) -> Schedule:
         return replace(self, faults=faults)

@@ -235,8 +235,7 @@ class World:
             return
         names = ("due_at", "dispatched_until") if item["due_lane"]["S"] == TIMER else ()
         due = max((float(item[name]["N"]) for name in names if name in item), default=0.0)
-        at = max(self.scheduler.now + 1.0, due)
-        at = at + self.rng.uniform(0, 119) if self.schedule.seed is not None else at + (BEGINNING - at) % 60
+        at = self.schedule.next_sweep(max(self.scheduler.now + 1.0, due))
         if at < self._next_sweep:
             self._next_sweep = at
             self.scheduler.at(at, lambda: self._sweep(at))
