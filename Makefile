@@ -65,7 +65,7 @@ check: $(READY) $(AUDIT_READY) ## format, lint, types, template, policies, workf
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/cfn-lint template.yaml
-	AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 $(BIN)/sam validate --lint
+	AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 $(BIN)/sam validate
 	$(AUDIT)/bin/statelint --ignore=URI workflow.asl.json
 	$(AUDIT)/bin/python -W ignore -m tests.audit.policies
 	$(AUDIT)/bin/checkov --file template.yaml --framework cloudformation --skip-download --compact --quiet
