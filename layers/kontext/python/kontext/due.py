@@ -16,7 +16,7 @@ rest stands in a lane that is called as its status, the newest last: views read 
 | ended, not told | a minute later |
 | UNCERTAIN, its broken answer named a job | a minute later, until Segmind would have forgotten the job |
 | a pair that settles | half a minute after that is over |
-| a pair that is recorded, and what it asks for has failed | a minute later |
+| a pair that is recorded, and what it asks for has failed | a minute later, and more seldom where it fails again |
 | an object that has come or gone, and that others wait for | a minute later, until all of them are woken |
 | the circuit breaker, open | when it is probed next |
 | a change of the breaker or a pause, not announced | a minute later |
@@ -49,7 +49,8 @@ SLACK_SECONDS = 180.0
 """So much more is noted, so that a workflow that is on time mostly has nothing to write."""
 TELL_SECONDS = 60.0
 STUCK_AFTER = 10
-"""So many messages were sent for an item, over three and a half hours, and it has not moved: that needs a person."""
+"""So many messages were sent for an item, over three and a half hours (for a pair, one and a half), and it has not
+moved: that needs a person."""
 _AGAIN_SECONDS = (60.0, 3000.0)
 """No hour passes without a look, the minutes until the next sweep counted."""
 
