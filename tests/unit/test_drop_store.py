@@ -8,7 +8,7 @@ import pytest
 
 from kontext.drops.loose import LooseObjects
 from kontext.drops.pairs import decide, pair_key
-from kontext.drops.store import AT_LAST_SECONDS, Drops
+from kontext.drops.store import Drops
 from kontext.drops.waiters import object_key
 from kontext.due import STUCK_AFTER, UNKNOWN, DueIndex
 from kontext.model import Part
@@ -222,19 +222,3 @@ def test_a_pair_of_which_every_look_fails_is_known_to_be_stuck(drops: Drops) -> 
     drops.look_again("taj/", now)  # something has changed
     (anew,) = due.over(now)
     assert (item.is_stuck, tenth.is_stuck, anew.is_stuck) == (False, True, False)
-
-
-def test_a_pair_of_which_looks_have_failed_for_hours_is_looked_at_every_quarter_of_an_hour(drops: Drops) -> None:
-    due, now = DueIndex(drops.table), NOW
-    drops.record("taj/", "1", image("1"), "0A", NOW)
-    for _ in range(STUCK_AFTER):
-        drops.try_again("taj/", now)
-        now += 2 * HOUR
-        due.dispatch(next(due.over(now)), now)
-
-    drops.try_again("taj/", now)
-
-    (item,) = due.over(now + AT_LAST_SECONDS)
-    assert item.is_stuck
-    assert item.dispatched_until == now + AT_LAST_SECONDS
-    assert due.dispatch(item, now + AT_LAST_SECONDS)

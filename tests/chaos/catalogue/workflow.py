@@ -39,7 +39,7 @@ WORKFLOW = (
     ),
     Mutant(
         "a pair that is looked at ever more seldom while a service is away",
-        (in_layer("drops/store", "latest=now + AT_LAST_SECONDS)", "latest=now + 9e9)"),),
+        (in_layer("pipeline/sweep", "if render_id_of(item.key) is None", "if False"),),
         ("S3 is away for 40 minutes while a pair waits for a prompt",),
     ),
     Mutant(

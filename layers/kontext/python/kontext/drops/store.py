@@ -13,8 +13,7 @@ from kontext.model import ObjectRead, Part
 
 _SEQUENCER_DIGITS = 32
 SETTLE_GRACE_SECONDS = 30.0
-AGAIN_SECONDS, AT_LAST_SECONDS = 60.0, 900.0
-"""Until a pair is looked at again; and at most, though every look fails."""
+AGAIN_SECONDS = 60.0
 
 
 class Drops:
@@ -130,12 +129,9 @@ class Drops:
 
     def try_again(self, prefix: str, now: float) -> None:
         """The same, where that has failed: what was sent for the pair counts on, so that it is looked at more seldom,
-        and known to be stuck. But an AWS service may only have been away, and the pair goes on soon after that."""
-        key, at = pair_key(prefix), now + AGAIN_SECONDS
-        self.table.update(key, f"SET {SET_DUE}", "attribute_exists(#drops)", due_lane=TIMER, due_at=at)
-        with suppress(ConditionFailed):  # it is looked at sooner
-            over = "SET #dispatched_until = :latest"
-            self.table.update(key, over, "#dispatched_until > :latest", latest=now + AT_LAST_SECONDS)
+        and known to be stuck."""
+        at, there = now + AGAIN_SECONDS, "attribute_exists(#drops)"
+        self.table.update(pair_key(prefix), f"SET {SET_DUE}", there, due_lane=TIMER, due_at=at)
 
     def wait_for(self, pair: Pair, awaited: tuple[str, ...]) -> None:
         """Note which objects' coming or replacing wakes a pair."""
