@@ -179,7 +179,7 @@ ALARMS: dict[str, Alarm] = {
     ),
     "StuckAlarm": Alarm(
         ours("Stuck", "Maximum"),
-        "Something stands still: Submit has looked at it ten times in three and a half hours, and each time that "
+        "Something stands still: Submit has looked at it ten times, ever more seldom, and each time that "
         "failed. `kontext doctor` names the pairs, the Submit function's log says what fails (often a permission, "
         "or an AWS service that does not answer). Remove the cause: it is looked at once an hour, and then goes on "
         "by itself; `kontext explain PREFIX` tells how far a pair came.",

@@ -20,6 +20,7 @@ hypothesis.settings.load_profile("any machine")
 REGION = "us-east-1"
 
 GROUPS = {
+    "test_doctor_standstill": "test_doctor",
     "test_permissions": "test_gives_up",
     "test_an_alarm_rings[SweepSilentAlarm-no_sweep]": "test_gives_up",
     "test_killed_workers_lose_nothing_and_pay_nothing_twice": "promises that take minutes",

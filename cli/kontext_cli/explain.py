@@ -31,16 +31,16 @@ SOME = 5
 def run(prefix: str, *, stack: str | None, as_json: bool) -> int:
     """Tell the story of the pair under a prefix, its last separator left out or not; returns the exit code."""
     chosen = target.find(stack)
-    story = Story(chosen, the_pair(chosen, prefix)).document()
+    explanation = Explanation(chosen, the_pair(chosen, prefix)).document()
     if as_json:
-        print_json(story)
+        print_json(explanation)
     else:
-        _show(terminal(), story)
+        _show(terminal(), explanation)
     return 0
 
 
-class Story:
-    """What is known of one pair, from its drops to its end."""
+class Explanation:
+    """What is known of one pair, from its drops to its end; the page's form of it is in `web/story.py`."""
 
     def __init__(self, chosen: Target, pair: PairView) -> None:
         self.target = chosen
@@ -48,7 +48,7 @@ class Story:
         self.timeline = Timeline(chosen, pair.prefix)
 
     def document(self) -> dict[str, Any]:
-        """The story as a document; `steps` in order, each with the seconds since the first."""
+        """It as a document; `steps` in order, each with the seconds since the first."""
         steps = sorted((*self.drops(), *self.renders()), key=lambda step: step.at)
         return {
             "pair": self.pair.prefix,

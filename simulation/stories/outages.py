@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import combinations
 
-from simulation.actions import Away, deploy, request
+from simulation.actions import Away, deploy, image, request
 from simulation.fault_injection import Fault
 from simulation.schedule import Action
 from simulation.stories.story import TAJ, Story, pair, story
@@ -98,6 +98,12 @@ OUTAGES: tuple[Story, ...] = (
     *(away(("secretsmanager",), minutes, cold=True) for minutes in MINUTES),
     *(away(services, 70.0) for services in combinations(SERVICES, 2)),
     overtaken(),
+    story(
+        "S3 is away for 40 minutes while a pair waits for a prompt",
+        (0.0, image(f"{TAJ}1.png")),
+        (0.1, image(f"{TAJ}2.png")),
+        (10.0, Away(("s3",), 40.0)),
+    ),
     story(
         "changed while SNS is away for 70 minutes",
         *pair(),

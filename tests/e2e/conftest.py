@@ -20,6 +20,7 @@ from kontext_cli.target import LOCAL, Target
 from kontext_local import stack
 from kontext_local.project import ROOT
 from tests.e2e.scene import Scene
+from tests.e2e.ward import Ward
 
 Seen = TypeVar("Seen")
 
@@ -98,6 +99,13 @@ def scene(scene_stack: stack.LocalStack, samples: Path) -> Iterator[Scene]:
         played = Scene(scene_stack, emulator, samples)
         yield played
         played.mend()
+
+
+@pytest.fixture(scope="session")
+def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
+    options = stack.Options(keep=False, emulator={"pixels": 65_536})
+    with stack.using(tmp_path_factory.mktemp("ward"), options) as running:
+        yield Ward(running)
 
 
 @pytest.fixture

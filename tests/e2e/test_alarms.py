@@ -20,7 +20,7 @@ from kontext.hints import MAX_DELAY_SECONDS
 from kontext_cli.demo.subscriber import Subscriber
 from kontext_cli.doctor.checks import Finding, StackInspection
 from kontext_cli.doctor.command import examine
-from kontext_cli.explain import Story, the_pair
+from kontext_cli.explain import Explanation, the_pair
 from tests.e2e.causes import DIAGNOSES, PROOFS
 from tests.e2e.conftest import Eventually
 from tests.e2e.scene import Json, Measured, Scene, keeps_to_the_contract
@@ -76,7 +76,7 @@ def _wrong(scene: Scene) -> list[Finding]:
 
 
 def _says_the_same(scene: Scene, pair: str) -> bool:
-    story = Story(scene.target, the_pair(scene.target, pair)).document()
+    story = Explanation(scene.target, the_pair(scene.target, pair)).document()
     advice = (story["now"]["remedy"], f"{pair}/")
     return any(told and told in f"{one.says} {one.remedy}" for told in advice for one in _wrong(scene))
 

@@ -8,74 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import pytest
 
-from kontext.drops.pairs import pair_key
-from kontext.drops.redelivery import REASON
-from kontext.due import LINE, REMOVE_DUE, SET_DUE, STUCK_AFTER, TIMER
-from kontext.dynamodb import Item, Table
-from kontext.errors import problem
-from kontext.model import ENDED, Render, Status
-from kontext.renders.record import render_key
-from kontext.throttle.rate_limiter import Rate
 from kontext.throttle.throttle import Throttle
 from kontext_cli.doctor import account_checks, checks, standstill_checks
-from kontext_cli.doctor.checks import Finding, StackInspection
-from kontext_cli.doctor.command import examine
-from kontext_cli.target import LOCAL, Target
-from kontext_local import stack
+from tests.e2e.ward import Check, Ward, assert_well, the_one
 from tests.existing import existing
-
-Check = Callable[[StackInspection], Iterator[Finding]]
-
-
-@dataclass
-class Ward:
-    """A stack, and ways to make it ill and well."""
-
-    running: stack.LocalStack
-
-    def __post_init__(self) -> None:
-        self.target = Target(LOCAL, self.running.outputs, self.running.client)
-        self.table = Table(self.running.client("dynamodb"), self.running.outputs["RendersTable"])
-        self.throttle = Throttle(self.table, Rate(1))
-
-    def inspection(self) -> StackInspection:
-        """The stack as a doctor meets it."""
-        return StackInspection(self.target)
-
-    def find(self, check: Check) -> list[Finding]:
-        """What one check says."""
-        return list(examine(self.inspection(), (check,)))
-
-    def emulator(self, what: str, body: Any) -> None:
-        """Set something at the emulator."""
-        with self.running.emulator() as emulator:
-            emulator.post(what, json=body).raise_for_status()
-
-    def well(self) -> None:
-        """Let renders go on, whoever stopped them."""
-        self.throttle.resume(time.time())
-        self.throttle.close_breaker(time.time())
-
-    def render(self, name: str, /, **more: Unpack[Render]) -> None:
-        """Put a render on the record, as it would stand there."""
-        known: Render = {"prefix": f"{name}/", "render_id": "1", "due_at": time.time() + 3600}
-        known["due_lane"] = more["status"] if more["status"] in ENDED else TIMER
-        known.update(more)
-        names = ", ".join(f"#{name} = :{name}" for name in known)
-        self.table.update(render_key(known["prefix"], "1"), f"SET {names}", **known)
-
-
-@pytest.fixture(scope="session")
-def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
-    options = stack.Options(keep=False, emulator={"pixels": 65_536})
-    with stack.using(tmp_path_factory.mktemp("ward"), options) as running:
-        yield Ward(running)
 
 
 @pytest.fixture
@@ -94,17 +35,6 @@ def emulator(ward: Ward) -> Iterator[Callable[[str, Any], None]]:
     with ward.running.emulator() as client:
         client.delete("script").raise_for_status()
     ward.emulator("settings", {"credits": 100.0, "keys": [ward.running.emulator_key]})
-
-
-def the_one(findings: list[Finding]) -> Finding:
-    """The one finding that is wrong."""
-    (wrong,) = [finding for finding in findings if finding.state == "wrong"]
-    return wrong
-
-
-def assert_well(ward: Ward, check: Check) -> None:
-    """What was advised has been done, and has helped."""
-    assert {finding.state for finding in ward.find(check)} == {"good"}
 
 
 ALL_CHECKS = (
@@ -261,111 +191,6 @@ def test_a_schedule_that_calls_nobody(ward: Ward) -> None:
     client.update_schedule(**kept, State="ENABLED")
     assert "Enable it in EventBridge Scheduler" in str(found.remedy)
     assert_well(ward, checks.schedule)
-
-
-def test_a_dead_letter_says_what_it_died_of(ward: Ward) -> None:
-    sqs, url = ward.running.client("sqs"), ward.running.outputs["DeadLetterQueueUrl"]
-    reason = {"DataType": "String", "StringValue": "the message is no JSON"}
-    sqs.send_message(QueueUrl=url, MessageBody="poison", MessageAttributes={REASON: reason})
-
-    found = the_one(ward.find(standstill_checks.dead_letters))
-
-    sqs.purge_queue(QueueUrl=url)
-    assert found.says == "1; one is about poison: the message is no JSON"
-    assert "kontext redrive" in str(found.remedy)
-    assert_well(ward, standstill_checks.dead_letters)
-
-
-LONG_AGO = time.time() - 3 * 3600
-
-
-@pytest.mark.parametrize(
-    ("status", "more", "says", "remedy"),
-    [
-        (Status.UNCERTAIN, {}, "1 uncertain renders: uncertain/", "kontext resolve"),
-        (
-            Status.FAILED,
-            {"output_url": "https://x", "error": problem("delivery", "no access")},
-            "1 undelivered pictures: failed/",
-            "kontext redeliver",
-        ),
-        (Status.SUBMITTING, {"lease_until": LONG_AGO}, "1 renders that stand still: submitting/", "kontext explain"),
-        (Status.PROCESSING, {"submitted_at": LONG_AGO}, "1 renders that stand still: processing/", "kontext explain"),
-    ],
-    ids=lambda value: value if isinstance(value, str) and value.isupper() else "",
-)
-def test_a_render_that_needs_a_hand(ward: Ward, status: Status, more: Render, says: str, remedy: str) -> None:
-    more = {**more, "status": status}
-    ward.render(status.lower(), **more)
-
-    found = the_one(ward.find(standstill_checks.stuck_renders))
-
-    ward.render(status.lower(), status=Status.DELIVERED)
-    assert found.says == says
-    assert remedy in str(found.remedy)
-    assert [finding.state for finding in ward.find(standstill_checks.stuck_renders)] == ["good"]
-
-
-def test_renders_on_their_way_need_no_hand(ward: Ward) -> None:
-    ward.render("in-line", status=Status.CLAIMED, due_lane=LINE, due_at=LONG_AGO, waiting_since=LONG_AGO)
-    ward.render("at-work", status=Status.PROCESSING, submitted_at=time.time() - 20)
-    ward.render("blocked", status=Status.FAILED, error=problem("render_failed", "blocked"))
-
-    findings = ward.find(standstill_checks.stuck_renders)
-
-    assert [finding.state for finding in findings] == ["good"]
-
-
-def test_a_pair_that_ten_looks_did_not_move(ward: Ward) -> None:
-    key = pair_key("stuck/")
-    ward.table.update(
-        key, f"SET {SET_DUE}, #dispatches = :sent, #dispatched_until = :far", **LOOKED_AT, far=time.time() + 3000
-    )
-
-    found = the_one(ward.find(standstill_checks.stuck_items))
-
-    ward.table.update(key, f"REMOVE {REMOVE_DUE}")
-    assert found.says == "1 that 10 looks did not move: stuck/"
-    assert "`kontext explain PREFIX`" in str(found.remedy)
-    assert [finding.state for finding in ward.find(standstill_checks.stuck_items)] == ["good"]
-
-
-LOOKED_AT: Item = {"due_lane": TIMER, "due_at": LONG_AGO, "sent": STUCK_AFTER}
-
-
-def test_an_alarm_that_rings_is_told_with_its_remedy(ward: Ward) -> None:
-    client, name = ward.running.client("cloudwatch"), ward.inspection().ids["UncertainAlarm"]
-    client.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
-
-    found = the_one(ward.find(checks.alarms))
-
-    client.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="a test")
-    assert found.says == f"{name} rings"
-    assert "kontext resolve PREFIX" in str(found.remedy)
-
-
-def test_an_alarm_that_calls_nobody(ward: Ward) -> None:
-    client, name = ward.running.client("cloudwatch"), ward.inspection().ids["DeadLettersAlarm"]
-    client.disable_alarm_actions(AlarmNames=[name])
-
-    found = the_one(ward.find(checks.alarms))
-
-    client.enable_alarm_actions(AlarmNames=[name])
-    assert found.says == f"{name} calls nobody"
-    assert_well(ward, checks.alarms)
-
-
-def test_an_alarm_that_has_been_deleted(ward: Ward) -> None:
-    client, name = ward.running.client("cloudwatch"), ward.inspection().ids["UncertainAlarm"]
-    known = client.meta.service_model.operation_model("PutMetricAlarm").input_shape.members
-    (alarm,) = client.describe_alarms(AlarmNames=[name])["MetricAlarms"]
-    client.delete_alarms(AlarmNames=[name])
-
-    found = the_one(ward.find(checks.alarms))
-
-    client.put_metric_alarm(**{one: value for one, value in alarm.items() if one in known})  # as the template has it
-    assert (found.says, found.remedy) == (f"{name} has been deleted", "Run `sam deploy` again.")
-    assert_well(ward, checks.alarms)
 
 
 def test_a_subscription_that_nobody_confirmed(ward: Ward) -> None:

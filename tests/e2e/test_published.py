@@ -19,7 +19,7 @@ import pytest
 from examples.https_endpoint import Endpoint, server
 from kontext_cli.demo.subscriber import Subscriber
 from kontext_cli.errors import CommandError
-from kontext_cli.explain import Story, the_pair
+from kontext_cli.explain import Explanation, the_pair
 from kontext_local import stack
 from tests.e2e.conftest import Eventually
 from tests.e2e.scene import LOGS, Scene, keeps_to_the_contract
@@ -178,7 +178,7 @@ def _confirmed(sns: Any, topic: str, endpoint: str) -> str | None:
 
 def story_of(scene: Scene, pair: str) -> Json:
     """What `kontext explain` tells of a pair."""
-    return Story(scene.target, the_pair(scene.target, pair)).document()
+    return Explanation(scene.target, the_pair(scene.target, pair)).document()
 
 
 def test_every_event_keeps_to_the_contract(day: Day) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.conftest import ANYWHERE, FIRST, GROUPS
+
 Json = dict[str, Any]
 
 
@@ -92,3 +94,12 @@ def test_what_shares_a_stack_is_run_by_one_worker(root: Path) -> None:
     workers = re.findall(r"\[(gw\d+)\].*PASSED", said)
     assert len(workers) > 20
     assert len(set(workers)) == 1
+
+
+def test_what_is_said_of_modules_and_tests_of_whole_stacks_is_said_of_some_that_are_there(root: Path) -> None:
+    """What is renamed would silently have a group, and with it a stack, of its own."""
+    modules = [path for folder in ("e2e", "browser") for path in (root / "tests" / folder).glob("test_*.py")]
+    tests = {name for path in modules for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)}
+    there = tests | {path.stem for path in modules}
+
+    assert {name.partition("[")[0] for name in (*GROUPS, *ANYWHERE, *FIRST)} <= there

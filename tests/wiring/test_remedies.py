@@ -26,6 +26,7 @@ Json = dict[str, Any]
 
 E2E, UNIT = "tests/e2e/", "tests/unit/"
 AUDIT = f"{UNIT}cli/test_audit.py::"
+STANDSTILL = f"{E2E}test_doctor_standstill.py::"
 RESOLVE, TABLES = f"{UNIT}cli/decide/test_resolve.py::", f"{UNIT}cli/decide/test_tables.py::"
 DOCTOR, PROMISES, ALARMS = f"{E2E}test_doctor.py::", f"{E2E}test_promises.py::", f"{E2E}test_alarms.py::"
 
@@ -131,8 +132,8 @@ CARRIED_OUT: dict[str, tuple[str, ...]] = {
     "doctor subscriptions: confirm": (f"{DOCTOR}test_a_subscription_that_nobody_confirmed",),
     "doctor subscriptions: subscribe": (f"{ALARMS}test_who_is_named_by_the_parameter_is_asked_to_confirm",),
     "doctor alarms: alarm['AlarmDescription']": (f"{ALARMS}test_an_alarm_rings",),
-    "doctor alarms: 'Run `sam deploy` again.'": (f"{DOCTOR}test_an_alarm_that_has_been_deleted",),
-    "doctor alarms: enable": (f"{DOCTOR}test_an_alarm_that_calls_nobody",),
+    "doctor alarms: 'Run `sam deploy` again.'": (f"{STANDSTILL}test_an_alarm_that_has_been_deleted",),
+    "doctor alarms: enable": (f"{STANDSTILL}test_an_alarm_that_calls_nobody",),
     "doctor drift: 'Run `sam deploy` again, or bring the change into the template.'": (
         f"{DOCTOR}test_a_resource_that_somebody_changed",
     ),
@@ -149,7 +150,7 @@ CARRIED_OUT: dict[str, tuple[str, ...]] = {
     "doctor unknown_drops: REMEDY_UNKNOWN": (_REPLAY,),
     "doctor loose_objects: REMEDY_LOOSE": ("a photograph under a wrong name, and under a right one",),
     "doctor unknown_drops: rest": (f"{UNIT}cli/decide/test_replay.py::test_a_hundred_and_more_objects_are_compared",),
-    "doctor dead_letters: REMEDY_DEAD": (_REDRIVE, f"{DOCTOR}test_a_dead_letter_says_what_it_died_of"),
+    "doctor dead_letters: REMEDY_DEAD": (_REDRIVE, f"{STANDSTILL}test_a_dead_letter_says_what_it_died_of"),
     "doctor stuck_items: REMEDY_STUCK": ("nobody can be told for five hours",),
     "doctor stuck_renders: REMEDY_UNCERTAIN": _UNCERTAIN,
     "doctor stuck_renders: REMEDY_UNDELIVERED": (_HOST, _REDELIVER),

@@ -38,6 +38,11 @@ WORKFLOW = (
         kinds=("error",),
     ),
     Mutant(
+        "a pair that is looked at ever more seldom while a service is away",
+        (in_layer("pipeline/sweep", "if render_id_of(item.key) is None", "if False"),),
+        ("S3 is away for 40 minutes while a pair waits for a prompt",),
+    ),
+    Mutant(
         "messages that share an invocation, and so its death",
         (("template.yaml", "BatchSize: 1\n", "BatchSize: 10\n"),),
         ("nine pairs at once with an image that is larger than the memory",),

@@ -16,7 +16,7 @@ rest stands in a lane that is called as its status, the newest last: views read 
 | ended, not told | a minute later |
 | UNCERTAIN, its broken answer named a job | a minute later, until Segmind would have forgotten the job |
 | a pair that settles | half a minute after that is over |
-| a pair that is recorded, and what it asks for has failed | a minute later |
+| a pair that is recorded, and what it asks for has failed | a minute later, and more seldom where it fails again |
 | an object that has come or gone, and that others wait for | a minute later, until all of them are woken |
 | the circuit breaker, open | when it is probed next |
 | a change of the breaker or a pause, not announced | a minute later |
@@ -49,9 +49,11 @@ SLACK_SECONDS = 180.0
 """So much more is noted, so that a workflow that is on time mostly has nothing to write."""
 TELL_SECONDS = 60.0
 STUCK_AFTER = 10
-"""So many messages were sent for an item, over three and a half hours, and it has not moved: that needs a person."""
-_AGAIN_SECONDS = (60.0, 3000.0)
-"""No hour passes without a look, the minutes until the next sweep counted."""
+"""So many messages were sent for an item, over an hour and a half at least, and it has not moved: call somebody."""
+_AGAIN_SECONDS = 60.0
+AT_LAST_SECONDS, RENDER_AT_LAST_SECONDS = 900.0, 3000.0
+"""So long passes between two looks at most: what fails may be an AWS service that is away. Each look at a render may
+start an execution; but no hour passes without one, the minutes until the next sweep counted."""
 
 SET_DUE = "#due_lane = :due_lane, #due_at = :due_at"
 SET_DUE_UNLESS_DUE = "#due_lane = if_not_exists(#due_lane, :due_lane), #due_at = if_not_exists(#due_at, :due_at)"
@@ -121,19 +123,18 @@ class DueIndex:
         for item in self.table.query_due(TIMER, now, page_size):
             yield DueItem(key_of(item), int(item.get("dispatches", 0)), float(item.get("dispatched_until", 0.0)))
 
-    def dispatch(self, item: DueItem, now: float) -> bool:
+    def dispatch(self, item: DueItem, now: float, at_last: float = AT_LAST_SECONDS) -> bool:
         """Take it on to send a message for an item; False if it has moved, or another sweep has taken it on.
 
-        What does not move is sent for ever more seldom, at last every fifty minutes.
+        What does not move is sent for ever more seldom, every `at_last` seconds in the end.
         """
-        least, most = _AGAIN_SECONDS
         try:
             self.table.update(
                 item.key,
                 "SET #dispatched_until = :until, #dispatches = :sent",
                 "#due_at <= :now AND attribute_not_exists(#dispatched_until) OR "
                 "#due_at <= :now AND #dispatched_until <= :now",
-                until=now + min(most, least * 2.0**item.dispatches),
+                until=now + min(at_last, _AGAIN_SECONDS * 2.0**item.dispatches),
                 sent=item.dispatches + 1,
                 now=now,
             )

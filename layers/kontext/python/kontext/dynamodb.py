@@ -154,12 +154,12 @@ class Table:
             Conflict: transactions touched the item again and again: nothing was written.
         """
         write = _update(self.name, key, expression, condition, values) | {"ReturnValues": "ALL_NEW"}
-        return _from(self._call(self.client.update_item, **write)["Attributes"])
+        return _from(_repeated(self.client.update_item, **write)["Attributes"])
 
     def delete(self, key: Key, condition: str, **values: Any) -> None:
         """Delete one item. Raises what `update` does."""
         write = _write(self.name, key, condition, condition, values)
-        self._call(self.client.delete_item, **write)
+        _repeated(self.client.delete_item, **write)
 
     def transact(self, *writes: Write) -> None:
         """Write to several items, all or nothing.
@@ -173,17 +173,17 @@ class Table:
             self.update(key, expression, condition, **values)
             return
         items: Any = [{"Update": _update(self.name, *write)} for write in writes]
-        self._call(self.client.transact_write_items, TransactItems=items)
+        _repeated(self.client.transact_write_items, TransactItems=items)
 
-    def _call(self, write: Callable[..., Any], **asked: Any) -> Any:
-        """Write, and again when a transaction is at the same item at the same moment. The SDK does not retry
-        conflicts."""
-        for _ in range(_MOST_TRIES - 1):
-            try:
-                return _answer(write, asked)
-            except Conflict:
-                time.sleep(random.uniform(0, 0.05))  # noqa: S311 - no secret
-        return _answer(write, asked)
+
+def _repeated(write: Callable[..., Any], **asked: Any) -> Any:
+    """Write, and again when a transaction is at the same item at the same moment. The SDK does not retry conflicts."""
+    for _ in range(_MOST_TRIES - 1):
+        try:
+            return _answer(write, asked)
+        except Conflict:
+            time.sleep(random.uniform(0, 0.05))  # noqa: S311 - no secret
+    return _answer(write, asked)
 
 
 def _answer(write: Callable[..., Any], asked: Any) -> Any:

@@ -128,8 +128,8 @@ class Drops:
         make_due(self.table, pair_key(prefix), at, "attribute_exists(#drops)")
 
     def try_again(self, prefix: str, now: float) -> None:
-        """The same, where that has failed: what was sent for the pair counts on, so that it is looked at ever more
-        seldom, and known to be stuck."""
+        """The same, where that has failed: what was sent for the pair counts on, so that it is looked at more seldom,
+        and known to be stuck."""
         at, there = now + AGAIN_SECONDS, "attribute_exists(#drops)"
         self.table.update(pair_key(prefix), f"SET {SET_DUE}", there, due_lane=TIMER, due_at=at)
 

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from kontext import metrics
 from kontext.connections import Connections
-from kontext.due import DueItem
+from kontext.due import AT_LAST_SECONDS, RENDER_AT_LAST_SECONDS, DueItem
 from kontext.log import logger
+from kontext.renders.record import render_id_of
 from kontext.throttle.line import hand_out_permits
 
 TIME_TO_END = 10.0
@@ -41,8 +42,9 @@ def dispatch(deps: Connections, item: DueItem) -> bool:
     """Take an item on; one that cannot be written to keeps no other from being looked at."""
     if item.is_stuck:
         logger.warning("looking at it again and again changes nothing", item=item.key, dispatches=item.dispatches)
+    at_last = AT_LAST_SECONDS if render_id_of(item.key) is None else RENDER_AT_LAST_SECONDS
     try:
-        return deps.due.dispatch(item, deps.clock.now())
+        return deps.due.dispatch(item, deps.clock.now(), at_last)
     except Exception:
         logger.exception("an item that is due could not be taken on", item=item.key)
         return False
