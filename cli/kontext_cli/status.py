@@ -47,7 +47,8 @@ def run(prefix: str, wanted: Filter, *, watch: bool = False, stack: str | None, 
     if as_json:
         print_json([document(pair) for pair in listing.pairs])
     elif not listing.pairs:
-        console.print(f"Nothing under {prefix!r} in {chosen.name}." if prefix else f"Nothing in {chosen.name} so far.")
+        nothing = f"Nothing under {prefix!r} in {chosen.name}." if prefix else f"Nothing in {chosen.name} so far."
+        console.print(escape(nothing))
     elif len(listing.pairs) == 1:
         _show_one(console, listing.pairs[0])
     else:

@@ -200,7 +200,7 @@ def poll_throttled(scene: Scene, eventually: Eventually) -> list[Measured]:
 
 
 def stuck(scene: Scene, eventually: Eventually) -> list[Measured]:
-    # Nobody waits for three and a half hours here: it has been looked at nine times, and nobody can read what it is.
+    # Nobody waits for hours here: it has been looked at nine times, and nobody can read what it is.
     key = pair_key("stuck/")
     looked_at: Item = {"due_lane": TIMER, "due_at": 0, "sent": STUCK_AFTER - 1, "torn": "no parts"}
     scene.table.update(key, f"SET {SET_DUE}, #dispatches = :sent, #parts = :torn", **looked_at)

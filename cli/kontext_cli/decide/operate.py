@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
+
 from kontext.clock import Clock
 from kontext.drops import messages, pairs
 from kontext.drops.redelivery import REASON, reason_of
@@ -167,17 +169,23 @@ def redrive(*, stack: str | None, as_json: bool) -> int:
 
 
 def move_back(operator: Operator, *, as_json: bool) -> int:
-    """The same, for a stack that is found."""
-    chosen, sqs = operator.chosen, operator.chosen.client("sqs")
-    moved = []
+    """The same, for a stack that is found. What comes meanwhile stays: what nobody can read is there again at once, and
+    would go round for ever."""
+    chosen, sqs, began = operator.chosen, operator.chosen.client("sqs"), operator.clock.now()
+    moved, later = [], set()
     with progress() as shown:
-        for letter in _letters(sqs, chosen.output("DeadLetterQueueUrl"), operator.clock.now()):
+        for letter in _letters(sqs, chosen.output("DeadLetterQueueUrl")):
+            if int(letter["Attributes"]["SentTimestamp"]) > began * 1000:
+                later.add(letter["MessageId"])
+                continue
             reason = reason_of(operator.table, letter) or "why is not known"
             sqs.send_message(QueueUrl=chosen.output("UploadQueueUrl"), MessageBody=letter["Body"])
             sqs.delete_message(QueueUrl=chosen.output("DeadLetterQueueUrl"), ReceiptHandle=letter["ReceiptHandle"])
             moved.append({"message_id": letter["MessageId"], "about": about(letter["Body"]), "reason": reason})
-            shown.line(f"moved back: {moved[-1]['about']} ({reason})", style=None)
+            shown.line(escape(f"moved back: {moved[-1]['about']} ({reason})"))
         shown.line(f"{len(moved)} dead letters moved back")
+        if later:
+            shown.line(f"{len(later)} have come since, and stay: `kontext doctor` tells what one of them died of")
     if as_json:
         print_json(moved)
     return 0
@@ -219,13 +227,12 @@ def _undelivered(render: Render, now: float) -> bool:
     return code == "delivery" or (code in ("expired", "no_result") and known)
 
 
-def _letters(sqs: Any, queue_url: str, until: float) -> Iterator[MessageTypeDef]:
-    """The dead letters that there were by then: what comes back at once, as nobody can read it, would go round for
-    ever."""
+def _letters(sqs: Any, queue_url: str) -> Iterator[MessageTypeDef]:
+    """The dead letters, each of which is out of sight for a minute then."""
     asked = {"MaxNumberOfMessages": 10, "VisibilityTimeout": 60, "MessageAttributeNames": [REASON]}
     asked["AttributeNames"] = ["SentTimestamp"]
     while found := sqs.receive_message(QueueUrl=queue_url, **asked).get("Messages"):
-        yield from (letter for letter in found if int(letter["Attributes"]["SentTimestamp"]) <= until * 1000)
+        yield from found
 
 
 def about(body: str) -> str:
@@ -243,6 +250,13 @@ def about(body: str) -> str:
         return body[:80]
 
 
+def how_far(render: Render) -> str:
+    """How far a render is now, in rich's markup."""
+    return escape(
+        f"{render['prefix']}: attempt {render['attempt']} is {render['status']}; `kontext status` follows it."
+    )
+
+
 def report(renders: list[Render], as_json: bool) -> None:
     """Say how far renders are now."""
     if as_json:
@@ -250,8 +264,6 @@ def report(renders: list[Render], as_json: bool) -> None:
         return
     with progress() as shown:
         for render in renders:
-            shown.line(
-                f"{render['prefix']}: attempt {render['attempt']} is {render['status']}; `kontext status` follows it."
-            )
+            shown.line(how_far(render))
         if not renders:
             shown.line("Nothing to do.")

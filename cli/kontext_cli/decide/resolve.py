@@ -15,7 +15,7 @@ from kontext.dynamodb import ConditionFailed
 from kontext.model import Render, Status
 from kontext_cli import target
 from kontext_cli.decide.decisions import Decision, Resolver, What
-from kontext_cli.decide.operate import Operator
+from kontext_cli.decide.operate import Operator, how_far
 from kontext_cli.errors import INTERRUPTED, UNFINISHED, CommandError, Unfinished, explain
 from kontext_cli.terminal import Progress, print_json, progress
 
@@ -94,9 +94,7 @@ def decide(operator: Operator, decisions: list[Decision], *, as_json: bool) -> i
                 shown.step(line)
         done = list(_carried_out(Resolver(operator), checked))
         for render in done:
-            shown.line(
-                f"{render['prefix']}: attempt {render['attempt']} is {render['status']}; `kontext status` follows it."
-            )
+            shown.line(how_far(render))
     if as_json:
         print_json([_said(decision, render) for (decision, _), render in zip(checked, done, strict=True)])
     return 0

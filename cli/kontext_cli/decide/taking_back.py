@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from botocore.exceptions import BotoCoreError, ClientError
+from rich.markup import escape
 
 from kontext.drops.input_bucket import InputBucket
 from kontext.dynamodb import ConditionFailed
@@ -57,11 +58,8 @@ def repeat(operator: Operator, prefix: str, *, send: bool, as_json: bool) -> int
     if send:
         report([render_again(operator, render)], as_json)
         return 0
-    terminal(stderr=as_json).print(
-        f"{render['prefix']} would be rendered once more, from the same images and prompt, for USD {price:g}: "
-        "say --send. Its picture is replaced.",
-        soft_wrap=True,
-    )
+    would = f"{render['prefix']} would be rendered once more, from the same images and prompt, for USD {price:g}"
+    terminal(stderr=as_json).print(escape(f"{would}: say --send. Its picture is replaced."), soft_wrap=True)
     if as_json:
         print_json({"prefix": render["prefix"], "render_id": render["render_id"], "price_usd": price, "sent": False})
     return 0

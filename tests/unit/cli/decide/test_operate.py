@@ -14,7 +14,7 @@ from kontext.model import ErrorCode, Render, Status
 from kontext.renders import record
 from kontext.throttle.shared_state import state_in
 from kontext.throttle.throttle import Throttle
-from kontext_cli.decide.operate import Operator, deliver, move_back
+from kontext_cli.decide.operate import Operator, deliver, move_back, report
 from kontext_cli.errors import CommandError
 from kontext_cli.target import Target
 from tests.aws import Aws
@@ -190,14 +190,25 @@ class Unread:
         return self.client.send_message(QueueUrl=self.dead_letter_url, MessageBody=MessageBody)
 
 
-def test_what_becomes_a_dead_letter_again_at_once_is_moved_back_once(target: Target, aws: Aws) -> None:
+def test_what_becomes_a_dead_letter_again_at_once_is_moved_back_once(
+    target: Target, aws: Aws, capsys: pytest.CaptureFixture[str]
+) -> None:
     dead_letters = aws("sqs").create_queue(QueueName="dead-letters")["QueueUrl"]
     client = Unread(aws("sqs"), dead_letters)
     for number in range(25):
-        aws("sqs").send_message(QueueUrl=dead_letters, MessageBody=f"poison {number}")
+        aws("sqs").send_message(QueueUrl=dead_letters, MessageBody=f"[/b] poison {number}")
     outputs = {**target.outputs, "DeadLetterQueueUrl": dead_letters}
     unread = Target("shop", outputs, lambda name: client if name == "sqs" else target.client(name))
 
     code = move_back(Operator(unread), as_json=False)
 
+    said = capsys.readouterr().err
     assert (code, client.sent) == (0, 25)
+    assert "moved back: [/b] poison 7 (why is not known)" in said
+    assert "25 have come since, and stay" in said
+
+
+def test_a_pair_whose_name_looks_like_markup_is_reported_as_it_is_called(capsys: pytest.CaptureFixture[str]) -> None:
+    report([{"prefix": "a[/b]/", "render_id": "1", "attempt": 1, "status": Status.COMPLETED}], as_json=False)
+
+    assert "a[/b]/: attempt 1 is COMPLETED" in capsys.readouterr().err
