@@ -101,7 +101,6 @@ USUAL: tuple[Story, ...] = (
         "newcomers while others are in line",
         *many(6, every=0.3),
         *pair("new/", at=88.0, prompt="new"),
-        fragile={"stall of submit get_secret_value": "the key is asked for only after a slot has been taken"},
         parameters={"RequestsPerMinute": "2"},
         patience=65.0,
     ),

@@ -87,7 +87,6 @@ SHORT = tuple(
         parameters={"RequestsPerMinute": "1"},
         faults=faults,
         patience=patience,
-        fragile={"stall of submit get_secret_value": "the key is asked for only after a slot has been taken"},
     )
     for name, faults, patience in (
         ("", (), 65.0),
