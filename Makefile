@@ -84,7 +84,7 @@ bench: $(READY) ## measure time and cost, and write bench/report.md (a quarter o
 	@$(BIN)/python -m bench.report $(PARTS)
 
 .PHONY: soak
-soak: $(READY) ## 200 pairs at once and the other promises, on the embedded cloud (about six minutes)
+soak: $(READY) ## 200 pairs at once and the other promises, on the embedded cloud (about twenty minutes)
 	KONTEXT_PAIRS=200 $(BIN)/pytest tests/e2e/test_promises.py -s
 
 .PHONY: test-lifecycle

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
@@ -71,19 +72,50 @@ def test_a_burst_is_paced_below_the_hard_limit(own_stack: Stacks, photograph: by
     )
     customer = Customer(local, photograph)
 
-    began = time.time()
     names = customer.drop_many(PAIRS)
     eventually(lambda: customer.statuses(names)["DELIVERED"] == PAIRS, "every pair delivered", 240 + PAIRS)
 
     ledger = customer.ledger()
     posts = [post["at"] for post in ledger["posts"]]
-    ideal = (PAIRS - 1) * 60 / 120
-    print(f"{PAIRS} pairs: submitted within {max(posts) - began:.1f} s, the limit allows {ideal:.1f} s")
+    took, ideal = max(posts) - min(posts), (PAIRS - 1) * 60 / 120
+    print(f"{PAIRS} pairs: submitted within {took:.1f} s, the limit allows {ideal:.1f} s")
     assert ledger["too_many_requests"] == 0
     assert len(ledger["charges"]) == PAIRS
     assert customer.dead_letters() == 0
-    if PAIRS >= 100:  # below that the first drop's own time weighs too much
-        assert max(posts) - began <= 1.05 * ideal
+    if PAIRS >= 100:  # the proof has the machine to itself
+        assert took <= 1.05 * ideal
+
+
+@pytest.mark.skipif(PAIRS < 100, reason="it waits for five minutes: `make soak` plays it")
+@pytest.mark.timeout(1000)
+def test_who_waits_five_minutes_for_credits_goes_on_soon_in_order_and_at_the_full_rate(
+    own_stack: Stacks, photograph: bytes, eventually: Eventually
+) -> None:
+    account = {"inference": 8.0, "workers": 50, "credits": 0.0}
+    customer = Customer(own_stack(emulator=account, parameters={"RequestsPerMinute": "120"}), photograph)
+    names = [f"waits-{number:03}" for number in range(20)]
+    for name in names:
+        customer.drop(name)
+        eventually(partial(_parked, customer, name), "it is parked")
+    changed = names[5]
+    customer.drop(changed, prompt="Changed.")
+    time.sleep(300)
+
+    customer.tell_emulator("settings", {"credits": 50.0})
+    topped_up = time.time()
+    eventually(lambda: customer.statuses(names)["DELIVERED"] == len(names), "all delivered")
+
+    jobs = sorted(customer.ledger()["jobs"], key=lambda job: float(job["accepted_at"]))
+    went = [next(name for name in names if f"{name}/" in json.dumps(job)) for job in jobs]
+    first, last = jobs[0]["accepted_at"], jobs[-1]["accepted_at"]
+    print(
+        f"the first goes on {first - topped_up:.0f} s after the account was topped up, all within {last - first:.1f} s"
+    )
+    assert first - topped_up <= 75
+    assert last - first <= 1.5 * (len(names) - 1) * 60 / 120
+    assert [name for name in went if name != changed] == [name for name in names if name != changed]
+    assert len(customer.ledger()["charges"]) == len(names)
+    assert "Changed." in json.dumps(jobs[went.index(changed)])
 
 
 @pytest.mark.timeout(1000)
@@ -244,10 +276,10 @@ def test_a_lost_answer_is_never_sent_again_until_a_person_decides(customer: Cust
 def test_what_has_lost_its_message_or_its_execution_is_brought_on_and_paid_once(
     customer: Customer, eventually: Eventually
 ) -> None:
-    before = customer.ledger()
-    customer.tell_emulator("script", {"on": "submit", "inference": 20.0, "times": 3})
-    names = customer.drop_many(3, "still")
-    eventually(lambda: customer.statuses(names)["QUEUED"] + customer.statuses(names)["PROCESSING"] == 3, "three jobs")
+    count, before = min(50, PAIRS // 2), customer.ledger()
+    customer.tell_emulator("script", {"on": "submit", "inference": 20.0 + count, "times": count})
+    names = customer.drop_many(count, "still")
+    eventually(lambda: len(customer.running("still")) == count, "as many executions")
     customer.drop("settling", prompt=None)
     eventually(lambda: "due_at" in (customer.operator.table.get(pair_key("settling/")) or {}), "a pair that waits")
 
@@ -259,14 +291,14 @@ def test_what_has_lost_its_message_or_its_execution_is_brought_on_and_paid_once(
     def all_delivered() -> bool:
         for name in names:  # a Poll that was under way ends, and is heard
             customer.let_time_pass(name)
-        return customer.statuses([*names, "settling"])["DELIVERED"] == 4
+        return customer.statuses([*names, "settling"])["DELIVERED"] == count + 1
 
     eventually(all_delivered, "all delivered")
 
     after = customer.ledger()
-    assert len(stopped) == 3
+    assert len(stopped) == count
     assert {customer.render(name)["generation"] for name in names} == {2}
-    assert _accepted(after) - _accepted(before) == len(after["charges"]) - len(before["charges"]) == 4
+    assert _accepted(after) - _accepted(before) == len(after["charges"]) - len(before["charges"]) == count + 1
     assert customer.dead_letters() == 0
 
 
