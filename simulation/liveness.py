@@ -6,6 +6,7 @@ from kontext.throttle.line import why_parked
 from kontext.throttle.shared_state import state_in
 from simulation.evidence import ENDED, Broken, Evidence, Promise
 from simulation.oracle import dropped, prefixes
+from simulation.outside import ASIDE_SECONDS
 from simulation.scheduler import BEGINNING
 from simulation.waits import Waits
 
@@ -25,15 +26,15 @@ def nothing_stands_still(seen: Evidence) -> Broken:
         yield seen.world.problem
 
 
-_ASIDE_SECONDS = 3120.0
-"""So long waits whose own requests have failed too often to hold others up, the minutes until a sweep counted."""
+_SWEEPS_SECONDS = 420.0
+"""Sweep comes once a minute, may come late or not at all, and what it sends may be lost."""
 
 
 def nobody_waits_without_a_reason(seen: Evidence) -> Broken:
     """2. While the account is in order and nothing is away, no pair waits for minutes, or as long as its story says."""
     waits = Waits(seen)
     for render in seen.all_renders:
-        patience = max(seen.patience, _ASIDE_SECONDS if seen.stepped_aside(render) else 0.0)
+        patience = max(seen.patience, ASIDE_SECONDS + _SWEEPS_SECONDS if seen.stepped_aside(render) else 0.0)
         for earlier, later in waits.of(render):
             if later - earlier > patience and earlier >= seen.outside.well_since:
                 when = f"from {earlier - BEGINNING:.0f} s to {later - BEGINNING:.0f} s"

@@ -29,6 +29,8 @@ from simulation.world import PAUSE_SECONDS, World
 Period = tuple[float, float]
 """From when to when, in unix seconds."""
 SERVER_ERRORS = (500, 502, 503)
+ASIDE_SECONDS = 2700.0
+"""So long waits whose own requests have failed too often to hold others up."""
 _ITS_OWN, _TRIES = (*SERVER_ERRORS, 406), 3
 """Answers that may be about the request alone, and so often it is tried before it steps aside."""
 _A_FAULT_SECONDS = 900.0

@@ -19,13 +19,12 @@ from kontext_local.segmind.jobs import Job
 from simulation.brakes import BRAKES
 from simulation.evidence import ENDED, Broken, Evidence, Promise
 from simulation.oracle import dropped, is_prompt_gone, prefixes
-from simulation.outside import SERVER_ERRORS
+from simulation.outside import ASIDE_SECONDS, SERVER_ERRORS
 from simulation.schedule import DroppedObject
 from simulation.uncertainty import UNCERTAINTY
 
 _MOST_REPEATS = 4
 """After a server error: three, one more once another render was accepted, and then one every 45 minutes."""
-_ASIDE_SECONDS = 2700.0
 _SYNC_SECONDS = 2.0
 """Two objects of one sync come no further apart."""
 _SPEAKS = ("result.png", "result.jpg", "error.json")
@@ -63,7 +62,7 @@ def what_is_dropped_once_is_paid_once(seen: Evidence) -> Broken:
 def _repeated(hidden: Sequence[Job]) -> int:
     """How often a render may have been sent again because of jobs that hid behind server errors."""
     lasted = hidden[-1].accepted_at - hidden[0].accepted_at if hidden else 0.0
-    return min(len(hidden), _MOST_REPEATS + int(lasted / _ASIDE_SECONDS))
+    return min(len(hidden), _MOST_REPEATS + int(lasted / ASIDE_SECONDS))
 
 
 def _at_once(seen: Evidence, drops: Sequence[DroppedObject]) -> bool:
