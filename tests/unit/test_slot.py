@@ -7,30 +7,19 @@ from typing import Any
 
 import pytest
 
-from kontext.clock import Clock
 from kontext.pipeline.slot import LATEST_SECONDS, Slot
 from kontext.throttle.admission import State
 from kontext.throttle.circuit_breaker import Breaker, Stop
+from tests.unit.strikes import StandingClock
 
-NOW = 1_800_000_000.0
+NOW = StandingClock().now()
 REFUSED = State(breaker=Breaker(reason="bad_key", since=NOW))
 PAUSED = State(paused=Stop(reason="paused", since=NOW))
 
 
-class Sleeper(Clock):
-    def __init__(self) -> None:
-        self.time = NOW
-
-    def now(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.time += max(0.0, seconds)
-
-
-def slot(at: float, state: State) -> tuple[Slot, Sleeper]:
+def slot(at: float, state: State) -> tuple[Slot, StandingClock]:
     """A slot, and the clock by which it is waited for; `state`: how the throttle stands then."""
-    clock = Sleeper()
+    clock = StandingClock()
     deps: Any = SimpleNamespace(clock=clock, throttle=SimpleNamespace(read=lambda: state))
     return Slot(deps, at), clock
 
