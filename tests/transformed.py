@@ -39,3 +39,8 @@ def _as_if_uploaded(properties: Json) -> None:
     for name in ("CodeUri", "ContentUri", "DefinitionUri"):
         if name in properties:
             properties[name] = "s3://bucket/key"
+
+
+def listed(value: Any) -> list[str]:
+    """What may stand alone, or in a list."""
+    return value if isinstance(value, list) else [value]
