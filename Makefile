@@ -41,6 +41,7 @@ test-stacks: $(READY) ## only the tests of whole stacks and of the page, which w
 
 .PHONY: test-in-process
 test-in-process: $(READY) ## only the other tests, which keep two processors busy; what they say is shown when they have ended
+	@echo "the tests in process run too; what they say is shown when they have ended"
 	@trap 'rm -f "$$said"' EXIT; said=$$(mktemp); $(BIN)/pytest -n 2 --dist worksteal $(STACKS:%=--ignore=%) >"$$said" 2>&1; \
 		failed=$$?; cat "$$said"; exit $$failed
 
