@@ -18,13 +18,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import boto3
-
 from bench.layer import built
 from bench.part import Part
+from kontext_local import runtime
 
 STARTS = 15
-_RUNTIME = ("boto3", "botocore", "s3transfer", "urllib3", "dateutil", "six.py", "jmespath")
 _FOLDERS = {"submit": "SubmitFunction", "poll": "PollFunction", "finalize": "FinalizeFunction"}
 _WHERE = {
     "AWS_DEFAULT_REGION": "us-east-1",
@@ -114,12 +112,10 @@ def _settings(path: str) -> dict[str, str]:
 @contextmanager
 def places(build: Path) -> Iterator[dict[str, str]]:
     """Where Python looks, by function: the function, the layers, and the packages of a Lambda runtime."""
-    packages = Path(boto3.__file__).parents[1]
     layers = [str(build / layer / "python") for layer in ("KontextLayer", "DependenciesLayer")]
-    with tempfile.TemporaryDirectory() as runtime:
-        for package in _RUNTIME:
-            Path(runtime, package).symlink_to(packages / package)
-        yield {name: ":".join([str(build / folder), *layers, runtime]) for name, folder in _FOLDERS.items()}
+    with tempfile.TemporaryDirectory() as packages:
+        runtime.link_packages(Path(packages))
+        yield {name: ":".join([str(build / folder), *layers, packages]) for name, folder in _FOLDERS.items()}
 
 
 def _text(found: Mapping[str, tuple[Start, Start]], starts: int) -> str:

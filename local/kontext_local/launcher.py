@@ -24,10 +24,10 @@ from typing import Any
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from ministack import app
-from ministack.core import iam_evaluator
+from ministack.core import iam_evaluator, lambda_runtime
 from ministack.core.responses import get_account_id
 
-from kontext_local import private
+from kontext_local import private, runtime
 from kontext_local.authentication import SignedOnly, draw_role_credentials, make_root
 from kontext_local.guard import Guard, Guarded
 
@@ -42,6 +42,7 @@ def main() -> None:
     let_wildcards_match_line_ends()
     make_root(access_key, secret_key)
     draw_role_credentials()
+    run_functions_with(runtime.make(Path(os.environ["TMPDIR"], "runtime")))
     for record in records:
         record_decisions(Path(record))
     guard = Guard(int(os.environ["GATEWAY_PORT"]))
@@ -100,6 +101,17 @@ def let_wildcards_match_line_ends() -> None:
         return re.compile(usual.pattern, usual.flags | re.DOTALL)
 
     iam_evaluator._fnmatch_compile = compiling
+
+
+def run_functions_with(python: Path) -> None:
+    """Let each function's process be one of `python`; MiniStack would take its own."""
+    chosen: Callable[[str], tuple[str, str]] = lambda_runtime._detect_runtime_binary
+
+    def choosing(name: str) -> tuple[str, str]:
+        _, script = chosen(name)
+        return str(python), script
+
+    lambda_runtime._detect_runtime_binary = choosing
 
 
 def _role_of(access_key_id: str) -> str | None:

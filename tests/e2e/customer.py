@@ -82,8 +82,19 @@ class Customer:
 
     def statuses(self, names: Collection[str]) -> Counter[str]:
         """How many renders of these pairs have come how far."""
-        items = [item for item in self.operator.table.scan() if item["sk"].startswith("render#")]
-        return Counter(item["status"] for item in items if item["prefix"].rstrip("/") in names)
+        found = (
+            self.local.client("dynamodb")
+            .get_paginator("scan")
+            .paginate(
+                TableName=self.local.outputs["RendersTable"],
+                FilterExpression="begins_with(sk, :render)",
+                ProjectionExpression="prefix, #status",
+                ExpressionAttributeNames={"#status": "status"},
+                ExpressionAttributeValues={":render": {"S": "render#"}},
+            )
+        )
+        items = [item for page in found for item in page["Items"]]
+        return Counter(item["status"]["S"] for item in items if item["prefix"]["S"].rstrip("/") in names)
 
     def ledger(self) -> dict[str, Any]:
         with self.local.emulator() as emulator:

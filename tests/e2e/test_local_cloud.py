@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,12 @@ running = cloud.start(Path(sys.argv[1]))
 print(running.process.pid, running.folder, flush=True)
 time.sleep(600)
 """
-ROLE = "arn:aws:iam::000000000000:role/reader"
+READER = "arn:aws:iam::000000000000:role/reader"
+LOOKS = """
+from importlib.util import find_spec
+def handler(names, context):
+    return [name for name in names if find_spec(name)]
+"""
 TRUST = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
 READ = {
     "Effect": "Allow",
@@ -55,7 +62,7 @@ def as_reader(aws: cloud.Cloud) -> Any:
     iam = aws.client("iam")
     iam.create_role(RoleName="reader", AssumeRolePolicyDocument=_policy(TRUST))
     iam.put_role_policy(RoleName="reader", PolicyName="read", PolicyDocument=_policy(READ))
-    keys = aws.client("sts").assume_role(RoleArn=ROLE, RoleSessionName="test")["Credentials"]
+    keys = aws.client("sts").assume_role(RoleArn=READER, RoleSessionName="test")["Credentials"]
     session: Any = boto3.session.Session(
         keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], region_name=cloud.REGION
     )
@@ -74,6 +81,22 @@ def test_a_role_may_read_a_key_of_several_lines_where_it_may_read_any(aws: cloud
     aws.client("s3").put_object(Bucket="seen", Key="a\nb\r\n/1.png", Body=b"x")
 
     assert as_reader.get_object(Bucket="seen", Key="a\nb\r\n/1.png")["Body"].read() == b"x"
+
+
+def test_a_function_finds_what_lambda_gives_it_and_nothing_else_that_is_installed_here(
+    aws: cloud.Cloud, as_reader: Any
+) -> None:
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as archive:
+        archive.writestr("looks.py", LOOKS)
+    made = {"Runtime": "python3.13", "Handler": "looks.handler", "Role": READER, "Code": {"ZipFile": code.getvalue()}}
+    functions = aws.client("lambda")
+    functions.create_function(FunctionName="looks", **made)
+    asked = ["boto3", "dateutil", "urllib3", "httpx", "rich", "kontext_local", "ministack"]
+
+    answer = functions.invoke(FunctionName="looks", Payload=json.dumps(asked))
+
+    assert json.loads(answer["Payload"].read()) == asked[:3]
 
 
 def test_every_decision_about_a_role_can_be_recorded(as_reader: Any, record: Path) -> None:

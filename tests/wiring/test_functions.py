@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from kontext_local import runtime
+
 Json = dict[str, Any]
 
 FUNCTIONS = ("submit", "poll", "finalize", "sweep")
@@ -22,7 +24,8 @@ LAYER = Path("layers/kontext/python")
 READ_BY_POWERTOOLS = {"POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_SERVICE_NAME"}
 HEAVY = {"pydantic", "pydantic_core", "aws_xray_sdk", "jsonschema", "fastjsonschema"}
 """What costs a cold start more than it gives; the last is loaded when a request is first read."""
-IN_THE_RUNTIME = {"boto3", "botocore", "s3transfer", "urllib3", "dateutil", "six"}
+NOT_DEPLOYED = {"anyio"}
+"""What the layer leaves out of what is locked for it."""
 
 START = """
 import importlib, json, sys
@@ -196,7 +199,7 @@ def _is(node: ast.expr, name: str) -> bool:
 def _deployed(root: Path) -> set[str]:
     """The top-level modules of the layers and of the runtime."""
     of_the_layer = {module for name in _locked(root) for module in _modules_of(name)}
-    return of_the_layer | IN_THE_RUNTIME | {"kontext", *FUNCTIONS}
+    return of_the_layer - NOT_DEPLOYED | {*runtime.PACKAGES, "kontext", *FUNCTIONS}
 
 
 def _loaded(root: Path, modules: list[str]) -> set[str]:
