@@ -22,7 +22,7 @@ import yaml
 from kontext.model import Render
 from kontext.net.transport import DEADLINE
 from kontext.renders.overdue import OUTPUT_SECONDS
-from kontext.renders.record import render_of
+from kontext.renders.record import render_key, render_of
 from kontext.throttle.line import why_parked
 from kontext.throttle.shared_state import state_in
 from simulation.actions import Drop, Remove
@@ -46,6 +46,8 @@ API, FILES = "https://api.segmind.com", "https://images.segmind.com"
 LATER = 600.0
 APART = 30.0
 """Seconds between two drops that do not belong together: a pair has settled by then."""
+TRIED = 3600.0
+"""Seconds for which a picture that nobody can deliver is tried; then so many days are over that it is given up."""
 USUAL_HEAD = 200
 ANSWERED = ("submit", "status", "result", "credits", "file")
 MODULES = ("submit", "sweep", "poll", "finalize")
@@ -283,6 +285,8 @@ def play(case: Case) -> Outcome:
         world.away("s3", case.away)
     if case.lost_at is not None:
         world.scheduler.at(BEGINNING + case.lost_at, world.lose_everything)
+    if case.end == "FAILED delivery":
+        world.scheduler.at(BEGINNING + TRIED, partial(_let_days_pass, world))
     with _listening() as logs:
         try:
             world.scheduler.play(BEGINNING + case.within)
@@ -292,6 +296,14 @@ def play(case: Case) -> Outcome:
             world.scheduler.close()
     end, said = _end(world, case)
     return Outcome(end, said, world.hostile, world, world.scheduler.now - BEGINNING, logs.getvalue())
+
+
+def _let_days_pass(world: World) -> None:
+    """Let pictures have been ready for longer than Segmind keeps them: each further try would be like the last ones."""
+    for render in _renders(world):
+        key = render_key(render["prefix"], render["render_id"])
+        then = render["completed_at"] - OUTPUT_SECONDS
+        world.table.update(key, "SET #completed_at = :then, #due_at = :now", then=then, now=world.clock.now())
 
 
 @contextlib.contextmanager
@@ -310,9 +322,7 @@ def _listening() -> Iterator[io.StringIO]:
 
 
 def _end(world: World, case: Case) -> tuple[str, str]:
-    items = list(world.dynamodb.items)
-    renders = [render_of(world.table.get({"pk": pk, "sk": sk}) or {}) for pk, sk in items if sk.startswith("render#")]
-    ours = [render for render in renders if render["prefix"] == case.prefix]
+    ours = [render for render in _renders(world) if render["prefix"] == case.prefix]
     if world.queue.dead_letters:
         return "DEAD LETTER", world.queue.dead_letters[0].body
     if ours:
@@ -323,7 +333,12 @@ def _end(world: World, case: Case) -> tuple[str, str]:
     if files:
         told = json.loads(existing(existing(world.s3.newest("OutputBucket", files[0])).body))
         return f"FILE {told['code']}", told["message"]
-    return "WAITING" if any(sk == "pair" for _, sk in items) else "NOTHING", ""
+    return "WAITING" if any(sk == "pair" for _, sk in world.dynamodb.items) else "NOTHING", ""
+
+
+def _renders(world: World) -> list[Render]:
+    places = [{"pk": pk, "sk": sk} for pk, sk in world.dynamodb.items if sk.startswith("render#")]
+    return [render_of(existing(world.table.get(place))) for place in places]
 
 
 def ended(render: Render) -> tuple[str, str]:

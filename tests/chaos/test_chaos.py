@@ -23,7 +23,7 @@ from tests.chaos import mutants
 from tests.chaos.catalogue import AREAS, MUTANTS
 
 SEEDS = range(10_000, 10_020)
-THINNED = 5
+THINNED = 6
 FAULTY = [name for name, one in STORIES.items() if not one.large][::THINNED]
 """The stories that are played with faults, too: one of so many. `make chaos` plays all of them."""
 AWS = ("s3", "dynamodb", "sqs", "sns", "stepfunctions", "secretsmanager")
@@ -42,9 +42,9 @@ def test_a_story_keeps_the_promises_whatever_goes_wrong_in_it(story: str) -> Non
     usual = play(STORIES[story])
     faults = list(next_faults(usual))
 
-    injected = [play(STORIES[story], fault) for fault in Random(story).sample(faults, min(2, len(faults)))]
+    struck = play(STORIES[story], Random(story).choice(faults))
 
-    assert {one.again: one.violations for one in (usual, *injected) if one.violations} == {}
+    assert {one.again: one.violations for one in (usual, struck) if one.violations} == {}
     assert _out_of_reach(usual) == []
 
 
@@ -160,7 +160,7 @@ def test_many_pairs_take_as_long_as_the_rate_allows_and_never_meet_a_429(bursts:
 
 
 def test_to_check_the_promises_takes_four_times_as_long_for_four_times_as_many_pairs() -> None:
-    few, many = (_calls_of_a_check(pairs) for pairs in (40, 160))
+    few, many = (_calls_of_a_check(pairs) for pairs in (20, 80))
 
     assert many < 1.1 * 4 * few
 
@@ -174,7 +174,7 @@ def _calls_of_a_check(pairs: int) -> int:
 
 
 def test_on_a_bad_day_the_slots_are_used_in_order_and_none_meets_a_429() -> None:
-    assert rough(300).violations == ()
+    assert rough(200).violations == ()
 
 
 @pytest.mark.parametrize("seconds", [6.0, 12.0], ids="{} s".format)

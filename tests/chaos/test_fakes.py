@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
-from moto import mock_aws
 
 from kontext.due import REMOVE_DUE, SET_DUE, TIMER, DueIndex, DueItem
 from simulation.dynamodb import DynamoDB
@@ -19,6 +16,7 @@ from simulation.schedule import Schedule
 from simulation.stories import STORIES
 from simulation.template import Template
 from simulation.world import World
+from tests.aws import Aws
 
 TOLD = (
     "Item",
@@ -35,20 +33,13 @@ BUCKET = "outputbucket"
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def aws(aws: Aws) -> Aws:
     """Clients of moto: `aws("s3")`, with the table and a bucket there."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    with mock_aws():
-        _furnish()
-        yield lambda service: boto3.client(service, region_name="us-east-1")
-
-
-def _furnish() -> None:
-    boto3.client("dynamodb", region_name="us-east-1").create_table(TableName="RendersTable", **Template().table)
-    s3 = boto3.client("s3", region_name="us-east-1")
+    aws("dynamodb").create_table(TableName="RendersTable", **Template().table)
+    s3 = aws("s3")
     s3.create_bucket(Bucket=BUCKET)
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    return aws
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from tests.unit.pipeline import PREFIX, REQUEST_ID, World
 from tests.unit.strikes import DAY, Call, Strike
 
 Play = Callable[..., World]
-OUTAGE = 3 * DAY
 
 
 @pytest.fixture
@@ -78,7 +77,7 @@ STORIES = [
     [
         pytest.param({"when": "before"}, id="once before"),
         pytest.param({"when": "after"}, id="once after"),
-        pytest.param({"seconds": OUTAGE}, id="for three days"),
+        pytest.param({"seconds": DAY}, id="for a day"),
     ],
 )
 def test_an_exception_that_nobody_has_thought_of_leaves_no_paid_render_untold(
