@@ -62,9 +62,16 @@ coverage: $(READY) ## which lines of the product are run by the tests in process
 
 .PHONY: check
 check: $(READY) $(AUDIT_READY) ## format, lint, types, template, policies, workflow
+	@$(MAKE) --no-print-directory --jobs=2 check-python check-template
+
+.PHONY: check-python
+check-python: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+
+.PHONY: check-template
+check-template: $(READY) $(AUDIT_READY)
 	$(BIN)/cfn-lint template.yaml
 	AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 $(BIN)/sam validate
 	$(AUDIT)/bin/statelint --ignore=URI workflow.asl.json

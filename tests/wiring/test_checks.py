@@ -31,7 +31,7 @@ def _recipe(root: Path, target: str) -> list[str]:
 
 
 def test_a_commit_is_checked_by_what_make_check_runs(root: Path, hooks: dict[str, Json]) -> None:
-    assert list(hooks) == _recipe(root, "check")
+    assert list(hooks) == [*_recipe(root, "check-python"), *_recipe(root, "check-template")]
 
 
 def test_a_check_runs_when_a_file_that_it_names_has_changed(hooks: dict[str, Json]) -> None:
