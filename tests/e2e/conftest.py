@@ -147,5 +147,5 @@ def _eventually(look: Callable[[], Seen | None], what: str, seconds: float = 240
         waited = time.monotonic() - began
         if waited > seconds:
             pytest.fail(f"{what} did not happen within {seconds:.0f} s")
-        time.sleep(min(0.1 + waited / 20, 0.5))  # a look takes time from what it waits for
+        time.sleep(min(0.1 + waited / 20, 1.0))  # a look takes time from what it waits for
     return seen
