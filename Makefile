@@ -46,10 +46,7 @@ test-in-process: $(READY) ## only the other tests, which keep two processors bus
 		failed=$$?; cat "$$said"; exit $$failed
 
 .PHONY: quick
-quick: $(READY) ## format, lint, types, and the short tests (under a minute)
-	$(BIN)/ruff format --check
-	$(BIN)/ruff check
-	$(BIN)/mypy
+quick: check-python ## format, lint, types, and the short tests (under a minute)
 	$(BIN)/pytest -q -n 3 --dist worksteal $(QUICK)
 
 .PHONY: coverage

@@ -104,12 +104,12 @@ def let_wildcards_match_line_ends() -> None:
 
 
 def run_functions_with(python: Path) -> None:
-    """Let each function's process be one of `python`; MiniStack would take its own."""
+    """Let each function in Python be a process of `python`; MiniStack would take its own."""
     chosen: Callable[[str], tuple[str, str]] = lambda_runtime._detect_runtime_binary
 
     def choosing(name: str) -> tuple[str, str]:
-        _, script = chosen(name)
-        return str(python), script
+        binary, script = chosen(name)
+        return str(python) if binary == sys.executable else binary, script
 
     lambda_runtime._detect_runtime_binary = choosing
 

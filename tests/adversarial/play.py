@@ -47,7 +47,7 @@ LATER = 600.0
 APART = 30.0
 """Seconds between two drops that do not belong together: a pair has settled by then."""
 TRIED = 3600.0
-"""Seconds for which a picture that nobody can deliver is tried; then so many days are over that it is given up."""
+"""After so many seconds of vain tries a picture's time is set back, so that Segmind has deleted it."""
 USUAL_HEAD = 200
 ANSWERED = ("submit", "status", "result", "credits", "file")
 MODULES = ("submit", "sweep", "poll", "finalize")
@@ -117,7 +117,7 @@ def case(file: str, entry: dict[str, Any]) -> Case:
         end=end,
         says=tuple(entry.get("says", ())),
         posts=entry.get("posts", 1 if end.split()[0] in ("DELIVERED", "UNCERTAIN") else 0),
-        within=entry.get("within", OUTPUT_SECONDS + 86_400 if end == "FAILED delivery" else 3600.0),
+        within=entry.get("within", 2 * TRIED if end == "FAILED delivery" else 3600.0),
         prefix=prefix,
         parameters=entry.get("parameters", {}),
         good=entry.get("good", False),

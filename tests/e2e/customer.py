@@ -81,7 +81,7 @@ class Customer:
         return next(iter(self.operator.renders.of_pair(f"{name}/")), none)
 
     def statuses(self, names: Collection[str]) -> Counter[str]:
-        """How many renders of these pairs have come how far."""
+        """How many renders of these pairs have come how far. What else they hold would keep the cloud busy."""
         found = (
             self.local.client("dynamodb")
             .get_paginator("scan")

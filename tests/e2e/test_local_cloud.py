@@ -17,7 +17,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from kontext_local import cloud, deploy
+from kontext_local import cloud, deploy, runtime
 from kontext_local.errors import LocalCloudError
 from tests.e2e.conftest import Eventually
 
@@ -92,11 +92,11 @@ def test_a_function_finds_what_lambda_gives_it_and_nothing_else_that_is_installe
     made = {"Runtime": "python3.13", "Handler": "looks.handler", "Role": READER, "Code": {"ZipFile": code.getvalue()}}
     functions = aws.client("lambda")
     functions.create_function(FunctionName="looks", **made)
-    asked = ["boto3", "dateutil", "urllib3", "httpx", "rich", "kontext_local", "ministack"]
+    asked = [*runtime.PACKAGES, "httpx", "rich", "kontext_local", "ministack"]
 
     answer = functions.invoke(FunctionName="looks", Payload=json.dumps(asked))
 
-    assert json.loads(answer["Payload"].read()) == asked[:3]
+    assert json.loads(answer["Payload"].read()) == list(runtime.PACKAGES)
 
 
 def test_every_decision_about_a_role_can_be_recorded(as_reader: Any, record: Path) -> None:

@@ -28,8 +28,8 @@ def places(build: Path) -> Iterator[dict[str, str]]:
 def test_the_layers_are_small(build: Path) -> None:
     sizes = {name: layer.zipped(build / name) for name in layer.ARTIFACTS}
 
-    assert MEGABYTE < sizes["DependenciesLayer"] <= 3 * MEGABYTE
-    assert sum(sizes.values()) <= 3.3 * MEGABYTE
+    assert MEGABYTE < sizes["DependenciesLayer"] <= 1.6 * MEGABYTE
+    assert sum(sizes.values()) <= 2.2 * MEGABYTE
 
 
 @pytest.mark.parametrize("function", cold_start.SERVICES)

@@ -9,7 +9,7 @@ from bench.pictures import CASES, PIECE_BYTES, peak_bytes, seconds
 SMALL, LARGE = 125_000, 1_000_000
 HELD_AT_ONCE, BEYOND = 500_000, 250_000
 """More of a file than is ever held at once, and how much comes after it."""
-ENOUGH_SECONDS = 0.05
+ENOUGH_SECONDS = 0.0125
 """Less is noise."""
 
 

@@ -135,8 +135,10 @@ def test_a_request_id_that_neither_the_record_nor_the_workflow_took_is_recorded_
     assert _wrong(world) == []
 
 
-def test_a_paid_job_whose_workflow_cannot_be_started_for_a_day_is_looked_for_and_delivered_then(play: Play) -> None:
-    world = play({}, Strike(Call("Submit", "workflow.start", 1), seconds=DAY))
+def test_a_paid_job_whose_workflow_cannot_be_started_for_three_days_is_looked_for_and_delivered_then(
+    play: Play,
+) -> None:
+    world = play({}, Strike(Call("Submit", "workflow.start", 1), seconds=3 * DAY))
 
     assert world.render["status"] == "DELIVERED"
     assert _wrong(world) == []
