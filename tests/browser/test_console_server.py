@@ -27,7 +27,7 @@ def console(stack: Stack, serve: Serve) -> Served:
 @pytest.fixture
 def ask(console: Served) -> Iterator[httpx.Client]:
     """A client of the console."""
-    with httpx.Client(base_url=console.url, trust_env=False, verify=False) as client:
+    with httpx.Client(base_url=console.url, trust_env=False, verify=False, timeout=30) as client:
         yield client
 
 

@@ -12,7 +12,7 @@ head_of_line  Submit: who waits longest goes at the next slot
 slot          a slot of the rate limiter is waited for
 post          Submit: the one request that costs money, and what its answer means
 requeue       a render that was not accepted, or whose job failed for want of credits, waits
-breaker       nobody goes, and until when; the change is published
+circuit_breaker  nobody goes, and until when; the change is published
 probe         Submit: whether the cause has ended, for which nobody goes
 overdue       an item of the table is due: what its state asks for
 watch         the workflow of a paid render is started

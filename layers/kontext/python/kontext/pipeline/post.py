@@ -14,8 +14,8 @@ from kontext.errors import (
 )
 from kontext.log import logger
 from kontext.model import Parameters, Render
-from kontext.pipeline.breaker import CircuitBreaker
 from kontext.pipeline.candidate import is_known, verify_candidate
+from kontext.pipeline.circuit_breaker import CircuitBreaker
 from kontext.pipeline.ends import Ends
 from kontext.pipeline.requeue import Requeue
 from kontext.pipeline.slot import Slot

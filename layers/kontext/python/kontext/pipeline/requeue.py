@@ -5,7 +5,7 @@ from kontext.connections import Connections
 from kontext.errors import AccountRefused, Doubtful, SegmindError, ServerError, Unavailable
 from kontext.log import logger
 from kontext.model import IN_FLIGHT, ErrorCode, HistoryEntry, Reason, Render
-from kontext.pipeline.breaker import CircuitBreaker
+from kontext.pipeline.circuit_breaker import CircuitBreaker
 from kontext.pipeline.ends import Ends, charged_for
 from kontext.renders.ledger import another_was_accepted
 from kontext.renders.submissions import CountsAs

@@ -7,7 +7,7 @@ from kontext.due import SLACK_SECONDS
 from kontext.dynamodb import ConditionFailed, Key
 from kontext.log import logger
 from kontext.model import IN_FLIGHT, Render, Status
-from kontext.pipeline.breaker import CircuitBreaker
+from kontext.pipeline.circuit_breaker import CircuitBreaker
 from kontext.pipeline.ends import Ends, charged_for
 from kontext.pipeline.poll import Poll
 from kontext.pipeline.requeue import Requeue
