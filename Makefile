@@ -105,7 +105,7 @@ fuzz: $(VENV)/.fuzz ## feed the parsers what coverage-guided chance comes up wit
 	@PYTHONPATH=.:functions $(BIN)/python -m tests.fuzz
 
 .PHONY: test-adversarial
-test-adversarial: $(READY) ## play what is hostile, prove the roles, and look for secrets, on the embedded cloud (about ten minutes)
+test-adversarial: $(READY) ## play what is hostile, prove the roles, and look for secrets, on the embedded cloud (about five minutes)
 	@PYTHONPATH=.:functions $(BIN)/python -m tests.adversarial
 
 .PHONY: generated
