@@ -9,7 +9,7 @@ AWS, OPERATE = f"{KONTEXT}/aws.py", "cli/kontext_cli/decide/operate.py"
 DECISIONS = "cli/kontext_cli/decide/decisions.py"
 SUBMIT, ADVANCE, INTAKE = (f"{KONTEXT}/pipeline/{module}.py" for module in ("submit", "advance", "intake"))
 PROBE, POST, HEAD = (f"{KONTEXT}/pipeline/{module}.py" for module in ("probe", "post", "head_of_line"))
-BREAKER, POLL, DELIVER = (f"{KONTEXT}/pipeline/{module}.py" for module in ("breaker", "poll", "deliver"))
+BREAKER, POLL, DELIVER = (f"{KONTEXT}/pipeline/{module}.py" for module in ("circuit_breaker", "poll", "deliver"))
 PLACING = f"{KONTEXT}/pipeline/placing.py"
 STATES = "workflow.asl.json"
 
