@@ -13,6 +13,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from kontext_local import runtime
@@ -24,8 +25,6 @@ LAYER = Path("layers/kontext/python")
 READ_BY_POWERTOOLS = {"POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_SERVICE_NAME"}
 HEAVY = {"pydantic", "pydantic_core", "aws_xray_sdk", "jsonschema", "fastjsonschema"}
 """What costs a cold start more than it gives; the last is loaded when a request is first read."""
-NOT_DEPLOYED = {"anyio"}
-"""What the layer leaves out of what is locked for it."""
 
 START = """
 import importlib, json, sys
@@ -116,6 +115,16 @@ def test_the_tests_run_the_versions_that_are_deployed(root: Path) -> None:
     assert different == {}
 
 
+def test_what_the_layer_leaves_out_is_there_to_be_left_out(root: Path) -> None:
+    """What a newer version has called otherwise would silently be deployed again."""
+    packages = Path(httpx.__file__).parents[1]
+
+    gone = [name for name in _left_out(root) if not list(packages.glob(name))]
+
+    assert "anyio" in _left_out(root)
+    assert gone == []
+
+
 def test_the_schemas_travel_with_the_layer(root: Path) -> None:
     schemas = root / "layers" / "kontext" / "python" / "kontext" / "schemas"
 
@@ -196,10 +205,19 @@ def _is(node: ast.expr, name: str) -> bool:
 
 
 @cache
+def _left_out(root: Path) -> tuple[str, ...]:
+    """What the layer's Makefile takes away of what is locked for it, as patterns of paths."""
+    asked = "include layers/dependencies/Makefile\nshown:\n\t@echo '$(NEVER_USED)'\n"
+    command = ["make", "--no-print-directory", "-f", "-", "shown"]
+    said = subprocess.run(command, input=asked, cwd=root, check=True, capture_output=True, text=True).stdout
+    return tuple(said.split())
+
+
+@cache
 def _deployed(root: Path) -> set[str]:
     """The top-level modules of the layers and of the runtime."""
     of_the_layer = {module for name in _locked(root) for module in _modules_of(name)}
-    return of_the_layer - NOT_DEPLOYED | {*runtime.PACKAGES, "kontext", *FUNCTIONS}
+    return of_the_layer - set(_left_out(root)) | {*runtime.PACKAGES, "kontext", *FUNCTIONS}
 
 
 def _loaded(root: Path, modules: list[str]) -> set[str]:
