@@ -90,6 +90,12 @@ def test_the_day_and_the_credits_are_shown(page_of: Open, stack: Stack) -> None:
     expect(page.locator(".pair")).to_contain_text("USD 0.05")
 
 
+def test_one_render_is_not_said_to_be_several(stack: Stack, page_of: Open) -> None:
+    stack.note("stack", f"ledger#{time.strftime('%Y-%m-%d', time.gmtime())}", submitted=1, completed=1, cost=0.05)
+
+    expect(page_of().locator("#today dt").first).to_have_text("render today")
+
+
 def test_a_pair_is_found_by_status_and_prefix(page_of: Open, stack: Stack) -> None:
     stack.pair("summer/one/", status=Status.DELIVERED, at=time.time() - 10)
     stack.pair("summer/two/", status=Status.FAILED, error=problem("refused", "No."), at=time.time() - 20)

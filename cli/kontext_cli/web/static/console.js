@@ -189,7 +189,7 @@ function chips(counts, most) {
 }
 
 function today(ledger) {
-  const told = [["renders today", String(ledger.completed)], ["spent", money(ledger.cost)]];
+  const told = [[ledger.completed === 1 ? "render today" : "renders today", String(ledger.completed)], ["spent", money(ledger.cost)]];
   if (ledger.credits !== null) told.push(["credits left", ledger.credits.toFixed(2)]);
   replace("today", told.map(([term, value]) => h("div", {}, h("dt", {}, term), h("dd", {}, value))));
 }
